@@ -1,0 +1,1 @@
+"""One file per command: parse, wire, call; the logic lives elsewhere."""

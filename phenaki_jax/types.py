@@ -1,0 +1,53 @@
+"""The letters that name dimensions, and the aliases that every layer shares.
+
+Public functions state their shapes with jaxtyping, in the long form
+(`Float[Array, 'B T H W C']`), with the letters of `AXES`. The same letters
+name the layout of a tensor inside a body (`q_BNKd`) and the indices of an
+einsum (`'BND,DKd->BNKd'`). `axis` always means an axis of the mesh, `dim` a
+dimension of a tensor.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+AXES: Mapping[str, str] = {
+  'B': 'batch, in examples',
+  'T': 'frames',
+  'H': 'height, in pixels',
+  'W': 'width, in pixels',
+  'C': 'colour channels',
+  't': 'latent time steps, 1 + (T - 1) / 2 in the usual case',
+  'h': 'latent rows',
+  'w': 'latent columns',
+  'N': 'tokens, t * h * w',
+  'D': 'width of a model',
+  'K': 'heads',
+  'd': 'width of one head',
+  'F': 'width of the hidden layer of an MLP',
+  'V': 'entries of the codebook',
+  'L': 'text tokens',
+  'E': 'width of a text embedding',
+  'S': 'texts that a row may see: 1, or one per latent step',
+}
+"""What each letter of a shape stands for."""
+
+PyTree: TypeAlias = Any
+"""A nest of dicts, tuples and dataclasses with arrays as leaves."""
+
+Params: TypeAlias = Mapping[str, Any]
+"""Parameters: plain nested dicts, unboxed."""
+
+VideoU8: TypeAlias = UInt8[np.ndarray, 'T H W 3']
+"""One clip as the loader and the writers know it: RGB, 0 to 255."""
+
+ImageU8: TypeAlias = UInt8[np.ndarray, 'H W 3']
+"""One image as the loader and the writers know it: RGB, 0 to 255."""
+
+TextIds: TypeAlias = Int32[np.ndarray, 'L']
+"""One caption: token ids, an end mark, then zeros."""
+
+FrameMask: TypeAlias = Bool[np.ndarray, 'B T']
+"""True where a frame is real, False where it pads."""
