@@ -1,0 +1,318 @@
+"""Name the axes of every array once, and say once where each name lives.
+
+Parameters and activations carry logical names ('embed', 'heads', ...). One
+table maps a name to the axes of the mesh (data, fsdp, tensor), in the manner of
+T5X. Unlike Linen's own rules, which replicate a misspelt name without a word,
+a name that is not in the table raises. Arrays are then placed by `jax.jit` with
+shardings, which is what pjit became.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import difflib
+import logging
+import math
+from types import MappingProxyType
+from typing import Any
+
+from flax import linen as nn
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+import numpy as np
+
+_logger = logging.getLogger(__name__)
+
+MESH_AXES = ('data', 'fsdp', 'tensor')
+
+# Logical name -> mesh axes, first to last. An empty tuple: never split.
+RULES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+  'batch': ('data', 'fsdp'),
+  'embed': ('fsdp',),
+  'heads': ('tensor',),
+  'mlp': ('tensor',),
+  'vocab': ('tensor',),
+  'codebook': ('tensor',),
+  'frames': (),
+  'tokens': (),
+  'kv': (),
+  'text': (),
+  'layers': (),
+})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+  """Say how many devices each mesh axis takes; one of them may be -1, the rest.
+
+  `data` copies the model and splits the batch, `fsdp` splits the batch and the
+  parameters' width, `tensor` splits heads, MLPs and vocabularies.
+  """
+
+  data: int = -1
+  fsdp: int = 1
+  tensor: int = 1
+
+  def shape(self, num_devices: int) -> tuple[int, int, int]:
+    """Return the mesh shape for that many devices.
+
+    Raises:
+      ValueError: if more than one axis is -1, an axis is 0 or below -1, or the
+        product is not the number of devices.
+    """
+    given = (self.data, self.fsdp, self.tensor)
+    stated = ', '.join(
+      f'{name}={size}' for name, size in zip(MESH_AXES, given, strict=True)
+    )
+    if given.count(-1) > 1 or any(size == 0 or size < -1 for size in given):
+      raise ValueError(
+        f'The mesh ({stated}) is not usable: every axis is a positive number, '
+        'and at most one of them may be -1, which takes the remaining devices.'
+      )
+    known = math.prod(size for size in given if size != -1)
+    rest, left_over = divmod(num_devices, known)
+    if left_over or (-1 not in given and rest != 1):
+      raise ValueError(
+        f'The mesh ({stated}) does not fit {num_devices} device(s): the axes '
+        'must multiply to the number of devices. Change one, or make one -1.'
+      )
+    data, fsdp, tensor = (rest if size == -1 else size for size in given)
+    return data, fsdp, tensor
+
+
+def make_mesh(
+  config: MeshConfig, *, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """Build the mesh over the given devices, or over all of them.
+
+  The axes are Auto, said aloud: `jax.make_mesh` defaults to Explicit, under
+  which Linen's layers do not work.
+
+  Raises:
+    ValueError: if the axes do not multiply to the number of devices.
+  """
+  chosen = list(jax.devices() if devices is None else devices)
+  return jax.make_mesh(
+    config.shape(len(chosen)),
+    MESH_AXES,
+    axis_types=(AxisType.Auto,) * len(MESH_AXES),
+    devices=chosen,
+  )
+
+
+def check_names(names: Sequence[str | None]) -> None:
+  """Raise unless every name is in the table and none stands twice.
+
+  Raises:
+    ValueError: naming the unknown name and the nearest real one.
+  """
+  for name in names:
+    if name is not None and name not in RULES:
+      near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.0)[0]
+      raise ValueError(
+        f'Unknown logical axis {name!r}; did you mean {near!r}? The table '
+        f'holds {", ".join(sorted(RULES))}; None marks a dimension that is '
+        'never split.'
+      )
+  named = [name for name in names if name is not None]
+  if len(set(named)) != len(named):
+    raise ValueError(
+      f'Logical axes {tuple(names)} name one axis twice; give None to all but '
+      'one of the dimensions that share it.'
+    )
+
+
+def resolve(names: Sequence[str | None]) -> PartitionSpec:
+  """Turn logical names into a partition spec.
+
+  A mesh axis can split one dimension of an array only: the first name that asks
+  for it gets it, so ('batch', 'embed') splits the batch and keeps rows whole.
+
+  Raises:
+    ValueError: if a name is unknown or repeated.
+  """
+  check_names(names)
+  taken: set[str] = set()
+  entries: list[Any] = []
+  for name in names:
+    axes = RULES[name] if name is not None else ()
+    free = tuple(axis for axis in axes if axis not in taken)
+    taken.update(free)
+    entries.append(None if not free else free[0] if len(free) == 1 else free)
+  return PartitionSpec(*entries)
+
+
+def logical(init_fn: Callable[..., Array], *names: str | None) -> Any:
+  """Attach logical names to what an initialiser makes, one per dimension.
+
+  Raises:
+    ValueError: at declaration, if a name is unknown or repeated.
+  """
+  check_names(names)
+  return nn.with_logical_partitioning(init_fn, names)
+
+
+def constrain(x: Array, *names: str | None) -> Array:
+  """Ask the compiler to lay an activation out by its names.
+
+  Without a mesh (`jax.set_mesh`), and for dimensions that the mesh axis does
+  not divide, nothing is asked.
+
+  Raises:
+    ValueError: if a name is unknown or the count is not the array's rank.
+  """
+  if len(names) != x.ndim:
+    raise ValueError(f'{len(names)} names {names} for an array of rank {x.ndim}.')
+  spec = resolve(names)
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return x
+  entries = [
+    entry if size % _ways(mesh, entry) == 0 else None
+    for size, entry in zip(x.shape, spec, strict=True)
+  ]
+  return jax.lax.with_sharding_constraint(x, PartitionSpec(*entries))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """Return the sharding of an array that every device holds whole."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Return the sharding of anything whose first dimension is the batch."""
+  return NamedSharding(mesh, resolve(('batch',)))
+
+
+def unbox(tree: Any) -> Any:
+  """Strip the boxes that carry logical names; leave plain arrays."""
+  return jax.tree.map(_content, tree, is_leaf=_is_box)
+
+
+def logical_names(tree: Any) -> dict[str, tuple[str | None, ...]]:
+  """Map each boxed leaf's path ('encoder/norm/scale') to its names.
+
+  Raises:
+    ValueError: if a leaf was declared without `logical`.
+  """
+  return {
+    path: _names(path, leaf) for path, leaf in _leaves(tree) if _shape(leaf)
+  }
+
+
+def param_shardings(
+  tree: Any, mesh: Mesh, *, uneven: str = 'raise'
+) -> Any:
+  """Return a sharding for each leaf of a boxed tree, in its unboxed shape.
+
+  Works on parameters and on an optimizer's state made from boxed parameters;
+  scalars without names (step counts) are replicated.
+
+  Args:
+    tree: boxed arrays or shapes, as `jax.eval_shape(init)` gives them.
+    mesh: from `make_mesh`.
+    uneven: what to do with a dimension that its mesh axes do not divide:
+      'raise', or 'replicate' it and log that once.
+
+  Raises:
+    ValueError: for an array without names or with an unknown one, for an uneven
+      dimension under 'raise', and for an unknown `uneven`.
+  """
+  if uneven not in ('raise', 'replicate'):
+    raise ValueError(f"uneven is 'raise' or 'replicate', not {uneven!r}.")
+  shardings = []
+  for path, leaf in _leaves(tree):
+    if not _shape(leaf):
+      shardings.append(replicated(mesh))
+      continue
+    names, shape = _names(path, leaf), _shape(leaf)
+    if len(names) != len(shape):
+      raise ValueError(f'{path} has shape {shape} but axes {names}.')
+    entries = list(resolve(names))
+    for dim, (size, entry) in enumerate(zip(shape, entries, strict=True)):
+      ways = _ways(mesh, entry)
+      if size % ways == 0:
+        continue
+      sentence = (
+        f'{path}: dimension {dim} ({names[dim]!r}, size {size}) is not '
+        f'divisible by the {ways} devices of mesh axis {entry!r}'
+      )
+      if uneven == 'raise':
+        raise ValueError(
+          f'{sentence}. Change the size or the mesh, or state '
+          "uneven='replicate'."
+        )
+      _warn_once(f'{sentence}; it is kept whole on each device.')
+      entries[dim] = None
+    shardings.append(NamedSharding(mesh, PartitionSpec(*entries)))
+  structure = jax.tree.structure(unbox(tree))
+  return jax.tree.unflatten(structure, shardings)
+
+
+def global_batch(batch: Any, mesh: Mesh) -> Any:
+  """Join every process' rows (numpy) into global arrays, split over the mesh.
+
+  Raises:
+    ValueError: if the rows of a part do not divide over the batch axes.
+  """
+  sharding = batch_sharding(mesh)
+  ways = _ways(mesh, sharding.spec[0])
+
+  def join(path: Any, rows: np.ndarray) -> jax.Array:
+    total = rows.shape[0] * jax.process_count()
+    if total % ways:
+      raise ValueError(
+        f'The batch holds {total} rows of {_joined(path)}, which do not divide '
+        f'over the {ways} devices of mesh axes {"x".join(RULES["batch"])}. '
+        'Change the batch size, the image share or the mesh.'
+      )
+    shape = (total, *rows.shape[1:])
+    return jax.make_array_from_process_local_data(sharding, rows, shape)
+
+  return jax.tree_util.tree_map_with_path(join, batch)
+
+
+def _is_box(leaf: Any) -> bool:
+  return isinstance(leaf, nn.Partitioned)
+
+
+def _content(leaf: Any) -> Any:
+  # Not leaf.unbox(): that would apply Linen's own, lenient rules.
+  return leaf.value if _is_box(leaf) else leaf
+
+
+def _leaves(tree: Any) -> list[tuple[str, Any]]:
+  flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)
+  return [(_joined(path), leaf) for path, leaf in flat]
+
+
+def _joined(path: Any) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+  return tuple(np.shape(_content(leaf)))
+
+
+def _names(path: str, leaf: Any) -> tuple[str | None, ...]:
+  if not isinstance(leaf, nn.LogicallyPartitioned):
+    raise ValueError(
+      f'{path} carries no logical axis names; declare it with '
+      'sharding.logical(init_fn, *names).'
+    )
+  check_names(leaf.names)
+  return tuple(leaf.names)
+
+
+def _ways(mesh: Any, entry: str | tuple[str, ...] | None) -> int:
+  axes = (entry,) if isinstance(entry, str) else entry or ()
+  return math.prod(mesh.shape[axis] for axis in axes)
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(sentence: str) -> None:
+  if sentence not in _warned:
+    _warned.add(sentence)
+    _logger.warning(sentence)
