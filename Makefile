@@ -1,0 +1,89 @@
+# The two commands are `make story` and `make test`; both start from a bare
+# Python 3.11 and make their own virtual environment.
+
+VENV ?= .venv
+RUN ?= runs/story
+EXTRAS ?=
+WORKERS ?= auto
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || \
+  command -v python3 || command -v python)
+
+BIN := $(VENV)/bin
+PHENAKI := $(BIN)/python -m phenaki_jax
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
+
+comma := ,
+BASE := .$(if $(EXTRAS),[$(EXTRAS)])
+TESTS := .[test$(if $(EXTRAS),$(comma)$(EXTRAS))]
+
+.PHONY: help story test test-slow test-all lint format bench clean
+
+help:
+	@echo 'make story      train both models small and tell a story with them'
+	@echo 'make test       lint, types and the fast tests'
+	@echo 'make test-slow  the slow tests; make test-all: both'
+	@echo 'make lint       ruff and mypy; make format: let ruff rewrite'
+	@echo 'make bench      the benchmarks, one after the other'
+	@echo 'EXTRAS=gpu or EXTRAS=tpu adds an accelerator to what is installed.'
+
+# Each step resumes, or finds its work done, when it was interrupted.
+story: $(VENV)/base.stamp
+	$(PHENAKI) train --config configs/tokenizer/tiny.py \
+	  --workdir $(RUN)/tokenizer
+	$(PHENAKI) train --config configs/generator/tiny.py \
+	  --workdir $(RUN)/generator --set tokenizer_dir=$(RUN)/tokenizer
+	$(PHENAKI) evaluate --model $(RUN)/generator --out $(RUN)/evaluation.json
+	$(PHENAKI) story --model $(RUN)/generator \
+	  --story configs/stories/circle.yaml --out $(RUN)/story.mp4
+	$(PHENAKI) story --story configs/stories/circle.yaml \
+	  --out $(RUN)/reference.mp4
+	@echo 'The stories are $(RUN)/story.mp4 (trained just now) and'
+	@echo '$(RUN)/reference.mp4 (the reference checkpoint).'
+
+test: lint
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(VENV)/test.stamp
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/test.stamp
+	$(PYTEST)
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/base.stamp
+	@set -e; for file in benchmarks/*.py; do \
+	  echo "== $$file"; $(BIN)/python $$file; done
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/base.stamp: pyproject.toml setup.py
+	@$(call make_venv)
+	@echo 'Installing phenaki-jax into $(VENV); this takes a few minutes.'
+	@$(PIP) install --quiet --editable '$(BASE)'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml setup.py
+	@$(call make_venv)
+	@echo 'Installing phenaki-jax and its tests into $(VENV).'
+	@$(PIP) install --quiet --editable '$(TESTS)'
+	@touch $@ $(VENV)/base.stamp
+
+# A virtual environment without pip is one whose making was interrupted.
+define make_venv
+test -n '$(PYTHON)' \
+  && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+  echo 'phenaki-jax needs Python 3.11 or newer, and "$(PYTHON)" is not;' \
+    'install one and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' \
+    >&2; exit 1; }; \
+$(PIP) --version > /dev/null 2>&1 || '$(PYTHON)' -m venv --clear '$(VENV)'
+endef

@@ -1,0 +1,126 @@
+"""The command line: one parser, one table of commands.
+
+Each command is a module of this package with a docstring, `EXAMPLES`,
+`add_arguments(parser)` and `run(args) -> int | None`. A module is imported
+only when its command is called, and imports what is heavy inside `run`, so
+that help is quick. What a user can mend (a ValueError, an OSError) ends in one
+sentence and exit code 2; `PHENAKI_TRACEBACK=1` shows the stack as well.
+"""
+
+import argparse
+import errno
+import importlib
+import inspect
+import logging
+import os
+import signal
+import sys
+import types
+from collections.abc import Mapping, Sequence
+
+import phenaki_jax
+
+COMMANDS: Mapping[str, str] = types.MappingProxyType(
+  {
+    'train': 'train the tokenizer, then the generator on its tokens',
+  }
+)
+"""The commands by name, each with what it does; the module has its name."""
+
+_EPILOG = """\
+Each command explains itself: phenaki COMMAND --help.
+Set PHENAKI_TRACEBACK=1 to see the stack of an error.
+"""
+
+_FAILED = 2
+_INTERRUPTED = 128 + signal.SIGINT
+_PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Run one command and return its exit code.
+
+  Args:
+    argv: the arguments after the program's name; `sys.argv` when None.
+
+  Returns:
+    0 when done, 2 after an error that the user can mend, 130 after Ctrl-C,
+    or what the command itself returns.
+  """
+  argv = sys.argv[1:] if argv is None else list(argv)
+  parser = _make_parser(argv)
+  args = parser.parse_args(argv)
+  if args.command is None:
+    parser.print_help()
+    return 0
+  _set_up_logging()
+  try:
+    code = args.run(args)
+    sys.stdout.flush()
+    return code or 0
+  except KeyboardInterrupt:
+    _say(args.command, 'stopped by Ctrl-C; what was saved before is kept')
+    return _INTERRUPTED
+  except BrokenPipeError:
+    # The reader of our output has left (`| head`); say nothing more to it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _PIPE_CLOSED
+  except (ValueError, OSError, FloatingPointError) as error:
+    if os.environ.get('PHENAKI_TRACEBACK') == '1':
+      raise
+    _say(args.command, _sentence(error))
+    return _FAILED
+
+
+def _make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+  """Make the parser; only the command that `argv` names is imported."""
+  parser = argparse.ArgumentParser(
+    prog='phenaki',
+    description='Train Phenaki on captioned clips and images; tell stories.',
+    epilog=_EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument(
+    '--version', action='version', version=phenaki_jax.__version__
+  )
+  commands = parser.add_subparsers(
+    dest='command', metavar='COMMAND', title='commands'
+  )
+  for name, summary in COMMANDS.items():
+    if name not in argv:
+      commands.add_parser(name, help=summary)
+      continue
+    module = importlib.import_module(f'phenaki_jax.cli.{name}')
+    command = commands.add_parser(
+      name,
+      help=summary,
+      description=inspect.getdoc(module),
+      epilog='examples:\n' + inspect.cleandoc(module.EXAMPLES),
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(command)
+    command.set_defaults(run=module.run)
+  return parser
+
+
+def _set_up_logging() -> None:
+  """Show our own messages, and only the warnings of what we stand on."""
+  logging.basicConfig(format='%(message)s', level=logging.WARNING)
+  logging.getLogger('phenaki_jax').setLevel(logging.INFO)
+
+
+def _sentence(error: Exception) -> str:
+  """Turn an error into one line for the user."""
+  if isinstance(error, OSError) and error.errno is not None:
+    if error.errno == errno.ENOSPC:
+      return (
+        'the disk is full; make room and run the same command again '
+        '(what was saved before is kept)'
+      )
+    place = f': {error.filename}' if error.filename else ''
+    return f'{error.strerror}{place}'
+  return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _say(command: str, sentence: str) -> None:
+  print(f'phenaki {command}: {sentence}', file=sys.stderr, flush=True)
