@@ -1,0 +1,187 @@
+"""The places: fixed full-frame backgrounds with a soft two-tone texture."""
+
+import functools
+import math
+
+import numpy as np
+
+from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.storyworld import palette
+
+_OVERSAMPLE = 4
+
+
+def _hash(i, j, salt):
+  # A fixed pseudo-random number in [0, 1) for every cell of a lattice.
+  value = np.sin(i * 127.1 + j * 311.7 + salt * 74.7) * 43758.5453
+  return value - np.floor(value)
+
+
+def _band(distance, half_width, soft=0.006):
+  """Return 1 where `distance` is under `half_width`, with a soft edge."""
+  return np.clip((half_width - distance) / soft + 0.5, 0, 1)
+
+
+def _grass(x, y):
+  # Tufts of three blades on staggered rows.
+  rows = y * 6
+  row = np.floor(rows)
+  columns = x * 5 + 0.5 * (row % 2)
+  column = np.floor(columns)
+  u = columns - column - 0.5 + 0.3 * (_hash(column, row, 1) - 0.5)
+  v = rows - row - 0.78
+  height = np.clip(-v, 0, 1)
+  tuft = np.zeros_like(x)
+  for lean, top in ((-0.4, 0.42), (0.0, 0.6), (0.4, 0.42)):
+    blade = np.abs(u - lean * height) - 0.07 * (1 - height / top)
+    inside = (v < 0.02) & (height < top)
+    tuft = np.maximum(tuft, inside * _band(blade, 0.0, 0.04))
+  light = 0.5 + 0.5 * np.sin(2 * math.pi * (x + 0.4 * y) + 1)
+  return (
+    (124, 172, 84),
+    ((0.9 * tuft, (88, 136, 58)), (0.25 * light, (150, 192, 100))),
+  )
+
+
+def _sand(x, y):
+  wave = y * 6 + 0.35 * np.sin(2 * math.pi * x * 1.5) + 0.2 * np.sin(9 * x)
+  ripple = 0.5 + 0.5 * np.sin(2 * math.pi * wave)
+  return (222, 194, 144), ((0.9 * ripple**3, (200, 168, 116)),)
+
+
+def _sea(x, y):
+  # Rows of scallops, each a crest of foam.
+  rows = y * 5
+  row = np.floor(rows)
+  u = (x * 4 + 0.5 * (row % 2)) % 1 - 0.5
+  crest = np.abs((rows - row) - 0.25 - 1.6 * u * u)
+  depth = np.clip(y, 0, 1)
+  return (
+    (58, 130, 158),
+    (
+      (0.35 * depth, (34, 98, 132)),
+      (_band(crest, 0.085, 0.06), (104, 170, 190)),
+    ),
+  )
+
+
+def _night(x, y):
+  i, j = np.floor(x * 5), np.floor(y * 5)
+  u = x * 5 - i - 0.25 - 0.5 * _hash(i, j, 2)
+  v = y * 5 - j - 0.25 - 0.5 * _hash(i, j, 3)
+  bright = 0.45 + 0.55 * _hash(i, j, 4)
+  star = np.exp(-(u * u + v * v) / 0.012) * (_hash(i, j, 5) < 0.75) * bright
+  glow = np.clip(y, 0, 1)
+  return (48, 43, 106), ((0.5 * glow, (74, 62, 136)), (star, (214, 208, 170)))
+
+
+def _brick(x, y):
+  rows = y * 6
+  row = np.floor(rows)
+  columns = x * 3 + 0.5 * (row % 2)
+  column = np.floor(columns)
+  u = np.abs(columns - column - 0.5)
+  v = np.abs(rows - row - 0.5)
+  mortar = np.maximum(_band(0.5 - u, 0.05, 0.02), _band(0.5 - v, 0.1, 0.04))
+  tone = _hash(column, row, 6)
+  return (
+    (160, 92, 74),
+    ((0.6 * tone, (138, 74, 60)), (mortar, (192, 150, 130))),
+  )
+
+
+def _road(x, y):
+  # Lanes across the frame with dashes between them.
+  lane = np.abs((y * 2) % 1 - 0.5) / 2
+  dash = _band(np.abs((x * 3) % 1 - 0.5), 0.3, 0.02) * _band(lane, 0.022)
+  kerb = _band(np.minimum(y % 1, 1 - y % 1), 0.03)
+  i, j = np.floor(x * 16), np.floor(y * 16)
+  grain = _hash(i, j, 7)
+  return (
+    (116, 116, 122),
+    (
+      (0.35 * grain, (96, 96, 104)),
+      (dash, (188, 186, 170)),
+      (kerb, (150, 148, 144)),
+    ),
+  )
+
+
+def _snow(x, y):
+  i, j = np.floor(x * 6), np.floor(y * 6)
+  u = x * 6 - i - 0.3 - 0.4 * _hash(i, j, 8)
+  v = y * 6 - j - 0.3 - 0.4 * _hash(i, j, 9)
+  flake = _band(np.sqrt(u * u + v * v), 0.15 + 0.12 * _hash(i, j, 10), 0.1)
+  drift = 0.5 + 0.5 * np.sin(2 * math.pi * (y * 2 + 0.15 * np.sin(7 * x)))
+  return (
+    (192, 208, 230),
+    ((0.4 * drift, (178, 196, 222)), (flake, (222, 232, 244))),
+  )
+
+
+_PAINTERS = {
+  'grass': _grass,
+  'sand': _sand,
+  'sea': _sea,
+  'night': _night,
+  'brick': _brick,
+  'road': _road,
+  'snow': _snow,
+}
+
+
+def _grid(height, width):
+  side = min(height, width)
+  fine_y = (np.arange(height * _OVERSAMPLE) + 0.5) / _OVERSAMPLE / side
+  fine_x = (np.arange(width * _OVERSAMPLE) + 0.5) / _OVERSAMPLE / side
+  return np.meshgrid(fine_x, fine_y)
+
+
+def _shrink(image, height, width):
+  image = image.reshape(height, _OVERSAMPLE, width, _OVERSAMPLE, -1)
+  return image.mean((1, 3)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=32)
+def hatching(height: int, width: int) -> np.ndarray:
+  """Return pencil strokes over the frame, float32 [H, W, 1] in [0, 1]."""
+  x, y = _grid(height, width)
+  wobble = 0.12 * np.sin(5 * (x - y))
+  strokes = 0.5 + 0.5 * np.sin(2 * math.pi * (6.5 * (x + y) + wobble))
+  result = _shrink(np.clip(1.6 * strokes - 0.3, 0, 1), height, width)
+  result.flags.writeable = False
+  return result
+
+
+@functools.lru_cache(maxsize=128)
+def backdrop(
+  place: str, height: int, width: int, *, pencil: bool = False
+) -> np.ndarray:
+  """Return a place as it looks with nothing in it.
+
+  Args:
+    place: one of `PLACES`.
+    height, width: of the frame, in pixels.
+    pencil: draw it as a greyish, hatched sketch.
+
+  Returns:
+    Read-only float32 [H, W, 3] in [0, 255], the same for the same arguments.
+  """
+  facts_lib.check_value('place', place)
+  x, y = _grid(height, width)
+  base, layers = _PAINTERS[place](x, y)
+  image = np.broadcast_to(np.array(base, float), (*x.shape, 3))
+  for opacity, rgb in layers:
+    image = image + opacity[..., None] * (np.array(rgb, float) - image)
+  if pencil:
+    # Mostly grey with a hint of the place's colour, lifted towards paper,
+    # and the place's own texture drawn stronger than it is painted.
+    grey = image @ np.array((0.3, 0.59, 0.11))
+    texture = grey - grey.mean()
+    tint = 0.45 * (image.mean((0, 1)) - image.mean())
+    tone = 178 + 0.3 * (grey.mean() - 128) + 1.1 * texture
+    strokes = np.sin(2 * math.pi * 8 * (x - y) + np.sin(4 * (x + y)))
+    image = (tone + 7 * strokes)[..., None] + tint
+  result = np.clip(_shrink(image, height, width), 0, 255)
+  result.flags.writeable = False
+  return result

@@ -1,0 +1,132 @@
+"""The words of StoryWorld: how each value of each fact may be put."""
+
+SHAPE_NOUNS = {
+  'circle': ('circle',),
+  'square': ('square',),
+  'triangle': ('triangle',),
+  'star': ('star',),
+  'cross': ('cross',),
+  'heart': ('heart',),
+}
+
+# The first of each is the canonical phrasing.
+MOTION_VERBS = {
+  'left': ('moves left', 'is moving to the left', 'goes left'),
+  'right': ('moves right', 'is moving to the right', 'goes right'),
+  'up': ('moves up', 'is moving up', 'goes up', 'rises'),
+  'down': ('moves down', 'is moving down', 'goes down', 'sinks'),
+  'still': ('stays still', 'does not move', 'is standing still'),
+  'bounce': ('bounces', 'is bouncing', 'bounces up and down'),
+  'spin': ('spins', 'is spinning', 'spins around'),
+  'grow': ('grows', 'is growing', 'gets bigger'),
+  'shrink': ('shrinks', 'is shrinking', 'gets smaller'),
+}
+MOTION_PARTICIPLES = {
+  'left': 'moving left',
+  'right': 'moving right',
+  'up': 'moving up',
+  'down': 'moving down',
+  'still': 'standing still',
+  'bounce': 'bouncing',
+  'spin': 'spinning',
+  'grow': 'growing',
+  'shrink': 'shrinking',
+}
+PLACE_PHRASES = {
+  'grass': ('on grass', 'on the grass', 'in a meadow'),
+  'sand': ('on sand', 'on the sand', 'on a beach'),
+  'sea': ('at sea', 'on the sea', 'on the water'),
+  'night': ('at night', 'in the night', 'under the stars'),
+  'brick': ('on bricks', 'by a brick wall', 'on a brick wall'),
+  'road': ('on the road', 'on a road', 'on a street'),
+  'snow': ('on snow', 'on the snow', 'in the snow'),
+}
+# What a full prompt puts before the object; plain says nothing.
+STYLE_PREFIXES = {
+  'plain': ('',),
+  'outline': ('the outline of ', 'an outline of '),
+  'pencil': ('a pencil drawing of ', 'a pencil sketch of '),
+}
+# What a later prompt says when the style changes.
+STYLE_CHANGES = {
+  'plain': ('is plain',),
+  'outline': ('becomes an outline',),
+  'pencil': ('becomes a pencil drawing',),
+}
+BECOMES = {
+  'colour': ('turns {}', 'becomes {}'),
+  'shape': ('becomes {}', 'turns into {}'),
+  'size': ('becomes {}', 'is now {}'),
+}
+STOPS = ('stops', 'stops moving')
+CONTINUERS = ('goes on {}', 'keeps {}')
+
+# Words that people use and the grammar does not; only read, never written.
+_OTHER_SHAPES = {
+  'circle': ('disc', 'disk', 'ball', 'circles'),
+  'square': ('box', 'squares'),
+  'triangle': ('triangles',),
+  'star': (),
+  'cross': ('plus',),
+  'heart': ('hearts',),
+}
+_OTHER_COLOURS = {'purple': ('violet',), 'orange': (), 'cyan': ('turquoise',)}
+_OTHER_SIZES = {'small': ('little', 'tiny'), 'big': ('large', 'huge')}
+_OTHER_MOTIONS = {
+  'left': ('left', 'leftwards'),
+  'right': ('right', 'rightwards'),
+  'up': ('up', 'upwards', 'rising', 'climbs'),
+  'down': ('down', 'downwards', 'falls', 'falling', 'sinking'),
+  'still': ('still', 'not moving', 'stands', 'rests', 'waits'),
+  'bounce': ('bouncing up and down', 'jumps', 'jumping', 'bounce'),
+  'spin': (
+    'rotates', 'rotating', 'turns around', 'turning around', 'spinning around',
+    'spin',
+  ),
+  'grow': ('getting bigger', 'gets larger', 'grow'),
+  'shrink': ('getting smaller', 'shrink'),
+}
+_OTHER_PLACES = {
+  'grass': ('grass', 'meadow', 'lawn'),
+  'sand': ('sand', 'beach', 'desert'),
+  'sea': ('sea', 'water', 'ocean', 'waves'),
+  'night': ('night', 'night sky', 'stars', 'dark'),
+  'brick': ('bricks', 'brick', 'wall', 'brick wall'),
+  'road': ('road', 'street'),
+  'snow': ('snow', 'winter'),
+}
+_OTHER_STYLES = {
+  'plain': ('plain', 'filled'),
+  'outline': ('outline', 'outlined'),
+  'pencil': ('pencil', 'sketch', 'drawing'),
+}
+
+
+def lexicon(colours, sizes) -> dict[tuple[str, ...], tuple[str, str]]:
+  """Return every readable phrase, as words, with the (fact, value) it names.
+
+  Args:
+    colours, sizes: the values whose phrase is their own name.
+  """
+  entries = {}
+
+  def add(fact, value, phrases):
+    for phrase in phrases:
+      entries[tuple(phrase.split())] = (fact, value)
+
+  for colour in colours:
+    add('colour', colour, (colour, *_OTHER_COLOURS.get(colour, ())))
+  for size in sizes:
+    add('size', size, (size, *_OTHER_SIZES[size]))
+  for shape, nouns in SHAPE_NOUNS.items():
+    add('shape', shape, nouns + _OTHER_SHAPES[shape])
+  for motion, verbs in MOTION_VERBS.items():
+    participle = (MOTION_PARTICIPLES[motion],)
+    add('motion', motion, verbs + participle + _OTHER_MOTIONS[motion])
+  add('motion', 'still', STOPS)
+  for place, phrases in PLACE_PHRASES.items():
+    add('place', place, phrases + _OTHER_PLACES[place])
+  for style, phrases in STYLE_PREFIXES.items():
+    phrases = tuple(phrase for phrase in phrases if phrase)
+    add('style', style, phrases + _OTHER_STYLES[style] + STYLE_CHANGES[style])
+  return entries

@@ -1,0 +1,141 @@
+"""Drawing scenes: anti-aliased objects over a place, all frames at once."""
+
+import numpy as np
+
+from phenaki_jax.storyworld import backdrop as backdrop_lib
+from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.storyworld import outline
+from phenaki_jax.storyworld import palette
+from phenaki_jax.storyworld import scene as scene_lib
+
+_RIM = 0.03  # of the frame's shorter side, but never under a pixel
+_CONTOUR = 0.27  # thickness of the outline style, in radii
+_STROKE = (0.5, 1.0)  # how much colour between and on pencil strokes
+
+
+def frame_size(size: int | tuple[int, int]) -> tuple[int, int]:
+  """Return (height, width) in pixels of a size given as a side or a pair.
+
+  Raises ValueError for sides under 8 pixels.
+  """
+  height, width = (size, size) if isinstance(size, int) else size
+  if min(height, width) < 8:
+    raise ValueError(
+      f'frame size {height}x{width} is too small; give at least 8x8 pixels'
+    )
+  return int(height), int(width)
+
+
+def _distances(shape, track, height, width):
+  """Return the signed distance to the outline in pixels, [T, H, W]."""
+  side = min(height, width)
+  radius = track.radius[:, None] * side
+  columns = (np.arange(width, dtype=np.float32) + 0.5) / width
+  rows = (np.arange(height, dtype=np.float32) + 0.5) / height
+  x = columns[None] - track.x[:, None]
+  y = rows[None] - track.y[:, None]
+  x = ((x - np.round(x)) * width / radius)[:, None, :]
+  y = ((y - np.round(y)) * height / radius)[:, :, None]
+  if track.angle.any():
+    cosine = np.cos(track.angle)[:, None, None]
+    sine = np.sin(track.angle)[:, None, None]
+    x, y = x * cosine + y * sine, y * cosine - x * sine
+  return outline.signed_distance(shape, x, y) * radius[:, :, None]
+
+
+def _cover(distances):
+  """Return the share of each pixel that lies inside, with a channel axis."""
+  return np.clip(0.5 - distances, 0, 1)[..., None]
+
+
+def coverage(
+  shape: str, track: scene_lib.Track, size: int | tuple[int, int]
+) -> np.ndarray:
+  """Return the share of each pixel a shape covers, float32 [T, H, W]."""
+  height, width = frame_size(size)
+  return _cover(_distances(shape, track, height, width))[..., 0]
+
+
+def _draw(canvas, shape, colour, style, track):
+  """Return float32 [T, H, W, 3]: `canvas` with one object drawn on it."""
+  height, width = canvas.shape[-3:-1]
+  side = min(height, width)
+  distances = _distances(shape, track, height, width)
+  outer = _cover(distances)
+  fill = palette.object_rgb(colour)
+  rim_width = max(1.0, _RIM * side)
+  if style == 'outline':
+    thick = np.maximum(1.2, _CONTOUR * track.radius * side)[:, None, None]
+    inner = _cover(distances + thick)
+    return canvas + (outer - inner) * (fill - canvas)
+  inner = _cover(distances + rim_width)
+  if style == 'pencil':
+    strokes = backdrop_lib.hatching(height, width)
+    share = _STROKE[0] + (_STROKE[1] - _STROKE[0]) * strokes
+    paper = np.array(palette.PAPER_RGB, np.float32)
+    fill = paper + share * (fill - paper)
+    rim = np.array(palette.GRAPHITE_RGB, np.float32)
+  else:
+    rim = palette.rim_rgb(colour)
+  return canvas + outer * (rim - canvas) + inner * (fill - rim)
+
+
+def render_track(
+  scene: scene_lib.Scene,
+  track: scene_lib.Track,
+  size: int | tuple[int, int],
+) -> np.ndarray:
+  """Draw a scene's object along a given track, uint8 [T, H, W, 3]."""
+  height, width = frame_size(size)
+  facts = scene.facts
+  canvas = backdrop_lib.backdrop(
+    facts.place, height, width, pencil=facts.style == 'pencil'
+  )[None]
+  if facts.second is not None:
+    spot = scene_lib.Track(
+      x=np.array([scene.second_x], np.float32),
+      y=np.array([scene.second_y], np.float32),
+      radius=np.array([scene_lib.SECOND_RADIUS], np.float32),
+      angle=np.zeros(1, np.float32),
+    )
+    canvas = _draw(
+      canvas, facts.second.shape, facts.second.colour, facts.style, spot
+    )
+  frames = _draw(canvas, facts.shape, facts.colour, facts.style, track)
+  return (frames + 0.5).astype(np.uint8)
+
+
+def render_clip(
+  scene: scene_lib.Scene,
+  frames: int,
+  size: int | tuple[int, int],
+  fps: float = scene_lib.REFERENCE_FPS,
+  *,
+  start: int = 0,
+) -> np.ndarray:
+  """Draw frames [start, start + frames) of a scene.
+
+  Args:
+    scene: what to draw, and where it is at frame 0.
+    frames: how many frames.
+    size: side in pixels, or (height, width).
+    fps: frames per second; objects cover the same ground per second at any.
+    start: the first frame drawn.
+
+  Returns:
+    uint8 [frames, H, W, 3].
+  """
+  steps = scene_lib.track(scene, start, start + frames, fps)
+  return render_track(scene, steps, size)
+
+
+def render_image(
+  scene: scene_lib.Scene, size: int | tuple[int, int]
+) -> np.ndarray:
+  """Draw the first frame of a scene, uint8 [H, W, 3]."""
+  return render_clip(scene, 1, size)[0]
+
+
+def rest(facts: facts_lib.Facts, x: float = 0.5, y: float = 0.5):
+  """Return the scene of `facts` as a still picture of them would show it."""
+  return scene_lib.Scene(facts=facts.replace(motion=None), x=x, y=y)

@@ -1,0 +1,173 @@
+"""Drawing scenes and their next facts at random, within a subset."""
+
+import dataclasses
+
+import numpy as np
+
+from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.storyworld import heldout
+from phenaki_jax.storyworld import scene as scene_lib
+from phenaki_jax.storyworld import subset as subset_lib
+
+# How likely each fact is to be one that changes between scenes of a story.
+_CHANGE_WEIGHTS = {
+  'motion': 0.35, 'colour': 0.25, 'place': 0.2, 'size': 0.1, 'shape': 0.1,
+}
+_TWO_CHANGES = 0.4
+_SECOND_SHARE = 0.2
+# How many image-only values images have, and how often.
+_IMAGE_ONLY_SHARES = (0.4, 0.45, 0.15)
+_TRIES = 100
+
+
+def _pick(rng, choices):
+  return choices[int(rng.integers(len(choices)))]
+
+
+def _coordinate(rng, grid):
+  if grid:
+    return int(rng.integers(grid)) / grid
+  return float(rng.random())
+
+
+def _settled(facts):
+  """Give a growing or shrinking object the size it will be left with."""
+  size = facts_lib.SIZE_AFTER.get(facts.motion)
+  return facts if size is None else facts.replace(size=size)
+
+
+def _no_combination(subset, split):
+  return ValueError(
+    f'subset {subset.name!r} has no combinations in split {split!r}; use '
+    'another split or a bigger subset'
+  )
+
+
+def sample_facts(
+  rng: np.random.Generator, subset: str | subset_lib.Subset,
+  split: str = 'train',
+) -> facts_lib.Facts:
+  """Draw the facts of a clip; image-only values never come up.
+
+  Args:
+    rng: the source of chance.
+    subset: a name or a `Subset`.
+    split: 'train' (no held-out combination), 'heldout' (only those) or 'all'.
+  """
+  subset = subset_lib.subset_named(subset)
+  combinations = heldout.clip_combinations(subset, split)
+  if not combinations:
+    raise _no_combination(subset, split)
+  shape, colour, motion = _pick(rng, combinations)
+  facts = facts_lib.Facts(
+    shape=shape, colour=colour, motion=motion, size=_pick(rng, subset.sizes),
+    place=_pick(rng, subset.places), style=_pick(rng, subset.styles),
+  )
+  second = subset.two_objects and rng.random() < _SECOND_SHARE
+  # The main object has to be plainly the bigger one.
+  if second and facts.size == 'big' and facts_lib.size_is_visible(motion):
+    facts = facts.replace(second=facts_lib.SecondObject(
+      shape=_pick(rng, subset.shapes),
+      colour=_pick(rng, [c for c in subset.colours if c != colour]),
+    ))
+  return _settled(facts)
+
+
+def sample_image_facts(
+  rng: np.random.Generator, subset: str | subset_lib.Subset,
+  split: str = 'train',
+) -> facts_lib.Facts:
+  """Draw the facts of an image: motion None, at most two image-only values."""
+  subset = subset_lib.subset_named(subset)
+  rare = [f for f in facts_lib.FACT_NAMES if subset.image_values(f)]
+  count = int(rng.choice(len(_IMAGE_ONLY_SHARES), p=_IMAGE_ONLY_SHARES))
+  order = [str(f) for f in rng.permutation(rare)] if rare else []
+  chosen = set(order[:count])
+  # A held-out split may lack the combination the chosen values ask for.
+  for rare_facts in (chosen, chosen - {'shape'}, chosen - {'shape', 'colour'}):
+    shapes, colours, sizes, places, styles = (
+      subset.image_values(f) if f in rare_facts else subset.clip_values(f)
+      for f in ('shape', 'colour', 'size', 'place', 'style')
+    )
+    combinations = heldout.image_combinations(shapes, colours, split)
+    if combinations:
+      break
+  else:
+    shapes, colours = subset.values('shape'), subset.values('colour')
+    combinations = heldout.image_combinations(shapes, colours, split)
+  if not combinations:
+    raise _no_combination(subset, split)
+  shape, colour, motion = _pick(rng, combinations)
+  return facts_lib.Facts(
+    shape=shape, colour=colour, motion=motion, size=_pick(rng, sizes),
+    place=_pick(rng, places), style=_pick(rng, styles),
+  )
+
+
+def sample_scene(
+  rng: np.random.Generator, facts: facts_lib.Facts,
+  subset: str | subset_lib.Subset,
+) -> scene_lib.Scene:
+  """Put facts at a random spot, a random while into their motion."""
+  subset = subset_lib.subset_named(subset)
+  scene = scene_lib.Scene(
+    facts=facts, x=_coordinate(rng, subset.grid),
+    y=_coordinate(rng, subset.grid), phase=float(rng.integers(48)),
+  )
+  # Half a frame away both ways, the main object cannot run into it, however
+  # long it goes straight on.
+  scene = dataclasses.replace(
+    scene, second_x=(scene.x + 0.5) % 1, second_y=(scene.y + 0.5) % 1
+  )
+  here = scene_lib.track(scene, int(scene.phase), int(scene.phase) + 1)
+  if facts.motion == 'bounce':
+    return scene
+  return dataclasses.replace(scene, x=float(here.x[0]), y=float(here.y[0]))
+
+
+def _changed(rng, facts, subset, names):
+  for name in names:
+    others = [v for v in subset.clip_values(name) if v != getattr(facts, name)]
+    facts = facts.replace(**{name: _pick(rng, others)})
+  return _settled(facts)
+
+
+def sample_change(
+  rng: np.random.Generator, facts: facts_lib.Facts,
+  subset: str | subset_lib.Subset, split: str = 'train',
+) -> facts_lib.Facts:
+  """Draw the facts of the next scene of a story: one or two changed.
+
+  The shape changes rarely, the style never; a second object is not kept. A
+  size cannot change while it cannot be seen. In the split 'heldout' it may
+  be that only place (and size) can change.
+
+  Raises ValueError where nothing can.
+  """
+  subset = subset_lib.subset_named(subset)
+  facts = facts.replace(second=None)
+  names = [n for n in _CHANGE_WEIGHTS if len(subset.clip_values(n)) > 1]
+  if not names:
+    raise ValueError(
+      f'subset {subset.name!r} has one value of every fact, so no story can '
+      'change any; add values'
+    )
+  weights = np.array([_CHANGE_WEIGHTS[n] for n in names])
+  weights = weights / weights.sum()
+  for _ in range(_TRIES):
+    count = min(1 + int(rng.random() < _TWO_CHANGES), len(names))
+    picked = rng.choice(len(names), size=count, replace=False, p=weights)
+    found = _changed(rng, facts, subset, [names[i] for i in picked])
+    if 'size' in (names[i] for i in picked) and not (
+      facts_lib.size_is_visible(facts.motion)
+      and facts_lib.size_is_visible(found.motion)
+    ):
+      continue
+    if facts_lib.is_visible(found) and heldout.in_split(found, split):
+      return found
+  if 'place' in names:
+    return _changed(rng, facts, subset, ['place'])
+  raise ValueError(
+    f'no change of {facts} stays in split {split!r} of subset '
+    f'{subset.name!r}; use split "all" or more places'
+  )

@@ -1,0 +1,124 @@
+"""The named parts of StoryWorld that models are trained on."""
+
+import dataclasses
+
+from phenaki_jax.storyworld import facts as facts_lib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subset:
+  """List the values a part of StoryWorld uses.
+
+  Attributes:
+    name: of the subset.
+    shapes, colours, sizes, motions, places, styles: the values of clips.
+    image_only: values by fact that only images show, never clips.
+    grid: start positions are multiples of 1/grid of the frame; 0 lets them
+      be anywhere.
+    two_objects: whether some scenes have a second object.
+  """
+
+  name: str
+  shapes: tuple[str, ...]
+  colours: tuple[str, ...]
+  sizes: tuple[str, ...]
+  motions: tuple[str, ...]
+  places: tuple[str, ...]
+  styles: tuple[str, ...]
+  image_only: dict[str, tuple[str, ...]]
+  grid: int = 0
+  two_objects: bool = False
+
+  def __post_init__(self):
+    for fact in facts_lib.FACT_NAMES:
+      if not self.clip_values(fact):
+        raise ValueError(f'subset {self.name!r} has no {fact}; name one')
+      for value in self.values(fact):
+        facts_lib.check_value(fact, value)
+      both = set(self.clip_values(fact)) & set(self.image_values(fact))
+      if both:
+        raise ValueError(
+          f'subset {self.name!r} has {sorted(both)} both in clips and as '
+          f'image-only {fact}; leave them in one'
+        )
+    if self.image_values('motion'):
+      raise ValueError('a motion cannot be image-only; leave it out')
+
+  def clip_values(self, fact: str) -> tuple[str, ...]:
+    """Return the values of a fact that clips show."""
+    return getattr(self, fact + 's')
+
+  def image_values(self, fact: str) -> tuple[str, ...]:
+    """Return the values of a fact that only images show."""
+    return tuple(self.image_only.get(fact, ()))
+
+  def values(self, fact: str) -> tuple[str, ...]:
+    """Return all the values of a fact, those of clips first."""
+    return self.clip_values(fact) + self.image_values(fact)
+
+  def names_size(self) -> bool:
+    """Say whether there is more than one size, so that prompts name it."""
+    return len(self.values('size')) > 1
+
+
+SUBSETS = {
+  'easy': Subset(
+    name='easy',
+    shapes=('circle', 'square', 'triangle'),
+    colours=('red', 'yellow', 'blue', 'white'),
+    sizes=('big',),
+    motions=('left', 'right', 'up', 'down', 'still'),
+    places=('grass', 'sand', 'night'),
+    styles=('plain',),
+    image_only={
+      'colour': ('pink',), 'shape': ('star',), 'place': ('snow',),
+      'style': ('outline',),
+    },
+    grid=8,
+  ),
+  'medium': Subset(
+    name='medium',
+    shapes=('circle', 'square', 'triangle', 'star', 'cross'),
+    colours=('red', 'orange', 'yellow', 'green', 'blue', 'purple', 'white'),
+    sizes=('small', 'big'),
+    motions=('left', 'right', 'up', 'down', 'still', 'bounce', 'spin'),
+    places=('grass', 'sand', 'sea', 'night', 'road'),
+    styles=('plain',),
+    image_only={
+      'colour': ('pink',), 'shape': ('heart',), 'place': ('snow',),
+      'style': ('outline', 'pencil'),
+    },
+    grid=8,
+  ),
+  'full': Subset(
+    name='full',
+    shapes=('circle', 'square', 'triangle', 'star', 'cross'),
+    colours=(
+      'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'white', 'black',
+    ),
+    sizes=facts_lib.SIZES,
+    motions=facts_lib.MOTIONS,
+    places=('grass', 'sand', 'sea', 'night', 'brick', 'road'),
+    styles=('plain', 'outline'),
+    image_only={
+      'colour': ('pink', 'cyan'), 'shape': ('heart',), 'place': ('snow',),
+      'style': ('pencil',),
+    },
+    grid=0,
+    two_objects=True,
+  ),
+}
+
+
+def subset_named(name: str | Subset) -> Subset:
+  """Return the subset of a name; a `Subset` is returned as it is.
+
+  Raises ValueError, with the names there are, for any other.
+  """
+  if isinstance(name, Subset):
+    return name
+  if name not in SUBSETS:
+    raise ValueError(
+      f'unknown subset {name!r}; use one of {", ".join(SUBSETS)}'
+    )
+  return SUBSETS[name]
