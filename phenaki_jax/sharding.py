@@ -7,38 +7,40 @@ a name that is not in the table raises. Arrays are then placed by `jax.jit` with
 shardings, which is what pjit became.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import difflib
 import logging
 import math
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from flax import linen as nn
 import jax
+import numpy as np
+from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
-import numpy as np
 
 _logger = logging.getLogger(__name__)
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
 
 # Logical name -> mesh axes, first to last. An empty tuple: never split.
-RULES: Mapping[str, tuple[str, ...]] = MappingProxyType({
-  'batch': ('data', 'fsdp'),
-  'embed': ('fsdp',),
-  'heads': ('tensor',),
-  'mlp': ('tensor',),
-  'vocab': ('tensor',),
-  'codebook': ('tensor',),
-  'frames': (),
-  'tokens': (),
-  'kv': (),
-  'text': (),
-  'layers': (),
-})
+RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+  {
+    'batch': ('data', 'fsdp'),
+    'embed': ('fsdp',),
+    'heads': ('tensor',),
+    'mlp': ('tensor',),
+    'vocab': ('tensor',),
+    'codebook': ('tensor',),
+    'frames': (),
+    'tokens': (),
+    'kv': (),
+    'text': (),
+    'layers': (),
+  }
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +164,9 @@ def constrain(x: Array, *names: str | None) -> Array:
     ValueError: if a name is unknown or the count is not the array's rank.
   """
   if len(names) != x.ndim:
-    raise ValueError(f'{len(names)} names {names} for an array of rank {x.ndim}.')
+    raise ValueError(
+      f'{len(names)} names {names} for an array of rank {x.ndim}.'
+    )
   spec = resolve(names)
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
@@ -200,9 +204,7 @@ def logical_names(tree: Any) -> dict[str, tuple[str | None, ...]]:
   }
 
 
-def param_shardings(
-  tree: Any, mesh: Mesh, *, uneven: str = 'raise'
-) -> Any:
+def param_shardings(tree: Any, mesh: Mesh, *, uneven: str = 'raise') -> Any:
   """Return a sharding for each leaf of a boxed tree, in its unboxed shape.
 
   Works on parameters and on an optimizer's state made from boxed parameters;

@@ -1,0 +1,58 @@
+"""Keys depend on the root, the step and the name, and on nothing else."""
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import rng
+
+
+def _bits(key):
+  return jax.random.key_data(key).tolist()
+
+
+def test_a_stream_is_the_same_in_every_process_and_version():
+  # These numbers must never change: a resumed run would differ.
+  key = rng.stream(rng.at_step(rng.root(7), 812), 'dropout')
+  assert _bits(key) == [2064142747, 702321619]
+
+
+def test_root_step_and_name_each_matter():
+  keys = [
+    _bits(rng.stream(rng.at_step(rng.root(seed), step), name))
+    for seed in (0, 1)
+    for step in (0, 1, 2)
+    for name in ('dropout', 'mask')
+  ]
+  assert len({tuple(key) for key in keys}) == len(keys)
+
+
+def test_a_traced_step_gives_the_same_key():
+  traced = jax.jit(lambda step: rng.at_step(rng.root(3), step))(np.int32(5))
+  assert _bits(traced) == _bits(rng.at_step(rng.root(3), 5))
+
+
+def test_another_stream_changes_no_other():
+  key = rng.at_step(rng.root(0), 4)
+  alone = rng.streams(key, 'mask')
+  beside = rng.streams(key, 'dropout', 'mask')
+  assert _bits(alone['mask']) == _bits(beside['mask'])
+  assert list(beside) == ['dropout', 'mask']
+
+
+def test_a_repeated_stream_is_refused():
+  with pytest.raises(ValueError, match='different names'):
+    rng.streams(rng.root(0), 'mask', 'mask')
+
+
+def test_bits_do_not_depend_on_the_sharding():
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), ('batch',))
+  split = jax.NamedSharding(mesh, jax.P('batch'))
+
+  def draw(key):
+    return jax.random.uniform(key, (16, 4))
+
+  key = rng.stream(rng.root(0), 'mask')
+  one = jax.jit(draw)(key)
+  many = jax.jit(draw, out_shardings=split)(key)
+  np.testing.assert_array_equal(one, many)
