@@ -161,7 +161,13 @@ def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = '') -> T:
   for field in dataclasses.fields(cls):  # type: ignore[arg-type]
     if field.init and field.name not in values and _is_required(field):
       raise ValueError(f'the config key {_join(where, field.name)} is missing')
-  return cls(**values)
+  try:
+    return cls(**values)
+  except ValueError as error:
+    # The dataclass checks its own values; say which group they belong to.
+    if not where or f'{where}.' in str(error):
+      raise
+    raise ValueError(f'{where}: {error}') from error
 
 
 def to_dict(value: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 AXES: Mapping[str, str] = {
+  'b': 'any leading dimensions, always as `*b`',
   'B': 'batch, in examples',
   'T': 'frames',
   'H': 'height, in pixels',
@@ -22,10 +23,16 @@ AXES: Mapping[str, str] = {
   't': 'latent time steps, 1 + (T - 1) / 2 in the usual case',
   'h': 'latent rows',
   'w': 'latent columns',
+  'n': 'tokens of one latent step, h * w',
   'N': 'tokens, t * h * w',
+  'P': 'values of one patch',
+  'Q': 'queries of an attention',
+  'M': 'keys and values of an attention, its memory',
   'D': 'width of a model',
   'K': 'heads',
   'd': 'width of one head',
+  'I': 'width of an input',
+  'O': 'width of an output',
   'F': 'width of the hidden layer of an MLP',
   'V': 'entries of the codebook',
   'L': 'text tokens',

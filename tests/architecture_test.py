@@ -1,0 +1,242 @@
+"""The laws of the house, held by walking the source.
+
+A layer may import itself and what `LAYERS` lists for it. The table and the
+other laws are data: to change the house, change them here, in the open.
+"""
+
+import ast
+import pathlib
+import re
+import sys
+
+import pytest
+
+from phenaki_jax import types
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'phenaki_jax'
+
+# What each layer may import of phenaki_jax, beside itself. A dotted entry
+# opens one module of a layer, no more.
+LAYERS = {
+  'types': set(),
+  'config': set(),
+  'sharding': {'config', 'types'},
+  'rng': {'config', 'types'},
+  'pixels': {'config', 'types'},
+  'nn': {'sharding', 'config', 'types'},
+  'text': {'nn', 'sharding', 'config', 'types'},
+  'tokenizer': {'nn', 'sharding', 'config', 'types'},
+  'masked_transformer': {'nn', 'sharding', 'config', 'types'},
+  'storyworld': {'types'},
+  'data': {'storyworld', 'config', 'types'},
+  'sampling': {
+    *('tokenizer', 'masked_transformer', 'text', 'sharding', 'rng'),
+    *('pixels', 'config', 'types'),
+  },
+  'training': {
+    *('tokenizer', 'masked_transformer', 'text', 'sharding', 'rng'),
+    *('pixels', 'config', 'types'),
+  },
+  'evaluation': {
+    *('sampling', 'tokenizer', 'nn', 'data.schema', 'storyworld'),
+    *('sharding', 'pixels', 'config', 'types'),
+  },
+  'export': {
+    *('sampling', 'tokenizer', 'masked_transformer', 'text', 'sharding'),
+    *('pixels', 'config', 'types'),
+  },
+  'serving': {'export', 'sampling', 'config', 'types'},
+  'cli': None,  # everything
+  '__main__': {'cli'},
+  '__init__': set(),
+}
+
+# What outside packages these layers may import; the others are free.
+NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections'}
+OUTSIDE = {
+  'types': NUMPY_ONLY,
+  'config': NUMPY_ONLY,
+  'storyworld': NUMPY_ONLY | {'scipy'},
+}
+
+# Who alone may import a module; a folder stands for what is in it.
+KEEPERS = {
+  'flax.linen': {
+    *('nn', 'tokenizer', 'text', 'masked_transformer', 'sharding.py'),
+  },
+  'orbax': {'training/checkpoints.py'},
+}
+
+# Modules that nobody may import, each with the reason.
+BANNED = {
+  'jax.experimental.pjit': 'jax.jit with shardings is what pjit became',
+  'jax.pmap': 'jax.jit with shardings replaces it',
+  'pickle': 'only safe formats',
+  'tensorflow': 'the core is free of TensorFlow',
+  'tensorflow_datasets': 'it brings TensorFlow',
+  'tensorflow_text': 'it brings TensorFlow',
+  'seqio': 'it brings TensorFlow',
+  'clu': 'it brings TensorFlow',
+  'orbax.export': 'it brings TensorFlow',
+  'torch': 'no PyTorch in the library',
+}
+
+# `data` hands numpy to whoever runs it, and its threads know no device.
+NO_JAX = {'data', 'storyworld'}
+
+NAMELESS = {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}
+MAX_LINES = 500
+
+SHAPED = re.compile(
+  r'(Array|Shaped|Num|Real|Inexact|Complex|Integer|Float|BFloat|Int|UInt|Bool'
+  r'|Key)(8|16|32|64)?'
+)
+
+
+def _sources():
+  folders = ('phenaki_jax', 'tests', 'configs', 'launch', 'benchmarks')
+  files = [ROOT / 'setup.py']
+  for folder in folders:
+    files += sorted((ROOT / folder).rglob('*.py'))
+  return files
+
+
+def _library():
+  return sorted(PACKAGE.rglob('*.py'))
+
+
+def _name(path):
+  return path.relative_to(ROOT).as_posix()
+
+
+def _layer(path):
+  return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def _imports(path):
+  """Yield every (module, line) that a file imports, also inside functions."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        yield alias.name, node.lineno
+    elif isinstance(node, ast.ImportFrom):
+      assert not node.level, f'{_name(path)}:{node.lineno}: relative import'
+      for alias in node.names:
+        yield f'{node.module}.{alias.name}', node.lineno
+
+
+def _is_inside(module, parent):
+  return module == parent or module.startswith(parent + '.')
+
+
+library = pytest.mark.parametrize('path', _library(), ids=_name)
+sources = pytest.mark.parametrize('path', _sources(), ids=_name)
+
+
+@sources
+def test_file_parses_as_python_3_11(path):
+  ast.parse(path.read_text(), feature_version=(3, 11))
+
+
+@sources
+def test_file_is_short_and_well_named(path):
+  lines = len(path.read_text().splitlines())
+  assert lines <= MAX_LINES, f'{lines} lines; split it at a noun'
+  assert path.stem.removesuffix('_test') not in NAMELESS, 'name it by a noun'
+
+
+@sources
+def test_file_leaves_nothing_open(path):
+  if path == pathlib.Path(__file__):
+    return
+  found = re.findall(
+    r'\b(?:TODO|FIXME|XXX|NotImplementedError)\b', path.read_text()
+  )
+  assert not found
+
+
+@library
+def test_layer_imports_only_what_is_below_it(path):
+  layer = _layer(path)
+  assert layer in LAYERS, f'{layer} has no row in LAYERS; give it one'
+  if LAYERS[layer] is None:
+    return
+  allowed = LAYERS[layer] | {layer}
+  for module, line in _imports(path):
+    if not _is_inside(module, 'phenaki_jax'):
+      continue
+    if module == 'phenaki_jax.__version__':
+      continue
+    inner = module.removeprefix('phenaki_jax.')
+    assert any(_is_inside(inner, entry) for entry in allowed), (
+      f'{_name(path)}:{line}: {layer} may not import {module}; '
+      f'it may import {sorted(allowed)}'
+    )
+
+
+@library
+def test_outside_packages_are_where_they_may_be(path):
+  inner = path.relative_to(PACKAGE).as_posix()
+  layer = _layer(path)
+  for module, line in _imports(path):
+    where = f'{_name(path)}:{line}: {module}'
+    for banned, reason in BANNED.items():
+      assert not _is_inside(module, banned), f'{where}: {reason}'
+    for kept, keepers in KEEPERS.items():
+      if _is_inside(module, kept):
+        assert inner in keepers or layer in keepers, (
+          f'{where}: only {sorted(keepers)} import {kept}'
+        )
+    top = module.partition('.')[0]
+    if layer in NO_JAX:
+      assert top not in ('jax', 'flax', 'optax'), f'{where}: numpy only here'
+    if layer in OUTSIDE and top != 'phenaki_jax':
+      assert top in sys.stdlib_module_names or top in OUTSIDE[layer], (
+        f'{where}: {layer} imports only {sorted(OUTSIDE[layer])}'
+      )
+
+
+@library
+def test_shapes_are_spelled_with_the_legend(path):
+  for node in ast.walk(ast.parse(path.read_text())):
+    if not isinstance(node, ast.Subscript):
+      continue
+    name = getattr(node.value, 'attr', getattr(node.value, 'id', ''))
+    if not SHAPED.fullmatch(name) or not isinstance(node.slice, ast.Tuple):
+      continue
+    shape = node.slice.elts[-1]
+    if not isinstance(shape, ast.Constant) or not isinstance(shape.value, str):
+      continue
+    letters = set(re.findall(r'(?<!\w)[A-Za-z](?!\w)', shape.value))
+    assert letters <= set(types.AXES), (
+      f'{_name(path)}:{node.lineno}: {sorted(letters - set(types.AXES))} are '
+      'not in the legend (phenaki_jax/types.py); use a letter of it or a word'
+    )
+
+
+@pytest.mark.parametrize(
+  'folder',
+  sorted({path.parent for path in _library()} - {PACKAGE / 'reference'}),
+  ids=_name,
+)
+def test_folder_is_a_package(folder):
+  assert (folder / '__init__.py').is_file()
+
+
+# Tests of the whole rather than of one module.
+WHOLE = {'architecture', 'entrypoints', 'configs', 'parameters', 'readme'}
+
+
+@pytest.mark.parametrize(
+  'path', sorted((ROOT / 'tests').rglob('*_test.py')), ids=_name
+)
+def test_tests_mirror_the_package(path):
+  inner = path.relative_to(ROOT / 'tests')
+  module = inner.stem.removesuffix('_test')
+  if inner.parent == pathlib.Path('.') and module in WHOLE:
+    return
+  twin = PACKAGE / inner.parent / module
+  assert twin.is_dir() or twin.with_suffix('.py').is_file(), (
+    f'{_name(path)} tests no module; name it after the one it tests'
+  )
