@@ -1,0 +1,1 @@
+"""Turn prompts into embeddings: a vocabulary and a T5 encoder."""

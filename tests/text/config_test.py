@@ -1,0 +1,33 @@
+"""Sizes that make no encoder are refused in a sentence."""
+
+import pytest
+
+from phenaki_jax.text.config import TextConfig
+
+
+@pytest.mark.parametrize(
+  'field, value',
+  [
+    ('vocab_size', 3),
+    ('width', 0),
+    ('num_layers', 0),
+    ('num_heads', -1),
+    ('head_dim', 0),
+    ('mlp_dim', 0),
+    ('max_length', 0),
+    ('dropout', 1.0),
+    ('dropout', -0.1),
+    ('relative_buckets', 6),
+    ('relative_buckets', 0),
+    ('relative_max_distance', 8),
+  ],
+)
+def test_a_size_that_makes_no_encoder_is_named(field, value):
+  with pytest.raises(ValueError, match=f'text.{field} is {value}'):
+    TextConfig(**{field: value})
+
+
+def test_defaults_are_valid_and_frozen():
+  config = TextConfig()
+  with pytest.raises(AttributeError):
+    config.width = 3
