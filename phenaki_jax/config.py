@@ -101,7 +101,9 @@ def parse_arg(arg: str, **defaults: Any) -> types.SimpleNamespace:
 
 
 def resolve(
-  cls: type[T], config: Mapping[str, Any], overrides: Iterable[str] = ()
+  cls: type[T],
+  config: ml_collections.ConfigDict | Mapping[str, Any],
+  overrides: Iterable[str] = (),
 ) -> T:
   """Build `cls` from a config after applying `a.b=value` overrides.
 
@@ -129,7 +131,7 @@ def resolve(
   return build(cls, values)
 
 
-def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = '') -> T:
+def build(cls: type[T], mapping: Any, *, where: str = '') -> T:
   """Build a dataclass from a mapping, strictly.
 
   Nested dataclasses, tuples, Optional, Literal, unions of plain types and
@@ -138,7 +140,7 @@ def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = '') -> T:
 
   Args:
     cls: the dataclass.
-    mapping: values by field name.
+    mapping: values by field name; anything else is refused.
     where: dotted name of the mapping in messages.
 
   Returns:
@@ -418,7 +420,9 @@ def _join(where: str, name: str) -> str:
   return f'{where}.{name}' if where else name
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(
+  config: ml_collections.ConfigDict | Mapping[str, Any],
+) -> dict[str, Any]:
   """Copy a ConfigDict or mapping into nested plain dicts."""
   if isinstance(config, ml_collections.ConfigDict):
     # Resolves references to other fields too.

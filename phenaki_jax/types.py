@@ -26,6 +26,7 @@ AXES: Mapping[str, str] = {
   'n': 'tokens of one latent step, h * w',
   'N': 'tokens, t * h * w',
   'P': 'values of one patch',
+  'p': 'angles of a position',
   'Q': 'queries of an attention',
   'M': 'keys and values of an attention, its memory',
   'D': 'width of a model',
