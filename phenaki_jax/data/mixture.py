@@ -1,0 +1,91 @@
+"""How many clips and images every batch holds, from one image share.
+
+The composition is a function of the config alone, the same in every batch and
+on every process, so shapes are static and no process waits for another. An
+image is one latent time step, a clip of 1 + 2k frames is 1 + k of them, so
+equal shares of examples are very unequal shares of tokens; both are stated.
+"""
+
+import dataclasses
+import logging
+
+_log = logging.getLogger(__name__)
+
+_FRAMES_PER_STEP = 2  # pixel frames of a latent step after the first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Composition:
+  """Hold what each batch is made of.
+
+  Attributes:
+    num_clips, num_images: examples of a batch, over all processes.
+    requested_image_share, realised_image_share: in examples.
+    requested_token_share, realised_token_share: of images, in visual tokens.
+  """
+
+  num_clips: int
+  num_images: int
+  requested_image_share: float
+  realised_image_share: float
+  requested_token_share: float
+  realised_token_share: float
+
+
+def compose(*, batch_size: int, image_share: float, frames: int) -> Composition:
+  """Divide a batch into clips and images.
+
+  Args:
+    batch_size: examples of a batch, over all processes.
+    image_share: wanted share of images, 0 to 1.
+    frames: length of a clip, 1 + 2k.
+
+  Returns:
+    The counts, with the shares that they realise.
+  """
+  num_images = round(image_share * batch_size)
+  realised = num_images / batch_size
+  if image_share > 0 and not num_images:
+    _log.warning(
+      'an image share of %g of %d examples is less than one image: no batch '
+      'holds any',
+      image_share,
+      batch_size,
+    )
+  return Composition(
+    num_clips=batch_size - num_images,
+    num_images=num_images,
+    requested_image_share=image_share,
+    realised_image_share=realised,
+    requested_token_share=_token_share(image_share, frames),
+    realised_token_share=_token_share(realised, frames),
+  )
+
+
+def rows_of_process(
+  count: int, *, part: str, process_index: int, process_count: int
+) -> range:
+  """Return the rows of a part of the global batch that a process loads.
+
+  The rows of all processes, one after the other, are the global batch.
+
+  Raises:
+    ValueError: the rows cannot be divided equally.
+  """
+  if not 0 <= process_index < process_count:
+    raise ValueError(
+      f'process_index is {process_index}; it must lie in '
+      f'0..{process_count - 1}, one less than process_count'
+    )
+  if count % process_count:
+    raise ValueError(
+      f'a batch has {count} {part}, which {process_count} processes cannot '
+      'share equally; change data.batch_size or data.image_share'
+    )
+  rows = count // process_count
+  return range(process_index * rows, (process_index + 1) * rows)
+
+
+def _token_share(image_share: float, frames: int) -> float:
+  steps = 1 + (frames - 1) // _FRAMES_PER_STEP
+  return image_share / (image_share + (1 - image_share) * steps)

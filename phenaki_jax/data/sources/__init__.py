@@ -1,0 +1,1 @@
+"""The places that records come from; each is a Source of `base`."""

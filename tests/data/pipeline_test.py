@@ -1,0 +1,116 @@
+"""The batch of a step: a pure function, on any number of processes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from phenaki_jax.data import config as config_lib
+from phenaki_jax.data import pipeline
+
+LENGTH = 24
+
+
+def tokenize(caption):
+  """Encode a caption as its letters, an end mark and zeros."""
+  ids = np.zeros(LENGTH, np.int32)
+  letters = np.frombuffer(caption.encode()[: LENGTH - 1], np.uint8)
+  ids[: len(letters)] = letters
+  ids[len(letters)] = 1
+  return ids
+
+
+def make(process_index=0, process_count=1, **fields):
+  fields = {'size': (8, 8), 'frames': 7, 'batch_size': 16, **fields}
+  return pipeline.Pipeline(
+    config_lib.DataConfig(**fields),
+    tokenize,
+    process_index=process_index,
+    process_count=process_count,
+  )
+
+
+def assert_equal(one, other):
+  assert {k: set(v) for k, v in one.items()} == {
+    k: set(v) for k, v in other.items()
+  }
+  for part, arrays in one.items():
+    for name, array in arrays.items():
+      np.testing.assert_array_equal(array, other[part][name])
+
+
+def test_batch_has_the_documented_parts():
+  loader = make(image_share=0.25)
+  batch = loader.batch(5)
+  assert batch['clips']['pixels'].shape == (12, 7, 8, 8, 3)
+  assert batch['images']['pixels'].shape == (4, 8, 8, 3)
+  assert batch['clips']['text'].shape == (12, LENGTH)
+  context = batch['clips']['context_frames']
+  assert set(context) == {0, 5}
+  assert (batch['clips']['num_frames'] == 7).all()
+
+
+@pytest.mark.parametrize('num_threads', [0, 2])
+def test_iterating_gives_the_batches_of_the_steps(num_threads):
+  loader = make(num_threads=num_threads)
+  for start in (0, 3):
+    batches = loader.iterate(start)
+    for step, batch in enumerate(itertools.islice(batches, 4), start):
+      assert_equal(batch, loader.batch(step))
+    batches.close()
+
+
+def test_batches_differ_from_step_to_step_and_seed_to_seed():
+  loader = make()
+  first = loader.batch(0)['clips']['pixels']
+  assert not np.array_equal(first, loader.batch(1)['clips']['pixels'])
+  assert not np.array_equal(first, make(seed=1).batch(0)['clips']['pixels'])
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_rows_of_all_processes_are_the_global_batch(count):
+  whole = make(image_share=0.25).batch(7)
+  parts = [make(i, count, image_share=0.25).batch(7) for i in range(count)]
+  joined = {
+    part: {
+      name: np.concatenate([each[part][name] for each in parts])
+      for name in whole[part]
+    }
+    for part in whole
+  }
+  assert_equal(whole, joined)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+  with pytest.raises(ValueError, match='13 clips, which 2 processes'):
+    make(0, 2, image_share=0.2)
+
+
+@pytest.mark.parametrize('share, part', [(0.0, 'clips'), (1.0, 'images')])
+def test_a_part_without_examples_is_absent(share, part):
+  assert set(make(image_share=share).batch(0)) == {part}
+
+
+def test_fingerprint_tells_what_changes_the_batches():
+  one = make().fingerprint
+  assert one == make(num_threads=0, prefetch=1).fingerprint
+  assert one != make(seed=1).fingerprint
+  assert one != make(batch_size=8).fingerprint
+
+
+def test_captions_are_those_of_the_examples():
+  loader = make(image_share=0.5)
+  captions = list(loader.captions(6))
+  assert len(captions) == 6
+  text = loader.batch(0)
+  clips = [tokenize(caption) for caption in captions[::2]]
+  images = [tokenize(caption) for caption in captions[1::2]]
+  np.testing.assert_array_equal(text['clips']['text'][:3], clips)
+  np.testing.assert_array_equal(text['images']['text'][:3], images)
+
+
+def test_a_negative_step_is_refused():
+  with pytest.raises(ValueError, match='cannot be negative'):
+    make().batch(-1)
+  with pytest.raises(ValueError, match='cannot be negative'):
+    make().iterate(-1)
