@@ -1,0 +1,1 @@
+"""Hand trained models to others, in forms that run no code when read."""

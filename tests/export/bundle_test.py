@@ -1,0 +1,283 @@
+"""A bundle keeps its content, and refuses anything else in a sentence."""
+
+import hashlib
+import json
+import struct
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import phenaki_jax
+from phenaki_jax.export import bundle
+
+FILES = (
+  'tokenizer.safetensors',
+  'generator.safetensors',
+  'config.json',
+  'vocab.model',
+  'model_card.md',
+)
+
+
+def content(seed=0):
+  rng = np.random.default_rng(seed)
+  return {
+    'tokenizer_params': {
+      'encoder': {'kernel': rng.normal(size=(4, 6)).astype(np.float32)},
+      'levels': np.array([8, 6, 5], np.int32),
+    },
+    'generator_params': {
+      'text': {'layers_0': {'scale': jnp.ones((3,)) * 1.5}},
+      'temperature': np.float32(0.25),
+    },
+    'config': {'kind': 'story', 'size': [32, 32], 'rate': 0.5, 'note': None},
+    'vocabulary': b'\x00\x01vocabulary\xff',
+    'model_card': '# Card\n\nTrained on shapes – AI-generated.\n',
+  }
+
+
+@pytest.fixture
+def folder(tmp_path):
+  bundle.write_bundle(tmp_path / 'model', **content())
+  return tmp_path / 'model'
+
+
+def rewrite(folder, name, data):
+  """Replace a file as an attacker would: the checksum is made to fit."""
+  (folder / name).write_bytes(data)
+  path = folder / 'checksums.json'
+  checksums = json.loads(path.read_text())
+  checksums['sha256'][name] = hashlib.sha256(data).hexdigest()
+  path.write_text(json.dumps(checksums))
+
+
+def assert_same_arrays(actual, expected):
+  actual, expected = map(bundle.flatten_params, (actual, expected))
+  assert list(actual) == list(expected)
+  for name, array in expected.items():
+    assert actual[name].dtype == array.dtype
+    np.testing.assert_array_equal(actual[name], array)
+
+
+def snapshot(folder):
+  return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class TestRoundTrip:
+  def test_all_content_comes_back(self, tmp_path):
+    given = content()
+    written = bundle.write_bundle(tmp_path / 'a' / 'model', **given)
+    read = bundle.load_bundle(tmp_path / 'a' / 'model')
+    for name in ('tokenizer_params', 'generator_params'):
+      assert_same_arrays(getattr(read, name), given[name])
+    for name in ('config', 'vocabulary', 'model_card'):
+      assert getattr(read, name) == given[name]
+    assert read.fingerprint == written.fingerprint
+    assert {p.name for p in (tmp_path / 'a').iterdir()} == {'model'}
+
+  def test_float16_halves_the_file_and_reads_as_float32(self, tmp_path):
+    given = content()
+    kernel = np.random.default_rng(1).normal(size=(128, 128))
+    given['tokenizer_params']['encoder']['kernel'] = kernel
+    bundle.write_bundle(tmp_path / 'full', **given)
+    bundle.write_bundle(tmp_path / 'half', **given, dtype='float16')
+    name = 'tokenizer.safetensors'
+    full, half = (
+      (tmp_path / x / name).stat().st_size for x in ('full', 'half')
+    )
+    assert 0.5 < half / full < 0.52
+    read = bundle.load_bundle(tmp_path / 'half').tokenizer_params
+    assert_same_arrays(
+      read['encoder'],
+      {'kernel': kernel.astype(np.float16).astype(np.float32)},
+    )
+    assert read['levels'].dtype == np.int32
+
+  def test_memory_layout_and_byte_order_do_not_matter(self, tmp_path):
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    given = content() | {
+      'tokenizer_params': {
+        'transposed': rows.T,
+        'strided': rows[:, ::2],
+        'swapped': rows.astype('>f4'),
+        'integers': rows.astype('>i4').T,
+        'scalar': np.float64(3.0),
+        'bfloat16': jnp.asarray(rows, jnp.bfloat16),
+      }
+    }
+    read = bundle.write_bundle(tmp_path / 'm', **given).tokenizer_params
+    np.testing.assert_array_equal(read['transposed'], rows.T)
+    np.testing.assert_array_equal(read['strided'], rows[:, ::2])
+    np.testing.assert_array_equal(read['swapped'], rows)
+    np.testing.assert_array_equal(read['integers'], rows.T)
+    np.testing.assert_array_equal(read['bfloat16'], rows)
+    assert read['scalar'].shape == () and read['scalar'] == 3.0
+
+  def test_the_fingerprint_follows_the_content(self, tmp_path):
+    prints = [
+      bundle.write_bundle(tmp_path / name, **content(seed)).fingerprint
+      for name, seed in (('a', 0), ('b', 0), ('c', 1))
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+class TestReplacing:
+  def test_a_bundle_is_replaced(self, folder):
+    new = bundle.write_bundle(folder, **content(1))
+    assert bundle.load_bundle(folder).fingerprint == new.fingerprint
+    assert [path.name for path in folder.parent.iterdir()] == ['model']
+
+  def test_a_failure_leaves_the_old_one_and_nothing_else(self, folder):
+    before = snapshot(folder)
+    # Only the encoding of the card fails, after most files are written.
+    with pytest.raises(UnicodeEncodeError):
+      bundle.write_bundle(folder, **content(1) | {'model_card': '\ud800'})
+    assert snapshot(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == ['model']
+
+  def test_other_files_are_never_replaced(self, folder):
+    (folder / 'thesis.txt').write_text('years of work')
+    before = snapshot(folder)
+    with pytest.raises(ValueError, match=r'would be lost \(thesis.txt\)'):
+      bundle.write_bundle(folder, **content(1))
+    assert snapshot(folder) == before
+
+  def test_a_file_is_no_folder(self, tmp_path):
+    (tmp_path / 'model').write_text('')
+    with pytest.raises(ValueError, match='is a file'):
+      bundle.write_bundle(tmp_path / 'model', **content())
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'dtype': 'int8'}, "float32 or float16, not 'int8'"),
+    ({'tokenizer_params': {}}, 'tokenizer has no parameters'),
+    ({'tokenizer_params': {'a/b': np.ones(2)}}, "'a/b' under the top"),
+    ({'tokenizer_params': {'a': {'': np.ones(2)}}}, "'' under a"),
+    ({'tokenizer_params': {'a': {3: np.ones(2)}}}, '3 under a'),
+    ({'tokenizer_params': {'a': {'b': 'text'}}}, 'a/b must be an array'),
+    ({'tokenizer_params': {'a': np.array([None])}}, 'a must be an array'),
+    ({'tokenizer_params': {'a': np.array(['b'])}}, 'a has the type str'),
+    ({'tokenizer_params': {'a': np.array([1j])}}, 'a has the type complex'),
+    ({'generator_params': {'a': np.array([1, np.nan])}}, 'generator: a holds'),
+    (
+      {'generator_params': {'a': np.array([7e4])}, 'dtype': 'float16'},
+      'not finite in float16',
+    ),
+    ({'config': {'a': {1, 2}}}, 'does not fit in JSON'),
+    ({'config': {'a': float('nan')}}, 'does not fit in JSON'),
+  ],
+)
+def test_what_a_bundle_cannot_hold_is_refused(tmp_path, change, message):
+  with pytest.raises(ValueError, match=message):
+    bundle.write_bundle(tmp_path / 'model', **content() | change)
+  assert not list(tmp_path.iterdir())
+
+
+class TestDamage:
+  @pytest.mark.parametrize('name', FILES)
+  def test_a_missing_file_is_named(self, folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=f'lacks the file {name}'):
+      bundle.load_bundle(folder)
+
+  @pytest.mark.parametrize('name', FILES)
+  def test_one_flipped_bit_is_found(self, folder, name):
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(ValueError, match=f'{name} is not the file'):
+      bundle.load_bundle(folder)
+
+  def test_a_folder_without_checksums_is_no_bundle(self, tmp_path):
+    with pytest.raises(ValueError, match='is no bundle'):
+      bundle.load_bundle(tmp_path)
+
+  @pytest.mark.parametrize(
+    'change, message',
+    [
+      ({'format': 'other'}, 'does not say'),
+      ({'version': 2}, 'bundle format 2, but this release reads 1'),
+      ({'version': None}, 'bundle format None'),
+      ({'sha256': {}}, 'must list exactly'),
+      ({'sha256': {'../../etc/passwd': '0'}}, 'must list exactly'),
+      ({'sha256': [1]}, 'must list exactly'),
+    ],
+  )
+  def test_foreign_checksums_are_refused(self, folder, change, message):
+    path = folder / 'checksums.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+      bundle.load_bundle(folder)
+
+  @pytest.mark.parametrize(
+    'data, message',
+    [
+      (b'{', 'not readable JSON'),
+      (b'[' * 100_000, 'not readable JSON'),
+      (b'[]', 'must hold a JSON object'),
+      (b'\xff\xfe', 'not UTF-8'),
+    ],
+  )
+  @pytest.mark.parametrize('name', ['config.json', 'checksums.json'])
+  def test_broken_json_is_refused(self, folder, name, data, message):
+    if name == 'checksums.json':
+      (folder / name).write_bytes(data)
+    else:
+      rewrite(folder, name, data)
+    with pytest.raises(ValueError, match=message):
+      bundle.load_bundle(folder)
+
+
+def _safetensors(header, data=b''):
+  text = header if isinstance(header, bytes) else json.dumps(header).encode()
+  return struct.pack('<Q', len(text)) + text + data
+
+
+def _entry(dtype='F32', shape=(1,), offsets=(0, 4)):
+  return {'dtype': dtype, 'shape': shape, 'data_offsets': offsets}
+
+
+@pytest.mark.parametrize(
+  'data',
+  [
+    b'',
+    b'\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07builtins.',
+    struct.pack('<Q', 2**63) + b'{}',
+    _safetensors(b'{"a":'),
+    _safetensors({'a': _entry(offsets=(0, 2**40))}, b'\0' * 4),
+    _safetensors({'a': _entry(shape=(2**62, 8))}, b'\0' * 4),
+    _safetensors({'a': _entry()}, b'\0' * 3),
+    _safetensors({'a': _entry()}, b'\0' * 5),
+    _safetensors({'a': _entry('OBJECT')}, b'\0' * 4),
+    _safetensors({'a': _entry('BF16', (2,))}, b'\0' * 4),
+    _safetensors({'a//b': _entry()}, b'\0' * 4),
+    _safetensors({'': _entry()}, b'\0' * 4),
+    _safetensors({'a': _entry(), 'a/b': _entry(offsets=(4, 8))}, b'\0' * 8),
+    _safetensors({'a/b/c': _entry(), 'a/b': _entry(offsets=(4, 8))}, b'\0' * 8),
+  ],
+)
+def test_hostile_arrays_are_refused(folder, data):
+  rewrite(folder, 'generator.safetensors', data)
+  with pytest.raises(ValueError, match='generator.safetensors'):
+    bundle.load_bundle(folder)
+
+
+def test_a_foreign_but_sound_file_is_read(folder):
+  data = safetensors.numpy.save({'x/y': np.arange(3, dtype=np.float16)})
+  rewrite(folder, 'generator.safetensors', data)
+  read = bundle.load_bundle(folder).generator_params
+  assert_same_arrays(read, {'x': {'y': np.arange(3, dtype=np.float32)}})
+
+
+def test_the_reference_is_found_or_its_absence_explained(folder, monkeypatch):
+  package = folder.parent / 'phenaki_jax'
+  package.mkdir()
+  monkeypatch.setattr(phenaki_jax, '__file__', str(package / '__init__.py'))
+  with pytest.raises(ValueError, match='no reference bundle'):
+    bundle.reference_dir()
+  folder.rename(package / 'reference')
+  assert bundle.load_bundle(bundle.reference_dir()).config['kind'] == 'story'
