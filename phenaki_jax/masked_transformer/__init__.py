@@ -1,0 +1,1 @@
+"""The generator: a bidirectional transformer that fills in hidden tokens."""

@@ -1,0 +1,133 @@
+"""The masked transformer (Phenaki, section 2.2).
+
+It sees a grid of tokens of which some are hidden, and text, and predicts
+every token. All tokens of a row attend to all others of their segment: a
+clip is one segment, and a row packed with images has one segment per image,
+each with its own text.
+
+Later conditioning enters at three places: signals aligned with the grid are
+added where the token and position embeddings meet, further memory is read
+beside the text in each block, and scalars join the position features.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.blocks import Stack
+from phenaki_jax.nn.layers import Dense, Embed, RMSNorm
+from phenaki_jax.nn.positions import (
+  absolute_features,
+  grid_coordinates,
+  rotary_angles,
+)
+from phenaki_jax.sharding import constrain, logical
+
+
+def slot_positions(segments: Int[Array, 'B t']) -> Int[Array, 'B t']:
+  """Count each latent step's place within its own segment, from 0."""
+  same = segments[:, :, None] == segments[:, None, :]
+  earlier = jnp.tril(jnp.ones(same.shape[1:], bool), -1)[None]
+  return jnp.sum(same & earlier, -1).astype(jnp.int32)
+
+
+class MaskedTransformer(nn.Module):
+  """Predict the tokens of a grid from those shown and from text."""
+
+  config: GeneratorConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    ids: Int[Array, 'B t h w'],
+    text: Float[Array, 'B S L E'],
+    text_mask: Bool[Array, 'B S L'],
+    segments: Int[Array, 'B t'] | None = None,
+  ) -> Float[Array, 'B t h w V']:
+    """Return the logits of every token.
+
+    Args:
+      ids: token ids; `codebook_size` stands for a hidden token.
+      text: text vectors, S = 1 for one text a row, or t for one of each
+        segment, of which segment s reads text[:, s].
+      text_mask: True at text vectors that are no padding.
+      segments: segment of each latent step; steps of different segments do
+        not see each other. None: one segment.
+
+    Raises:
+      ValueError: learned positions and another grid than the config's.
+    """
+    config = self.config
+    batch, t, h, w = ids.shape
+    dtype = jnp.dtype(config.dtype)
+    x = Embed(
+      config.codebook_size + 1,
+      config.width,
+      ('vocab', 'embed'),
+      dtype,
+      name='tokens',
+    )(ids)
+    places = self._places(t, h, w).astype(dtype)
+    x = x + (
+      places[None] if segments is None else (places[slot_positions(segments)])
+    )
+    x = constrain(x, 'batch', 'frames', None, None, None)
+
+    inputs = {}
+    if segments is not None:
+      same = segments[:, :, None] == segments[:, None, :]
+      inputs['mask'] = jnp.repeat(
+        jnp.repeat(same, h * w, axis=1), h * w, axis=2
+      )
+    head_dim = config.width // config.num_heads
+    if config.positions == 'rotary':
+      # Only differences matter, and packed segments do not see each other,
+      # so that angles by the place in the row serve every segment.
+      grid = grid_coordinates(t, h, w)
+      inputs['angles'] = jnp.asarray(rotary_angles(grid, head_dim))
+    if text.shape[1] > 1:
+      if segments is None:
+        raise ValueError(
+          f'{text.shape[1]} texts a row need segments that say which latent '
+          'step reads which text.'
+        )
+      own = jnp.maximum(segments, 0)[:, :, None]
+      text = jnp.take_along_axis(text, own[..., None], axis=1)
+      text_mask = jnp.take_along_axis(text_mask, own, axis=1)
+
+    x = x.reshape(batch, t, h * w, config.width)
+    x = Stack(
+      config.num_layers,
+      config.num_heads,
+      head_dim,
+      config.mlp_dim,
+      config.scan,
+      config.remat,
+      dtype,
+      name='blocks',
+    )(x, **inputs, text=text.astype(dtype), text_mask=text_mask)
+    x = RMSNorm(name='norm')(x)
+    logits = Dense(
+      config.codebook_size, ('embed', 'vocab'), dtype=dtype, name='logits'
+    )(x)
+    return logits.astype(jnp.float32).reshape(batch, t, h, w, -1)
+
+  def _places(self, t: int, h: int, w: int) -> Float[Array, 't h w D']:
+    """Embed each place of the grid."""
+    config = self.config
+    if config.positions == 'learned':
+      if (t, h, w) != config.grid:
+        raise ValueError(
+          f'learned positions fit the grid {config.grid} only, not '
+          f'{(t, h, w)}; use positions="rotary" for other sizes.'
+        )
+      return self.param(
+        'positions',
+        logical(nn.initializers.normal(0.02), 'frames', None, None, 'embed'),
+        (t, h, w, config.width),
+        jnp.float32,
+      )
+    return Dense(config.width, (None, 'embed'), name='place')(
+      jnp.asarray(absolute_features(t, h, w))
+    ).reshape(t, h, w, config.width)

@@ -1,0 +1,31 @@
+"""How many tokens stay hidden, as a function of progress in [0, 1].
+
+Shared by training (progress is drawn) and sampling (progress is the step),
+as in MaskGIT (arXiv 2202.04200, section 3.3).
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+SCHEDULES: dict[str, Callable[[Array], Array]] = {
+  'cosine': lambda progress: jnp.cos(0.5 * jnp.pi * progress),
+  'linear': lambda progress: 1.0 - progress,
+  'square': lambda progress: 1.0 - progress**2,
+  'cubic': lambda progress: 1.0 - progress**3,
+  'sqrt': lambda progress: 1.0 - jnp.sqrt(progress),
+}
+
+
+def hidden_share(name: str, progress: Float[Array, '*b']) -> Float[Array, '*b']:
+  """Return the share of tokens still hidden, from 1 down to 0.
+
+  Raises:
+    ValueError: the schedule is unknown.
+  """
+  if name not in SCHEDULES:
+    raise ValueError(
+      f'unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}'
+    )
+  return jnp.clip(SCHEDULES[name](progress), 0.0, 1.0)

@@ -1,0 +1,1 @@
+"""Layers that the tokenizer and the generator share."""

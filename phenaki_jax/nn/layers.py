@@ -1,0 +1,160 @@
+"""Dense, norm, embedding and MLP layers with logical axis names.
+
+Every parameter is declared at its true shape with one logical name per
+dimension (see `phenaki_jax.sharding`). flax's `DenseGeneral` initialises a
+flattened kernel, which the names of a rank-three kernel do not fit under
+`jax.set_mesh`; `Einsum` exists to avoid that.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from phenaki_jax.sharding import logical
+
+Initializer = Callable[..., Array]
+
+
+def fan_in_normal(num_input_dims: int) -> Initializer:
+  """Return a truncated normal of variance 1 / (product of the input dims)."""
+
+  def init(
+    key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
+  ) -> Array:
+    fan_in = 1
+    for dim in shape[:num_input_dims]:
+      fan_in *= dim
+    noise = jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+    # 0.8796 is the deviation of a unit normal cut at two deviations.
+    return noise / (0.8796 * fan_in**0.5)
+
+  return init
+
+
+class Einsum(nn.Module):
+  """Contract the input with one kernel by an einsum equation.
+
+  Attributes:
+    shape: shape of the kernel.
+    names: logical axis name of each kernel dimension.
+    init: initialiser of the kernel.
+    dtype: dtype of the computation; the parameter stays float32.
+  """
+
+  shape: tuple[int, ...]
+  names: tuple[str | None, ...]
+  init: Initializer
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, equation: str, x: Float[Array, '...']) -> Array:
+    """Return `einsum(equation, x, kernel)` in the compute dtype."""
+    kernel = self.param(
+      'kernel', logical(self.init, *self.names), self.shape, jnp.float32
+    )
+    return jnp.einsum(equation, x.astype(self.dtype), kernel.astype(self.dtype))
+
+
+class Dense(nn.Module):
+  """Map the last dimension linearly, with an optional bias.
+
+  Attributes:
+    features: width of the output.
+    names: logical names of the kernel's two dimensions.
+    use_bias: add a learned vector.
+    zero_init: start at zero, so that a residual branch starts as a no-op.
+    dtype: dtype of the computation.
+  """
+
+  features: int
+  names: tuple[str | None, str | None]
+  use_bias: bool = False
+  zero_init: bool = False
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*b I']) -> Float[Array, '*b O']:
+    """Return `x @ kernel (+ bias)`."""
+    init = nn.initializers.zeros if self.zero_init else fan_in_normal(1)
+    kernel = self.param(
+      'kernel',
+      logical(init, *self.names),
+      (x.shape[-1], self.features),
+      jnp.float32,
+    )
+    y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+    if self.use_bias:
+      bias = self.param(
+        'bias',
+        logical(nn.initializers.zeros, self.names[1]),
+        (self.features,),
+        jnp.float32,
+      )
+      y = y + jnp.broadcast_to(bias.astype(self.dtype), y.shape)
+    return y
+
+
+class RMSNorm(nn.Module):
+  """Scale the last dimension to unit root mean square, in float32."""
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*b D']) -> Float[Array, '*b D']:
+    """Return the normalised input, in the input's dtype."""
+    scale = self.param(
+      'scale',
+      logical(nn.initializers.ones, None),
+      (x.shape[-1],),
+      jnp.float32,
+    )
+    x32 = x.astype(jnp.float32)
+    mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
+    y = x32 * jax.lax.rsqrt(mean_square + 1e-6)
+    return (y * jnp.broadcast_to(scale, y.shape)).astype(x.dtype)
+
+
+class Embed(nn.Module):
+  """Look up rows of a learned table.
+
+  Attributes:
+    num: number of rows.
+    features: width of a row.
+    names: logical names of the table's two dimensions.
+  """
+
+  num: int
+  features: int
+  names: tuple[str | None, str | None]
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
+    """Return the rows `ids`, each in 0..num-1."""
+    table = self.param(
+      'embedding',
+      logical(nn.initializers.normal(0.02), *self.names),
+      (self.num, self.features),
+      jnp.float32,
+    )
+    return table.astype(self.dtype)[ids]
+
+
+class MLP(nn.Module):
+  """Two dense layers with a GELU between; the second starts at zero."""
+
+  hidden: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*b D']) -> Float[Array, '*b D']:
+    """Return the MLP's output, of the input's width."""
+    h = Dense(self.hidden, ('embed', 'mlp'), dtype=self.dtype, name='wi')(x)
+    return Dense(
+      x.shape[-1],
+      ('mlp', 'embed'),
+      zero_init=True,
+      dtype=self.dtype,
+      name='wo',
+    )(nn.gelu(h))

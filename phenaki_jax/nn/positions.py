@@ -1,0 +1,88 @@
+"""Positions on a grid of time, height and width.
+
+Two kinds, used together: smooth absolute features that enter at the input,
+and axial rotary angles that enter every attention. Both are functions of the
+grid coordinate, so they extend to lengths and grids not seen in training.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def grid_coordinates(t: int, h: int, w: int) -> np.ndarray:
+  """List the coordinates of a latent grid in raster order, time outermost.
+
+  Returns:
+    int32 [t * h * w, 3], columns time, height, width.
+  """
+  axes = np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing='ij')
+  return np.stack([axis.reshape(-1) for axis in axes], -1).astype(np.int32)
+
+
+def absolute_features(t: int, h: int, w: int) -> np.ndarray:
+  """Compute smooth features of each grid position.
+
+  Height and width are measured relative to the frame (0 at one edge, 1 at
+  the other), so that a larger grid sees the same picture more finely; time
+  is measured in latent steps, with a mark on the first, which alone stands
+  for a single frame.
+
+  Returns:
+    float32 [t * h * w, 43], values in [-1, 1].
+  """
+  coordinates = grid_coordinates(t, h, w).astype(np.float64)
+  features = [(coordinates[:, :1] == 0).astype(np.float64)]
+  for column, extent in ((1, h), (2, w)):
+    place = (coordinates[:, column : column + 1] + 0.5) / extent
+    angles = np.pi * place * np.array([1, 2, 3, 4, 6, 8, 12.0, 16])
+    features += [np.sin(angles), np.cos(angles)]
+  wave = coordinates[:, :1] / np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+  features += [np.sin(wave), np.cos(wave)]
+  return np.concatenate(features, -1).astype(np.float32)
+
+
+def rotary_angles(coordinates: np.ndarray, head_dim: int) -> np.ndarray:
+  """Compute the rotary angles of each position, shared among the axes.
+
+  A third of the angle pairs turn with each coordinate column (what is left
+  over goes to the last ones), at wavelengths growing geometrically.
+
+  Args:
+    coordinates: [N, A] integer coordinates on A axes.
+    head_dim: even width of an attention head, at least 2 * A.
+
+  Returns:
+    float32 [N, head_dim // 2] angles in radians.
+  """
+  num_axes = coordinates.shape[-1]
+  pairs = head_dim // 2
+  if head_dim % 2 or pairs < num_axes:
+    raise ValueError(
+      f'rotary positions on {num_axes} axes need an even head width of at '
+      f'least {2 * num_axes}, but it is {head_dim}; use fewer heads.'
+    )
+  split = np.array_split(np.arange(pairs), num_axes)
+  angles = []
+  # The smallest share goes to the first axis (time), the rest to space.
+  for axis, part in enumerate(sorted(split, key=len)):
+    frequency = 100.0 ** (-np.arange(len(part)) / max(1, len(part)))
+    angles.append(coordinates[:, axis : axis + 1] * frequency)
+  return np.concatenate(angles, -1).astype(np.float32)
+
+
+def rotate(
+  x: Float[Array, '*b N K d'], angles: Float[Array, 'N p']
+) -> Float[Array, '*b N K d']:
+  """Rotate pairs of head dimensions by their position's angles.
+
+  Dimension i is paired with i + d/2 (RoFormer, arXiv 2104.09864).
+  """
+  cos = jnp.cos(angles)[:, None, :].astype(x.dtype)
+  sin = jnp.sin(angles)[:, None, :].astype(x.dtype)
+  shape = (*x.shape[:-1], x.shape[-1] // 2)
+  cos, sin = jnp.broadcast_to(cos, shape), jnp.broadcast_to(sin, shape)
+  first, second = jnp.split(x, 2, axis=-1)
+  return jnp.concatenate(
+    [first * cos - second * sin, second * cos + first * sin], axis=-1
+  )

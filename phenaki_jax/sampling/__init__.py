@@ -1,0 +1,1 @@
+"""From text to video: masked decoding, guidance, clips and stories."""

@@ -1,0 +1,276 @@
+"""The sampler: prompts in, frames out.
+
+One compiled program each encodes the context, decodes the tokens and turns
+them into pixels. What varies from call to call (guidance, temperatures,
+seeds, which tokens are known) is traced, so that a story of many scenes
+compiles once.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+import numpy as np
+
+from phenaki_jax import rng as rng_lib
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.pixels import normalise, to_uint8
+from phenaki_jax.sampling.decode import DecodeConfig, decode
+from phenaki_jax.sampling.guidance import doubled
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.t5 import T5Encoder
+from phenaki_jax.text.vocab import Vocabulary, encode_padded
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.tokenizer.cvivit import CViViT
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingSettings:
+  """Say how clips are drawn.
+
+  Attributes:
+    steps: decoding steps, 1 or more.
+    guidance: guidance scale, 0 for none.
+    temperature: softness of each token's draw, 0 for the likeliest token.
+    choice_temperature: noise on the order of uncovering.
+    schedule: share of tokens still hidden as a function of progress.
+    order: 'confidence' or 'random'.
+  """
+
+  steps: int = 18
+  guidance: float = 3.0
+  temperature: float = 1.0
+  choice_temperature: float = 4.5
+  schedule: str = 'cosine'
+  order: str = 'confidence'
+
+  @property
+  def decoding(self) -> DecodeConfig:
+    """Return the part that is compiled in."""
+    return DecodeConfig(
+      steps=self.steps, schedule=self.schedule, order=self.order
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Models:
+  """The shapes of the three networks; static for compilation.
+
+  Raises:
+    ValueError: the generator was made for another codebook or text width.
+  """
+
+  tokenizer: TokenizerConfig
+  generator: GeneratorConfig
+  text: TextConfig
+
+  def __post_init__(self) -> None:
+    """Check that generator and tokenizer belong together."""
+    codes = self.tokenizer.codebook_size
+    if self.generator.codebook_size != codes:
+      raise ValueError(
+        f'the generator predicts {self.generator.codebook_size} codes but '
+        f'the tokenizer has {codes}; use the tokenizer that the generator '
+        'was trained with.'
+      )
+
+
+@functools.partial(jax.jit, static_argnames='models')
+def _encode(
+  models: Models, params: Any, pixels: UInt8[Array, 'B T H W C']
+) -> Int[Array, 'B t h w']:
+  return CViViT(models.tokenizer).apply(
+    {'params': params}, normalise(pixels), method='encode'
+  )
+
+
+@functools.partial(jax.jit, static_argnames='models')
+def _pixels(
+  models: Models, params: Any, ids: Int[Array, 'B t h w']
+) -> UInt8[Array, 'B T H W C']:
+  return to_uint8(
+    CViViT(models.tokenizer).apply({'params': params}, ids, method='decode')
+  )
+
+
+@functools.partial(jax.jit, static_argnames=('models', 'config'))
+def _tokens(
+  models: Models,
+  config: DecodeConfig,
+  params: Any,
+  texts: Int[Array, 'B L'],
+  ids: Int[Array, 'B t h w'],
+  known: Bool[Array, 'B t h w'],
+  keys: Key[Array, 'B'],
+  settings: Float[Array, 'B 3'],
+) -> Int[Array, 'B t h w']:
+  """Decode the tokens of a batch; `settings`: guidance, two temperatures."""
+  batch, *grid = ids.shape
+  empty = jnp.zeros_like(texts).at[:, 0].set(1)
+  vectors = T5Encoder(models.text).apply(
+    {'params': params['text']}, jnp.concatenate([texts, empty])
+  )[:, None]
+  mask = (jnp.concatenate([texts, empty]) > 0)[:, None]
+
+  def forward(shown: Array, text: Array, text_mask: Array) -> Array:
+    logits = MaskedTransformer(models.generator).apply(
+      {'params': params['generator']},
+      shown.reshape(-1, *grid),
+      text,
+      text_mask,
+    )
+    return logits.reshape(shown.shape[0], shown.shape[1], -1)
+
+  def predict(shown: Array) -> Array:
+    return doubled(
+      forward,
+      shown,
+      (vectors[:batch], mask[:batch]),
+      (vectors[batch:], mask[batch:]),
+      settings[:, 0],
+    )
+
+  state = decode(
+    predict,
+    ids=ids.reshape(batch, -1),
+    known=known.reshape(batch, -1),
+    keys=keys,
+    mask_id=models.generator.codebook_size,
+    config=config,
+    temperature=settings[:, 1],
+    choice_temperature=settings[:, 2],
+  )
+  return state.ids.reshape(ids.shape)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampler:
+  """Make clips from prompts, on their own or continuing other frames.
+
+  Attributes:
+    models: shapes of the networks.
+    tokenizer_params: the tokenizer's parameters.
+    generator_params: parameters of 'text' and 'generator'.
+    vocabulary: turns prompts into ids.
+  """
+
+  models: Models
+  tokenizer_params: Any
+  generator_params: Any
+  vocabulary: Vocabulary
+
+  def frames_of(self, steps: int) -> int:
+    """Return the number of frames of that many latent steps."""
+    return 1 + (steps - 1) * self.models.tokenizer.tubelet
+
+  @property
+  def clip_frames(self) -> int:
+    """Return the number of frames the generator was trained on."""
+    return self.frames_of(self.models.generator.grid[0])
+
+  def encode(self, pixels: np.ndarray) -> np.ndarray:
+    """Tokenize uint8 frames [B, T, H, W, 3] to ids [B, t, h, w]."""
+    return np.asarray(_encode(self.models, self.tokenizer_params, pixels))
+
+  def decode(self, ids: np.ndarray) -> np.ndarray:
+    """Turn ids [B, t, h, w] into uint8 frames [B, T, H, W, 3]."""
+    return np.asarray(_pixels(self.models, self.tokenizer_params, ids))
+
+  def tokens(
+    self,
+    prompts: Sequence[str],
+    *,
+    ids: np.ndarray,
+    known: np.ndarray,
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+  ) -> np.ndarray:
+    """Fill in the tokens that are not known.
+
+    Args:
+      prompts: one for each sample.
+      ids: int32 [B, t, h, w]; only known places are read.
+      known: bool [B, t, h, w].
+      seeds: one for each sample; the same seed gives the same tokens
+        whatever else is in the batch.
+      settings: how to draw.
+    """
+    length = self.models.text.max_length
+    texts = [encode_padded(self.vocabulary, p, length) for p in prompts]
+    keys = jax.vmap(lambda seed: rng_lib.root(seed))(
+      jnp.asarray(list(seeds), jnp.uint32)
+    )
+    values = [
+      settings.guidance,
+      settings.temperature,
+      settings.choice_temperature,
+    ]
+    return np.asarray(
+      _tokens(
+        self.models,
+        settings.decoding,
+        self.generator_params,
+        jnp.asarray(np.stack(texts), jnp.int32),
+        jnp.asarray(ids, jnp.int32),
+        jnp.asarray(known, bool),
+        keys,
+        jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
+      )
+    )
+
+  def clips(
+    self,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    context: np.ndarray | None = None,
+  ) -> np.ndarray:
+    """Make one clip of the trained length for each prompt.
+
+    Args:
+      prompts: one for each clip.
+      size: height and width in pixels.
+      seeds: one for each clip, 0 to 2**32 - 1.
+      settings: how to draw.
+      context: uint8 [B, K, H, W, 3], the frames that the clips continue; K
+        is 1 + k * tubelet and shorter than a clip.
+
+    Returns:
+      uint8 [B, T, H, W, 3]; with a context, its decoded form comes first.
+
+    Raises:
+      ValueError: prompts, seeds and context differ in number, or sizes or
+        lengths do not fit the tokenizer.
+    """
+    if not len(prompts) == len(seeds) > 0:
+      raise ValueError(
+        f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
+        'each prompt, and at least one prompt.'
+      )
+    tokenizer = self.models.tokenizer
+    grid = tokenizer.grid(self.clip_frames, size)
+    ids = np.zeros((len(prompts), *grid), np.int32)
+    known = np.zeros(ids.shape, bool)
+    if context is not None:
+      wanted = (len(prompts), *size, 3)
+      given = (context.shape[0], *context.shape[2:])
+      if given != wanted or context.shape[1] >= self.clip_frames:
+        raise ValueError(
+          f'context frames of shape {context.shape}; give uint8 '
+          f'[{len(prompts)}, K, {size[0]}, {size[1]}, 3] with K below the '
+          f'clip length of {self.clip_frames}.'
+        )
+      steps = tokenizer.grid(context.shape[1], size)[0]
+      ids[:, :steps] = self.encode(context)
+      known[:, :steps] = True
+    ids = self.tokens(
+      prompts, ids=ids, known=known, seeds=seeds, settings=settings
+    )
+    return self.decode(ids)

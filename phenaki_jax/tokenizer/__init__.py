@@ -1,0 +1,1 @@
+"""C-ViViT: pixels to a grid of token ids and back, causally in time."""

@@ -1,0 +1,74 @@
+"""The tokenizer's loss: a weighted sum of named terms (Phenaki, eq. 5).
+
+Each term is a pure function of the clip, its reconstruction and the mask of
+real frames. A new term is one function and one weight; weight 0 removes a
+term without touching the others.
+"""
+
+import dataclasses
+
+import flax.struct
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerLossWeights:
+  """Weight each term; the paper's terms keep the paper's names.
+
+  Attributes:
+    l2: squared error of pixels (paper: 1).
+    l1: absolute error of pixels (not in the paper).
+    edge: absolute error of the differences between neighbouring pixels,
+      which rewards sharp outlines (not in the paper).
+    quantizer: the quantizer's own loss (paper: 1).
+    adversarial: needs a discriminator (paper: 0.1); none is built yet.
+    image_perceptual: needs an image network (paper: 0.1); none yet.
+    video_perceptual: needs a video network (paper: 1); none yet.
+  """
+
+  l2: float = 1.0
+  l1: float = 0.0
+  edge: float = 0.0
+  quantizer: float = 1.0
+  adversarial: float = 0.0
+  image_perceptual: float = 0.0
+  video_perceptual: float = 0.0
+
+  def __post_init__(self) -> None:
+    """Refuse weights of terms that would silently be left out."""
+    for name in ('adversarial', 'image_perceptual', 'video_perceptual'):
+      if getattr(self, name):
+        raise ValueError(
+          f'loss weight {name}={getattr(self, name)}: this term needs a '
+          'network that is not part of this version; set the weight to 0.'
+        )
+
+
+@flax.struct.dataclass
+class PixelErrors:
+  """Errors of each frame, averaged over pixels and channels, [B, T]."""
+
+  l2: Float[Array, 'B T']
+  l1: Float[Array, 'B T']
+  edge: Float[Array, 'B T']
+
+
+def pixel_errors(
+  target: Float[Array, 'B T H W C'], output: Float[Array, 'B T H W C']
+) -> PixelErrors:
+  """Compute the pixel terms of each frame, values in [-1, 1]."""
+  error = output - target
+  frame = (2, 3, 4)
+  down = jnp.abs(error[:, :, 1:] - error[:, :, :-1]).mean(frame)
+  across = jnp.abs(error[:, :, :, 1:] - error[:, :, :, :-1]).mean(frame)
+  return PixelErrors(
+    l2=(error * error).mean(frame),
+    l1=jnp.abs(error).mean(frame),
+    edge=0.5 * (down + across),
+  )
+
+
+def frame_mask(num_frames: Int[Array, 'B'], frames: int) -> Bool[Array, 'B T']:
+  """Mark the frames that are no padding."""
+  return jnp.arange(frames)[None, :] < num_frames[:, None]

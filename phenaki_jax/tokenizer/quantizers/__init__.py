@@ -1,0 +1,7 @@
+"""Quantizers behind one contract: `base.Quantizer`."""
+
+from phenaki_jax.tokenizer.quantizers.base import Quantized, Quantizer
+from phenaki_jax.tokenizer.quantizers.fsq import FSQ
+from phenaki_jax.tokenizer.quantizers.vq import VQ
+
+__all__ = ['FSQ', 'VQ', 'Quantized', 'Quantizer']
