@@ -120,6 +120,19 @@ def resolve(
     ValueError: an unknown key (the nearest one is named), a value of the
       wrong type, or a required field that is missing.
   """
+  return build(cls, override(cls, config, overrides))
+
+
+def override(
+  cls: type,
+  config: ml_collections.ConfigDict | Mapping[str, Any],
+  overrides: Iterable[str],
+) -> dict[str, Any]:
+  """Copy a config into nested dicts and set `a.b=value` overrides in them.
+
+  Raises:
+    ValueError: an override of an unknown key or with a value of another type.
+  """
   values = _plain(config)
   for text in overrides:
     key, equals, value = text.partition('=')
@@ -128,7 +141,7 @@ def resolve(
         f'cannot read the override {text!r}; write it as section.field=value'
       )
     _set(cls, values, key.strip(), value)
-  return build(cls, values)
+  return values
 
 
 def build(cls: type[T], mapping: Any, *, where: str = '') -> T:
@@ -413,7 +426,7 @@ def _nearest(key: str, allowed: Iterable[str], where: str = '') -> str:
   names = list(allowed)
   close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
   hint = f'did you mean {_join(where, close[0])}? ' if close else ''
-  return f'{_join(where, key)}; {hint}Allowed: {", ".join(names)}'
+  return f'{_join(where, key)}; {hint}Allowed: {", ".join(names) or "none"}'
 
 
 def _join(where: str, name: str) -> str:

@@ -1,0 +1,41 @@
+"""C-ViViT `tiny` on a manifest: WebVid-layout clips, LAION-layout images.
+
+    phenaki data build --webvid DIR --img2dataset DIR --out runs/lpc_data
+    phenaki train --config configs/tokenizer/lpc.py --workdir runs/lpc_tok
+
+Two CPU cores: about 30 minutes.
+"""
+
+import ml_collections
+
+from phenaki_jax import config
+from phenaki_jax.tokenizer.config import SIZES
+
+
+def get_config(arg=''):
+  config.parse_arg(arg)
+  return ml_collections.ConfigDict(
+    {
+      'kind': 'tokenizer',
+      'name': 'tokenizer_lpc',
+      'seed': 0,
+      'data': {
+        'source': 'manifest',
+        'manifest': 'runs/lpc_data',
+        'size': (64, 64),
+        'frames': 9,
+        'batch_size': 16,
+        'image_share': 0.25,
+        'cache_bytes': 1_000_000_000,
+      },
+      'tokenizer': SIZES['tiny'],
+      'losses': {'l1': 0.2},
+      'optim': {'learning_rate': 1e-3, 'warmup_steps': 100},
+      'train': {
+        'steps': 3000,
+        'log_every': 20,
+        'checkpoint_every': 250,
+        'evaluate_every': 500,
+      },
+    }
+  )

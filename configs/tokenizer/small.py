@@ -1,0 +1,39 @@
+"""C-ViViT `small` on StoryWorld at 64x64: the reference checkpoint's half.
+
+    phenaki train --config configs/tokenizer/small.py --workdir runs/small_tok
+
+Two CPU cores: about 2 hours. Interrupted, the same command goes on.
+"""
+
+import ml_collections
+
+from phenaki_jax import config
+from phenaki_jax.tokenizer.config import SIZES
+
+
+def get_config(arg=''):
+  config.parse_arg(arg)
+  return ml_collections.ConfigDict(
+    {
+      'kind': 'tokenizer',
+      'name': 'tokenizer_small',
+      'seed': 0,
+      'data': {
+        'source': 'storyworld',
+        'subset': 'easy',
+        'size': (64, 64),
+        'frames': 9,
+        'batch_size': 16,
+        'image_share': 0.25,
+      },
+      'tokenizer': SIZES['small'],
+      'losses': {'l1': 0.2},
+      'optim': {'learning_rate': 1e-3, 'warmup_steps': 200},
+      'train': {
+        'steps': 8000,
+        'log_every': 50,
+        'checkpoint_every': 500,
+        'evaluate_every': 1000,
+      },
+    }
+  )
