@@ -24,7 +24,7 @@ from phenaki_jax.sampling.decode import DecodeConfig, decode
 from phenaki_jax.sampling.guidance import doubled
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
-from phenaki_jax.text.vocab import Vocabulary, encode_padded
+from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
@@ -201,7 +201,7 @@ class Sampler:
       settings: how to draw.
     """
     length = self.models.text.max_length
-    texts = [encode_padded(self.vocabulary, p, length) for p in prompts]
+    texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
     keys = jax.vmap(lambda seed: rng_lib.root(seed))(
       jnp.asarray(list(seeds), jnp.uint32)
     )
