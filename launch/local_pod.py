@@ -28,6 +28,8 @@ def main() -> int:
   parser.add_argument('--dry-run', action='store_true')
   parser.add_argument('command', nargs='+', help='a phenaki command, after --')
   args = parser.parse_args()
+  if args.processes < 1:
+    parser.error(f'--processes is {args.processes}; give 1 or more')
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'

@@ -15,7 +15,9 @@ from jaxtyping import Bool, Int32, UInt8
 
 AXES: Mapping[str, str] = {
   'b': 'any leading dimensions, always as `*b`',
+  'r': 'any remaining dimensions, always as `*r`',
   'B': 'batch, in examples',
+  'R': 'rows, each a clip or several packed images',
   'T': 'frames',
   'H': 'height, in pixels',
   'W': 'width, in pixels',

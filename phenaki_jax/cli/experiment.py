@@ -23,12 +23,6 @@ from phenaki_jax.training.generator_step import GeneratorTaskConfig
 
 CONFIG_FILE = 'config.json'
 
-# What may differ when a run goes on: it changes no result of a step.
-_FREE = (
-  *('name', 'tokenizer_dir', 'train.', 'mesh.'),
-  *('data.num_threads', 'data.prefetch', 'data.cache_bytes', 'data.manifest'),
-)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -206,28 +200,3 @@ def read(folder: str | pathlib.Path) -> Experiment:
     return config_lib.from_json(Experiment, path.read_text())
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
-
-
-def check_same(experiment: Experiment, folder: str | pathlib.Path) -> None:
-  """Refuse to go on in a run directory that another experiment began.
-
-  Length, rhythm, devices and the loader's threads may change; whatever
-  changes a step's result may not.
-
-  Raises:
-    ValueError: names the first differences.
-  """
-  before = config_lib.flatten(read(folder))
-  now = config_lib.flatten(experiment)
-  changed = [
-    f'{key}={before.get(key)} is now {now.get(key)}'
-    for key in sorted(before.keys() | now.keys())
-    if before.get(key) != now.get(key) and not key.startswith(_FREE)
-  ]
-  if changed:
-    more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
-    raise ValueError(
-      f'{folder} holds a run with another config '
-      f'({"; ".join(changed[:3])}{more}); take the same config to go on with '
-      'it, or another --workdir to begin anew'
-    )

@@ -3,8 +3,9 @@
 Each command is a module of this package with a docstring, `EXAMPLES`,
 `add_arguments(parser)` and `run(args) -> int | None`. A module is imported
 only when its command is called, and imports what is heavy inside `run`, so
-that help is quick. What a user can mend (a ValueError, an OSError) ends in one
-sentence and exit code 2; `PHENAKI_TRACEBACK=1` shows the stack as well.
+that help is quick. What a user can mend (a ValueError, an OSError, the
+package's own exceptions) ends in one sentence and exit code 2;
+`PHENAKI_TRACEBACK=1` shows the stack as well.
 """
 
 import argparse
@@ -65,10 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The reader of our output has left (`| head`); say nothing more to it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _PIPE_CLOSED
-  except (ValueError, OSError, FloatingPointError) as error:
-    if os.environ.get('PHENAKI_TRACEBACK') == '1':
+  except Exception as error:
+    if not _is_for_user(error) or os.environ.get('PHENAKI_TRACEBACK') == '1':
       raise
-    _say(args.command, _sentence(error))
+    _say(args.command, sentence(error))
     return _FAILED
 
 
@@ -109,7 +110,14 @@ def _set_up_logging() -> None:
   logging.getLogger('phenaki_jax').setLevel(logging.INFO)
 
 
-def _sentence(error: Exception) -> str:
+def _is_for_user(error: Exception) -> bool:
+  """Say whether an error is the user's to mend, and not a fault of ours."""
+  if type(error).__module__.startswith('phenaki_jax.'):
+    return True
+  return isinstance(error, ValueError | OSError | FloatingPointError)
+
+
+def sentence(error: Exception) -> str:
   """Turn an error into one line for the user."""
   if isinstance(error, OSError) and error.errno is not None:
     if error.errno == errno.ENOSPC:
