@@ -1,28 +1,78 @@
 """StoryWorld: a small world of moving shapes, made and read by code."""
 
-from phenaki_jax.storyworld.example import ClipExample
-from phenaki_jax.storyworld.example import evaluation_story
-from phenaki_jax.storyworld.example import ImageExample
-from phenaki_jax.storyworld.example import training_clip
-from phenaki_jax.storyworld.example import training_image
-from phenaki_jax.storyworld.facts import Facts
-from phenaki_jax.storyworld.facts import SecondObject
-from phenaki_jax.storyworld.grammar import caption
-from phenaki_jax.storyworld.grammar import continuation
-from phenaki_jax.storyworld.grammar import full_prompt
-from phenaki_jax.storyworld.grammar import parse
+from phenaki_jax.storyworld.example import (
+  ClipExample,
+  ImageExample,
+  evaluation_story,
+  training_clip,
+  training_image,
+)
+from phenaki_jax.storyworld.facts import Facts, SecondObject
+from phenaki_jax.storyworld.grammar import (
+  caption,
+  continuation,
+  full_prompt,
+  parse,
+)
 from phenaki_jax.storyworld.heldout import is_held_out
-from phenaki_jax.storyworld.renderer import render_clip
-from phenaki_jax.storyworld.renderer import render_image
-from phenaki_jax.storyworld.sampler import sample_change
-from phenaki_jax.storyworld.sampler import sample_facts
-from phenaki_jax.storyworld.sampler import sample_image_facts
-from phenaki_jax.storyworld.sampler import sample_scene
+from phenaki_jax.storyworld.oracle import Reading, read_clip
+from phenaki_jax.storyworld.renderer import render_clip, render_image
+from phenaki_jax.storyworld.sampler import (
+  sample_change,
+  sample_facts,
+  sample_image_facts,
+  sample_scene,
+)
 from phenaki_jax.storyworld.scene import Scene
-from phenaki_jax.storyworld.story import render_story
-from phenaki_jax.storyworld.story import sample_story
-from phenaki_jax.storyworld.story import Story
-from phenaki_jax.storyworld.story import StoryScene
-from phenaki_jax.storyworld.subset import Subset
-from phenaki_jax.storyworld.subset import subset_named
-from phenaki_jax.storyworld.subset import SUBSETS
+from phenaki_jax.storyworld.score import (
+  ClipScore,
+  JoinScore,
+  SceneSpan,
+  StoryScore,
+  score_clip,
+  score_story,
+)
+from phenaki_jax.storyworld.story import (
+  Story,
+  StoryScene,
+  render_story,
+  sample_story,
+)
+from phenaki_jax.storyworld.subset import SUBSETS, Subset, subset_named
+
+__all__ = [
+  'ClipExample',
+  'ClipScore',
+  'Facts',
+  'ImageExample',
+  'JoinScore',
+  'Reading',
+  'SUBSETS',
+  'Scene',
+  'SceneSpan',
+  'SecondObject',
+  'Story',
+  'StoryScene',
+  'StoryScore',
+  'Subset',
+  'caption',
+  'continuation',
+  'evaluation_story',
+  'full_prompt',
+  'is_held_out',
+  'parse',
+  'read_clip',
+  'render_clip',
+  'render_image',
+  'render_story',
+  'sample_change',
+  'sample_facts',
+  'sample_image_facts',
+  'sample_scene',
+  'sample_story',
+  'score_clip',
+  'score_story',
+  'subset_named',
+  'training_clip',
+  'training_image',
+]

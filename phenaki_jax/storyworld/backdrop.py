@@ -6,7 +6,6 @@ import math
 import numpy as np
 
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import palette
 
 _OVERSAMPLE = 4
 

@@ -5,9 +5,7 @@ import dataclasses
 import numpy as np
 
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import grammar
-from phenaki_jax.storyworld import renderer
-from phenaki_jax.storyworld import sampler
+from phenaki_jax.storyworld import grammar, renderer, sampler
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
@@ -81,8 +79,8 @@ def _continued(rng, subset, frames, size, fps, context, split):
 
 def training_clip(
   seed: int, index: int, subset: str | subset_lib.Subset, *, frames: int,
-  size: int | tuple[int, int], fps: float = scene_lib.REFERENCE_FPS,
-  continuation_share: float = 0.0, context_frames: int = 5,
+  size: int | tuple[int, int], fps: float | int = scene_lib.REFERENCE_FPS,
+  continuation_share: float | int = 0.0, context_frames: int = 5,
   split: str = 'train',
 ) -> ClipExample:
   """Make one captioned clip.

@@ -4,8 +4,7 @@ import numpy as np
 
 from phenaki_jax.storyworld import backdrop as backdrop_lib
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import outline
-from phenaki_jax.storyworld import palette
+from phenaki_jax.storyworld import outline, palette
 from phenaki_jax.storyworld import scene as scene_lib
 
 _RIM = 0.03  # of the frame's shorter side, but never under a pixel
@@ -109,7 +108,7 @@ def render_clip(
   scene: scene_lib.Scene,
   frames: int,
   size: int | tuple[int, int],
-  fps: float = scene_lib.REFERENCE_FPS,
+  fps: float | int = scene_lib.REFERENCE_FPS,
   *,
   start: int = 0,
 ) -> np.ndarray:
@@ -136,6 +135,8 @@ def render_image(
   return render_clip(scene, 1, size)[0]
 
 
-def rest(facts: facts_lib.Facts, x: float = 0.5, y: float = 0.5):
+def rest(facts: facts_lib.Facts, x: float | int = 0.5,
+  y: float | int = 0.5,
+) -> scene_lib.Scene:
   """Return the scene of `facts` as a still picture of them would show it."""
   return scene_lib.Scene(facts=facts.replace(motion=None), x=x, y=y)

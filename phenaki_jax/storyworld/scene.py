@@ -39,11 +39,11 @@ class Scene:
   """
 
   facts: facts_lib.Facts
-  x: float = 0.5
-  y: float = 0.5
-  phase: float = 0.0
-  second_x: float = 0.0
-  second_y: float = 0.0
+  x: float | int = 0.5
+  y: float | int = 0.5
+  phase: float | int = 0.0
+  second_x: float | int = 0.0
+  second_y: float | int = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Track:
 
 
 def track(
-  scene: Scene, start: int, stop: int, fps: float = REFERENCE_FPS
+  scene: Scene, start: int, stop: int, fps: float | int = REFERENCE_FPS
 ) -> Track:
   """Return the object's track over frames [start, stop) of a scene.
 
@@ -105,7 +105,7 @@ def track(
   )
 
 
-def entry_phase(motion: str | None, radius: float) -> float:
+def entry_phase(motion: str | None, radius: float | int) -> float:
   """Return the phase at which an object of a `radius` begins a `motion`."""
   if motion not in facts_lib.SIZE_AFTER:
     return 0.0
@@ -121,7 +121,7 @@ def advance(
   scene: Scene,
   frames: int,
   facts: facts_lib.Facts,
-  fps: float = REFERENCE_FPS,
+  fps: float | int = REFERENCE_FPS,
 ) -> Scene:
   """Return the scene that goes on from `scene` after `frames` with `facts`.
 

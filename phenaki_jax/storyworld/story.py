@@ -5,9 +5,7 @@ import dataclasses
 import numpy as np
 
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import grammar
-from phenaki_jax.storyworld import renderer
-from phenaki_jax.storyworld import sampler
+from phenaki_jax.storyworld import grammar, renderer, sampler
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
@@ -38,9 +36,9 @@ class Story:
   """
 
   scenes: tuple[StoryScene, ...]
-  x: float = 0.5
-  y: float = 0.5
-  phase: float = 0.0
+  x: float | int = 0.5
+  y: float | int = 0.5
+  phase: float | int = 0.0
 
   def __post_init__(self):
     if not self.scenes:
@@ -104,7 +102,7 @@ def sample_story(
 
 
 def placed_scenes(
-  story: Story, fps: float = scene_lib.REFERENCE_FPS
+  story: Story, fps: float | int = scene_lib.REFERENCE_FPS
 ) -> tuple[scene_lib.Scene, ...]:
   """Return each scene of a story as it stands at its own first frame."""
   first = scene_lib.Scene(
@@ -125,7 +123,7 @@ def placed_scenes(
 
 def render_story(
   story: Story, size: int | tuple[int, int],
-  fps: float = scene_lib.REFERENCE_FPS, *, start: int = 0,
+  fps: float | int = scene_lib.REFERENCE_FPS, *, start: int = 0,
   stop: int | None = None,
 ) -> np.ndarray:
   """Draw frames [start, stop) of a story, and only those.
