@@ -6,15 +6,15 @@ seeds, which tokens are known) is traced, so that a story of many scenes
 compiles once.
 """
 
-from collections.abc import Sequence
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from phenaki_jax import rng as rng_lib
 from phenaki_jax.masked_transformer.config import GeneratorConfig
