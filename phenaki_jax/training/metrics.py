@@ -8,8 +8,8 @@ meet, and divided once, when they are written.
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
@@ -53,15 +53,13 @@ def merge(*parts: Metrics) -> dict[str, Mean]:
 def fetched(metrics: Metrics) -> dict[str, Mean]:
   """Bring metrics to the host as float64, in which steps are added up."""
   return {
-    name: Mean(
-      sum=float(np.asarray(mean.sum)), count=float(np.asarray(mean.count))
-    )
-    for name, mean in metrics.items()
+    name: Mean(sum=float(mean.sum), count=float(mean.count))
+    for name, mean in jax.device_get(dict(metrics)).items()
   }
 
 
 def finalise(metrics: Metrics) -> dict[str, float]:
-  """Divide; a metric of which nothing was counted has no value, and is left out."""
+  """Divide; a metric of which nothing was counted is left out."""
   return {
     name: float(mean.sum) / float(mean.count)
     for name, mean in sorted(metrics.items())

@@ -72,7 +72,10 @@ def make_step(
 def compile_step(step: Step, abstract: TrainState) -> Step:
   """Jit a step for a described state, whose buffers it takes over."""
   return jax.jit(
-    step, out_shardings=(shardings_of(abstract), None), donate_argnums=0
+    step,
+    # Metrics are scalars, whole on every device like the step number.
+    out_shardings=(shardings_of(abstract), abstract.step.sharding),
+    donate_argnums=0,
   )
 
 

@@ -1,0 +1,243 @@
+"""Train: the only loop there is.
+
+It knows neither the model (a `Task`), nor the data (an iterator of batches that
+can start at any step), nor what an evaluator shows. Everything a step does not
+do is here, in the order in which it must happen; the comments say why.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+from jax.sharding import Mesh
+
+from phenaki_jax import rng as rngs
+from phenaki_jax import sharding
+from phenaki_jax.training import digests, metrics
+from phenaki_jax.training.checkpoints import Checkpoints
+from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.lock import run_lock
+from phenaki_jax.training.optim import make_optimizer, make_schedule
+from phenaki_jax.training.preemption import StopFlag
+from phenaki_jax.training.progress import Progress
+from phenaki_jax.training.speed import Speed
+from phenaki_jax.training.state import (
+  Task,
+  TrainState,
+  abstract_state,
+  create_state,
+)
+from phenaki_jax.training.step import check_finite, compile_step, make_step
+from phenaki_jax.training.writers import Writer
+
+FINISHED = 0
+# What EX_TEMPFAIL of sysexits.h says: not done, start me again.
+PREEMPTED = 75
+
+# What a person wants to see of a record, and how it is called there.
+_SHOWN = {
+  'loss': 'loss',
+  'clips_per_second': 'clips/s',
+  'images_per_second': 'images/s',
+}
+
+Batches = Callable[[int], Iterator[dict[str, Any]]]
+
+
+class Evaluator(Protocol):
+  """Look at a state every so many steps, and tell what is seen."""
+
+  every: int
+
+  def run(self, step: int, state: TrainState) -> Iterator[tuple[str, Any]]:
+    """Yield names with numbers, images or videos (see `Writer`)."""
+    ...
+
+
+def train(
+  *,
+  task: Task,
+  optim: OptimConfig,
+  config: TrainConfig,
+  batches: Batches,
+  data_fingerprint: str,
+  experiment: Mapping[str, Any],
+  workdir: str | pathlib.Path,
+  mesh: Mesh,
+  writers: Sequence[Writer],
+  evaluators: Sequence[Evaluator],
+  seed: int,
+) -> int:
+  """Train a task, or go on with a run that was stopped.
+
+  Args:
+    task: the model and what it is to lower.
+    optim: optimizer settings.
+    config: length and rhythm of the run.
+    batches: returns this process' batches from a step on (the first is 0);
+      the batch of a step must be the same in every run.
+    data_fingerprint: a checkpoint made with other data is refused.
+    experiment: the resolved experiment, kept in every checkpoint.
+    workdir: the run's directory, for this run alone.
+    mesh: from `sharding.make_mesh`.
+    writers: where numbers and samples go; closed at the end.
+    evaluators: run on their own steps and after the last one.
+    seed: of the parameters and of every random choice of the steps.
+
+  Returns:
+    0 when all steps are done; 75 when a signal asked to stop and the run was
+    saved: the same call goes on from there.
+
+  Raises:
+    FloatingPointError: if a step is not finite; nothing of it was kept.
+    CheckpointError: if a checkpoint cannot be written or read.
+    ValueError: if the directory holds another run, or is in use.
+  """
+  is_first = jax.process_index() == 0
+  workdir = pathlib.Path(workdir)
+  optimizer = make_optimizer(optim, steps=config.steps)
+  schedule = make_schedule(optim, steps=config.steps)
+  root = rngs.root(seed)
+  with contextlib.ExitStack() as stack:
+    stop = stack.enter_context(StopFlag())
+    stack.enter_context(jax.set_mesh(mesh))
+    if is_first:
+      stack.enter_context(run_lock(workdir))
+    else:
+      writers = ()
+    for writer in writers:
+      stack.callback(writer.close)
+
+    abstract = abstract_state(
+      task, optimizer, mesh, uneven=config.uneven_shards
+    )
+    frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
+    checkpoints = Checkpoints(
+      workdir,
+      keep=config.keep_checkpoints,
+      config=experiment,
+      identity={
+        'data': data_fingerprint,
+        'frozen parameters': digests.digest_tree(task.frozen),
+      },
+    )
+    stack.callback(checkpoints.close)
+    restored = checkpoints.restore(abstract)
+    if restored is None:
+      start, window = 0, {}
+      state = create_state(task, optimizer, abstract, rngs.stream(root, 'init'))
+    else:
+      start, window = restored.step, restored.metrics
+      state = restored.state
+    for writer in writers:
+      writer.rewind(start)
+    compiled = compile_step(
+      make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
+    )
+
+    progress = Progress(start=start, steps=config.steps, muted=not is_first)
+    stack.callback(progress.close)
+    if start:
+      progress.say(f'Going on with {workdir} after step {start}.')
+    if start >= config.steps:
+      progress.say(f'All {config.steps} steps are done.')
+      return FINISHED
+    stream = batches(start)
+    if hasattr(stream, 'close'):
+      stack.callback(stream.close)
+    speed = Speed()
+
+    # The metrics of a step are fetched while the next one runs, so that the
+    # device never waits for the host.
+    in_flight: dict[str, metrics.Mean] | None = None
+    for step in range(start + 1, config.steps + 1):
+      with speed.waiting():
+        batch = sharding.global_batch(_next(stream, step), mesh)
+      state, results = compiled(state, batch, root, frozen)
+      if in_flight is not None:
+        window = _take(step - 1, in_flight, window)
+      in_flight = results
+      speed.count(batch)
+      progress.advance(step)
+      checkpoints.poll()
+
+      is_last = step == config.steps
+      is_logged = step % config.log_every == 0 or is_last
+      # Several processes agree only when they log: asking costs a message.
+      asks = is_logged or jax.process_count() == 1
+      stopping = asks and stop.agreed()
+      is_saved = step % config.checkpoint_every == 0 or is_last or stopping
+      due = [e for e in evaluators if step % e.every == 0 or is_last]
+
+      if is_logged or is_saved or due:
+        # Before anything is written: a step that is not finite ends here.
+        window = _take(step, in_flight, window)
+        in_flight = None
+      if is_logged:
+        values = {
+          **metrics.finalise(window),
+          'learning_rate': float(schedule(step - 1)),
+          **speed.take(),
+        }
+        window = {}
+        _write(writers, step, {f'train/{k}': v for k, v in values.items()})
+        progress.report(
+          step, {_SHOWN[k]: v for k, v in values.items() if k in _SHOWN}
+        )
+      if is_saved:
+        # Before the evaluators, which may take long and may fail.
+        checkpoints.save(step, state, window)
+      if stopping and not is_last:
+        break
+      for evaluator in due:
+        _write(writers, step, _results(evaluator, step, state, stop))
+      if due:
+        speed.restart()
+    checkpoints.close()
+    if step < config.steps:
+      progress.say(
+        f'Stopped and saved after step {step} of {config.steps}. The same '
+        'command goes on from there.'
+      )
+      return PREEMPTED
+    return FINISHED
+
+
+def _take(
+  step: int, results: metrics.Metrics, window: metrics.Metrics
+) -> dict[str, metrics.Mean]:
+  """Fetch a step's metrics, stop if it was refused, and add them up."""
+  fetched = metrics.fetched(results)
+  check_finite(step, fetched)
+  return metrics.merge(window, fetched)
+
+
+def _results(
+  evaluator: Evaluator, step: int, state: TrainState, stop: StopFlag
+) -> dict[str, Any]:
+  """Run an evaluator; a signal cuts it short, and the next step saves."""
+  results = {}
+  for name, value in evaluator.run(step, state):
+    results[name] = value
+    # Several processes must all see the end of what they compute together.
+    if stop and jax.process_count() == 1:
+      break
+  return results
+
+
+def _write(
+  writers: Sequence[Writer], step: int, values: Mapping[str, Any]
+) -> None:
+  for writer in writers:
+    writer.write(step, values)
+
+
+def _next(stream: Iterator[dict[str, Any]], step: int) -> dict[str, Any]:
+  try:
+    return next(stream)
+  except StopIteration:
+    raise ValueError(
+      f'The data ended before step {step}; batches must go on for ever.'
+    ) from None

@@ -1,0 +1,184 @@
+"""Write scalars, images and videos where people look for them.
+
+JSON lines are the source of truth; TensorBoard is for looking. TensorBoard has
+no video of its own, but plays an animated GIF that an image summary holds; that
+needs no TensorFlow and no moviepy.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from phenaki_jax.training.animation import encode_gif, encode_png
+from phenaki_jax.training.atomic import replace_file
+
+Value = Any
+SaveFile = Callable[[pathlib.Path, np.ndarray], pathlib.Path]
+
+
+class Writer(Protocol):
+  """Take the results of a step: numbers, u8[H,W,3] images, u8[T,H,W,3] videos.
+
+  A writer keeps the kinds that it is for.
+  """
+
+  def rewind(self, step: int) -> None:
+    """Forget what was written after a step: the run resumes from there."""
+    ...
+
+  def write(self, step: int, values: Mapping[str, Value]) -> None:
+    """Write the results of a step, by name."""
+    ...
+
+  def close(self) -> None:
+    """Bring everything to the disk."""
+    ...
+
+
+def rank(value: Value) -> int:
+  """Return 0 for a number, 3 for an image, 4 for a video.
+
+  Raises:
+    ValueError: if the value is none of them.
+  """
+  array = np.asarray(value)
+  if array.ndim == 0 and array.dtype.kind in 'iufb':
+    return 0
+  is_pixels = array.dtype == np.uint8 and array.shape[-1:] == (3,)
+  if array.ndim in (3, 4) and is_pixels:
+    return array.ndim
+  raise ValueError(
+    f'A result of type {array.dtype} and shape {array.shape} cannot be '
+    'written; give a number, uint8[H,W,3] or uint8[T,H,W,3].'
+  )
+
+
+class JsonlWriter:
+  """Append one JSON object per step to a file: {"step": 10, "loss": 0.5}."""
+
+  def __init__(self, path: str | pathlib.Path) -> None:
+    """Name the file; it is made by the first write."""
+    self._path = pathlib.Path(path)
+
+  def rewind(self, step: int) -> None:
+    """Drop records after a step, and a last line that was cut short."""
+    if not self._path.exists():
+      return
+    kept = []
+    for line in self._path.read_text().splitlines():
+      try:
+        is_kept = json.loads(line)['step'] <= step
+      except (ValueError, KeyError, TypeError):
+        continue
+      if is_kept:
+        kept.append(f'{line}\n')
+    replace_file(self._path, ''.join(kept).encode())
+
+  def write(self, step: int, values: Mapping[str, Value]) -> None:
+    """Append the numbers; other kinds are not for this writer."""
+    record = {
+      name: float(value)
+      for name, value in sorted(values.items())
+      if rank(value) == 0
+    }
+    if record:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      with self._path.open('a') as file:
+        file.write(json.dumps({'step': step, **record}) + '\n')
+
+  def close(self) -> None:
+    """Do nothing: every line is on its way already."""
+
+
+class TensorBoardWriter:
+  """Write TensorBoard events, without TensorFlow."""
+
+  def __init__(self, folder: str | pathlib.Path, *, fps: float = 8.0) -> None:
+    """Name the folder and the speed of videos, in frames per second."""
+    self._folder, self._fps = pathlib.Path(folder), fps
+    self._purge: int | None = None
+    self._events: Any = None
+
+  def rewind(self, step: int) -> None:
+    """Tell TensorBoard to hide events after a step."""
+    self._purge = step + 1
+
+  def write(self, step: int, values: Mapping[str, Value]) -> None:
+    """Write numbers, images, and videos as animated GIFs."""
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    events = self._open()
+    for name, value in sorted(values.items()):
+      kind = rank(value)
+      if kind == 0:
+        events.add_scalar(name, float(value), step)
+        continue
+      pixels = np.asarray(value)
+      encoded = (
+        encode_png(pixels) if kind == 3 else encode_gif(pixels, fps=self._fps)
+      )
+      image = Summary.Image(
+        height=pixels.shape[-3],
+        width=pixels.shape[-2],
+        colorspace=3,
+        encoded_image_string=encoded,
+      )
+      events.file_writer.add_summary(
+        Summary(value=[Summary.Value(tag=name, image=image)]), step
+      )
+    events.flush()
+
+  def close(self) -> None:
+    """Flush and close the event file."""
+    if self._events is not None:
+      self._events.close()
+
+  def _open(self) -> Any:
+    if self._events is None:
+      from tensorboardX import SummaryWriter
+
+      self._folder.mkdir(parents=True, exist_ok=True)
+      self._events = SummaryWriter(
+        logdir=str(self._folder), purge_step=self._purge
+      )
+      self._events._get_file_writer()
+    return self._events
+
+
+class FileWriter:
+  """Write images and videos as files: samples/<name>_<step>.png and so on."""
+
+  def __init__(
+    self,
+    folder: str | pathlib.Path,
+    *,
+    save_image: SaveFile,
+    save_video: SaveFile,
+  ) -> None:
+    """Name the folder and how to write.
+
+    Args:
+      folder: made by the first write.
+      save_image: gets a path without an ending and u8[H,W,3].
+      save_video: gets a path without an ending and u8[T,H,W,3].
+    """
+    self._folder = pathlib.Path(folder)
+    self._save = {3: save_image, 4: save_video}
+
+  def rewind(self, step: int) -> None:
+    """Do nothing: files of steps that come again are written over."""
+
+  def write(self, step: int, values: Mapping[str, Value]) -> None:
+    """Write images and videos; numbers are not for this writer."""
+    for name, value in sorted(values.items()):
+      kind = rank(value)
+      if kind:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stem = f'{name.replace("/", "_")}_{step:07d}'
+        self._save[kind](self._folder / stem, np.asarray(value))
+
+  def close(self) -> None:
+    """Do nothing: every file is whole already."""
