@@ -17,8 +17,8 @@ import grain
 import numpy as np
 
 from phenaki_jax import config as config_io
+from phenaki_jax.data import cache, manifest, mixture, schema, streams
 from phenaki_jax.data import config as config_lib
-from phenaki_jax.data import mixture, schema, streams
 
 # How examples are made ready does not change what they are.
 _NOT_IN_FINGERPRINT = ('manifest', 'num_threads', 'prefetch', 'cache_bytes')
@@ -171,9 +171,16 @@ def _open_streams(
 ) -> tuple[dict[str, streams.Stream], str]:
   """Open the stream of each part; return them and a hash of the content."""
   kinds = {'clips': schema.CLIP, 'images': schema.IMAGE}
+  if config.source == 'storyworld':
+    return {
+      part: streams.StoryWorldStream(config, kinds[part]) for part in parts
+    }, ''
+  content = manifest.Manifest(config.manifest)
+  cached = cache.FrameCache(config.cache_bytes)
   return {
-    part: streams.StoryWorldStream(config, kinds[part]) for part in parts
-  }, ''
+    part: streams.ManifestStream(config, kinds[part], content, cached)
+    for part in parts
+  }, content.hash
 
 
 def _fingerprint(config: config_lib.DataConfig, content: str) -> str:

@@ -49,19 +49,38 @@ class DecodeError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+  """Hold what a full decode of a record found.
+
+  Attributes:
+    content_hash: SHA-256 of the encoded bytes, in hexadecimal.
+    width, height: in pixels; 0 where examples are made in any size.
+    num_frames: that could be decoded; 1 for an image.
+    duration: in seconds, from the first frame to the end of the last; 0 for
+      an image.
+  """
+
+  content_hash: str
+  width: int = 0
+  height: int = 0
+  num_frames: int = 1
+  duration: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-  """Hold what a source says of one example before anything is decoded.
+  """Hold what is known of one example before anything is decoded.
 
   Attributes:
     key: names the record within its source.
     kind: 'clip' or 'image'.
     caption: as it stands in the metadata.
-    path: of the file that holds it, relative to the source's folder; empty
-      where nothing was found.
+    path: of the file that holds it, relative to the source's folder.
     offset: of its first byte in that file; for StoryWorld, the index.
     size: in bytes; -1 reads to the end of the file.
     columns: further metadata by column, for the filters.
     fault: why the source itself calls the record unusable; empty if not.
+    facts: what a full decode found; None before there was one.
   """
 
   key: str
@@ -72,27 +91,7 @@ class Record:
   size: int = -1
   columns: dict[str, Any] = dataclasses.field(default_factory=dict)
   fault: str = ''
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Facts:
-  """Hold what a full decode of a record found.
-
-  Attributes:
-    content_hash: SHA-256 of the encoded bytes, in hexadecimal.
-    num_bytes: that were hashed.
-    width, height: in pixels.
-    num_frames: that could be decoded; 1 for an image.
-    duration: in seconds, from the first frame to the end of the last; 0 for
-      an image.
-  """
-
-  content_hash: str
-  num_bytes: int
-  width: int
-  height: int
-  num_frames: int = 1
-  duration: float = 0.0
+  facts: Facts | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

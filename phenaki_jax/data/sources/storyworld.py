@@ -73,13 +73,7 @@ class StoryWorldReader:
     """Return the hash of what defines the example; nothing is rendered."""
     world = dataclasses.asdict(self)
     text = f'{sorted(world.items())}|{record.kind}|{record.offset}'
-    return schema.Facts(
-      content_hash=hashlib.sha256(text.encode()).hexdigest(),
-      num_bytes=0,
-      width=0,
-      height=0,
-      num_frames=0,
-    )
+    return schema.Facts(content_hash=hashlib.sha256(text.encode()).hexdigest())
 
 
 class StoryWorld:

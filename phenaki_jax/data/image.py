@@ -1,0 +1,63 @@
+"""Decode an image file that nobody vouches for."""
+
+import io
+import warnings
+
+from PIL import Image
+
+from phenaki_jax.data import schema, transforms
+
+MAX_PIXELS = 2**26
+"""Larger images are refused before their pixels are allocated."""
+
+# First bytes of the formats that are read, with Pillow's name of each.
+_MAGIC = (
+  (b'\xff\xd8\xff', 'JPEG'),
+  (b'\x89PNG\r\n\x1a\n', 'PNG'),
+  (b'GIF87a', 'GIF'),
+  (b'GIF89a', 'GIF'),
+  (b'BM', 'BMP'),
+)
+
+
+def decode(data: bytes) -> Image.Image:
+  """Decode JPEG, PNG, WebP, GIF (its first frame) or BMP into RGB.
+
+  Raises:
+    schema.DecodeError: the reason is 'empty_file', 'not_an_image',
+      'too_many_pixels' or 'corrupt_' and the format.
+  """
+  name = _format(data)
+  try:
+    with warnings.catch_warnings():
+      # Our own bound is below the one Pillow warns at.
+      warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+      with Image.open(io.BytesIO(data), formats=[name]) as image:
+        if image.width * image.height > MAX_PIXELS:
+          raise schema.DecodeError(
+            'too_many_pixels',
+            f'{image.width} x {image.height}, at most {MAX_PIXELS}',
+          )
+        return transforms.to_rgb(image)
+  except schema.DecodeError:
+    raise
+  except Exception as error:
+    # Damaged files make Pillow raise almost anything: OSError, SyntaxError,
+    # ValueError, struct.error, zlib.error, IndexError, MemoryError.
+    reason = f'corrupt_{name.lower()}'
+    raise schema.DecodeError(reason, _first_line(error)) from error
+
+
+def _format(data: bytes) -> str:
+  if not data:
+    raise schema.DecodeError('empty_file')
+  for magic, name in _MAGIC:
+    if data.startswith(magic):
+      return name
+  if data[:4] == b'RIFF' and data[8:12] == b'WEBP':
+    return 'WEBP'
+  raise schema.DecodeError('not_an_image', f'it begins with {data[:16]!r}')
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error).splitlines() or [''])[0][:200] or type(error).__name__

@@ -1,0 +1,213 @@
+"""What `phenaki data build` decided: the records to use, and where they lie.
+
+A manifest is a folder:
+
+    manifest.json     sources, counts and hashes; written last
+    records.parquet   one row per record kept, with the hash of its content
+    report.json       the account: what was left out, and why
+    dropped.jsonl     every record that a filter left out, with the reason
+    quarantine.jsonl  every record that cannot be used, with what is wrong
+    indices/          offset indices of tars whose folder cannot be written
+
+Its hash covers what is kept, in order, but not where the sources lie, so data
+may move. A checkpoint remembers it.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from phenaki_jax.data import report, schema
+from phenaki_jax.data.sources import base, files, storyworld
+
+VERSION = 1
+HEADER = 'manifest.json'
+RECORDS = 'records.parquet'
+REPORT = 'report.json'
+DROPPED = 'dropped.jsonl'
+QUARANTINE = 'quarantine.jsonl'
+INDICES = 'indices'
+
+COLUMNS = pyarrow.schema(
+  [
+    ('source', pyarrow.int32()),
+    ('kind', pyarrow.string()),
+    ('key', pyarrow.string()),
+    ('caption', pyarrow.string()),
+    ('path', pyarrow.string()),
+    ('offset', pyarrow.int64()),
+    ('size', pyarrow.int64()),
+    ('content_hash', pyarrow.string()),
+    ('width', pyarrow.int32()),
+    ('height', pyarrow.int32()),
+    ('num_frames', pyarrow.int32()),
+    ('duration', pyarrow.float64()),
+  ]
+)
+"""The columns of the records."""
+
+# Where a record lies may change with the folder; what it is may not.
+_HASHED = ('kind', 'key', 'caption', 'content_hash', 'num_frames', 'duration')
+
+
+class Manifest:
+  """Read a manifest.
+
+  Attributes:
+    folder: of the manifest.
+    header: what manifest.json says.
+    hash: of everything that is kept.
+    readers: of the sources, in order.
+  """
+
+  def __init__(self, folder: str | os.PathLike):
+    """Open a manifest and check that its table is the one it was built with.
+
+    Raises:
+      ValueError: the folder is no manifest, or was changed since.
+    """
+    self.folder = pathlib.Path(folder)
+    path = self.folder / HEADER
+    if not path.is_file():
+      raise ValueError(
+        f'{self.folder} is no manifest (it has no {HEADER}); make one with '
+        '`phenaki data build --out DIR`'
+      )
+    try:
+      self.header: dict[str, Any] = json.loads(path.read_text())
+      version = self.header['version']
+      self.hash = str(self.header['hash'])
+      table_hash = self.header['records_sha256']
+      specs = list(self.header['sources'])
+    except (ValueError, KeyError, TypeError) as error:
+      raise ValueError(
+        f'{path} cannot be read ({error}); build the manifest again'
+      ) from error
+    if version != VERSION:
+      raise ValueError(
+        f'{path} has version {version!r}, this program reads {VERSION}; build '
+        'the manifest again'
+      )
+    table = self.folder / RECORDS
+    if not table.is_file() or file_hash(table) != table_hash:
+      raise ValueError(
+        f'{table} is not the one that {HEADER} was written with; build the '
+        'manifest again'
+      )
+    self._table = pyarrow.parquet.ParquetFile(table).read()
+    self.readers: list[base.Reader] = [open_reader(spec) for spec in specs]
+
+  def __len__(self) -> int:
+    """Return the number of records kept."""
+    return len(self._table)
+
+  def __getitem__(self, row: int) -> schema.Record:
+    """Return the record of a row."""
+    values = self._table.slice(row, 1).to_pylist()[0]
+    facts = schema.Facts(
+      content_hash=values['content_hash'],
+      width=values['width'],
+      height=values['height'],
+      num_frames=values['num_frames'],
+      duration=values['duration'],
+    )
+    return schema.Record(
+      key=values['key'],
+      kind=values['kind'],
+      caption=values['caption'],
+      path=values['path'],
+      offset=values['offset'],
+      size=values['size'],
+      facts=facts,
+    )
+
+  def reader(self, row: int) -> base.Reader:
+    """Return what reads the pixels of a row."""
+    return self.readers[self._table['source'][row].as_py()]
+
+  def caption(self, row: int) -> str:
+    """Return the caption of a row."""
+    return self._table['caption'][row].as_py()
+
+  def rows(
+    self, kind: str, *, split: str = 'train', heldout_share: float = 0.0
+  ) -> np.ndarray:
+    """Return the rows of a kind and a split, in order.
+
+    The split of a record depends on its content alone: what is held out stays
+    so when sources are added or put in another order.
+
+    Args:
+      kind: 'clip' or 'image'.
+      split: 'train' or 'heldout'.
+      heldout_share: share of the records that are held out.
+    """
+    is_heldout = self._draws < heldout_share
+    in_split = is_heldout if split == 'heldout' else ~is_heldout
+    return np.flatnonzero((self._kinds == kind) & in_split)
+
+  @functools.cached_property
+  def _kinds(self) -> np.ndarray:
+    return np.array(self._table['kind'].to_pylist(), dtype='U5')
+
+  @functools.cached_property
+  def _draws(self) -> np.ndarray:
+    hashes = self._table['content_hash'].to_pylist()
+    return np.array([int(text[:8], 16) / 2**32 for text in hashes])
+
+  def accounts(self) -> list[report.Account]:
+    """Return the account of each source, from report.json."""
+    content = json.loads((self.folder / REPORT).read_text())
+    names = {field.name for field in dataclasses.fields(report.Account)}
+    return [
+      report.Account(**{k: v for k, v in source.items() if k in names})
+      for source in content['sources']
+    ]
+
+  def recomputed_hash(self) -> str:
+    """Hash the rows again."""
+    return rows_hash(
+      row for batch in self._table.to_batches() for row in batch.to_pylist()
+    )
+
+
+def open_reader(spec: dict[str, Any]) -> base.Reader:
+  """Open what reads the pixels of a source, from its spec.
+
+  Raises:
+    ValueError: the layout is unknown.
+  """
+  layout = spec.get('layout')
+  if layout == 'storyworld':
+    fields = {key: value for key, value in spec.items() if key != 'layout'}
+    return storyworld.StoryWorldReader(**fields)
+  if layout in ('webvid', 'img2dataset'):
+    return files.FileReader(spec['folder'])
+  raise ValueError(
+    f'a manifest names the layout {layout!r}; webvid, img2dataset and '
+    'storyworld are known'
+  )
+
+
+def rows_hash(rows: Iterator[dict[str, Any]]) -> str:
+  """Hash what rows say of their records, in order."""
+  digest = hashlib.sha256()
+  for row in rows:
+    values = [row[name] for name in _HASHED]
+    digest.update(json.dumps(values).encode() + b'\n')
+  return digest.hexdigest()
+
+
+def file_hash(path: pathlib.Path) -> str:
+  """Return the SHA-256 of a file, in hexadecimal."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
