@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Shaped
 
 
 @struct.dataclass
@@ -24,8 +24,8 @@ class Mean:
   @classmethod
   def of(
     cls,
-    values: Float[Array, '...'],
-    where: Float[Array, '...'] | None = None,
+    values: Shaped[Array, '...'],
+    where: Shaped[Array, '...'] | None = None,
   ) -> 'Mean':
     """Average an array, weighted if weights of its shape are given."""
     values = jnp.asarray(values, jnp.float32)

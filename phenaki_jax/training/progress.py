@@ -1,9 +1,10 @@
 """Show how far a run is: a bar on a terminal, plain lines elsewhere."""
 
+import io
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any
 
 import tqdm
 
@@ -26,7 +27,7 @@ class Progress:
     start: int,
     steps: int,
     muted: bool = False,
-    stream: TextIO | None = None,
+    stream: io.TextIOBase | None = None,
   ) -> None:
     """Begin after a step of a run of so many.
 
@@ -36,13 +37,17 @@ class Progress:
       muted: show nothing, as all processes but the first do.
       stream: where to; standard error unless given.
     """
-    self._stream = sys.stderr if stream is None else stream
+    self._stream: Any = sys.stderr if stream is None else stream
     self._steps, self._muted = steps, muted
     self._bar: tqdm.tqdm | None = None
     self._began: tuple[int, float] | None = None
     if self._stream.isatty() and not muted:
       self._bar = tqdm.tqdm(
-        total=steps, initial=start, unit='step', file=self._stream
+        total=steps,
+        initial=start,
+        unit='step',
+        file=self._stream,
+        disable=False,
       )
 
   def advance(self, step: int) -> None:

@@ -1,0 +1,32 @@
+"""Signals raise a flag, and leave no trace."""
+
+import os
+import signal
+
+import pytest
+
+from phenaki_jax.training.preemption import StopFlag
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_raises_the_flag(number, caplog):
+  before = signal.getsignal(number)
+  with StopFlag() as stop:
+    assert not stop and not stop.agreed()
+    os.kill(os.getpid(), number)
+    assert stop and stop.agreed()
+  assert signal.getsignal(number) is before
+  assert f'{number.name}: saving, then leaving' in caplog.text
+
+
+def test_a_second_ctrl_c_does_not_wait():
+  with pytest.raises(KeyboardInterrupt), StopFlag():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_sigterm_may_come_twice():
+  with StopFlag() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+  assert stop

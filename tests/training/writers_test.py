@@ -1,0 +1,137 @@
+"""Each writer keeps its kinds, and forgets what comes again."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+
+from phenaki_jax.training.writers import (
+  FileWriter,
+  JsonlWriter,
+  TensorBoardWriter,
+  rank,
+)
+
+IMAGE = np.full((4, 6, 3), 200, np.uint8)
+VIDEO = np.stack([np.full((4, 6, 3), v, np.uint8) for v in (0, 90, 255)])
+RESULTS = {'loss': np.float32(0.5), 'grid': IMAGE, 'story/first': VIDEO}
+
+
+def test_kinds_are_told_by_rank():
+  assert [rank(value) for value in RESULTS.values()] == [0, 3, 4]
+  assert rank(3) == 0
+
+
+@pytest.mark.parametrize(
+  'value', [IMAGE.astype(np.float32), np.zeros(3), 'text', IMAGE[..., :1]]
+)
+def test_another_kind_is_refused(value):
+  with pytest.raises(ValueError, match='cannot be written'):
+    rank(value)
+
+
+def test_jsonl_holds_a_line_per_step(tmp_path):
+  path = tmp_path / 'run' / 'metrics.jsonl'
+  writer = JsonlWriter(path)
+  writer.rewind(0)
+  writer.write(1, RESULTS)
+  writer.write(2, {'grid': IMAGE})
+  writer.close()
+  assert path.read_text() == '{"step": 1, "loss": 0.5}\n'
+
+
+def test_jsonl_drops_later_steps_and_half_a_line(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  writer = JsonlWriter(path)
+  for step in (5, 10, 15):
+    writer.write(step, {'loss': step / 10})
+  with path.open('a') as file:
+    file.write('{"step": 20, "lo')
+  JsonlWriter(path).rewind(10)
+  steps = [json.loads(line)['step'] for line in path.read_text().splitlines()]
+  assert steps == [5, 10]
+
+
+def _events(folder):
+  """Read TensorBoard's records: length, two checksums, a message."""
+  events = []
+  for path in sorted(folder.iterdir()):
+    content = path.read_bytes()
+    while content:
+      size = int.from_bytes(content[:8], 'little')
+      events.append(Event.FromString(content[12 : 12 + size]))
+      content = content[16 + size :]
+  return events
+
+
+def test_tensorboard_holds_numbers_images_and_moving_videos(tmp_path):
+  writer = TensorBoardWriter(tmp_path / 'tb', fps=10.0)
+  writer.rewind(0)
+  writer.write(7, RESULTS)
+  writer.close()
+  values = {
+    value.tag: (event.step, value)
+    for event in _events(tmp_path / 'tb')
+    for value in event.summary.value
+  }
+  assert set(values) == set(RESULTS)
+  assert {step for step, _ in values.values()} == {7}
+  assert values['loss'][1].simple_value == 0.5
+  pictures = {}
+  for name in ('grid', 'story/first'):
+    image = values[name][1].image
+    assert (image.height, image.width) == (4, 6)
+    pictures[name] = Image.open(io.BytesIO(image.encoded_image_string))
+  np.testing.assert_array_equal(np.asarray(pictures['grid']), IMAGE)
+  assert pictures['story/first'].n_frames == 3
+
+
+def test_tensorboard_hides_steps_that_come_again(tmp_path):
+  for start, step in ((0, 9), (5, 6)):
+    writer = TensorBoardWriter(tmp_path)
+    writer.rewind(start)
+    writer.write(step, {'loss': 1.0})
+    writer.close()
+  purges = [
+    event.step
+    for event in _events(tmp_path)
+    if event.session_log.status == event.session_log.START
+  ]
+  # TensorBoard drops what an earlier file holds from this step on.
+  assert 6 in purges
+
+
+def test_files_are_named_by_result_and_step(tmp_path):
+  saved = []
+
+  def save(path, pixels):
+    saved.append((path, pixels.ndim))
+    return path
+
+  writer = FileWriter(tmp_path / 'samples', save_image=save, save_video=save)
+  writer.rewind(0)
+  writer.write(40, RESULTS)
+  writer.close()
+  folder = tmp_path / 'samples'
+  assert saved == [
+    (folder / 'grid_0000040', 3),
+    (folder / 'story_first_0000040', 4),
+  ]
+
+
+def test_writers_need_no_tensorflow(tmp_path):
+  code = (
+    'import sys, numpy\n'
+    'from phenaki_jax.training.writers import TensorBoardWriter\n'
+    'w = TensorBoardWriter(sys.argv[1])\n'
+    "w.write(1, {'a': 1.0}); w.close()\n"
+    "assert 'tensorflow' not in sys.modules\n"
+  )
+  subprocess.run(
+    [sys.executable, '-c', code, str(tmp_path)], check=True, timeout=120
+  )
