@@ -1,0 +1,187 @@
+"""How close decoded frames are to the originals: PSNR and SSIM.
+
+Both are taken per frame on uint8 RGB and then averaged, padding frames left
+out. PSNR by position in the clip shows what averages hide: the first frame has
+tokens of its own, and later ones share theirs.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from phenaki_jax.evaluation.base import Value
+
+_LOG = logging.getLogger(__name__)
+
+MAX_PSNR = 100.0
+"""The PSNR of equal frames, in dB; infinity would spoil every mean."""
+
+# Wang et al. 2004, section III-C.
+_WINDOW = 11
+_SIGMA = 1.5
+_C1 = (0.01 * 255) ** 2
+_C2 = (0.03 * 255) ** 2
+
+
+def psnr(
+  a: UInt8[Array, '*B H W 3'], b: UInt8[Array, '*B H W 3']
+) -> Float[Array, '*B']:
+  """Return the peak signal-to-noise ratio of each frame, in dB."""
+  error = jnp.mean(jnp.square(_float(a) - _float(b)), axis=(-3, -2, -1))
+  least = 255.0**2 / 10 ** (MAX_PSNR / 10)
+  return 10 * jnp.log10(255.0**2 / jnp.maximum(error, least))
+
+
+def ssim(
+  a: UInt8[Array, '*B H W 3'], b: UInt8[Array, '*B H W 3']
+) -> Float[Array, '*B']:
+  """Return the structural similarity of each frame, in [-1, 1].
+
+  The mean over pixels and colours of Wang et al. 2004, with their Gaussian
+  window of 11 pixels, where it lies inside the frame.
+
+  Raises:
+    ValueError: for frames smaller than the window.
+  """
+  if min(a.shape[-3:-1]) < _WINDOW:
+    raise ValueError(
+      f'SSIM needs frames of {_WINDOW}x{_WINDOW} pixels or more, not '
+      f'{a.shape[-3]}x{a.shape[-2]}'
+    )
+  x, y = _float(a), _float(b)
+  mean_x, mean_y = _smooth(x), _smooth(y)
+  var_x = _smooth(x * x) - mean_x**2
+  var_y = _smooth(y * y) - mean_y**2
+  cov = _smooth(x * y) - mean_x * mean_y
+  similarity = ((2 * mean_x * mean_y + _C1) * (2 * cov + _C2)) / (
+    (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
+  )
+  return jnp.mean(similarity, axis=(-3, -2, -1))
+
+
+def frame_mask(num_frames: Int[Array, 'B'], length: int) -> Bool[Array, 'B T']:
+  """Return true for the leading `num_frames` of `length` frames."""
+  return jnp.arange(length)[None] < num_frames[:, None]
+
+
+class ReconstructionEvaluator:
+  """Decode held-out clips from their tokens and compare.
+
+  Yields `psnr`, `ssim`, `psnr_frame_00` and so on by position, and a film
+  `reconstruction` with originals above and decoded clips below.
+  """
+
+  def __init__(
+    self,
+    predict: Callable[[Any, Array, Array], Array],
+    clips: Iterable[Mapping[str, np.ndarray]],
+    *,
+    every: int,
+    num_shown: int = 4,
+  ) -> None:
+    """Keep what a run needs.
+
+    Args:
+      predict: maps (state, pixels uint8 [B, T, H, W, 3], num_frames int32 [B])
+        to decoded pixels of the same type and shape.
+      clips: the `clips` parts of batches; read anew in every run, so that runs
+        compare.
+      every: steps between two runs; 0: only when asked.
+      num_shown: clips in the film, from the first batch.
+    """
+    self._predict = predict
+    self._clips = clips
+    self._num_shown = num_shown
+    self._is_warned = False
+    self.every = every
+
+  def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
+    """Yield names and values for the state; SSIM only if frames allow it.
+
+    Raises:
+      ValueError: if there are no clips.
+    """
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    film: np.ndarray | None = None
+    for clip in self._clips:
+      pixels = jnp.asarray(clip['pixels'])
+      num_frames = jnp.asarray(clip['num_frames'])
+      decoded = self._predict(state, pixels, num_frames)
+      if film is None:
+        film = _side_by_side(pixels, decoded, self._num_shown)
+      mask = np.asarray(frame_mask(num_frames, pixels.shape[1]))
+      for name, values in _compare(pixels, decoded).items():
+        # Sums and counts, so that a small last batch weighs what it should.
+        _add(sums, counts, name, values, mask)
+        if name == 'psnr':
+          for t in range(mask.shape[1]):
+            _add(sums, counts, f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
+    if film is None:
+      raise ValueError('there are no clips to reconstruct')
+    if 'ssim' not in sums and not self._is_warned:
+      self._is_warned = True
+      _LOG.warning(
+        'SSIM is left out: its window needs frames of %dx%d pixels or more',
+        _WINDOW,
+        _WINDOW,
+      )
+    for name in sorted(sums):
+      if counts[name]:
+        yield name, sums[name] / counts[name]
+    yield 'reconstruction', film
+
+
+def _float(pixels: UInt8[Array, '*B']) -> Float[Array, '*B']:
+  return pixels.astype(jnp.float32)
+
+
+def _smooth(x: Float[Array, '*B H W C']) -> Float[Array, '*B rows columns C']:
+  """Average under the Gaussian window, first down and then across."""
+  offset = np.arange(_WINDOW) - _WINDOW // 2
+  weights = np.exp(-(offset**2) / (2 * _SIGMA**2))
+  weights /= weights.sum()
+  for axis in (-3, -2):
+    size = x.shape[axis] - _WINDOW + 1
+    x = sum(
+      (
+        float(weight) * jax.lax.slice_in_dim(x, i, i + size, axis=axis)
+        for i, weight in enumerate(weights)
+      ),
+      start=jnp.zeros((), x.dtype),
+    )
+  return x
+
+
+@jax.jit
+def _compare(a: Array, b: Array) -> dict[str, Array]:
+  values = {'psnr': psnr(a, b)}
+  if min(a.shape[-3:-1]) >= _WINDOW:
+    values['ssim'] = ssim(a, b)
+  return values
+
+
+def _add(
+  sums: dict[str, float],
+  counts: dict[str, int],
+  name: str,
+  values: Any,
+  mask: np.ndarray,
+) -> None:
+  kept = np.asarray(values, np.float64)[mask]
+  sums[name] = sums.get(name, 0.0) + float(kept.sum())
+  counts[name] = counts.get(name, 0) + kept.size
+
+
+def _side_by_side(original: Any, decoded: Any, count: int) -> np.ndarray:
+  """Return a film uint8 [T, 2H, count*W, 3]."""
+  rows = [
+    np.concatenate(list(np.asarray(clips)[:count]), axis=2)
+    for clips in (original, decoded)
+  ]
+  return np.concatenate(rows, axis=1)
