@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from phenaki_jax.sharding import logical
 from phenaki_jax.text.config import TextConfig
 
 _Init = Callable[..., Any]
@@ -259,5 +260,4 @@ def _param(
   axes: tuple[str | None, ...],
   shape: tuple[int, ...],
 ) -> Any:
-  init = nn.with_logical_partitioning(init, axes)
-  return module.param(name, init, shape, jnp.float32)
+  return module.param(name, logical(init, *axes), shape, jnp.float32)
