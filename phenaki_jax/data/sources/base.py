@@ -31,12 +31,14 @@ class Source(Protocol):
   Attributes:
     layout: name of the layout, as `phenaki data build` calls it.
     columns: metadata columns that every record has.
-    reader: turns the records into pixels.
   """
 
   layout: str
   columns: frozenset[str]
-  reader: Reader
+
+  @property
+  def reader(self) -> Reader:
+    """Return what turns the records into pixels."""
 
   def __len__(self) -> int:
     """Return the number of records."""

@@ -1,0 +1,199 @@
+"""Build, check and look at the data that models are trained on.
+
+A folder of clips in the WebVid layout, a folder of images in the img2dataset
+layout and the built-in StoryWorld become one manifest, which a config names
+with data.source=manifest and data.manifest=DIR. Every record is kept, or left
+out for a reason that is counted in report.json.
+"""
+
+import argparse
+import functools
+import pathlib
+from typing import TYPE_CHECKING
+
+from phenaki_jax.cli import data_arguments
+
+if TYPE_CHECKING:
+  from phenaki_jax.data.build import OpenSource
+  from phenaki_jax.data.sources.base import Source
+
+EXAMPLES = """
+  phenaki data build --webvid data/webvid --img2dataset data/laion \\
+    --out data/manifest
+  phenaki data check data/manifest
+  phenaki data inspect data/manifest --out sheet.png
+  phenaki data storyworld --out data/world --clips 200 --images 200
+  phenaki train --config configs/tokenizer/tiny.py --workdir runs/tokenizer \\
+    --set data.source=manifest --set data.manifest=data/manifest
+"""
+
+_FAILED = 1
+_PROBLEMS_SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the actions and their arguments."""
+  actions = parser.add_subparsers(
+    dest='action', metavar='ACTION', required=True, title='actions'
+  )
+  data_arguments.add_build(actions).set_defaults(func=run_build)
+  data_arguments.add_check(actions).set_defaults(func=run_check)
+  data_arguments.add_inspect(actions).set_defaults(func=run_inspect)
+  data_arguments.add_storyworld(actions).set_defaults(func=run_storyworld)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Run the action that was named."""
+  return args.func(args)
+
+
+def run_build(args: argparse.Namespace) -> int:
+  """Build a manifest and print its account."""
+  from phenaki_jax.data import build, filters
+
+  accounts = build.build(
+    _openers(args),
+    args.out,
+    filters=filters.FilterConfig(
+      max_unsafe=args.max_unsafe,
+      max_watermark=args.max_watermark,
+      min_side=args.min_side,
+      max_caption=args.max_caption,
+      min_duration=args.min_duration,
+      max_duration=args.max_duration,
+      allow_missing=tuple(args.allow_missing),
+    ),
+    max_broken_share=args.max_broken,
+    workers=args.workers,
+    progress=True,
+  )
+  for account in accounts:
+    print('\n'.join(account.lines()))
+  print(f'wrote {args.out}; its account is {args.out}/report.json')
+  return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+  """Check a manifest against its data; 1 if something has changed."""
+  from phenaki_jax.data import check, manifest
+
+  content = manifest.Manifest(args.folder)
+  for account in content.accounts():
+    print('\n'.join(account.lines()))
+  problems = 0
+  for problem in check.find_problems(
+    content, workers=args.workers, progress=True
+  ):
+    problems += 1
+    if problems <= _PROBLEMS_SHOWN:
+      print(f'{problem.key}: {problem.reason} {problem.detail}'.rstrip())
+  print(f'{len(content):,} records read again, {problems:,} problems')
+  return _FAILED if problems else 0
+
+
+def run_inspect(args: argparse.Namespace) -> int:
+  """Draw a contact sheet of a manifest."""
+  from phenaki_jax.data import contact_sheet, manifest, schema
+
+  content = manifest.Manifest(args.folder)
+  view = schema.View(
+    size=(args.size, args.size), frames=args.frames, fps=args.fps
+  )
+  pick = functools.partial(
+    contact_sheet.pick, content, view=view, seed=args.seed
+  )
+  sheet = contact_sheet.draw(
+    clips=pick(schema.CLIP, count=args.clips),
+    images=pick(schema.IMAGE, count=args.images),
+    title=(
+      f'{content.header["clips"]:,} clips and {content.header["images"]:,} '
+      f'images, manifest {content.hash[:12]}'
+    ),
+  )
+  pathlib.Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+  sheet.save(args.out)
+  print(f'wrote {args.out}')
+  return 0
+
+
+def run_storyworld(args: argparse.Namespace) -> int:
+  """Write StoryWorld in the layouts of real data."""
+  from phenaki_jax import storyworld
+
+  folder = pathlib.Path(args.out)
+  _check_new(folder)
+  if args.clips:
+    storyworld.write_webvid(
+      folder / 'webvid',
+      args.clips,
+      subset=args.subset,
+      frames=args.frames,
+      size=args.size,
+      fps=args.fps,
+      seed=args.seed,
+      progress=True,
+    )
+    print(f'wrote {args.clips:,} clips to {folder}/webvid')
+  if args.images:
+    storyworld.write_img2dataset(
+      folder / 'img2dataset',
+      args.images,
+      subset=args.subset,
+      size=args.size,
+      seed=args.seed,
+      progress=True,
+    )
+    print(f'wrote {args.images:,} images to {folder}/img2dataset')
+  return 0
+
+
+def _openers(args: argparse.Namespace) -> list['OpenSource']:
+  """Return what opens each source that the arguments name, in order."""
+  openers: list['OpenSource'] = []
+  for folder in args.webvid:
+    openers.append(functools.partial(_open_webvid, folder))
+  for folder in args.img2dataset:
+    openers.append(functools.partial(_open_img2dataset, folder))
+  if args.storyworld is not None:
+    openers.append(functools.partial(_open_storyworld, args))
+  if not openers:
+    raise ValueError(
+      'name at least one source: --webvid DIR, --img2dataset DIR or '
+      '--storyworld N'
+    )
+  return openers
+
+
+def _open_webvid(folder: str, indices: pathlib.Path) -> 'Source':
+  from phenaki_jax.data.sources import webvid
+
+  del indices  # Its files are whole; none needs an index.
+  return webvid.WebVid(folder)
+
+
+def _open_img2dataset(folder: str, indices: pathlib.Path) -> 'Source':
+  from phenaki_jax.data.sources import img2dataset
+
+  return img2dataset.Img2Dataset(folder, index_folder=indices)
+
+
+def _open_storyworld(
+  args: argparse.Namespace, indices: pathlib.Path
+) -> 'Source':
+  from phenaki_jax.data.sources import storyworld
+
+  del indices  # It has no files.
+  return storyworld.StoryWorld(
+    storyworld.StoryWorldReader(
+      subset=args.subset,
+      seed=args.seed,
+      continuation_share=args.continuation_share,
+    ),
+    num_clips=args.storyworld,
+    num_images=args.storyworld,
+  )
+
+
+def _check_new(folder: pathlib.Path) -> None:
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise ValueError(f'{folder} is not empty; name a new folder')
