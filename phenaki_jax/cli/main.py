@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     or what the command itself returns.
   """
   argv = sys.argv[1:] if argv is None else list(argv)
-  parser = _make_parser(argv)
+  parser = make_parser(argv)
   args = parser.parse_args(argv)
   if args.command is None:
     parser.print_help()
@@ -73,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _FAILED
 
 
-def _make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-  """Make the parser; only the command that `argv` names is imported."""
+def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+  """Make the parser; of the commands only the one in `argv` is imported."""
   parser = argparse.ArgumentParser(
     prog='phenaki',
     description='Train Phenaki on captioned clips and images; tell stories.',

@@ -1,0 +1,202 @@
+"""Every way into the program: commands in subprocesses, and what they load."""
+
+import importlib
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from phenaki_jax.cli import main as main_lib
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Runs the command line, then tells on standard error what it has loaded.
+PROBE = """
+import sys
+from phenaki_jax.cli.main import main
+try:
+  code = main(sys.argv[1:])
+except SystemExit as stopped:
+  code = stopped.code
+names = {name.partition('.')[0] for name in sys.modules}
+print('loaded:', *sorted(names), file=sys.stderr)
+sys.exit(code)
+"""
+
+TINY = [
+  *('data.size=16,16', 'data.frames=5', 'data.context_frames=3'),
+  *('data.batch_size=4', 'data.image_share=0.25', 'train.steps=2'),
+]
+TINY_TOKENIZER = [
+  *TINY,
+  *('tokenizer.width=16', 'tokenizer.num_heads=2', 'tokenizer.mlp_dim=32'),
+  *('tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1'),
+]
+TINY_GENERATOR = [
+  *TINY,
+  *('generator.width=16', 'generator.num_heads=2', 'generator.mlp_dim=32'),
+  *('generator.num_layers=1', 'text.width=16', 'text.num_layers=1'),
+  'task.prediction_frames=3',
+]
+
+
+def _run(*argv, check=True):
+  done = subprocess.run(
+    [sys.executable, '-c', PROBE, *map(str, argv)],
+    cwd=ROOT,
+    stdin=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
+  )
+  assert not check or done.returncode == 0, done.stderr
+  loaded = set(done.stderr.rpartition('loaded:')[2].split())
+  return done, loaded
+
+
+def _sets(overrides):
+  return [part for text in overrides for part in ('--set', text)]
+
+
+def test_import_is_bare():
+  code = (
+    'import sys, phenaki_jax\n'
+    'print(*{name.partition(".")[0] for name in sys.modules})'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  loaded = set(done.stdout.split())
+  assert 'phenaki_jax' in loaded
+  assert not loaded & {'tensorflow', 'jax', 'numpy'}
+
+
+@pytest.mark.parametrize('command', [None, *main_lib.COMMANDS])
+def test_help_is_light(command):
+  done, loaded = _run(*filter(None, [command]), '--help')
+  assert done.stdout.startswith('usage: phenaki')
+  assert 'phenaki_jax' in loaded
+  assert not loaded & {'tensorflow', 'jax', 'flax', 'orbax', 'grain'}
+
+
+def test_module_runs_as_a_program():
+  done = subprocess.run(
+    [sys.executable, '-m', 'phenaki_jax', '--version'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert re.fullmatch(r'\d+\.\d+\.\d+\n', done.stdout)
+
+
+def test_console_script_is_the_command_line():
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  module, _, name = project['scripts']['phenaki'].partition(':')
+  assert getattr(importlib.import_module(module), name) is main_lib.main
+
+
+def _documents():
+  yield from ROOT.glob('*.md')
+  yield from (ROOT / 'launch').glob('*.md')
+  for folder in ('configs', 'benchmarks'):
+    yield from (ROOT / folder).rglob('*.py')
+
+
+def _commands(text):
+  """Find indented or fenced lines that call phenaki, continued ones joined."""
+  text = text.replace('\\\n', ' ')
+  found = re.findall(r'^ *(?:\$ )?phenaki ((?! ).+)$', text, re.MULTILINE)
+  return [shlex.split(line, comments=True) for line in found]
+
+
+@pytest.mark.parametrize('command', main_lib.COMMANDS)
+def test_examples_of_a_command_are_understood(command):
+  module = importlib.import_module(f'phenaki_jax.cli.{command}')
+  examples = _commands(module.EXAMPLES)
+  assert examples
+  for argv in examples:
+    assert main_lib.make_parser(argv).parse_args(argv).command == command
+
+
+@pytest.mark.parametrize(
+  'path',
+  sorted(_documents()),
+  ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_commands_in_documents_are_understood(path):
+  for argv in _commands(path.read_text()):
+    main_lib.make_parser(argv).parse_args(argv)
+    if '--config' in argv:
+      config = argv[argv.index('--config') + 1]
+      assert (ROOT / config.partition(':')[0]).is_file(), config
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """Train a tokenizer and a generator for two steps each."""
+  folder = tmp_path_factory.mktemp('runs')
+  runs = (
+    ('tokenizer', TINY_TOKENIZER),
+    ('generator', [*TINY_GENERATOR, f'tokenizer_dir={folder / "tokenizer"}']),
+  )
+  for kind, overrides in runs:
+    _, loaded = _run(
+      *('train', '--config', f'configs/{kind}/tiny.py'),
+      *('--workdir', folder / kind),
+      *_sets(overrides),
+    )
+    assert 'jax' in loaded
+    assert 'tensorflow' not in loaded
+  return folder
+
+
+@pytest.mark.slow
+def test_train_leaves_a_run_directory(trained):
+  for kind in ('tokenizer', 'generator'):
+    folder = trained / kind
+    config = json.loads((folder / 'config.json').read_text())
+    assert config['kind'] == kind
+    lines = (folder / 'metrics.jsonl').read_text().splitlines()
+    assert json.loads(lines[-1])['step'] == 2
+    assert (folder / 'checkpoints' / '2' / 'manifest.json').is_file()
+    assert (folder / 'vocab.model').is_file() == (kind == 'generator')
+
+
+@pytest.mark.slow
+def test_train_goes_on_where_it_stopped(trained):
+  done, _ = _run(
+    *('train', '--config', 'configs/tokenizer/tiny.py'),
+    *('--workdir', trained / 'tokenizer'),
+    *_sets([*TINY_TOKENIZER, 'train.steps=3']),
+  )
+  assert 'after step 2' in done.stderr
+  assert (trained / 'tokenizer' / 'checkpoints' / '3').is_dir()
+
+
+@pytest.mark.slow
+def test_train_refuses_another_tokenizer_in_a_sentence(trained):
+  done, _ = _run(
+    *('train', '--config', 'configs/generator/tiny.py'),
+    *('--workdir', trained / 'another'),
+    *_sets(
+      [
+        *TINY_GENERATOR,
+        f'tokenizer_dir={trained / "tokenizer"}',
+        'generator.codebook_size=77',
+      ]
+    ),
+    check=False,
+  )
+  assert done.returncode == 2
+  assert 'generator.codebook_size is 77' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert not (trained / 'another').exists()

@@ -1,0 +1,75 @@
+"""The local pod: several real processes train as one does."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+POD = ROOT / 'launch' / 'local_pod.py'
+TRAIN = [
+  *('train', '--config', 'configs/tokenizer/tiny.py'),
+  *('--set', 'data.size=16,16', '--set', 'data.frames=5'),
+  *('--set', 'data.context_frames=3', '--set', 'data.batch_size=8'),
+  *('--set', 'data.image_share=0.25', '--set', 'train.steps=3'),
+  *('--set', 'train.log_every=1', '--set', 'tokenizer.width=16'),
+  *('--set', 'tokenizer.num_heads=2', '--set', 'tokenizer.mlp_dim=32'),
+  *('--set', 'tokenizer.spatial_layers=1'),
+  *('--set', 'tokenizer.temporal_layers=1'),
+]
+
+
+def _pod(*argv):
+  return subprocess.run(
+    [sys.executable, str(POD), *map(str, argv)],
+    cwd=ROOT,
+    stdin=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
+  )
+
+
+def test_dry_run_prints_one_line_for_each_process():
+  done = _pod('--dry-run', '--processes', 3, '--', 'train', '--config', 'a b')
+  lines = done.stdout.splitlines()
+  assert done.returncode == 0
+  assert len(lines) == 3
+  for index, line in enumerate(lines):
+    assert f'PHENAKI_PROCESS_INDEX={index} ' in line
+    assert line.endswith("-m phenaki_jax train --config 'a b'")
+
+
+def test_pod_of_no_process_is_refused():
+  done = _pod('--processes', 0, '--', 'train')
+  assert done.returncode == 2
+  assert 'give 1 or more' in done.stderr
+
+
+def test_pod_fails_when_a_process_fails():
+  done = _pod('--processes', 2, '--', 'train', '--config', 'nowhere.py',
+              '--workdir', 'unused')  # fmt: skip
+  assert done.returncode == 2
+  assert 'no config file nowhere.py' in done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+  records = {}
+  for processes in (1, 2):
+    workdir = tmp_path / f'{processes}'
+    # As many devices in all, so that only the processes differ.
+    devices = 2 // processes
+    done = _pod(
+      *('--processes', processes, '--devices', devices, '--'),
+      *(*TRAIN, '--workdir', workdir),
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+    records[processes] = [json.loads(line) for line in lines]
+  assert [record['step'] for record in records[2]] == [1, 2, 3]
+  for one, two in zip(records[1], records[2], strict=True):
+    for name in ('train/loss', 'train/l2', 'train/gradient_norm'):
+      np.testing.assert_allclose(one[name], two[name], rtol=1e-5)
