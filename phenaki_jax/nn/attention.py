@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from phenaki_jax.nn.layers import Einsum, fan_in_normal
@@ -15,7 +16,7 @@ def dot_product_attention(
   query: Float[Array, '*b Q K d'],
   key: Float[Array, '*b M K d'],
   value: Float[Array, '*b M K d'],
-  mask: Bool[Array, '*#b Q M'] | None = None,
+  mask: Bool[Array, '*#b #Q M'] | None = None,
 ) -> Float[Array, '*b Q K d']:
   """Attend with a float32 softmax.
 
@@ -42,7 +43,7 @@ class SelfAttention(nn.Module):
 
   num_heads: int
   head_dim: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -82,7 +83,7 @@ class CrossAttention(nn.Module):
 
   num_heads: int
   head_dim: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -107,7 +108,7 @@ class CrossAttention(nn.Module):
     project = {
       'shape': (text.shape[-1], self.num_heads, self.head_dim),
       'names': ('text', 'heads', 'kv'),
-      'init': fan_in_normal(1),
+      'kernel_init': fan_in_normal(1),
       'dtype': self.dtype,
     }
     query = Einsum(

@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from phenaki_jax.nn.attention import CrossAttention, SelfAttention
@@ -28,7 +29,7 @@ class Block(nn.Module):
   num_heads: int
   head_dim: int
   mlp_dim: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -87,7 +88,7 @@ class Stack(nn.Module):
   mlp_dim: int
   scan: bool = False
   remat: str = 'none'
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from phenaki_jax.sharding import logical
@@ -22,7 +23,7 @@ def fan_in_normal(num_input_dims: int) -> Initializer:
   """Return a truncated normal of variance 1 / (product of the input dims)."""
 
   def init(
-    key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
+    key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
   ) -> Array:
     fan_in = 1
     for dim in shape[:num_input_dims]:
@@ -40,20 +41,20 @@ class Einsum(nn.Module):
   Attributes:
     shape: shape of the kernel.
     names: logical axis name of each kernel dimension.
-    init: initialiser of the kernel.
+    kernel_init: initialiser of the kernel.
     dtype: dtype of the computation; the parameter stays float32.
   """
 
   shape: tuple[int, ...]
   names: tuple[str | None, ...]
-  init: Initializer
-  dtype: jnp.dtype = jnp.float32
+  kernel_init: Initializer
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, equation: str, x: Float[Array, '...']) -> Array:
     """Return `einsum(equation, x, kernel)` in the compute dtype."""
     kernel = self.param(
-      'kernel', logical(self.init, *self.names), self.shape, jnp.float32
+      'kernel', logical(self.kernel_init, *self.names), self.shape, jnp.float32
     )
     return jnp.einsum(equation, x.astype(self.dtype), kernel.astype(self.dtype))
 
@@ -73,7 +74,7 @@ class Dense(nn.Module):
   names: tuple[str | None, str | None]
   use_bias: bool = False
   zero_init: bool = False
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, '*b I']) -> Float[Array, '*b O']:
@@ -127,7 +128,7 @@ class Embed(nn.Module):
   num: int
   features: int
   names: tuple[str | None, str | None]
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
@@ -145,7 +146,7 @@ class MLP(nn.Module):
   """Two dense layers with a GELU between; the second starts at zero."""
 
   hidden: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, '*b D']) -> Float[Array, '*b D']:

@@ -1,0 +1,184 @@
+"""Attention against loops of numpy, and what a mask must keep apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.nn.attention import (
+  CrossAttention,
+  SelfAttention,
+  dot_product_attention,
+)
+from phenaki_jax.nn.positions import grid_coordinates, rotary_angles, rotate
+
+
+def _normal(*shape, seed=0):
+  values = np.random.default_rng(seed).normal(size=shape)
+  return jnp.asarray(values, jnp.float32)
+
+
+def _awake(boxed, seed=0):
+  """Draw every parameter anew: those that start at zero would hide faults."""
+  generator = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(
+      generator.normal(size=leaf.shape) / leaf.shape[0] ** 0.5, jnp.float32
+    ),
+    sharding.unbox(boxed),
+  )
+
+
+def _naive(query, key, value, mask=None):
+  """Attend in float64, one batch entry, head and query at a time."""
+  query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+  out = np.zeros((*query.shape[:-1], value.shape[-1]))
+  for b, q, k in np.ndindex(query.shape[:3]):
+    scores = key[b, :, k] @ query[b, q, k] / query.shape[-1] ** 0.5
+    if mask is not None:
+      scores = np.where(mask[b % len(mask), q % mask.shape[1]], scores, -np.inf)
+    weights = np.exp(scores - scores.max())
+    out[b, q, k] = weights / weights.sum() @ value[b, :, k]
+  return out
+
+
+@pytest.mark.parametrize('queries', [1, 5])
+def test_attention_equals_loops(queries):
+  query = _normal(2, queries, 3, 4)
+  key, value = _normal(2, 6, 3, 4, seed=1), _normal(2, 6, 3, 4, seed=2)
+  np.testing.assert_allclose(
+    dot_product_attention(query, key, value),
+    _naive(query, key, value),
+    atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize('rows', [1, 2])
+@pytest.mark.parametrize('queries', [1, 5])
+def test_masked_attention_equals_loops(rows, queries):
+  generator = np.random.default_rng(3)
+  mask = generator.random((rows, queries, 6)) < 0.5
+  mask[..., 2] = True
+  query = _normal(2, 5, 3, 4)
+  key, value = _normal(2, 6, 3, 4, seed=1), _normal(2, 6, 3, 4, seed=2)
+  np.testing.assert_allclose(
+    dot_product_attention(query, key, value, jnp.asarray(mask)),
+    _naive(query, key, value, mask),
+    atol=1e-5,
+  )
+
+
+def test_more_leading_dims_are_more_batch():
+  inputs = [_normal(4, 5, 2, 4, seed=i) for i in range(3)]
+  flat = dot_product_attention(*inputs)
+  deep = dot_product_attention(*(x.reshape(2, 2, 5, 2, 4) for x in inputs))
+  np.testing.assert_allclose(deep.reshape(flat.shape), flat, atol=1e-6)
+
+
+def test_hidden_keys_leave_no_trace():
+  query = _normal(1, 3, 2, 4)
+  key, value = _normal(1, 6, 2, 4, seed=1), _normal(1, 6, 2, 4, seed=2)
+  mask = jnp.asarray(np.tile([True] * 4 + [False] * 2, (1, 3, 1)))
+
+  def attend(key, value):
+    return dot_product_attention(query, key, value, mask)
+
+  changed = attend(key.at[:, 4:].mul(-50.0), value.at[:, 4:].add(1e6))
+  np.testing.assert_array_equal(changed, attend(key, value))
+  for grad in jax.grad(lambda *x: attend(*x).sum(), (0, 1))(key, value):
+    assert not grad[:, 4:].any()
+    assert grad[:, :4].any()
+
+
+def test_a_query_that_sees_nothing_averages_everything():
+  query, key = _normal(1, 2, 1, 4), _normal(1, 3, 1, 4, seed=1)
+  value = _normal(1, 3, 1, 4, seed=2)
+  mask = jnp.asarray([[[False] * 3, [True] * 3]])
+  out = dot_product_attention(query, key, value, mask)
+  np.testing.assert_allclose(out[0, 0], value[0].mean(0), atol=1e-6)
+
+
+def test_the_softmax_is_float32_in_bfloat16():
+  # Scores 256 and 257 are one number in bfloat16 after scaling and rounding.
+  query = jnp.full((1, 1, 1, 4), 16.0, jnp.bfloat16)
+  key = jnp.asarray([[8.0] * 4, [8.0] * 3 + [8.25]], jnp.bfloat16)
+  value = jnp.asarray([[0.0] * 4, [1.0] * 4], jnp.bfloat16)
+  out = dot_product_attention(query, key[None, :, None], value[None, :, None])
+  assert out.dtype == jnp.bfloat16
+  np.testing.assert_allclose(
+    np.asarray(out, np.float32), 1 / (1 + np.exp(-2.0)), atol=0.01
+  )
+
+
+@pytest.mark.parametrize('rotary', [False, True])
+def test_self_attention_equals_loops(rotary):
+  x = _normal(2, 12, 16)
+  layer = SelfAttention(2, 8)
+  angles = jnp.asarray(rotary_angles(grid_coordinates(2, 2, 3), 8))
+  angles = angles if rotary else None
+  params = _awake(jax.eval_shape(layer.init, rng.root(0), x)['params'])
+  mask = np.tril(np.ones((12, 12), bool))[None]
+  qkv = np.einsum('bnd,dckh->cbnkh', x, params['qkv']['kernel'])
+  query, key, value = (jnp.asarray(part) for part in qkv)
+  if rotary:
+    query, key = rotate(query, angles), rotate(key, angles)
+  expected = np.einsum(
+    'bnkh,khd->bnd',
+    _naive(query, key, value, mask),
+    params['out']['kernel'],
+  )
+  np.testing.assert_allclose(
+    layer.apply({'params': params}, x, jnp.asarray(mask), angles),
+    expected,
+    atol=1e-4,
+  )
+
+
+@pytest.mark.parametrize('texts', [1, 3])
+def test_cross_attention_equals_loops(texts):
+  x, text = _normal(2, 3, 4, 16), _normal(2, texts, 5, 10, seed=1)
+  mask = np.random.default_rng(5).random((2, texts, 5)) < 0.6
+  mask[..., 0] = True
+  layer = CrossAttention(2, 8)
+  boxed = jax.eval_shape(layer.init, rng.root(0), x, text, jnp.asarray(mask))
+  params = _awake(boxed['params'])
+  expected = np.zeros(x.shape)
+  for row, step in np.ndindex(2, 3):
+    own = min(step, texts - 1)
+    query, key, value = (
+      np.einsum('nd,dkh->nkh', source, params[name]['kernel'])[None]
+      for name, source in (
+        ('query', x[row, step]),
+        ('key', text[row, own]),
+        ('value', text[row, own]),
+      )
+    )
+    out = _naive(query, key, value, mask[row : row + 1, own][:, None])
+    expected[row, step] = np.einsum(
+      'nkh,khd->nd', out[0], params['out']['kernel']
+    )
+  np.testing.assert_allclose(
+    layer.apply({'params': params}, x, text, jnp.asarray(mask)),
+    expected,
+    atol=1e-4,
+  )
+
+
+def test_a_wrong_number_of_texts_is_a_sentence():
+  x, text = _normal(1, 3, 4, 16), _normal(1, 2, 5, 10)
+  with pytest.raises(ValueError, match='2 texts a row for 3 latent steps'):
+    CrossAttention(2, 8).init(rng.root(0), x, text, jnp.ones((1, 2, 5), bool))
+
+
+def test_both_attentions_start_at_zero():
+  x, text = _normal(1, 2, 4, 16), _normal(1, 1, 5, 10)
+  for layer, inputs in (
+    (SelfAttention(2, 8), (x,)),
+    (CrossAttention(2, 8), (x, text, jnp.ones((1, 1, 5), bool))),
+  ):
+    params = jax.jit(layer.init)(rng.root(0), *inputs)['params']
+    assert not sharding.unbox(params)['out']['kernel'].any()
+    assert sharding.unbox(params)['qkv' if len(inputs) == 1 else 'query'][
+      'kernel'
+    ].any()

@@ -1,0 +1,142 @@
+"""Each layer against numpy, its first values, types and names."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.nn.layers import (
+  MLP,
+  Dense,
+  Einsum,
+  Embed,
+  RMSNorm,
+  fan_in_normal,
+)
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 8)), jnp.float32)
+
+LAYERS = {
+  'einsum': (
+    Einsum((8, 2, 4), ('embed', 'heads', 'kv'), fan_in_normal(1)),
+    ('...NI,IKd->...NKd', X),
+  ),
+  'dense': (Dense(6, ('embed', 'mlp'), use_bias=True), (X,)),
+  'norm': (RMSNorm(), (X,)),
+  'embed': (Embed(5, 6, ('vocab', 'embed')), (jnp.array([[0, 4, 2]]),)),
+  'mlp': (MLP(16), (X,)),
+}
+
+
+def _init(layer, *inputs):
+  boxed = layer.init(rng.root(1), *inputs)['params']
+  return sharding.unbox(boxed)
+
+
+def _random(params, seed=0):
+  generator = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32),
+    params,
+  )
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_every_parameter_names_its_axes(name):
+  layer, inputs = LAYERS[name]
+  boxed = layer.init(rng.root(0), *inputs)['params']
+  names = sharding.logical_names(boxed)
+  shapes = {
+    path: leaf.shape
+    for path, leaf in jax.tree_util.tree_leaves_with_path(sharding.unbox(boxed))
+  }
+  assert len(names) == len(shapes) > 0
+  for entry in names.values():
+    sharding.resolve(entry)
+
+
+@pytest.mark.parametrize('name', ['einsum', 'dense', 'embed', 'mlp'])
+def test_bfloat16_computes_and_float32_stays_the_parameter(name):
+  layer, inputs = LAYERS[name]
+  params = _init(layer, *inputs)
+  assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {
+    jnp.dtype('float32')
+  }
+  out = layer.clone(dtype=jnp.bfloat16).apply({'params': params}, *inputs)
+  assert out.dtype == jnp.bfloat16
+
+
+def test_the_initialiser_has_unit_gain_and_is_cut():
+  kernel = fan_in_normal(2)(rng.root(0), (16, 8, 200))
+  assert float(jnp.std(kernel)) == pytest.approx((16 * 8) ** -0.5, rel=0.02)
+  widest = 2 / 0.8796 * (16 * 8) ** -0.5
+  assert float(jnp.abs(kernel).max()) <= widest * 1.001
+
+
+def test_einsum_equals_numpy():
+  layer, inputs = LAYERS['einsum']
+  params = _init(layer, *inputs)
+  np.testing.assert_allclose(
+    layer.apply({'params': params}, *inputs),
+    np.einsum('bni,ikd->bnkd', X, params['kernel']),
+    atol=1e-5,
+  )
+
+
+def test_dense_equals_numpy():
+  layer, inputs = LAYERS['dense']
+  params = _random(_init(layer, *inputs))
+  np.testing.assert_allclose(
+    layer.apply({'params': params}, X),
+    np.asarray(X) @ np.asarray(params['kernel']) + np.asarray(params['bias']),
+    atol=1e-5,
+  )
+
+
+def test_dense_can_start_at_zero():
+  layer = Dense(6, ('embed', 'mlp'), zero_init=True)
+  params = _init(layer, X)
+  assert not layer.apply({'params': params}, X).any()
+  grads = jax.grad(lambda p: layer.apply({'params': p}, X).sum())(params)
+  assert jnp.abs(grads['kernel']).max() > 0
+
+
+def test_norm_equals_numpy():
+  params = _random(_init(RMSNorm(), X))
+  x = np.asarray(X, np.float64)
+  expected = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
+  np.testing.assert_allclose(
+    RMSNorm().apply({'params': params}, X),
+    expected * np.asarray(params['scale']),
+    atol=1e-5,
+  )
+
+
+def test_norm_keeps_its_statistics_in_float32():
+  # 512 squares of about one: bfloat16 counts only to 256 in ones.
+  x = jnp.ones((1, 512), jnp.bfloat16)
+  out = RMSNorm().apply({'params': {'scale': jnp.ones(512)}}, x)
+  assert out.dtype == jnp.bfloat16
+  np.testing.assert_array_equal(out, 1)
+
+
+def test_embed_returns_rows():
+  layer, (ids,) = LAYERS['embed']
+  params = _init(layer, ids)
+  np.testing.assert_array_equal(
+    layer.apply({'params': params}, ids), np.asarray(params['embedding'])[ids]
+  )
+
+
+def test_mlp_starts_at_zero_and_equals_numpy():
+  layer, _ = LAYERS['mlp']
+  params = _init(layer, X)
+  assert not layer.apply({'params': params}, X).any()
+  params = _random(params)
+  hidden = jax.nn.gelu(X @ params['wi']['kernel'])
+  np.testing.assert_allclose(
+    layer.apply({'params': params}, X),
+    hidden @ params['wo']['kernel'],
+    atol=1e-4,
+  )
