@@ -9,13 +9,14 @@ it is whole, so an interrupted build leaves what was there before.
 import collections
 import concurrent.futures
 import dataclasses
+import io
 import json
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow
 import pyarrow.parquet
@@ -149,8 +150,8 @@ class _Builder:
     source: base.Source,
     number: int,
     writer: Any,
-    dropped: TextIO,
-    quarantine: TextIO,
+    dropped: io.TextIOBase,
+    quarantine: io.TextIOBase,
   ) -> report.Account:
     """Examine one source; write its rows and what was left out of it."""
     tally = report.Tally()
@@ -312,5 +313,5 @@ def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
   path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
 
 
-def _write_line(file: TextIO, content: dict[str, Any]) -> None:
+def _write_line(file: io.TextIOBase, content: dict[str, Any]) -> None:
   file.write(json.dumps(content, ensure_ascii=False) + '\n')

@@ -1,7 +1,9 @@
 """Decode an image file that nobody vouches for."""
 
 import io
+import struct
 import warnings
+import zlib
 
 from PIL import Image
 
@@ -9,6 +11,13 @@ from phenaki_jax.data import schema, transforms
 
 MAX_PIXELS = 2**26
 """Larger images are refused before their pixels are allocated."""
+
+# What Pillow raises on damaged files; a TypeError would be our own mistake.
+_DECODER_ERRORS = (
+  *(OSError, SyntaxError, ValueError, LookupError, ArithmeticError, EOFError),
+  *(MemoryError, RuntimeError, struct.error, zlib.error),
+  Image.DecompressionBombError,
+)
 
 # First bytes of the formats that are read, with Pillow's name of each.
 _MAGIC = (
@@ -41,9 +50,7 @@ def decode(data: bytes) -> Image.Image:
         return transforms.to_rgb(image)
   except schema.DecodeError:
     raise
-  except Exception as error:
-    # Damaged files make Pillow raise almost anything: OSError, SyntaxError,
-    # ValueError, struct.error, zlib.error, IndexError, MemoryError.
+  except _DECODER_ERRORS as error:
     reason = f'corrupt_{name.lower()}'
     raise schema.DecodeError(reason, _first_line(error)) from error
 

@@ -12,7 +12,7 @@ import dataclasses
 import io
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -27,6 +27,12 @@ MAX_BYTES = 2**29
 MAX_PIXELS = 2**24  # of one frame; 4096 x 4096
 MAX_FRAMES = 20_000
 
+# Damaged files make PyAV raise much beside its own errors: UnicodeDecodeError,
+# IndexError, OverflowError and others. A TypeError would be our own mistake.
+_DECODER_ERRORS = (
+  *(av.FFmpegError, ValueError, LookupError, ArithmeticError),
+  *(OSError, EOFError, MemoryError, RuntimeError),
+)
 # Seeking costs a reopened decoder; below this many seconds it gains nothing.
 _SEEK_AFTER = 1.0
 _SLACK = 5e-4  # seconds that rounding may put a timestamp late, at most
@@ -85,8 +91,8 @@ def examine(media: Media) -> tuple[int, int, int, float]:
 
   Raises:
     schema.DecodeError: the reason is 'missing_file', 'empty_file',
-      'not_a_video', 'truncated_file', 'broken_file', 'too_large',
-      'too_many_pixels' or 'too_many_frames'.
+      'not_a_video', 'truncated_file', 'broken_file', 'unknown_codec',
+      'too_large', 'too_many_pixels' or 'too_many_frames'.
   """
   with _opened(media, strict=True) as (container, stream):
     count, end, step = 0, 0.0, 0.0
@@ -148,7 +154,7 @@ def decode(media: Media, *, size: tuple[int, int]) -> TimedFrames:
     )
 
 
-def sniff(file: BinaryIO) -> str:
+def sniff(file: io.BufferedIOBase) -> str:
   """Return FFmpeg's name of the container, from the first bytes of a file.
 
   Naming it keeps FFmpeg from guessing: a playlist, which would make it open
@@ -189,6 +195,8 @@ def _opened(media: Media, *, strict: bool = False) -> Iterator[tuple[Any, Any]]:
           raise schema.DecodeError('not_a_video', 'it has no video stream')
         stream = container.streams.video[0]
         context = stream.codec_context
+        if context is None:
+          raise schema.DecodeError('unknown_codec', 'nothing here decodes it')
         _check_pixels(context.width, context.height)
         # The loader has threads of its own, one per batch.
         context.thread_count = 1
@@ -200,20 +208,18 @@ def _opened(media: Media, *, strict: bool = False) -> Iterator[tuple[Any, Any]]:
     raise
   except FileNotFoundError as error:
     raise schema.DecodeError('missing_file', str(media)) from error
-  except Exception as error:
-    # Damaged files make PyAV raise almost anything beside its own errors:
-    # UnicodeDecodeError, IndexError, OverflowError, ValueError, MemoryError.
+  except _DECODER_ERRORS as error:
     detail = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
     raise schema.DecodeError('broken_file', detail) from error
 
 
-def _file(media: Media) -> BinaryIO:
+def _file(media: Media) -> io.BufferedIOBase:
   if isinstance(media, bytes):
     return io.BytesIO(media)
   return open(media, 'rb')
 
 
-def _is_cut_off(file: BinaryIO, size: int) -> bool:
+def _is_cut_off(file: io.BufferedIOBase, size: int) -> bool:
   """Say whether the boxes of an MP4 file run past its end or lack the index."""
   position, has_index = 0, False
   while position + 8 <= size:
@@ -308,7 +314,9 @@ def _declared_duration(container: Any, stream: Any) -> float:
   if stream.duration:
     return float(stream.duration * stream.time_base)
   if container.duration and len(container.streams) == 1:
-    return container.duration / av.time_base
+    # Matroska counts from time 0, not from the first frame.
+    first = max(0, container.start_time or 0)
+    return (container.duration - first) / av.time_base
   return 0.0
 
 

@@ -10,12 +10,13 @@ be written, and holds for the size and the modification time of the shard.
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 import tempfile
 from collections import Counter
-from typing import Any, BinaryIO
+from typing import Any
 
 _VERSION = 1
 _BLOCK = 512
@@ -78,7 +79,7 @@ def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
   return index
 
 
-def scan(file: BinaryIO, size: int) -> TarIndex:
+def scan(file: io.BufferedIOBase, size: int) -> TarIndex:
   """Read every header of a tar archive of `size` bytes."""
   members: dict[str, dict[str, Place]] = {}
   ignored: Counter[str] = Counter()

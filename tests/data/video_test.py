@@ -1,0 +1,201 @@
+import io
+import random
+
+import av
+import numpy as np
+import pytest
+
+from phenaki_jax.data import schema, video
+
+SIZE = (16, 16)
+
+
+def shown(frames):
+  """Return the mean grey of each frame."""
+  return frames.reshape(len(frames), -1).mean(axis=1)
+
+
+@pytest.mark.parametrize(
+  'duration, frames, valid, last_start',
+  [
+    (1.5, 9, 9, 0.5),  # 12 frames fit, 9 are wanted
+    (0.9, 9, 7, 0.15),  # 8 fit; 7 is the largest 1 + 2k
+    (0.25, 9, 1, 0.25),
+    (0.01, 9, 1, 0.01),
+    (10.0, 1, 1, 10.0),
+  ],
+)
+def test_window_fills_what_fits(duration, frames, valid, last_start):
+  for position in (0.0, 0.5, 0.999):
+    times, count = video.window(
+      duration=duration, frames=frames, fps=8.0, position=position
+    )
+    assert count == valid == len(times)
+    assert times[0] == pytest.approx(position * last_start)
+    assert times[-1] < duration
+    np.testing.assert_allclose(np.diff(times), 1 / 8)
+
+
+def test_frames_are_chosen_by_time_when_the_rate_varies(media):
+  times_ms = [0, 40, 80, 500, 540, 1000, 1010, 1500]
+  greys = [20, 45, 70, 95, 120, 145, 170, 195]
+  data = media.video(
+    media.levels(greys), times_ms=times_ms, fps=25, container='matroska'
+  )
+  wanted = np.array([0.0, 0.039, 0.3, 0.5, 0.99, 1.005, 1.4, 1.5])
+  frames = video.sample(data, wanted, size=SIZE)
+  expected = [20, 20, 70, 95, 120, 145, 170, 195]
+  np.testing.assert_allclose(shown(frames), expected, atol=3)
+
+
+@pytest.mark.parametrize('container', ['mp4', 'matroska'])
+def test_times_count_from_the_first_frame(media, container):
+  greys = [20, 60, 100, 140, 180]
+  times_ms = [3000 + 125 * i for i in range(5)]
+  data = media.video(
+    media.levels(greys), times_ms=times_ms, container=container
+  )
+  with av.open(io.BytesIO(data)) as file:
+    assert file.streams.video[0].start_time != 0
+  frames = video.sample(data, np.arange(5) / 8, size=SIZE)
+  np.testing.assert_allclose(shown(frames), greys, atol=3)
+  _, _, count, duration = video.examine(data)
+  assert count == 5 and duration == pytest.approx(0.625, abs=0.05)
+
+
+def test_a_lower_rate_keeps_the_last_frame_at_or_before(media):
+  data = media.video(media.levels(range(0, 240, 10)), fps=24)
+  frames = video.sample(data, np.arange(8) / 8, size=SIZE)
+  np.testing.assert_allclose(shown(frames), np.arange(8) * 30, atol=3)
+
+
+@pytest.mark.parametrize('start', [0.0, 1.3, 2.5, 4.99])
+def test_seeking_finds_what_full_decoding_finds(media, start):
+  data = media.video(media.levels(range(0, 240, 6)), fps=8)
+  times = start + np.arange(5) / 8
+  whole = video.decode(data, size=SIZE)
+  np.testing.assert_array_equal(
+    video.sample(data, times, size=SIZE), whole.at(times)
+  )
+
+
+def test_only_the_needed_part_is_decoded(media, monkeypatch):
+  data = media.video(media.levels(range(0, 240, 2)), fps=8)
+  monkeypatch.setattr(video, 'MAX_FRAMES', 30)
+  video.sample(data, np.arange(9) / 8, size=SIZE)
+  video.sample(data, 12 + np.arange(9) / 8, size=SIZE)
+  with pytest.raises(schema.DecodeError, match='too_many_frames'):
+    video.decode(data, size=SIZE)
+
+
+@pytest.mark.parametrize(
+  'container, codec',
+  [
+    ('mp4', 'libx264'),
+    ('mov', 'libx264'),
+    ('matroska', 'libx264'),
+    ('webm', 'libvpx-vp9'),
+    ('avi', 'mpeg4'),
+    ('gif', 'gif'),
+  ],
+)
+def test_every_container_gives_rgb_over_the_full_range(
+  media, container, codec
+):
+  pixels = np.zeros((32, 64, 3), np.uint8)
+  pixels[:, :16] = (255, 0, 0)
+  pixels[:, 16:32] = (0, 0, 255)
+  pixels[:, 48:] = 255
+  data = media.video([pixels] * 4, container=container, codec=codec)
+  frames = video.sample(data, np.zeros(1), size=(32, 64))
+  assert frames.dtype == np.uint8 and frames.shape == (1, 32, 64, 3)
+  middle = frames[0, 16, [8, 24, 40, 56]].astype(int)
+  expected = [(255, 0, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)]
+  np.testing.assert_allclose(middle, expected, atol=24)
+
+
+def test_a_path_and_its_bytes_give_the_same(media, tmp_path):
+  path = tmp_path / 'clip.mp4'
+  path.write_bytes(media.video(media.levels([0, 50, 100])))
+  times = np.arange(3) / 8
+  np.testing.assert_array_equal(
+    video.sample(path, times, size=SIZE),
+    video.sample(path.read_bytes(), times, size=SIZE),
+  )
+
+
+def reason_of(data):
+  with pytest.raises(schema.DecodeError) as caught:
+    video.examine(data)
+  return caught.value.reason
+
+
+def test_what_is_no_video_is_told_from_what_is_damaged(good_clips, tmp_path):
+  good = good_clips[0]
+  assert reason_of(b'') == 'empty_file'
+  assert reason_of(b'<html>404 not found</html>') == 'not_a_video'
+  assert reason_of(b'#EXTM3U\n#EXTINF:9,\nhttp://x/a.ts\n') == 'not_a_video'
+  assert reason_of(good[: len(good) * 2 // 3]) == 'truncated_file'
+  assert reason_of(good[:40]) == 'truncated_file'
+  assert reason_of(str(tmp_path / 'missing.mp4')) == 'missing_file'
+  at = good.index(b'mdat') + 2000
+  damaged = good[:at] + bytes(200) + good[at + 200 :]
+  assert reason_of(damaged) == 'broken_file'
+
+
+def test_a_matroska_file_that_ends_early_is_truncated(media):
+  frames = [media.noise(i, 32, 32) for i in range(16)]
+  good = media.video(frames, container='matroska')
+  assert reason_of(good[: len(good) // 2]) in ('truncated_file', 'broken_file')
+
+
+def test_sound_alone_is_not_a_video():
+  target = io.BytesIO()
+  with av.open(target, 'w', format='mp4') as file:
+    stream = file.add_stream('aac', rate=44100)
+    sound = np.zeros((1, 1024), np.float32)
+    frame = av.AudioFrame.from_ndarray(sound, format='fltp', layout='mono')
+    frame.sample_rate = 44100
+    file.mux(stream.encode(frame))
+    file.mux(stream.encode())
+  assert reason_of(target.getvalue()) == 'not_a_video'
+
+
+def test_one_frame_is_a_video_of_one_frame(media):
+  data = media.video(media.levels([90]))
+  assert video.examine(data)[2] == 1
+  frames = video.sample(data, np.zeros(1), size=SIZE)
+  np.testing.assert_allclose(shown(frames), [90], atol=3)
+
+
+def test_limits_hold_before_anything_is_decoded(media, monkeypatch):
+  data = media.video(media.levels(range(0, 240, 10)))
+  monkeypatch.setattr(video, 'MAX_PIXELS', 32 * 31)
+  assert reason_of(data) == 'too_many_pixels'
+  monkeypatch.setattr(video, 'MAX_BYTES', 100)
+  assert reason_of(data) == 'too_large'
+
+
+def test_damage_of_any_kind_ends_in_a_reason(good_clips):
+  rng = random.Random(0)
+  outcomes = []
+  for i in range(150):
+    data = bytearray(good_clips[i % len(good_clips)])
+    at = rng.randrange(len(data))
+    if i % 5 == 0:
+      data[at] ^= 1 << rng.randrange(8)
+    elif i % 5 == 1:
+      del data[at:]
+    elif i % 5 == 2:
+      data[at : at + 64] = bytes(64)
+    elif i % 5 == 3:
+      data[at : at + 200] = rng.randbytes(200)
+    else:
+      data[at:at] = good_clips[(i + 1) % len(good_clips)][:500]
+    try:
+      video.examine(bytes(data))
+      outcomes.append('')
+    except schema.DecodeError as error:
+      outcomes.append(error.reason)
+  assert outcomes.count('truncated_file') >= 30
+  assert outcomes.count('broken_file') >= 30
