@@ -15,6 +15,7 @@ _EDGE = 24.0  # RGB distance from the place at which an object begins
 _EDGE_SHARE = 0.35  # the same, as a share of how far off its inside is
 _EDGE_MOST = 40.0  # dark rims on a dark place lie hardly further off
 _EDGE_WIDTH = 0.8  # of the edge, over which a pixel goes from place to object
+_PIECE = 0.2  # least area of a piece of an object, of its biggest piece
 _SMALLEST, _LARGEST = 0.006, 0.5  # of the frame an object may cover
 
 
@@ -142,8 +143,16 @@ def _circular_middle(weights):
 
 
 def _biggest(mask):
-  labels = _torus_labels(mask)
-  return labels == int(np.bincount(labels.ravel())[1:].argmax()) + 1
+  """Return the pixels of the biggest object: its pieces, but no specks."""
+  wide = np.pad(mask, 1, mode='wrap')
+  wide = ndimage.binary_dilation(wide, np.ones((3, 3)))[1:-1, 1:-1]
+  # Pieces up to two pixels apart may be one contour, broken.
+  groups = _torus_labels(wide) * mask
+  group = groups == int(np.bincount(groups.ravel())[1:].argmax()) + 1
+  pieces = _torus_labels(group)
+  areas = np.bincount(pieces.ravel())
+  areas[0] = 0
+  return (areas >= _PIECE * areas.max())[pieces] & group
 
 
 def find_blob(distance: np.ndarray) -> Blob | None:
@@ -167,7 +176,7 @@ def find_blob(distance: np.ndarray) -> Blob | None:
   shift = (height // 2 - round(row), width // 2 - round(column))
   chosen = np.roll(chosen, shift, (0, 1))
   soft = np.roll(soft, shift, (0, 1))
-  closed = ndimage.binary_closing(chosen, np.ones((3, 3))) | chosen
+  closed = ndimage.binary_closing(chosen, np.ones((3, 3)), 2) | chosen
   holes = ndimage.binary_fill_holes(closed)
   near = ndimage.binary_dilation(chosen)
   filled = np.where(holes, np.maximum(soft, holes & ~chosen), soft * near)

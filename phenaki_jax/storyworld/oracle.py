@@ -10,7 +10,10 @@ from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
 _UNLIKE_SHAPE = 0.8
-_TIE = 0.06  # shapes so nearly alike by outline are told apart by drawing
+# Shapes this nearly alike by outline are told apart by drawing them; more of
+# them where the outline is poor, as in a single compressed frame.
+_TIE, _WIDE_TIE = 0.06, 0.14
+_CLEAR = 0.96
 _UNLIKE_PAINT = 85.0
 # The mask is that much wider than the object, in pixels: pixels that it
 # covers only a little already stand out.
@@ -103,7 +106,7 @@ def read_clip(
   best = min(range(len(likely)), key=lambda i: paints[i].cost)
   chosen = likely[best]
   x[found], y[found] = chosen.candidate.track.x, chosen.candidate.track.y
-  radius[found] = chosen.candidate.track.radius
+  radius[found] = chosen.candidate.track.radius * paints[best].scale
 
   if chosen.outlines.likeness > _UNLIKE_SHAPE:
     values['shape'] = chosen.outlines.shape
@@ -130,13 +133,15 @@ class _Likely:
 def _likely_shapes(ranked, blobs, size):
   """Return those of the ranked shapes that outlines alone do not rule out."""
   top = ranked[0].likeness
+  clear = top > _CLEAR and len(blobs) > 1
+  tie = _TIE if clear else _WIDE_TIE
   height, width = size
   areas = np.array([blob.area for blob in blobs])
   x = np.array([blob.x for blob in blobs])
   y = np.array([blob.y for blob in blobs])
   likely = []
   for one in ranked:
-    if one.likeness < top - _TIE:
+    if one.likeness < top - tie:
       break
     others = [other.likeness for other in ranked if other is not one]
     apart = one.likeness - max(others) if others else 1.0

@@ -12,7 +12,7 @@ from phenaki_jax.storyworld import subset as subset_lib
 
 _FAR = 140.0  # RGB distance beyond which pixels are simply different
 _FRAMES = 3  # enough to compare
-_SCALES = np.array((0.9, 0.95, 1.0, 1.05, 1.1), np.float32)
+_SCALES = np.array((1.0, 0.8, 0.86, 0.92, 0.96, 1.05, 1.1), np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Paint:
     cost: mean RGB distance of the object's pixels that is left.
     colour_margin, style_margin: by how much of its cost the next best falls
       behind, in [0, 1].
+    scale: by which the radius of the track had to be corrected.
   """
 
   colour: str
@@ -31,6 +32,7 @@ class Paint:
   cost: float
   colour_margin: float
   style_margin: float
+  scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,10 @@ def match(
     })
     if len(candidates) > 1:
       # Between shapes nearly alike a radius slightly off would decide.
-      least = min(cost(found.colour, found.style, s) for s in _SCALES)
-      found = dataclasses.replace(found, cost=least)
+      costs = [cost(found.colour, found.style, s) for s in _SCALES]
+      least = int(np.argmin(costs))
+      found = dataclasses.replace(
+        found, cost=costs[least], scale=float(_SCALES[least])
+      )
     paints.append(found)
   return paints

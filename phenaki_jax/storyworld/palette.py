@@ -33,5 +33,5 @@ def rim_rgb(colour: str) -> np.ndarray:
   """Return the thin rim around a plain `colour`, float32 [3] in [0, 255]."""
   # A dark rim sets every fill off from every place; black needs a light one.
   if colour == 'black':
-    return np.array((205, 205, 210), np.float32)
+    return np.array((158, 152, 162), np.float32)
   return 0.16 * object_rgb(colour) + 8
