@@ -8,7 +8,7 @@ do is here, in the order in which it must happen; the comments say why.
 import contextlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import Mesh
@@ -46,6 +46,7 @@ _SHOWN = {
 Batches = Callable[[int], Iterator[dict[str, Any]]]
 
 
+@runtime_checkable
 class Evaluator(Protocol):
   """Look at a state every so many steps, and tell what is seen."""
 

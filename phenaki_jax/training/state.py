@@ -1,6 +1,6 @@
 """Hold what a run knows, and make it already spread over the mesh."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ class TrainState:
   opt_state: Any
 
 
+@runtime_checkable
 class Task(Protocol):
   """Say how one model starts and what it is to lower."""
 

@@ -50,8 +50,8 @@ def make_step(
     ema = average(state.ema, params, decay=ema_decay, step=state.step)
     norms = {
       'loss': loss,
-      'gradient_norm': optax.global_norm(grads),
-      'update_norm': optax.global_norm(updates),
+      'gradient_norm': optax.tree.norm(grads),
+      'update_norm': optax.tree.norm(updates),
     }
     finite = jnp.isfinite(jnp.stack(list(norms.values()))).all()
     kept = jax.tree.map(

@@ -8,7 +8,7 @@ needs no TensorFlow and no moviepy.
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ Value = Any
 SaveFile = Callable[[pathlib.Path, np.ndarray], pathlib.Path]
 
 
+@runtime_checkable
 class Writer(Protocol):
   """Take the results of a step: numbers, u8[H,W,3] images, u8[T,H,W,3] videos.
 

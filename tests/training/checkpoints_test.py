@@ -1,0 +1,352 @@
+"""What is restored is what was saved, or it is refused in a sentence."""
+
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from phenaki_jax import sharding
+from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.training.checkpoints import (
+  CheckpointError,
+  Checkpoints,
+  load_params,
+)
+from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.state import TrainState
+
+CONFIG = {'kind': 'toy', 'tokenizer': {'width': 8}, 'optim': {'rate': 0.1}}
+NAMES = {'kernel': ('embed', 'mlp'), 'bias': ('mlp',)}
+
+
+def _mesh(config=None, devices=1) -> Mesh:
+  return sharding.make_mesh(
+    config or MeshConfig(), devices=jax.devices()[:devices]
+  )
+
+
+def _arrays(seed):
+  bits = np.random.default_rng(seed)
+  kernel = bits.normal(size=(8, 4)).astype(np.float32)
+  return {'net': {'kernel': kernel, 'bias': kernel[0].astype(jnp.bfloat16)}}
+
+
+def _state(step, mesh):
+  """Make a state that is different at every step."""
+
+  def place(name, array):
+    spec = sharding.resolve(NAMES.get(name, ()))
+    return jax.device_put(array, jax.NamedSharding(mesh, spec))
+
+  def tree(seed):
+    leaves = _arrays(seed)['net'].items()
+    return {'net': {name: place(name, leaf) for name, leaf in leaves}}
+
+  return TrainState(
+    step=place('', np.int32(step)),
+    params=tree(step),
+    ema=tree(step + 100),
+    opt_state=({'count': place('', np.int32(step))}, (), [tree(step + 200)]),
+  )
+
+
+def _abstract(mesh):
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    _state(0, mesh),
+  )
+
+
+@contextlib.contextmanager
+def _open(folder, *, keep=3, config=CONFIG, data='d'):
+  checkpoints = Checkpoints(
+    folder, keep=keep, config=config, identity={'data': data}
+  )
+  try:
+    yield checkpoints
+  finally:
+    checkpoints.close()
+
+
+def _save(folder, *steps, keep=3):
+  with _open(folder, keep=keep) as checkpoints:
+    for step in steps:
+      window = {'loss': Mean(sum=0.1 * step, count=3.0)}
+      checkpoints.save(step, _state(step, _mesh()), window)
+
+
+def _restore(folder, mesh=None, **kwargs):
+  with _open(folder, **kwargs) as checkpoints:
+    return checkpoints.restore(_abstract(mesh or _mesh()))
+
+
+def _assert_is_step(restored, step):
+  assert restored is not None and restored.step == step
+  jax.tree.map(
+    np.testing.assert_array_equal, restored.state, _state(step, _mesh())
+  )
+
+
+def _steps(folder):
+  return sorted(int(path.name) for path in (folder / 'checkpoints').iterdir())
+
+
+def test_a_fresh_directory_has_nothing(tmp_path):
+  assert _restore(tmp_path) is None
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+  _save(tmp_path, 3)
+  restored = _restore(tmp_path)
+  _assert_is_step(restored, 3)
+  assert restored.metrics == {'loss': Mean(sum=0.1 * 3, count=3.0)}
+  bias = restored.state.params['net']['bias']
+  assert bias.dtype == jnp.bfloat16
+  assert jax.tree.structure(restored.state) == jax.tree.structure(
+    _state(3, _mesh())
+  )
+
+
+@pytest.mark.parametrize('back', [False, True])
+def test_a_state_moves_to_another_mesh(tmp_path, back):
+  one, many = _mesh(), _mesh(MeshConfig(data=2, fsdp=2, tensor=2), 8)
+  first, then = (many, one) if back else (one, many)
+  with _open(tmp_path) as checkpoints:
+    checkpoints.save(5, _state(5, first), {})
+  restored = _restore(tmp_path, then)
+  _assert_is_step(restored, 5)
+  kernel = restored.state.params['net']['kernel']
+  expected = (8, 4) if back else (4, 2)
+  assert kernel.sharding.shard_shape(kernel.shape) == expected
+
+
+def test_only_the_newest_are_kept(tmp_path):
+  _save(tmp_path, 1, 2, 3, 4, keep=2)
+  assert _steps(tmp_path) == [3, 4]
+  for step in (3, 4):
+    assert (tmp_path / f'checkpoints/{step}/manifest.json').exists()
+
+
+def test_poll_finishes_a_save_without_waiting(tmp_path):
+  with _open(tmp_path) as checkpoints:
+    checkpoints.poll()
+    checkpoints.save(1, _state(1, _mesh()), {})
+    manifest = tmp_path / 'checkpoints/1/manifest.json'
+    for _ in range(2000):
+      checkpoints.poll()
+      if manifest.exists():
+        break
+      signal.sigtimedwait([], 0.005)
+    assert manifest.exists()
+
+
+def test_parameters_are_read_without_the_optimizer(tmp_path):
+  _save(tmp_path, 2, 4)
+  shutil.rmtree(tmp_path / 'checkpoints/4/opt_state')
+  for item, seed in (('ema', 104), ('params', 4)):
+    snapshot = load_params(tmp_path, item=item)
+    assert snapshot.step == 4 and snapshot.config == CONFIG
+    jax.tree.map(np.testing.assert_array_equal, snapshot.params, _arrays(seed))
+    leaves = jax.tree.leaves(snapshot.params)
+    assert all(isinstance(leaf, np.ndarray) for leaf in leaves)
+
+
+def test_reading_parameters_says_what_is_missing(tmp_path):
+  with pytest.raises(CheckpointError, match='no usable checkpoint'):
+    load_params(tmp_path)
+  with pytest.raises(ValueError, match="'ema' or 'params'"):
+    load_params(tmp_path, item='opt_state')
+
+
+def _flip(path, place):
+  content = bytearray(path.read_bytes())
+  content[place % len(content)] ^= 1 << (place % 8)
+  path.write_bytes(bytes(content))
+
+
+def _largest(folder):
+  """Return the file of an item that holds its numbers."""
+  files = [path for path in folder.rglob('*') if path.is_file()]
+  return max(files, key=lambda path: path.stat().st_size)
+
+
+DAMAGES = {
+  'manifest gone': lambda f: (f / 'manifest.json').unlink(),
+  'manifest cut': lambda f: (f / 'manifest.json').write_text('{"format": 1'),
+  'manifest odd': lambda f: (f / 'manifest.json').write_text('[1]'),
+  'params flipped': lambda f: _flip(_largest(f / 'params'), 900),
+  'ema gone': lambda f: shutil.rmtree(f / 'ema'),
+  'opt_state cut': lambda f: os.truncate(_largest(f / 'opt_state'), 20),
+  'opt_state of another step': lambda f: (
+    shutil.rmtree(f / 'opt_state'),
+    shutil.copytree(f.parent / '2' / 'opt_state', f / 'opt_state'),
+  ),
+  'config flipped': lambda f: (f / 'config' / 'metadata').write_text(
+    json.dumps({**CONFIG, 'kind': 'tox'})
+  ),
+  'data empty': lambda f: (f / 'data' / 'metadata').write_text(''),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+  tmp_path, damage, caplog
+):
+  _save(tmp_path, 2, 4)
+  DAMAGES[damage](tmp_path / 'checkpoints' / '4')
+  _assert_is_step(_restore(tmp_path), 2)
+  # Which one, why, and where it is now.
+  assert f'Checkpoint {tmp_path}/checkpoints/4' in caplog.text
+  assert 'Going on from step 2' in caplog.text
+  assert (tmp_path / 'checkpoints-damaged' / '4').is_dir()
+  # The step that comes again can be saved again.
+  _save(tmp_path, 4)
+  _assert_is_step(_restore(tmp_path), 4)
+
+
+def test_damaged_parameters_are_not_read(tmp_path, caplog):
+  _save(tmp_path, 2, 4)
+  _flip(_largest(tmp_path / 'checkpoints/4/ema'), 901)
+  assert load_params(tmp_path).step == 2
+  assert 'Trying the one before' in caplog.text
+  assert (tmp_path / 'checkpoints/4').is_dir()
+
+
+@pytest.mark.slow
+def test_no_flipped_bit_is_restored(tmp_path):
+  _save(tmp_path, 1)
+  folder = tmp_path / 'checkpoints/1'
+  clean = tmp_path / 'clean'
+  shutil.copytree(folder, clean)
+  files = sorted(p.relative_to(clean) for p in clean.rglob('*') if p.is_file())
+  bits = np.random.default_rng(0)
+  refused = 0
+  for _ in range(60):
+    name = files[bits.integers(len(files))]
+    shutil.rmtree(folder)
+    shutil.copytree(clean, folder)
+    if not (folder / name).stat().st_size:
+      continue
+    _flip(folder / name, int(bits.integers(1 << 20)))
+    try:
+      restored = _restore(tmp_path)
+    except CheckpointError:
+      refused += 1
+      continue
+    # The bit stood where nothing that is restored depends on it.
+    _assert_is_step(restored, 1)
+    assert restored.metrics == {'loss': Mean(sum=0.1, count=3.0)}
+  assert refused > 10
+
+
+def test_when_all_are_damaged_nothing_starts_over_silently(tmp_path):
+  _save(tmp_path, 2, 4)
+  for step in (2, 4):
+    shutil.rmtree(tmp_path / f'checkpoints/{step}/params')
+  with pytest.raises(CheckpointError) as caught:
+    _restore(tmp_path)
+  assert 'None of the checkpoints' in str(caught.value)
+  assert _steps(tmp_path) == [2, 4]
+
+
+def test_a_run_killed_in_its_first_save_starts_from_the_beginning(
+  tmp_path, caplog
+):
+  _save(tmp_path, 2)
+  (tmp_path / 'checkpoints/2/manifest.json').unlink()
+  assert _restore(tmp_path) is None
+  assert 'was not finished' in caplog.text
+  assert 'Going on from the beginning' in caplog.text
+
+
+def test_leftovers_of_a_killed_save_are_swept_away(tmp_path):
+  _save(tmp_path, 2)
+  leftover = tmp_path / 'checkpoints/4.orbax-checkpoint-tmp'
+  shutil.copytree(tmp_path / 'checkpoints/2', leftover)
+  _assert_is_step(_restore(tmp_path), 2)
+  assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+  ('change', 'sentence'),
+  [
+    (
+      {'config': {**CONFIG, 'tokenizer': {'width': 9}}},
+      'tokenizer.width is 8 there and 9 here',
+    ),
+    ({'config': {**CONFIG, 'kind': 'generator'}}, 'kind is toy there'),
+    ({'config': {**CONFIG, 'seed': 1}}, 'seed is absent there and 1 here'),
+    ({'data': 'e'}, 'data is d there and e here'),
+  ],
+)
+def test_another_run_is_refused_by_name(tmp_path, change, sentence):
+  _save(tmp_path, 2)
+  with pytest.raises(ValueError, match=sentence):
+    _restore(tmp_path, **change)
+  _assert_is_step(_restore(tmp_path), 2)
+
+
+def test_other_settings_may_change_and_are_named(tmp_path, caplog):
+  _save(tmp_path, 2)
+  config = {**CONFIG, 'optim': {'rate': 0.2}}
+  _assert_is_step(_restore(tmp_path, config=config), 2)
+  assert 'optim.rate is 0.1 there and 0.2 here' in caplog.text
+
+
+def test_other_shapes_are_refused_by_name(tmp_path):
+  _save(tmp_path, 2)
+  abstract = _abstract(_mesh())
+  kernel = abstract.params['net']['kernel']
+  abstract.params['net']['kernel'] = jax.ShapeDtypeStruct(
+    (8, 5), kernel.dtype, sharding=kernel.sharding
+  )
+  with _open(tmp_path) as checkpoints:
+    with pytest.raises(ValueError, match=r'params.net.kernel is float32\(8, 4'):
+      checkpoints.restore(abstract)
+
+
+def test_a_directory_that_cannot_be_made_is_a_sentence(tmp_path):
+  (tmp_path / 'checkpoints').write_text('a file')
+  with pytest.raises(CheckpointError, match='could not be written'):
+    _save(tmp_path, 1)
+
+
+FULL_DISK = """
+import pathlib, resource, sys
+sys.path.insert(0, sys.argv[2])
+import checkpoints_test as t
+folder = pathlib.Path(sys.argv[1])
+t._save(folder, 1)
+# The system refuses bytes beyond this size as it does when a disk is full.
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+try:
+  t._save(folder, 2)
+except t.CheckpointError as error:
+  print(error)
+"""
+
+
+def test_a_full_disk_is_a_sentence_and_costs_nothing(tmp_path):
+  assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] < 0
+  here = str(pathlib.Path(__file__).parent)
+  result = subprocess.run(
+    [sys.executable, '-c', FULL_DISK, str(tmp_path), here],
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert result.returncode == 0, result.stderr
+  assert 'Checkpoint 2 could not be written' in result.stdout
+  assert 'Checkpoint 1 is there to go on from' in result.stdout
+  _assert_is_step(_restore(tmp_path), 1)

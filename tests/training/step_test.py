@@ -1,0 +1,233 @@
+"""One step: the same on every mesh, and closed to what is not finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from phenaki_jax import rng as rngs
+from phenaki_jax import sharding
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training import metrics
+from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.generator_step import GeneratorTask
+from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.state import abstract_state, create_state
+from phenaki_jax.training.step import check_finite, compile_step, make_step
+from phenaki_jax.training.tokenizer_step import TokenizerTask
+
+MESHES = {
+  (1,): MeshConfig(data=1),
+  (8,): MeshConfig(),
+  (4, 2): MeshConfig(data=4, fsdp=2),
+  (2, 2, 2): MeshConfig(data=2, fsdp=2, tensor=2),
+}
+OPTIM = OptimConfig(learning_rate=0.01, warmup_steps=0, ema_decay=0.9)
+TOKENIZER = TokenizerConfig(
+  patch=(4, 4),
+  width=16,
+  num_heads=4,
+  mlp_dim=32,
+  spatial_layers=1,
+  temporal_layers=1,
+)
+
+
+def _generator_task():
+  text = TextConfig(
+    vocab_size=32,
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=32,
+    max_length=6,
+  )
+  config = GeneratorConfig(
+    codebook_size=TOKENIZER.codebook_size,
+    grid=TOKENIZER.grid(3, (8, 8)),
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    mlp_dim=32,
+  )
+  frozen = sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
+  return GeneratorTask(
+    config=config, text=text, tokenizer=TOKENIZER, tokenizer_params=frozen
+  )
+
+
+def _real_batch():
+  bits = np.random.default_rng(0)
+  text = bits.integers(2, 32, (16, 6), dtype=np.int32)
+  return {
+    'clips': {
+      'pixels': bits.integers(0, 256, (8, 3, 8, 8, 3), dtype=np.uint8),
+      'text': text[:8],
+      'num_frames': np.array([3] * 7 + [1], np.int32),
+      'context_frames': np.zeros(8, np.int32),
+    },
+    'images': {
+      'pixels': bits.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8),
+      'text': text[8:],
+    },
+  }
+
+
+def _run(task, batches, mesh):
+  """Take a step per batch; return the states and metrics on the host."""
+  optimizer = make_optimizer(OPTIM, steps=10)
+  with jax.set_mesh(mesh):
+    abstract = abstract_state(task, optimizer, mesh)
+    state = create_state(task, optimizer, abstract, rngs.root(0))
+    step = make_step(task, optimizer, ema_decay=OPTIM.ema_decay)
+    compiled = compile_step(step, abstract)
+    seen = [jax.device_get(state)]
+    logged = []
+    for batch in batches:
+      state, results = compiled(
+        state,
+        sharding.global_batch(batch, mesh),
+        rngs.root(1),
+        jax.device_put(task.frozen, sharding.replicated(mesh)),
+      )
+      seen.append(jax.device_get(state))
+      logged.append(metrics.fetched(results))
+  return seen, logged
+
+
+def _mesh(shape):
+  devices = jax.devices()[: int(np.prod(shape))]
+  return sharding.make_mesh(MESHES[shape], devices=devices)
+
+
+def _assert_meshes_agree(task, batch, shapes):
+  reference = None
+  for shape in shapes:
+    (before, after), (logged,) = _run(task, [batch], _mesh(shape))
+    values = metrics.finalise(logged)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after)
+    assert max(jax.tree.leaves(moved.params)) > 1e-4
+    if reference is None:
+      reference = (after, values)
+      continue
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+      after,
+      reference[0],
+    )
+    assert values == pytest.approx(reference[1], rel=1e-4, abs=1e-5)
+
+
+def test_the_toy_agrees_on_every_mesh():
+  _assert_meshes_agree(toy.ToyTask(), toy.batch(0), MESHES)
+
+
+@pytest.mark.slow
+def test_the_tokenizer_agrees_on_every_mesh():
+  task = TokenizerTask(config=TOKENIZER)
+  _assert_meshes_agree(task, _real_batch(), MESHES)
+
+
+@pytest.mark.slow
+def test_the_generator_agrees_on_every_mesh():
+  _assert_meshes_agree(_generator_task(), _real_batch(), MESHES)
+
+
+def test_the_state_is_spread_from_the_start():
+  task, mesh = toy.ToyTask(), _mesh((2, 2, 2))
+  optimizer = make_optimizer(OPTIM, steps=10)
+  with jax.set_mesh(mesh):
+    abstract = abstract_state(task, optimizer, mesh)
+    state = create_state(task, optimizer, abstract, rngs.root(0))
+  kernels = [
+    leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    if 'kernel' in jax.tree_util.keystr(path)
+  ]
+  # Parameters, their average, and both of Adam's means.
+  assert len(kernels) == 4
+  for kernel in kernels:
+    assert kernel.sharding.shard_shape(kernel.shape) == (6, 8)
+  assert int(state.step) == 0
+
+
+def test_the_state_is_taken_over_and_stays_where_it_lay():
+  task, mesh = toy.ToyTask(), _mesh((4, 2))
+  optimizer = make_optimizer(OPTIM, steps=10)
+  with jax.set_mesh(mesh):
+    abstract = abstract_state(task, optimizer, mesh)
+    state = create_state(task, optimizer, abstract, rngs.root(0))
+    step = make_step(task, optimizer, ema_decay=OPTIM.ema_decay)
+    compiled = compile_step(step, abstract)
+    batch = sharding.global_batch(toy.batch(0), mesh)
+    after, _ = compiled(state, batch, rngs.root(1), task.frozen)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+  jax.tree.map(
+    lambda leaf, planned: (
+      leaf.sharding.is_equivalent_to(planned.sharding, leaf.ndim)
+      or pytest.fail(f'{leaf.sharding} is not {planned.sharding}')
+    ),
+    after,
+    abstract,
+  )
+
+
+def test_the_same_step_twice_is_the_same_bits():
+  batches = [toy.batch(step) for step in range(3)]
+  first, _ = _run(toy.ToyTask(), batches, _mesh((1,)))
+  second, _ = _run(toy.ToyTask(), batches, _mesh((1,)))
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def _unchanged(before, after):
+  same = jax.tree.map(
+    lambda a, b: bool(np.array_equal(a, b)),
+    (before.params, before.ema, before.opt_state),
+    (after.params, after.ema, after.opt_state),
+  )
+  return all(jax.tree.leaves(same))
+
+
+def test_a_step_that_is_not_finite_changes_nothing():
+  batches = [toy.batch(0), toy.batch(1, spoil_at=1), toy.batch(2)]
+  states, logged = _run(toy.ToyTask(), batches, _mesh((8,)))
+  assert not _unchanged(states[0], states[1])
+  assert _unchanged(states[1], states[2])
+  assert not _unchanged(states[2], states[3])
+  assert [int(state.step) for state in states] == [0, 1, 2, 3]
+  assert [m['nonfinite'].sum for m in logged] == [0, 1, 0]
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(states[3]))
+
+
+class SteepTask(toy.ToyTask):
+  """Have a finite loss whose gradient is not."""
+
+  def loss(self, params, frozen, batch, rng, *, deterministic=False):
+    loss, results = super().loss(params, frozen, batch, rng)
+    # The root of zero is zero, and its slope is infinite.
+    return loss + jnp.sqrt(jnp.square(params['bias'] * 0.0).sum()), results
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+  states, logged = _run(SteepTask(), [toy.batch(0)], _mesh((1,)))
+  assert _unchanged(*states)
+  assert np.isfinite(logged[0]['loss'].sum)
+  with pytest.raises(FloatingPointError, match=r'Step 1 .*\(gradient_norm'):
+    check_finite(1, logged[0])
+
+
+def test_the_sentence_names_the_step_and_the_term():
+  _, logged = _run(toy.ToyTask(), [toy.batch(4, spoil_at=4)], _mesh((1,)))
+  with pytest.raises(FloatingPointError) as caught:
+    check_finite(5, logged[0])
+  assert 'Step 5 is not finite (loss, spoil)' in str(caught.value)
+
+
+def test_a_finite_step_passes():
+  _, logged = _run(toy.ToyTask(), [toy.batch(0)], _mesh((1,)))
+  check_finite(1, logged[0])
