@@ -1,7 +1,6 @@
 """What the loader hands out: from where, how large, how many, how mixed."""
 
 import dataclasses
-from typing import Literal
 
 SPLITS = ('train', 'heldout')
 
@@ -32,10 +31,10 @@ class DataConfig:
       manifest, so that each file is decoded once; 0 keeps none.
   """
 
-  source: Literal['storyworld', 'manifest'] = 'storyworld'
+  source: str = 'storyworld'
   manifest: str = ''
   subset: str = 'easy'
-  split: Literal['train', 'heldout'] = 'train'
+  split: str = 'train'
   size: tuple[int, int] = (32, 32)
   frames: int = 9
   fps: float = 8.0

@@ -20,9 +20,7 @@ def write_video(
   """Encode frames, evenly or at the given times in milliseconds."""
   options = {'libx264': {'crf': '4', 'g': '5'}, 'libvpx-vp9': {'crf': '10'}}
   with av.open(target, 'w', format=container) as file:
-    stream = file.add_stream(
-      codec, rate=fps, options=options.get(codec, {})
-    )
+    stream = file.add_stream(codec, rate=fps, options=options.get(codec, {}))
     stream.height, stream.width = frames[0].shape[:2]
     stream.pix_fmt = 'rgb8' if codec == 'gif' else 'yuv420p'
     if times_ms is not None:

@@ -99,9 +99,7 @@ def test_only_the_needed_part_is_decoded(media, monkeypatch):
     ('gif', 'gif'),
   ],
 )
-def test_every_container_gives_rgb_over_the_full_range(
-  media, container, codec
-):
+def test_every_container_gives_rgb_over_the_full_range(media, container, codec):
   pixels = np.zeros((32, 64, 3), np.uint8)
   pixels[:, :16] = (255, 0, 0)
   pixels[:, 16:32] = (0, 0, 255)
