@@ -122,9 +122,9 @@ def _commands(text):
 def test_examples_of_a_command_are_understood(command):
   module = importlib.import_module(f'phenaki_jax.cli.{command}')
   examples = _commands(module.EXAMPLES)
-  assert examples
+  assert any(argv[0] == command for argv in examples)
   for argv in examples:
-    assert main_lib.make_parser(argv).parse_args(argv).command == command
+    main_lib.make_parser(argv).parse_args(argv)
 
 
 @pytest.mark.parametrize(

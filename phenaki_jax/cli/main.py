@@ -23,6 +23,7 @@ import phenaki_jax
 
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
+    'data': 'build, check and look at data; write StoryWorld to disk',
     'train': 'train the tokenizer, then the generator on its tokens',
   }
 )

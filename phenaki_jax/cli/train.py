@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     from phenaki_jax import config as config_lib
     from phenaki_jax import sharding
+    from phenaki_jax.cli import evaluators
     from phenaki_jax.training import loop
 
     experiment_lib.validate(
@@ -75,8 +76,10 @@ def run(args: argparse.Namespace) -> int:
       vocabulary = _vocabulary(experiment, workdir)
     pipeline = _pipeline(experiment, vocabulary)
     stack.callback(pipeline.close)
+    task = _task(experiment)
+    shown = evaluators.heldout(experiment)
     return loop.train(
-      task=_task(experiment),
+      task=task,
       optim=experiment.optim,
       config=experiment.train,
       batches=pipeline.iterate,
@@ -85,7 +88,13 @@ def run(args: argparse.Namespace) -> int:
       workdir=workdir,
       mesh=mesh,
       writers=_writers(experiment, vocabulary, workdir),
-      evaluators=[],
+      evaluators=evaluators.build(
+        experiment,
+        task=task,
+        pipeline=_pipeline(shown, vocabulary),
+        vocabulary=vocabulary,
+        mesh=mesh,
+      ),
       seed=experiment.seed,
     )
 

@@ -1,0 +1,140 @@
+"""What a training run shows of itself on the way."""
+
+import dataclasses
+import itertools
+import logging
+from typing import Any
+
+import jax
+import numpy as np
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.cli.experiment import Experiment
+from phenaki_jax.data.pipeline import Pipeline
+from phenaki_jax.evaluation.heldout import HeldoutEvaluator, Sums
+from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
+from phenaki_jax.evaluation.samples import SampleEvaluator
+from phenaki_jax.pixels import normalise, to_uint8
+from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.tokenizer.cvivit import CViViT
+from phenaki_jax.training.state import Task
+
+_log = logging.getLogger(__name__)
+
+_NUM_BATCHES = 4
+_NUM_SAMPLES = 4
+
+
+def build(
+  experiment: Experiment,
+  *,
+  task: Task,
+  pipeline: Pipeline,
+  vocabulary: SentencePieceVocabulary | None,
+  mesh: jax.sharding.Mesh,
+) -> list[Any]:
+  """Build the evaluators of a run; all of them use the averaged parameters.
+
+  Args:
+    experiment: the run.
+    task: what it trains.
+    pipeline: of held-out examples, this process' rows.
+    vocabulary: a generator's.
+    mesh: the run's.
+  """
+  batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
+  every = experiment.train.evaluate_every
+  evaluators: list[Any] = [
+    HeldoutEvaluator(_measure(task, mesh), batches, every=every)
+  ]
+  if jax.process_count() > 1:
+    _log.warning(
+      'A run of several processes shows its losses, but no pictures.'
+    )
+  elif experiment.kind == 'tokenizer':
+    clips = [batch['clips'] for batch in batches if 'clips' in batch]
+    if clips:
+      evaluators.append(
+        ReconstructionEvaluator(
+          _reconstruct(experiment, mesh), clips, every=every
+        )
+      )
+  else:
+    assert vocabulary is not None
+    captions = dict.fromkeys(pipeline.captions(20 * _NUM_SAMPLES))
+    prompts = list(itertools.islice(captions, _NUM_SAMPLES))
+    evaluators.append(
+      SampleEvaluator(
+        _sample(experiment, task, vocabulary), prompts, every=every
+      )
+    )
+  return evaluators
+
+
+def heldout(experiment: Experiment) -> Experiment:
+  """Return the experiment with the held-out split as its data."""
+  data = dataclasses.replace(
+    experiment.data, split='heldout', num_threads=0, prefetch=0
+  )
+  return dataclasses.replace(experiment, data=data)
+
+
+def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
+  """Return a function of (state, batch) to the task's own loss terms."""
+  # The same masks in every call, so that one run compares with the next.
+  key = rng.stream(rng.root(0), 'heldout')
+  frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
+
+  @jax.jit
+  def terms(params: Any, frozen: Any, batch: Any) -> Any:
+    return task.loss(params, frozen, batch, key, deterministic=True)[1]
+
+  def measure(state: Any, batch: Any) -> Sums:
+    found = terms(state.ema, frozen, sharding.global_batch(batch, mesh))
+    return {
+      name: (float(mean.sum), float(mean.count)) for name, mean in found.items()
+    }
+
+  return measure
+
+
+def _reconstruct(experiment: Experiment, mesh: jax.sharding.Mesh) -> Any:
+  """Return a function of (state, pixels, lengths) to decoded pixels."""
+  model = CViViT(experiment.tokenizer)
+
+  def reconstruct(params: Any, pixels: Any) -> Any:
+    variables = {'params': params}
+    ids = model.apply(variables, normalise(pixels), method='encode')
+    decoded: Any = model.apply(variables, ids, method='decode')
+    return to_uint8(decoded)
+
+  compiled = jax.jit(reconstruct, out_shardings=sharding.replicated(mesh))
+  return lambda state, pixels, lengths: compiled(state.ema, pixels)
+
+
+def _sample(
+  experiment: Experiment, task: Any, vocabulary: SentencePieceVocabulary
+) -> Any:
+  """Return a function of (state, prompts, seeds) to clips."""
+  models = Models(
+    tokenizer=experiment.tokenizer,
+    generator=experiment.generator,
+    text=experiment.text,
+  )
+
+  def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
+    sampler = Sampler(
+      models=models,
+      tokenizer_params=task.frozen,
+      generator_params=state.ema,
+      vocabulary=vocabulary,
+    )
+    return sampler.clips(
+      prompts,
+      size=experiment.data.size,
+      seeds=seeds,
+      settings=SamplingSettings(),
+    )
+
+  return sample
