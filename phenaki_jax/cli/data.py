@@ -97,7 +97,7 @@ def run_inspect(args: argparse.Namespace) -> int:
 
   content = manifest.Manifest(args.folder)
   view = schema.View(
-    size=(args.size, args.size), frames=args.frames, fps=args.fps
+    size=(args.size, args.size), frames=args.frames, fps=float(args.fps)
   )
   pick = functools.partial(
     contact_sheet.pick, content, view=view, seed=args.seed
@@ -119,31 +119,28 @@ def run_inspect(args: argparse.Namespace) -> int:
 def run_storyworld(args: argparse.Namespace) -> int:
   """Write StoryWorld in the layouts of real data."""
   from phenaki_jax import storyworld
+  from phenaki_jax.data import staging
 
-  folder = pathlib.Path(args.out)
-  _check_new(folder)
-  if args.clips:
-    storyworld.write_webvid(
-      folder / 'webvid',
-      args.clips,
-      subset=args.subset,
-      frames=args.frames,
-      size=args.size,
-      fps=args.fps,
-      seed=args.seed,
-      progress=True,
-    )
-    print(f'wrote {args.clips:,} clips to {folder}/webvid')
-  if args.images:
-    storyworld.write_img2dataset(
-      folder / 'img2dataset',
-      args.images,
-      subset=args.subset,
-      size=args.size,
-      seed=args.seed,
-      progress=True,
-    )
-    print(f'wrote {args.images:,} images to {folder}/img2dataset')
+  out = pathlib.Path(args.out).absolute()
+  if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise ValueError(f'{args.out} is not empty; name a new folder')
+  if not args.clips + args.images:
+    raise ValueError('--clips 0 and --images 0 leave nothing to write')
+  shared = {'seed': args.seed, 'subset': args.subset, 'size': args.size}
+  with staging.staged(out) as folder:
+    if args.clips:
+      storyworld.write_webvid(
+        folder / 'webvid',
+        args.clips,
+        frames=args.frames,
+        fps=args.fps,
+        **shared,
+      )
+    if args.images:
+      storyworld.write_img2dataset(
+        folder / 'img2dataset', args.images, **shared
+      )
+  print(f'wrote {args.clips:,} clips and {args.images:,} images to {args.out}')
   return 0
 
 
@@ -192,8 +189,3 @@ def _open_storyworld(
     num_clips=args.storyworld,
     num_images=args.storyworld,
   )
-
-
-def _check_new(folder: pathlib.Path) -> None:
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise ValueError(f'{folder} is not empty; name a new folder')

@@ -196,9 +196,9 @@ def _add_shape(
   )
   parser.add_argument(
     '--fps',
-    type=_seconds,
-    default=8.0,
-    metavar='X',
+    type=_positive,
+    default=8,
+    metavar='N',
     help='frames per second (default 8)',
   )
 

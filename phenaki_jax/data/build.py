@@ -1,9 +1,9 @@
 """Build a manifest: one pass over all sources, all of it or nothing.
 
 Every record is looked at once and decoded fully: it is kept, left out by a
-filter, or quarantined as broken, and counted with the reason. The manifest is
-written to a folder of its own and takes the place of an older one only when
-it is whole, so an interrupted build leaves what was there before.
+filter, or quarantined as broken, and counted with the reason. The manifest
+takes the place of an older one only when it is whole, so an interrupted build
+leaves what was there before.
 """
 
 import collections
@@ -13,8 +13,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -23,7 +21,7 @@ import pyarrow.parquet
 import tqdm
 
 from phenaki_jax.data import filters as filters_lib
-from phenaki_jax.data import manifest, report, schema
+from phenaki_jax.data import manifest, report, schema, staging
 from phenaki_jax.data.sources import base
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
@@ -68,25 +66,15 @@ def build(
     raise ValueError(
       f'max_broken_share is {max_broken_share}; it must lie in 0..1'
     )
-  _recover(out)
+  staging.recover(out)
   _check_target(out)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  folder = pathlib.Path(
-    tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.building-')
-  )
-  try:
-    sources = [
-      open_source(folder / manifest.INDICES) for open_source in openers
-    ]
+  with staging.staged(out) as folder:
+    indices = folder / manifest.INDICES
+    sources = [open_source(indices) for open_source in openers]
     for source in sources:
       filters_lib.check_columns(source, filters)
     builder = _Builder(folder, filters, workers=workers, progress=progress)
-    accounts = builder.run(sources, max_broken_share=max_broken_share)
-    _replace(folder, out)
-  except BaseException:
-    shutil.rmtree(folder, ignore_errors=True)
-    raise
-  return accounts
+    return builder.run(sources, max_broken_share=max_broken_share)
 
 
 class _Builder:
@@ -282,31 +270,6 @@ def _check_target(out: pathlib.Path) -> None:
     raise ValueError(
       f'{out} holds files but no manifest; name a new or empty folder'
     )
-
-
-def _previous(out: pathlib.Path) -> pathlib.Path:
-  return out.parent / f'.{out.name}.previous'
-
-
-def _recover(out: pathlib.Path) -> None:
-  """Put an older manifest back that a killed build had moved aside."""
-  if _previous(out).is_dir() and not out.exists():
-    os.rename(_previous(out), out)
-
-
-def _replace(folder: pathlib.Path, out: pathlib.Path) -> None:
-  """Put the finished folder where the older one, if any, was."""
-  folder.chmod(0o755)
-  previous = _previous(out)
-  shutil.rmtree(previous, ignore_errors=True)
-  if out.exists():
-    os.rename(out, previous)
-  try:
-    os.rename(folder, out)
-  except BaseException:
-    _recover(out)
-    raise
-  shutil.rmtree(previous, ignore_errors=True)
 
 
 def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:

@@ -126,13 +126,13 @@ def scan(file: io.BufferedIOBase, size: int) -> TarIndex:
     reason = reason or _name_fault(full)
     folder, slash, base = full.rpartition('/')
     stem, _, extension = base.partition('.')
-    places = members.setdefault(folder + slash + stem, {})
-    if not reason and extension.lower() in places:
+    key, extension = folder + slash + stem, extension.lower()
+    if not reason and extension in members.get(key, {}):
       reason = 'repeated_name'
     if reason:
       ignored[reason] += 1
     else:
-      places[extension.lower()] = (start, length)
+      members.setdefault(key, {})[extension] = (start, length)
   return TarIndex(members=members, ignored=dict(ignored))
 
 
