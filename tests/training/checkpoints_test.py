@@ -175,19 +175,27 @@ def _flip(path, place):
   path.write_bytes(bytes(content))
 
 
-def _largest(folder):
-  """Return the file of an item that holds its numbers."""
-  files = [path for path in folder.rglob('*') if path.is_file()]
-  return max(files, key=lambda path: path.stat().st_size)
+def _numbers(folder):
+  """Return the files of an item that hold its numbers."""
+  files = [path for path in folder.rglob('d/*') if path.is_file()]
+  assert files
+  return files
+
+
+def _flip_numbers(folder):
+  for path in _numbers(folder):
+    _flip(path, path.stat().st_size // 2)
 
 
 DAMAGES = {
   'manifest gone': lambda f: (f / 'manifest.json').unlink(),
   'manifest cut': lambda f: (f / 'manifest.json').write_text('{"format": 1'),
   'manifest odd': lambda f: (f / 'manifest.json').write_text('[1]'),
-  'params flipped': lambda f: _flip(_largest(f / 'params'), 900),
+  'params flipped': lambda f: _flip_numbers(f / 'params'),
   'ema gone': lambda f: shutil.rmtree(f / 'ema'),
-  'opt_state cut': lambda f: os.truncate(_largest(f / 'opt_state'), 20),
+  'opt_state cut': lambda f: [
+    os.truncate(path, 20) for path in _numbers(f / 'opt_state')
+  ],
   'opt_state of another step': lambda f: (
     shutil.rmtree(f / 'opt_state'),
     shutil.copytree(f.parent / '2' / 'opt_state', f / 'opt_state'),
@@ -217,7 +225,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 def test_damaged_parameters_are_not_read(tmp_path, caplog):
   _save(tmp_path, 2, 4)
-  _flip(_largest(tmp_path / 'checkpoints/4/ema'), 901)
+  _flip_numbers(tmp_path / 'checkpoints/4/ema')
   assert load_params(tmp_path).step == 2
   assert 'Trying the one before' in caplog.text
   assert (tmp_path / 'checkpoints/4').is_dir()
