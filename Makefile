@@ -5,8 +5,12 @@ VENV ?= .venv
 RUN ?= runs/story
 EXTRAS ?=
 WORKERS ?= auto
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || \
-  command -v python3 || command -v python)
+# The first that runs: a name on the path may be a shim of nothing.
+ifndef PYTHON
+PYTHON := $(shell for name in python3.11 python3.12 python3 python; do \
+  $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+  2> /dev/null && command -v $$name && break; done)
+endif
 
 BIN := $(VENV)/bin
 PHENAKI := $(BIN)/python -m phenaki_jax
@@ -80,10 +84,10 @@ $(VENV)/test.stamp: pyproject.toml setup.py
 
 # A virtual environment without pip is one whose making was interrupted.
 define make_venv
-test -n '$(PYTHON)' \
-  && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-  echo 'phenaki-jax needs Python 3.11 or newer, and "$(PYTHON)" is not;' \
-    'install one and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' \
-    >&2; exit 1; }; \
+'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+  2> /dev/null || { \
+  echo 'phenaki-jax needs Python 3.11 or newer, and none was found' \
+    '$(if $(PYTHON),($(PYTHON) is not),on the path); name one:' \
+    'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2; exit 1; }; \
 $(PIP) --version > /dev/null 2>&1 || '$(PYTHON)' -m venv --clear '$(VENV)'
 endef
