@@ -204,7 +204,9 @@ def logical_names(tree: Any) -> dict[str, tuple[str | None, ...]]:
   }
 
 
-def param_shardings(tree: Any, mesh: Mesh, *, uneven: str = 'raise') -> Any:
+def param_shardings(
+  tree: Any, mesh: Mesh, *, uneven: str = 'raise', unnamed: str = 'raise'
+) -> Any:
   """Return a sharding for each leaf of a boxed tree, in its unboxed shape.
 
   Works on parameters and on an optimizer's state made from boxed parameters;
@@ -215,16 +217,21 @@ def param_shardings(tree: Any, mesh: Mesh, *, uneven: str = 'raise') -> Any:
     mesh: from `make_mesh`.
     uneven: what to do with a dimension that its mesh axes do not divide:
       'raise', or 'replicate' it and log that once.
+    unnamed: what to do with an array without names: 'raise', or 'replicate'
+      it, for what an optimizer keeps beside the mirrors of parameters.
 
   Raises:
-    ValueError: for an array without names or with an unknown one, for an uneven
-      dimension under 'raise', and for an unknown `uneven`.
+    ValueError: for an array without names or an uneven dimension under
+      'raise', for an unknown name, and for an unknown `uneven` or `unnamed`.
   """
+  if unnamed not in ('raise', 'replicate'):
+    raise ValueError(f"unnamed is 'raise' or 'replicate', not {unnamed!r}.")
   if uneven not in ('raise', 'replicate'):
     raise ValueError(f"uneven is 'raise' or 'replicate', not {uneven!r}.")
   shardings = []
   for path, leaf in _leaves(tree):
-    if not _shape(leaf):
+    bare = unnamed == 'replicate' and not _is_box(leaf)
+    if bare or not _shape(leaf):
       shardings.append(replicated(mesh))
       continue
     names, shape = _names(path, leaf), _shape(leaf)
@@ -285,7 +292,12 @@ def _content(leaf: Any) -> Any:
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:
   flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)
-  return [(_joined(path), leaf) for path, leaf in flat]
+  # An optimizer that treats groups apart leaves empty boxes for the others.
+  return [
+    (_joined(path), leaf)
+    for path, leaf in flat
+    if jax.tree.leaves(_content(leaf))
+  ]
 
 
 def _joined(path: Any) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 
 _DECAYS = ('cosine', 'constant')
+_OPTIMIZERS = ('adamw', 'muon')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,15 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-  """Set AdamW, its schedule and the averaged copy of the parameters.
+  """Set the optimizer, its schedule and the averaged copy of the parameters.
 
   Attributes:
-    learning_rate: the highest rate, reached after the warm-up.
+    optimizer: 'adamw' (the paper's), or 'muon', which orthogonalises the
+      updates of the hidden matrices and leaves the rest to AdamW; short runs
+      of the small presets go much further with it.
+    learning_rate: the highest rate, reached after the warm-up; with 'muon',
+      that of the hidden matrices.
+    adam_learning_rate: with 'muon', the highest rate of everything else.
     warmup_steps: steps over which the rate rises linearly from near zero.
     decay: 'cosine' down to `end_factor` of the highest rate, or 'constant'.
     end_factor: see `decay`; between 0 and 1.
@@ -60,7 +66,9 @@ class OptimConfig:
     ema_decay: decay of the averaged parameters, in [0, 1); 0 is no average.
   """
 
+  optimizer: str = 'adamw'
   learning_rate: float = 1e-3
+  adam_learning_rate: float = 2e-3
   warmup_steps: int = 100
   decay: str = 'cosine'
   end_factor: float = 0.1
@@ -76,11 +84,16 @@ class OptimConfig:
     Raises:
       ValueError: naming the field, its value and what is allowed.
     """
+    if self.optimizer not in _OPTIMIZERS:
+      raise ValueError(
+        f'optim.optimizer is {self.optimizer!r}; give one of '
+        f'{", ".join(_OPTIMIZERS)}.'
+      )
     if self.decay not in _DECAYS:
       raise ValueError(
         f'optim.decay is {self.decay!r}; give one of {", ".join(_DECAYS)}.'
       )
-    for name in ('learning_rate', 'clip_norm'):
+    for name in ('learning_rate', 'adam_learning_rate', 'clip_norm'):
       if not getattr(self, name) > 0:
         raise ValueError(
           f'optim.{name} is {getattr(self, name)}; give a number above 0.'

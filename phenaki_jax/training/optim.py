@@ -1,4 +1,4 @@
-"""Build AdamW with its schedule, and average the parameters.
+"""Build the optimizer with its schedule, and average the parameters.
 
 Decoupled weight decay (Loshchilov and Hutter, 2019) pulls matrices only: norms,
 biases, embeddings and codebooks are lookups or offsets for which zero is not
@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+from optax import contrib
 
 from phenaki_jax.training.config import OptimConfig
 
+_NO_HIDDEN_MATRIX = ('first_out', 'rest_out', 'logits', 'place')
 _NOT_DECAYED = ('scale', 'bias', 'embedding', 'codebook', 'position')
 
 Schedule = Callable[[Any], Any]
@@ -44,13 +46,53 @@ def make_schedule(config: OptimConfig, *, steps: int) -> Schedule:
 def make_optimizer(
   config: OptimConfig, *, steps: int
 ) -> optax.GradientTransformation:
-  """Chain clipping, Adam, decoupled decay and the schedule."""
+  """Chain clipping, AdamW or Muon, decoupled decay and the schedule."""
+  schedule = make_schedule(config, steps=steps)
+  clip = optax.clip_by_global_norm(config.clip_norm)
+  if config.optimizer == 'adamw':
+    return optax.chain(
+      clip,
+      optax.scale_by_adam(b1=config.b1, b2=config.b2),
+      optax.add_decayed_weights(config.weight_decay, mask=decayed),
+      optax.scale_by_learning_rate(schedule),
+    )
+  ratio = config.adam_learning_rate / config.learning_rate
   return optax.chain(
-    optax.clip_by_global_norm(config.clip_norm),
-    optax.scale_by_adam(b1=config.b1, b2=config.b2),
-    optax.add_decayed_weights(config.weight_decay, mask=decayed),
-    optax.scale_by_learning_rate(make_schedule(config, steps=steps)),
+    clip,
+    contrib.muon(
+      schedule,
+      weight_decay=config.weight_decay,
+      adam_b1=config.b1,
+      adam_b2=config.b2,
+      adam_learning_rate=lambda step: ratio * schedule(step),
+      muon_weight_dimension_numbers=muon_dimensions,
+      # The update's size is then that of a usual Adam update.
+      consistent_rms=0.2,
+    ),
   )
+
+
+def muon_dimensions(params: Any) -> Any:
+  """Say which dimensions of each hidden matrix are inputs and outputs.
+
+  Returns:
+    The tree's own shape, with None at everything that is no hidden matrix:
+    norms, biases, embeddings, codebooks, and the layers that make pixels
+    and logits or read positions.
+  """
+
+  def dimensions(path: Any, leaf: Any) -> contrib.MuonDimensionNumbers | None:
+    keys = [str(entry.key) for entry in path if hasattr(entry, 'key')]
+    layer = keys[-2] if len(keys) > 1 else ''
+    if keys[-1] != 'kernel' or layer in _NO_HIDDEN_MATRIX:
+      return None
+    # Scanned blocks stack their kernels along a first dimension.
+    first = int(keys[-4:-3] == ['blocks'])
+    dims = tuple(range(first, leaf.ndim))
+    inputs = dims[:-1] if layer == 'out' else dims[:1]
+    return contrib.MuonDimensionNumbers(inputs, dims[len(inputs) :])
+
+  return jax.tree_util.tree_map_with_path(dimensions, params)
 
 
 def decayed(params: Any) -> Any:

@@ -74,12 +74,23 @@ def abstract_state(
   boxed = jax.eval_shape(
     lambda key: _fresh(task.init(key), optimizer), jax.random.key(0)
   )
+  places = TrainState(
+    **{
+      name: sharding.param_shardings(
+        getattr(boxed, name),
+        mesh,
+        uneven=uneven,
+        unnamed='replicate' if name == 'opt_state' else 'raise',
+      )
+      for name in ('step', 'params', 'ema', 'opt_state')
+    }
+  )
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=place
     ),
     sharding.unbox(boxed),
-    sharding.param_shardings(boxed, mesh, uneven=uneven),
+    places,
   )
 
 

@@ -91,3 +91,67 @@ def test_the_average_follows_quickly_at_first_and_slowly_later():
   assert moved(0) == pytest.approx(0.9)
   assert moved(10_000) == pytest.approx(0.01, rel=1e-4)
   assert moved(10_000, decay=0.0) == 1.0
+
+
+def _hidden(key, shape):
+  init = sharding.logical(nn.initializers.normal(1.0), *[None] * len(shape))
+  return init(key, shape)
+
+
+def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
+  keys = iter(jax.random.split(jax.random.key(0), 8))
+  params = sharding.unbox(
+    {
+      'mlp': {'wi': {'kernel': _hidden(next(keys), (6, 4))}},
+      'attention': {
+        'qkv': {'kernel': _hidden(next(keys), (6, 3, 2, 2))},
+        'out': {'kernel': _hidden(next(keys), (2, 2, 6))},
+      },
+      'logits': {'kernel': _hidden(next(keys), (6, 4))},
+      'norm': {'scale': jnp.ones(6)},
+    }
+  )
+  config = OptimConfig(
+    optimizer='muon',
+    learning_rate=1.0,
+    adam_learning_rate=0.5,
+    warmup_steps=0,
+    decay='constant',
+    weight_decay=0.0,
+    clip_norm=1e6,
+  )
+  transform = optim.make_optimizer(config, steps=1)
+  gradients = jax.tree.map(
+    lambda x: jax.random.normal(jax.random.key(x.size), x.shape), params
+  )
+  updates, _ = transform.update(gradients, transform.init(params), params)
+  for update, rows in (
+    (updates['mlp']['wi']['kernel'], 6),
+    (updates['attention']['qkv']['kernel'], 6),
+    (updates['attention']['out']['kernel'], 4),
+  ):
+    spread = np.linalg.svd(update.reshape(rows, -1), compute_uv=False)
+    # Five Newton-Schulz steps bring all singular values near one another.
+    assert spread.max() / spread.min() < 2.5
+    raw = np.sqrt(np.mean(np.square(update)))
+    assert 0.05 < raw < 0.3
+  # The first step of Adam is the sign of the gradient times the rate.
+  np.testing.assert_allclose(
+    updates['logits']['kernel'],
+    -0.5 * np.sign(gradients['logits']['kernel']),
+    rtol=1e-3,
+  )
+
+
+def test_muon_tells_scanned_kernels_from_plain_ones():
+  plain = {'blocks': {'block_0': {'mlp': {'wi': {'kernel': jnp.ones((6, 4))}}}}}
+  scanned = {'blocks': {'mlp': {'wi': {'kernel': jnp.ones((3, 6, 4))}}}}
+  (one,) = jax.tree.leaves(
+    optim.muon_dimensions(plain), is_leaf=lambda x: hasattr(x, 'output_axis')
+  )
+  (many,) = jax.tree.leaves(
+    optim.muon_dimensions({'space': scanned}),
+    is_leaf=lambda x: hasattr(x, 'output_axis'),
+  )
+  assert (one.reduction_axis, one.output_axis) == ((0,), (1,))
+  assert (many.reduction_axis, many.output_axis) == ((1,), (2,))
