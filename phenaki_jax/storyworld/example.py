@@ -13,6 +13,7 @@ from phenaki_jax.storyworld import subset as subset_lib
 _CLIP, _IMAGE, _STORY = 1, 2, 3  # Streams of chance that never meet.
 _FULL_PROMPT_SHARE = 0.2  # of continuations, captioned as if they began
 _SAME_FACTS_SHARE = 0.2  # of continuations, in which nothing changes
+_JUST_BEGUN_SHARE = 0.4  # of continuations, of which no frame is context yet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,14 @@ def _generator(seed, kind, index):
   return np.random.default_rng((seed, kind, index))
 
 
+def _on_the_way(rng, subset, start):
+  """Put an object where the straight motions of a story may have left it."""
+  if not subset.grid:
+    return start
+  x, y = rng.integers(round(1 / scene_lib.SPEED), size=2) * scene_lib.SPEED
+  return dataclasses.replace(start, x=float(x), y=float(y))
+
+
 def _continued(rng, subset, frames, size, fps, context, split):
   previous = sampler.sample_facts(rng, subset, split).replace(second=None)
   start = sampler.sample_scene(rng, previous, subset)
@@ -62,14 +71,19 @@ def _continued(rng, subset, frames, size, fps, context, split):
     prompt = grammar.caption(facts, rng, subset)
   else:
     prompt = grammar.continuation(previous, facts, rng)
+  start = _on_the_way(rng, subset, start)
+  # A scene is told in several windows, so that of the context some frames, or
+  # all, may already belong to it.
+  told = int(rng.integers(3)) * (frames - context)
+  told = 0 if rng.random() < _JUST_BEGUN_SHARE else min(told, context)
+  scenes = [
+    story_lib.StoryScene(facts=previous, prompt='', frames=context - told)
+  ] if told < context else []
+  scenes.append(story_lib.StoryScene(
+    facts=facts, prompt=prompt, frames=frames - context + told
+  ))
   story = story_lib.Story(
-    scenes=(
-      story_lib.StoryScene(facts=previous, prompt='', frames=context),
-      story_lib.StoryScene(
-        facts=facts, prompt=prompt, frames=frames - context
-      ),
-    ),
-    x=start.x, y=start.y, phase=start.phase,
+    scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase,
   )
   return ClipExample(
     frames=story_lib.render_story(story, size, fps), caption=prompt,

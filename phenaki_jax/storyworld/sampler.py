@@ -116,13 +116,9 @@ def sample_scene(
   )
   # Half a frame away both ways, the main object cannot run into it, however
   # long it goes straight on.
-  scene = dataclasses.replace(
+  return dataclasses.replace(
     scene, second_x=(scene.x + 0.5) % 1, second_y=(scene.y + 0.5) % 1
   )
-  here = scene_lib.track(scene, int(scene.phase), int(scene.phase) + 1)
-  if facts.motion == 'bounce':
-    return scene
-  return dataclasses.replace(scene, x=float(here.x[0]), y=float(here.y[0]))
 
 
 def _changed(rng, facts, subset, names):

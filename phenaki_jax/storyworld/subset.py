@@ -74,7 +74,7 @@ SUBSETS = {
       'colour': ('pink',), 'shape': ('star',), 'place': ('snow',),
       'style': ('outline',),
     },
-    grid=8,
+    grid=4,
   ),
   'medium': Subset(
     name='medium',
@@ -88,7 +88,7 @@ SUBSETS = {
       'colour': ('pink',), 'shape': ('heart',), 'place': ('snow',),
       'style': ('outline', 'pencil'),
     },
-    grid=8,
+    grid=4,
   ),
   'full': Subset(
     name='full',

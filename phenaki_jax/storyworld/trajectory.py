@@ -25,13 +25,14 @@ _UNSURE = Motion(name=None, confidence=0.0)
 
 
 def steps(values: np.ndarray, times: np.ndarray, *, torus: bool) -> np.ndarray:
-  """Return how much values change per reference frame, between neighbours.
+  """Return how much values change per reference frame.
 
-  Neighbours are about a reference frame apart, however many frames that is.
-  On a torus of length 1 a step is the shorter way round.
+  Compared are frames about two reference frames apart, however many frames
+  that is: video models draw frames in pairs, and where an object is within
+  its pair wavers. On a torus of length 1 a step is the shorter way round.
   """
   spacing = float(np.median(np.diff(times)))
-  lag = min(max(1, round(1 / spacing)), len(values) - 1)
+  lag = min(max(1, round(2 / spacing)), len(values) - 1)
   change = values[lag:] - values[:-lag]
   if torus:
     change = (change + 0.5) % 1 - 0.5
