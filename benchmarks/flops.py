@@ -1,0 +1,219 @@
+"""Count the arithmetic of the models, in floating-point operations.
+
+Only matrix products count, two operations for each multiply-add: what a
+model has to do, not what a compiler makes of it. Norms, softmax, lookups and
+the optimizer are left out, and so is anything computed a second time. The
+attention is bidirectional, so that none of it is halved.
+
+The tests hold the formulas against a walk over the programs themselves. Run
+as a script, this prints the arithmetic of the named sizes.
+"""
+
+import dataclasses
+import math
+
+from phenaki_jax.masked_transformer import config as generator_config
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.positions import absolute_features
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer import config as tokenizer_config
+from phenaki_jax.tokenizer.config import TokenizerConfig
+
+PLACE_FEATURES = absolute_features(1, 1, 1).shape[-1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flops:
+  """Operations of a forward pass and of its backward pass."""
+
+  forward: int
+  backward: int
+
+  @property
+  def training(self) -> int:
+    """Return the operations of both passes."""
+    return self.forward + self.backward
+
+  def __add__(self, other: 'Flops') -> 'Flops':
+    """Return the arithmetic of doing both."""
+    return Flops(
+      forward=self.forward + other.forward,
+      backward=self.backward + other.backward,
+    )
+
+  def __mul__(self, times: int) -> 'Flops':
+    """Return the arithmetic of doing it several times."""
+    return Flops(forward=self.forward * times, backward=self.backward * times)
+
+
+def dense(
+  rows: int, inputs: int, outputs: int, *, learned_input: bool = True
+) -> Flops:
+  """Count a linear map of `rows` vectors.
+
+  Args:
+    rows: vectors mapped.
+    inputs: their width.
+    outputs: the width they are mapped to.
+    learned_input: the input depends on parameters, so that its gradient is
+      wanted beside the kernel's.
+  """
+  forward = 2 * rows * inputs * outputs
+  return Flops(forward=forward, backward=forward * (2 if learned_input else 1))
+
+
+def attention(rows: int, queries: int, memory: int, width: int) -> Flops:
+  """Count scores and weighted sums of `rows` sequences, over all heads."""
+  forward = 2 * (2 * rows * queries * memory * width)
+  return Flops(forward=forward, backward=2 * forward)
+
+
+def _layer(rows: int, length: int, width: int, mlp_dim: int) -> Flops:
+  """Count one block without cross-attention over `rows` sequences."""
+  tokens = rows * length
+  return (
+    dense(tokens, width, 4 * width)
+    + attention(rows, length, length, width)
+    + dense(tokens, width, 2 * mlp_dim)
+  )
+
+
+def _space_time(
+  config: TokenizerConfig, batch: int, grid: tuple[int, int, int]
+) -> Flops:
+  t, h, w = grid
+  width, mlp_dim = config.width, config.mlp_dim
+  return (
+    dense(t * h * w, PLACE_FEATURES, width, learned_input=False)
+    + _layer(batch * t, h * w, width, mlp_dim) * config.spatial_layers
+    + _layer(batch * h * w, t, width, mlp_dim) * config.temporal_layers
+  )
+
+
+def encoder(
+  config: TokenizerConfig, *, batch: int, frames: int, size: tuple[int, int]
+) -> Flops:
+  """Count C-ViViT from pixels to token ids.
+
+  Args:
+    config: the tokenizer's shape.
+    batch: clips.
+    frames: frames of each clip; 1 for an image.
+    size: height and width in pixels.
+  """
+  t, h, w = grid = config.grid(frames, size)
+  width, tokens = config.width, batch * t * h * w
+  area = config.patch[0] * config.patch[1] * 3
+  into = {'outputs': width, 'learned_input': False}
+  flops = dense(batch * h * w, area, **into)
+  flops += dense(batch * (t - 1) * h * w, area * config.tubelet, **into)
+  flops += _space_time(config, batch, grid)
+  if config.quantizer == 'fsq':
+    # The sum that makes an id of the digits is no product worth counting.
+    return flops + dense(tokens, width, len(config.fsq_levels))
+  # The nearest code is looked for by a product, through which nothing is
+  # learned.
+  search = 2 * tokens * config.vq_codes * config.vq_dim
+  flops += dense(tokens, width, config.vq_dim)
+  return flops + Flops(forward=search, backward=0)
+
+
+def decoder(
+  config: TokenizerConfig, *, batch: int, frames: int, size: tuple[int, int]
+) -> Flops:
+  """Count C-ViViT from token ids to pixels; arguments as for `encoder`."""
+  t, h, w = grid = config.grid(frames, size)
+  width, tokens = config.width, batch * t * h * w
+  area = config.patch[0] * config.patch[1] * 3
+  fsq = config.quantizer == 'fsq'
+  flops = dense(tokens, len(config.fsq_levels) if fsq else config.vq_dim, width)
+  flops += _space_time(config, batch, grid)
+  flops += dense(batch * h * w, width, area)
+  return flops + dense(batch * (t - 1) * h * w, width, area * config.tubelet)
+
+
+def tokenizer(
+  config: TokenizerConfig, *, batch: int, frames: int, size: tuple[int, int]
+) -> Flops:
+  """Count C-ViViT from pixels to pixels; arguments as for `encoder`."""
+  shape = {'batch': batch, 'frames': frames, 'size': size}
+  return encoder(config, **shape) + decoder(config, **shape)
+
+
+def generator(
+  config: GeneratorConfig,
+  *,
+  batch: int,
+  text_length: int,
+  text_width: int,
+  texts: int = 1,
+  learned_text: bool = True,
+  grid: tuple[int, int, int] | None = None,
+) -> Flops:
+  """Count the masked transformer, without the text encoder.
+
+  Args:
+    config: the generator's shape.
+    batch: rows of tokens.
+    text_length: text vectors of each text.
+    text_width: width of a text vector.
+    texts: texts of a row: 1, or one for each latent step of packed images.
+    learned_text: the text encoder is trained too.
+    grid: token grid, if it is not the config's.
+  """
+  places = math.prod(grid or config.grid)
+  width, tokens = config.width, batch * places
+  text_rows = batch * texts * text_length
+  cross = (
+    dense(tokens, width, 2 * width)
+    + dense(text_rows, text_width, 2 * width, learned_input=learned_text)
+    + attention(batch, places, text_length, width)
+  )
+  flops = (_layer(batch, places, width, config.mlp_dim) + cross) * (
+    config.num_layers
+  )
+  if config.positions == 'rotary':
+    flops += dense(places, PLACE_FEATURES, width, learned_input=False)
+  return flops + dense(tokens, width, config.codebook_size)
+
+
+def text_encoder(config: TextConfig, *, batch: int) -> Flops:
+  """Count the T5 encoder on `batch` prompts of the full length."""
+  length, width = config.max_length, config.width
+  inner = config.num_heads * config.head_dim
+  layer = (
+    dense(batch * length, width, 4 * inner)
+    + attention(batch, length, length, inner)
+    + dense(batch * length, width, 3 * config.mlp_dim)
+  )
+  return layer * config.num_layers
+
+
+def main() -> None:
+  """Print the arithmetic of the named sizes, for one clip each."""
+  frames, size = 9, (64, 64)
+  print(f'Operations for one clip of {frames} frames of {size[0]}x{size[1]}')
+  print('(generator: 32 text vectors of 768). Two to each multiply-add.\n')
+  print(f'{"model":<22} {"forward":>12} {"training":>12}')
+  for name, sizes in tokenizer_config.SIZES.items():
+    shape = TokenizerConfig(**sizes)
+    flops = tokenizer(shape, batch=1, frames=frames, size=size)
+    _print_row(f'tokenizer {name}', flops)
+  grid = TokenizerConfig().grid(frames, size)
+  for name, sizes in generator_config.SIZES.items():
+    flops = generator(
+      GeneratorConfig(**{**sizes, 'grid': grid}),
+      batch=1,
+      text_length=32,
+      text_width=768,
+    )
+    _print_row(f'generator {name}', flops)
+
+
+def _print_row(name: str, flops: Flops) -> None:
+  forward, training = flops.forward / 1e9, flops.training / 1e9
+  print(f'{name:<22} {forward:>10.2f} G {training:>10.2f} G')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,160 @@
+"""The counted arithmetic against the programs' own matrix products."""
+
+import importlib.util
+import math
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from phenaki_jax import sharding
+from phenaki_jax.masked_transformer import config as generator_config
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.t5 import T5Encoder
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.tokenizer.cvivit import CViViT
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
+
+
+def _load(name):
+  path = BENCHMARKS / f'{name}.py'
+  spec = importlib.util.spec_from_file_location(f'benchmarks_{name}', path)
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[spec.name] = module
+  spec.loader.exec_module(module)
+  return module
+
+
+flops = _load('flops')
+
+
+def _inner(value):
+  """Yield the programs that a parameter of an operation holds."""
+  if isinstance(value, jax.extend.core.ClosedJaxpr):
+    yield value.jaxpr
+  elif isinstance(value, jax.extend.core.Jaxpr):
+    yield value
+  elif isinstance(value, (tuple, list)):
+    for entry in value:
+      yield from _inner(entry)
+
+
+def _walk(jaxpr):
+  """Add up the matrix products of a program and all it calls."""
+  total = 0
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == 'dot_general':
+      (contracted, _), _ = equation.params['dimension_numbers']
+      left = equation.invars[0].aval.shape
+      depth = math.prod(left[axis] for axis in contracted)
+      total += 2 * depth * math.prod(equation.outvars[0].aval.shape)
+      continue
+    times = equation.params.get('length', 1)
+    for value in equation.params.values():
+      for inner in _inner(value):
+        total += times * _walk(inner)
+  return total
+
+
+def _shaped(*shape, dtype=jnp.float32):
+  return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _products(model, *inputs, learned=()):
+  """Count the products of a forward pass and of a training step.
+
+  `learned` are positions of inputs whose gradient is wanted too.
+  """
+  params = sharding.unbox(
+    jax.eval_shape(model.init, jax.random.key(0), *inputs)
+  )
+
+  def loss(params, *inputs):
+    out = model.apply(params, *inputs)
+    return sum(
+      jnp.sum(leaf)
+      for leaf in jax.tree.leaves(out)
+      if jnp.issubdtype(leaf.dtype, jnp.floating)
+    )
+
+  step = jax.value_and_grad(loss, (0, *(1 + i for i in learned)))
+  return (
+    _walk(jax.make_jaxpr(loss)(params, *inputs).jaxpr),
+    _walk(jax.make_jaxpr(step)(params, *inputs).jaxpr),
+  )
+
+
+def _assert_close(counted, products):
+  forward, training = products
+  assert counted.forward == pytest.approx(forward, rel=0.01)
+  assert counted.training == pytest.approx(training, rel=0.01)
+
+
+@pytest.mark.parametrize(
+  ('frames', 'size', 'sizes'),
+  [
+    (9, (64, 64), {'width': 256, 'num_heads': 4, 'mlp_dim': 1024}),
+    (1, (64, 96), {'width': 128, 'num_heads': 4, 'mlp_dim': 384}),
+    (
+      5,
+      (128, 128),
+      {'quantizer': 'vq', 'spatial_layers': 3, 'scan': True, 'tubelet': 4},
+    ),
+  ],
+)
+def test_tokenizer_formula_is_what_the_program_does(frames, size, sizes):
+  config = TokenizerConfig(**sizes)
+  counted = flops.tokenizer(config, batch=2, frames=frames, size=size)
+  products = _products(CViViT(config), _shaped(2, frames, *size, 3))
+  _assert_close(counted, products)
+
+
+@pytest.mark.parametrize(
+  ('texts', 'learned_text', 'sizes'),
+  [
+    (1, False, {'width': 256, 'num_layers': 6, 'num_heads': 4, 'scan': True}),
+    (1, True, {'width': 320, 'num_layers': 2, 'positions': 'learned'}),
+    (5, True, {'width': 192, 'num_layers': 2, 'num_heads': 6, 'mlp_dim': 768}),
+  ],
+)
+def test_generator_formula_is_what_the_program_does(texts, learned_text, sizes):
+  config = GeneratorConfig(grid=(5, 8, 8), codebook_size=1024, **sizes)
+  counted = flops.generator(
+    config,
+    batch=2,
+    text_length=32,
+    text_width=768,
+    texts=texts,
+    learned_text=learned_text,
+  )
+  inputs = [
+    _shaped(2, 5, 8, 8, dtype=jnp.int32),
+    _shaped(2, texts, 32, 768),
+    _shaped(2, texts, 32, dtype=bool),
+  ]
+  if texts > 1:
+    inputs.append(_shaped(2, 5, dtype=jnp.int32))
+  products = _products(
+    MaskedTransformer(config), *inputs, learned=(1,) if learned_text else ()
+  )
+  _assert_close(counted, products)
+
+
+def test_text_encoder_formula_is_what_the_program_does():
+  config = TextConfig(width=128, num_heads=4, head_dim=16)
+  counted = flops.text_encoder(config, batch=3)
+  ids = _shaped(3, config.max_length, dtype=jnp.int32)
+  _assert_close(counted, _products(T5Encoder(config), ids))
+
+
+def test_paper_shape_costs_what_was_worked_out_by_hand():
+  """1.8B parameters, 11 frames of 128x128, 64 vectors of T5-XXL."""
+  config = GeneratorConfig(**generator_config.SIZES['paper_1p8b'])
+  counted = flops.generator(config, batch=1, text_length=64, text_width=4096)
+  assert math.prod(config.grid) == 1536
+  assert counted.forward == pytest.approx(4.916e12, rel=1e-3)
