@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.cli.experiment import Experiment
+from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.evaluation.heldout import HeldoutEvaluator, Sums
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
@@ -30,7 +32,7 @@ def build(
   experiment: Experiment,
   *,
   task: Task,
-  pipeline: Pipeline,
+  open_pipeline: Callable[[DataConfig], Pipeline],
   vocabulary: SentencePieceVocabulary | None,
   mesh: jax.sharding.Mesh,
 ) -> list[Any]:
@@ -39,12 +41,20 @@ def build(
   Args:
     experiment: the run.
     task: what it trains.
-    pipeline: of held-out examples, this process' rows.
+    open_pipeline: opens data as the run does.
     vocabulary: a generator's.
     mesh: the run's.
   """
-  batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
+  data = dataclasses.replace(
+    experiment.data, split='heldout', num_threads=0, prefetch=0
+  )
   every = experiment.train.evaluate_every
+  try:
+    pipeline = open_pipeline(data)
+  except ValueError as error:
+    _log.warning('Nothing is evaluated on the way: %s.', error)
+    return []
+  batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
   evaluators: list[Any] = [
     HeldoutEvaluator(_measure(task, mesh), batches, every=every)
   ]
@@ -55,29 +65,23 @@ def build(
   elif experiment.kind == 'tokenizer':
     clips = [batch['clips'] for batch in batches if 'clips' in batch]
     if clips:
-      evaluators.append(
-        ReconstructionEvaluator(
-          _reconstruct(experiment, mesh), clips, every=every
-        )
-      )
-  else:
+      predict = _reconstruct(experiment, mesh)
+      evaluators.append(ReconstructionEvaluator(predict, clips, every=every))
+  elif pipeline.composition.num_clips:
     assert vocabulary is not None
-    captions = dict.fromkeys(pipeline.captions(20 * _NUM_SAMPLES))
-    prompts = list(itertools.islice(captions, _NUM_SAMPLES))
-    evaluators.append(
-      SampleEvaluator(
-        _sample(experiment, task, vocabulary), prompts, every=every
-      )
-    )
+    predict = _sample(experiment, task, vocabulary)
+    prompts = _prompts(open_pipeline, data)
+    evaluators.append(SampleEvaluator(predict, prompts, every=every))
   return evaluators
 
 
-def heldout(experiment: Experiment) -> Experiment:
-  """Return the experiment with the held-out split as its data."""
-  data = dataclasses.replace(
-    experiment.data, split='heldout', num_threads=0, prefetch=0
-  )
-  return dataclasses.replace(experiment, data=data)
+def _prompts(
+  open_pipeline: Callable[[DataConfig], Pipeline], data: DataConfig
+) -> list[str]:
+  """Return held-out captions of clips that go on from nothing."""
+  clips = dataclasses.replace(data, image_share=0.0, continuation_share=0.0)
+  captions = dict.fromkeys(open_pipeline(clips).captions(20 * _NUM_SAMPLES))
+  return list(itertools.islice(captions, _NUM_SAMPLES))
 
 
 def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:

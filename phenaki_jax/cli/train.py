@@ -8,6 +8,7 @@ stopped the run after it was saved: start it again.
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from phenaki_jax.cli.experiment import Experiment
+  from phenaki_jax.data.config import DataConfig
   from phenaki_jax.data.pipeline import Pipeline
   from phenaki_jax.text.vocab import SentencePieceVocabulary
 
@@ -74,10 +76,11 @@ def run(args: argparse.Namespace) -> int:
     vocabulary = None
     if experiment.kind == 'generator':
       vocabulary = _vocabulary(experiment, workdir)
-    pipeline = _pipeline(experiment, vocabulary)
+    length = experiment.text.max_length
+    open_pipeline = functools.partial(_pipeline, vocabulary, length)
+    pipeline = open_pipeline(experiment.data)
     stack.callback(pipeline.close)
     task = _task(experiment)
-    shown = evaluators.heldout(experiment)
     return loop.train(
       task=task,
       optim=experiment.optim,
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
       evaluators=evaluators.build(
         experiment,
         task=task,
-        pipeline=_pipeline(shown, vocabulary),
+        open_pipeline=open_pipeline,
         vocabulary=vocabulary,
         mesh=mesh,
       ),
@@ -129,21 +132,19 @@ def _vocabulary(
   if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
     return SentencePieceVocabulary.from_file(path)
   # Every process learns the same one; the first keeps it.
-  captions = _pipeline(experiment, None).captions(_NUM_CAPTIONS)
+  captions = _pipeline(None, 1, experiment.data).captions(_NUM_CAPTIONS)
   return SentencePieceVocabulary.learn(captions, experiment.text.vocab_size)
 
 
 def _pipeline(
-  experiment: 'Experiment', vocabulary: 'SentencePieceVocabulary | None'
+  vocabulary: 'SentencePieceVocabulary | None', length: int, data: 'DataConfig'
 ) -> 'Pipeline':
-  """Open the data; without a vocabulary every text is empty."""
+  """Open data; without a vocabulary every text is empty."""
   import jax
   import numpy as np
 
   from phenaki_jax.data.pipeline import Pipeline
   from phenaki_jax.text.vocab import EOS_ID
-
-  length = experiment.text.max_length
 
   def tokenize(caption: str) -> np.ndarray:
     if vocabulary is None:
@@ -151,7 +152,7 @@ def _pipeline(
     return vocabulary.encode_padded(caption, length)
 
   return Pipeline(
-    experiment.data,
+    data,
     tokenize,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
