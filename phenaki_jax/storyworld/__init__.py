@@ -15,6 +15,7 @@ from phenaki_jax.storyworld.grammar import (
   parse,
 )
 from phenaki_jax.storyworld.heldout import is_held_out
+from phenaki_jax.storyworld.img2dataset import write_img2dataset
 from phenaki_jax.storyworld.oracle import Reading, read_clip
 from phenaki_jax.storyworld.renderer import render_clip, render_image
 from phenaki_jax.storyworld.sampler import (
@@ -39,6 +40,7 @@ from phenaki_jax.storyworld.story import (
   sample_story,
 )
 from phenaki_jax.storyworld.subset import SUBSETS, Subset, subset_named
+from phenaki_jax.storyworld.webvid import write_webvid
 
 __all__ = [
   'ClipExample',
@@ -75,4 +77,6 @@ __all__ = [
   'subset_named',
   'training_clip',
   'training_image',
+  'write_img2dataset',
+  'write_webvid',
 ]

@@ -93,9 +93,9 @@ class Facts:
         continue
       check_value(fact, value)
 
-  def replace(self, **changes) -> 'Facts':
+  def replace(self, **changes: object) -> 'Facts':
     """Return the facts with `changes` made."""
-    return dataclasses.replace(self, **changes)
+    return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
   def as_dict(self) -> dict[str, str | None]:
     """Return the six single-valued facts by name."""

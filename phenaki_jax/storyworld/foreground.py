@@ -55,7 +55,7 @@ class Blob:
   middle: tuple[float, float]
 
 
-def _margin(costs: dict, best) -> float:
+def _margin(costs, best):
   """Return by how much the best cost undercuts the next, in [0, 1]."""
   others = [cost for key, cost in costs.items() if key != best]
   if not others:
@@ -165,11 +165,10 @@ def find_blob(distance: np.ndarray) -> Blob | None:
   mask = distance > _EDGE
   if not mask.any():
     return None
-  chosen = _biggest(mask)
   # Colour that compression has smeared about a strong object is not object.
-  usual = float(np.median(distance[chosen]))
+  usual = float(np.median(distance[mask]))
   edge = min(max(_EDGE, _EDGE_SHARE * usual), _EDGE_MOST)
-  chosen = _biggest(chosen & (distance > edge))
+  chosen = _biggest(distance > edge)
   soft = np.clip((distance / edge - 1) / _EDGE_WIDTH + 0.5, 0, 1)
   row = _circular_middle(chosen.sum(1))
   column = _circular_middle(chosen.sum(0))

@@ -196,7 +196,7 @@ def parse(prompt: str) -> dict[str, str | facts_lib.SecondObject]:
   not know are passed over.
   """
   words = _WORD.findall(prompt.lower())
-  named = {}
+  named: dict[str, str | facts_lib.SecondObject] = {}
   colour_end = {}
   for fact, value, start, stop in _read_words(words):
     if fact == 'colour':

@@ -87,8 +87,8 @@ def read_clip(
     return reading()
   values['place'], confidences['place'] = ground.place, ground.confidence
   distances = foreground.difference(frames, ground)
-  blobs = {t: foreground.find_blob(distances[t]) for t in range(count)}
-  blobs = {t: blob for t, blob in blobs.items() if blob is not None}
+  seen = ((t, foreground.find_blob(distances[t])) for t in range(count))
+  blobs = {t: blob for t, blob in seen if blob is not None}
   # An object seen in less than half of the frames is no object.
   if 2 * len(blobs) < count or not blobs:
     return reading()

@@ -58,7 +58,7 @@ def _margin(costs, best):
 def _choose(costs):
   """Return the paint of least cost of {(colour, style): cost}."""
   colour, style = min(costs, key=costs.__getitem__)
-  by_style = {}
+  by_style: dict[str, float] = {}
   for (_, other), cost in costs.items():
     by_style[other] = min(cost, by_style.get(other, np.inf))
   of_style = {c: cost for (c, s), cost in costs.items() if s == style}
@@ -82,10 +82,12 @@ def match(
       the same pixels, so that they can be compared.
     subset: gives the colours and styles to choose from.
   """
-  if ground.pencil:
-    styles = ('pencil',)
-  else:
-    styles = tuple(s for s in subset.values('style') if s != 'pencil')
+  if ground.place is None:
+    raise ValueError('the place is not known; find it before the paint')
+  place = ground.place
+  styles = tuple(
+    s for s in subset.values('style') if (s == 'pencil') == ground.pencil
+  )
   rows = np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames)))
   rows = np.unique(rows.round().astype(int))
   frames = frames[rows]
@@ -100,7 +102,7 @@ def match(
   for candidate, track in zip(candidates, tracks, strict=True):
     def cost(colour, style, scale, shape=candidate.shape, track=track):
       facts = facts_lib.Facts(
-        shape=shape, colour=colour, place=ground.place, style=style
+        shape=shape, colour=colour, place=place, style=style
       )
       scaled = dataclasses.replace(track, radius=track.radius * scale)
       scene = scene_lib.Scene(facts=facts)

@@ -102,7 +102,9 @@ _OTHER_STYLES = {
 }
 
 
-def lexicon(colours, sizes) -> dict[tuple[str, ...], tuple[str, str]]:
+def lexicon(
+  colours: tuple[str, ...], sizes: tuple[str, ...]
+) -> dict[tuple[str, ...], tuple[str, str]]:
   """Return every readable phrase, as words, with the (fact, value) it names.
 
   Args:
@@ -124,9 +126,9 @@ def lexicon(colours, sizes) -> dict[tuple[str, ...], tuple[str, str]]:
     participle = (MOTION_PARTICIPLES[motion],)
     add('motion', motion, verbs + participle + _OTHER_MOTIONS[motion])
   add('motion', 'still', STOPS)
-  for place, phrases in PLACE_PHRASES.items():
-    add('place', place, phrases + _OTHER_PLACES[place])
-  for style, phrases in STYLE_PREFIXES.items():
-    phrases = tuple(phrase for phrase in phrases if phrase)
-    add('style', style, phrases + _OTHER_STYLES[style] + STYLE_CHANGES[style])
+  for place, wheres in PLACE_PHRASES.items():
+    add('place', place, wheres + _OTHER_PLACES[place])
+  for style, prefixes in STYLE_PREFIXES.items():
+    add('style', style, (prefix for prefix in prefixes if prefix))
+    add('style', style, _OTHER_STYLES[style] + STYLE_CHANGES[style])
   return entries

@@ -3,7 +3,6 @@
 import numpy as np
 
 from phenaki_jax.storyworld import backdrop as backdrop_lib
-from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import outline, palette
 from phenaki_jax.storyworld import scene as scene_lib
 
@@ -133,10 +132,3 @@ def render_image(
 ) -> np.ndarray:
   """Draw the first frame of a scene, uint8 [H, W, 3]."""
   return render_clip(scene, 1, size)[0]
-
-
-def rest(facts: facts_lib.Facts, x: float | int = 0.5,
-  y: float | int = 0.5,
-) -> scene_lib.Scene:
-  """Return the scene of `facts` as a still picture of them would show it."""
-  return scene_lib.Scene(facts=facts.replace(motion=None), x=x, y=y)

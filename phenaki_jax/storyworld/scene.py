@@ -17,7 +17,7 @@ SPIN_STEP = math.radians(15)  # per frame at the reference rate, clockwise
 GROW_PERIOD = 16  # frames at the reference rate, then from the start again
 GROW_RADII = (0.13, 0.26)
 
-_STEPS = {
+_STEPS: dict[str | None, tuple[float, float]] = {
   'left': (-SPEED, 0.0),
   'right': (SPEED, 0.0),
   'up': (0.0, -SPEED),

@@ -99,7 +99,8 @@ def match(
   cells = _unit(np.stack([_cells(blob) for blob in blobs]))
   found = []
   for shape in shapes:
-    scores = cells @ _templates(shape, sharpness).T  # [frames, angles]
+    # So small a product that the threads of `@` would only be in the way.
+    scores = np.einsum('fc,ac->fa', cells, _templates(shape, sharpness))
     upright = float(np.median(scores[:, 0]))
     gain, angles = 0.0, np.zeros(len(blobs))
     speeds = _SPIN_TURNS if may_spin and len(blobs) > 2 else ()

@@ -1,0 +1,95 @@
+"""Writing StoryWorld clips in the layout of WebVid."""
+
+import csv
+import pathlib
+
+import av
+import numpy as np
+
+from phenaki_jax.storyworld import example
+from phenaki_jax.storyworld import scene as scene_lib
+from phenaki_jax.storyworld import subset as subset_lib
+
+CSV_NAME = 'results_10M_train.csv'
+COLUMNS = ('videoid', 'contentUrl', 'duration', 'page_dir', 'name')
+_FIRST_ID = 10_000_000
+_PAGE = 500  # clips in a folder
+
+
+def _page_dir(index):
+  first = index // _PAGE * _PAGE
+  return f'{first:06d}_{first + _PAGE - 1:06d}'
+
+
+def _duration(seconds):
+  seconds = max(1, round(seconds))
+  hours, minutes = seconds // 3600, seconds // 60 % 60
+  return f'PT{hours:02d}H{minutes:02d}M{seconds % 60:02d}S'
+
+
+def write_video(path: pathlib.Path, frames: np.ndarray, fps: int) -> None:
+  """Write frames, uint8 [T, H, W, 3] with even H and W, as H.264 MP4."""
+  height, width = frames.shape[1:3]
+  if height % 2 or width % 2:
+    raise ValueError(
+      f'frames are {height}x{width}; H.264 needs even sides, so give an even '
+      'size'
+    )
+  with av.open(str(path), 'w', format='mp4') as container:
+    stream = container.add_stream('libx264', rate=fps)
+    stream.height, stream.width = height, width
+    stream.pix_fmt = 'yuv420p'
+    stream.options = {'crf': '18'}
+    # One thread and no creation time: the same frames give the same file.
+    stream.codec_context.thread_count = 1
+    for frame in frames:
+      picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
+      container.mux(stream.encode(picture))
+    container.mux(stream.encode())
+
+
+def write_webvid(
+  out_dir: str | pathlib.Path, num_clips: int, *, seed: int,
+  subset: str | subset_lib.Subset, size: int | tuple[int, int],
+  frames: int = 16, fps: int = int(scene_lib.REFERENCE_FPS),
+  split: str = 'train',
+) -> pathlib.Path:
+  """Write clips as `results_10M_train.csv` and `videos/<page_dir>/<id>.mp4`.
+
+  The columns are videoid, contentUrl, duration (as in PT00H00M02S),
+  page_dir and name (the caption). Clip i is `training_clip(seed, i, ...)`.
+
+  Args:
+    out_dir: folder to write to; made if it is not there.
+    num_clips: how many.
+    seed: of the data set.
+    subset: a name or a `Subset`.
+    size: even side in pixels, or (height, width).
+    frames: of each clip.
+    fps: whole frames per second.
+    split: 'train', 'heldout' or 'all'.
+
+  Returns:
+    The path of the CSV file.
+  """
+  out_dir = pathlib.Path(out_dir)
+  out_dir.mkdir(parents=True, exist_ok=True)
+  rows = []
+  for index in range(num_clips):
+    clip = example.training_clip(
+      seed, index, subset, frames=frames, size=size, fps=fps, split=split
+    )
+    video_id, page_dir = str(_FIRST_ID + index), _page_dir(index)
+    folder = out_dir / 'videos' / page_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    write_video(folder / f'{video_id}.mp4', clip.frames, fps)
+    rows.append((
+      video_id, f'https://example.invalid/{video_id}.mp4',
+      _duration(frames / fps), page_dir, clip.caption,
+    ))
+  path = out_dir / CSV_NAME
+  with open(path, 'w', newline='', encoding='utf-8') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+  return path

@@ -1,0 +1,117 @@
+import collections
+import itertools
+
+import numpy as np
+import pytest
+
+from phenaki_jax import storyworld
+from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.storyworld import grammar, heldout
+
+SUBSETS = tuple(storyworld.SUBSETS)
+
+
+def _clip(seed, index, subset='easy', **kwargs):
+  return storyworld.training_clip(
+    seed, index, subset, frames=7, size=16, **kwargs
+  )
+
+
+def test_examples_depend_on_seed_and_index_alone():
+  first = [_clip(1, i, continuation_share=0.5) for i in range(6)]
+  again = [_clip(1, i, continuation_share=0.5) for i in reversed(range(6))]
+  for one, two in zip(first, reversed(again), strict=True):
+    np.testing.assert_array_equal(one.frames, two.frames)
+    assert (one.caption, one.facts) == (two.caption, two.facts)
+  other = [_clip(2, i, continuation_share=0.5) for i in range(6)]
+  assert [c.caption for c in other] != [c.caption for c in first]
+
+
+@pytest.mark.parametrize('subset', SUBSETS)
+def test_splits_share_no_combination(subset):
+  for split in ('train', 'heldout'):
+    for index in range(150):
+      clip = _clip(3, index, subset, continuation_share=0.5, split=split)
+      image = storyworld.training_image(3, index, subset, size=16, split=split)
+      every = [clip.facts, image.facts]
+      if clip.previous_facts is not None:
+        every.append(clip.previous_facts)
+      for facts in every:
+        assert storyworld.is_held_out(facts) == (split == 'heldout')
+
+
+@pytest.mark.parametrize('subset', SUBSETS)
+def test_every_value_is_trained_with_several_partners(subset):
+  subset = storyworld.subset_named(subset)
+  train = heldout.clip_combinations(subset, 'train')
+  held = heldout.clip_combinations(subset, 'heldout')
+  assert 0.05 < len(held) / len(held + train) < 0.2
+  for one, two in itertools.permutations(range(3), 2):
+    partners = collections.defaultdict(set)
+    for combination in train:
+      partners[combination[one]].add(combination[two])
+    values = (subset.shapes, subset.colours, subset.motions)[one]
+    assert set(partners) == set(values)
+    assert min(map(len, partners.values())) >= 3
+
+
+@pytest.mark.parametrize('subset', SUBSETS)
+def test_image_only_values_are_only_in_images(subset):
+  subset = storyworld.subset_named(subset)
+  counts = collections.Counter()
+  for index in range(300):
+    clip = _clip(4, index, subset, continuation_share=0.5)
+    for fact, value in clip.facts.as_dict().items():
+      assert value in subset.clip_values(fact)
+    image = storyworld.training_image(4, index, subset, size=16)
+    assert image.facts.motion is None
+    assert 'motion' not in grammar.parse(image.caption)
+    rare = [
+      (fact, value) for fact, value in image.facts.as_dict().items()
+      if value in subset.image_values(fact)
+    ]
+    counts[len(rare)] += 1
+    counts.update(rare)
+  assert set(counts) & {3, 4, 5} == set()
+  assert counts[0] > 60 and counts[1] > 60 and counts[2] > 15
+  for fact, values in subset.image_only.items():
+    assert all(counts[fact, value] > 10 for value in values)
+
+
+def test_continuations_begin_with_the_scene_before():
+  pronouns = 0
+  for index in range(60):
+    clip = _clip(6, index, 'medium', continuation_share=1.0, context_frames=3)
+    assert clip.context_frames == 3
+    assert clip.previous_facts is not None
+    pronouns += clip.caption.startswith(('it ', 'now it '))
+    named = grammar.parse(clip.caption)
+    assert named['motion'] == clip.facts.motion
+    for fact, value in named.items():
+      assert getattr(clip.facts, fact) == value
+  assert 30 < pronouns < 60
+
+
+def test_captions_tell_what_is_seen():
+  for index in range(12):
+    clip = storyworld.training_clip(8, index, 'medium', frames=8, size=64)
+    reading = storyworld.read_clip(clip.frames, subset='medium')
+    for fact, value in grammar.parse(clip.caption).items():
+      assert reading[fact] == value
+
+
+def test_shares_and_contexts_are_checked():
+  with pytest.raises(ValueError, match='continuation_share'):
+    _clip(0, 0, continuation_share=1.5)
+  with pytest.raises(ValueError, match='context_frames'):
+    _clip(0, 0, continuation_share=0.5, context_frames=7)
+  with pytest.raises(ValueError, match='unknown split'):
+    _clip(0, 0, split='test')
+  with pytest.raises(ValueError, match='negative'):
+    _clip(-1, 0)
+
+
+def test_a_circle_never_spins():
+  for index in range(200):
+    facts = _clip(9, index, 'full', continuation_share=0.5).facts
+    assert facts_lib.is_visible(facts)

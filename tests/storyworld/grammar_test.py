@@ -1,0 +1,94 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.storyworld import grammar
+
+SECONDS = st.none() | st.builds(
+  facts_lib.SecondObject, shape=st.sampled_from(facts_lib.SHAPES),
+  colour=st.sampled_from(facts_lib.COLOURS),
+)
+
+
+def _facts(motions):
+  return st.builds(
+    facts_lib.Facts, shape=st.sampled_from(facts_lib.SHAPES),
+    colour=st.sampled_from(facts_lib.COLOURS),
+    size=st.sampled_from(facts_lib.SIZES), motion=motions,
+    place=st.sampled_from(facts_lib.PLACES),
+    style=st.sampled_from(facts_lib.STYLES), second=SECONDS,
+  )
+
+
+ANY = _facts(st.none() | st.sampled_from(facts_lib.MOTIONS))
+MOVING = _facts(st.sampled_from(facts_lib.MOTIONS))
+SEEDS = st.integers(0, 2**32)
+
+
+def _visible(facts):
+  named = {k: v for k, v in facts.as_dict().items() if v is not None}
+  if not facts_lib.size_is_visible(facts.motion):
+    del named['size']
+  if facts.second is not None:
+    named['second'] = facts.second
+  return named
+
+
+@given(ANY, SEEDS)
+def test_parse_undoes_captions(facts, seed):
+  prompt = grammar.caption(facts, np.random.default_rng(seed))
+  assert grammar.parse(prompt) == _visible(facts)
+  assert len(prompt.split()) <= 24
+  assert prompt == prompt.lower()
+
+
+@given(ANY)
+def test_parse_undoes_full_prompts(facts):
+  assert grammar.parse(grammar.full_prompt(facts)) == _visible(facts)
+
+
+@given(MOVING, MOVING, SEEDS)
+def test_continuations_name_changes_and_motion(previous, facts, seed):
+  prompt = grammar.continuation(previous, facts, np.random.default_rng(seed))
+  changed = grammar.changed_facts(previous, facts)
+  wanted = {fact: getattr(facts, fact) for fact in changed}
+  assert grammar.parse(prompt) == wanted | {'motion': facts.motion}
+  assert 'it' in prompt.split()
+
+
+def test_examples():
+  first = facts_lib.Facts(shape='circle', colour='red', motion='right')
+  assert grammar.full_prompt(first) == 'a big red circle moves right on grass'
+  short = 'a red circle moves right on grass'
+  assert grammar.full_prompt(first, 'easy') == short
+  blue = dataclasses.replace(first, colour='blue', motion='left')
+  assert grammar.continuation(first, blue) == 'it turns blue and moves left'
+  assert grammar.continuation(first, first) == 'it goes on moving right'
+  orange = dataclasses.replace(first, colour='orange', motion=None)
+  assert grammar.full_prompt(orange, 'easy') == 'an orange circle on grass'
+
+
+@pytest.mark.parametrize('prompt, named', [
+  ('A yellow ball bounces up and down on the beach.', {
+    'shape': 'circle', 'colour': 'yellow', 'motion': 'bounce',
+    'place': 'sand', 'style': 'plain',
+  }),
+  ('Now it rotates at night!', {'motion': 'spin', 'place': 'night'}),
+  ('It stops.', {'motion': 'still'}),
+  ('a pencil sketch of a large pink heart', {
+    'shape': 'heart', 'colour': 'pink', 'size': 'big', 'style': 'pencil',
+  }),
+  ('once upon a time', {}),
+])
+def test_reads_prompts_that_people_write(prompt, named):
+  assert grammar.parse(prompt) == named
+
+
+def test_pictures_cannot_continue():
+  still = facts_lib.Facts(shape='circle', colour='red', motion=None)
+  with pytest.raises(ValueError, match='motion'):
+    grammar.continuation(still, still)

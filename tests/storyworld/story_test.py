@@ -1,0 +1,117 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phenaki_jax import storyworld
+from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.storyworld import scene as scene_lib
+from phenaki_jax.storyworld import story as story_lib
+
+
+def _story(index, subset='full', scenes=4, frames=7, split='train'):
+  return storyworld.evaluation_story(
+    5, index, subset, num_scenes=scenes, frames_per_scene=frames, split=split
+  )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 27), st.integers(1, 28))
+def test_windows_are_slices_of_the_whole(index, start, length):
+  story = _story(index)
+  stop = min(start + length, story.frames)
+  whole = storyworld.render_story(story, 16)
+  window = storyworld.render_story(story, 16, start=start, stop=stop)
+  np.testing.assert_array_equal(window, whole[start:stop])
+
+
+@pytest.mark.parametrize('fps', [8, 12.5, 24])
+def test_positions_go_on_across_joins(fps):
+  for index in range(40):
+    story = _story(index)
+    placed = story_lib.placed_scenes(story, fps)
+    for scene, after, spec in zip(
+      placed, placed[1:], story.scenes, strict=False
+    ):
+      last = scene_lib.track(scene, spec.frames, spec.frames + 1, fps)
+      first = scene_lib.track(after, 0, 1, fps)
+      for name in ('x', 'y'):
+        jump = getattr(first, name) - getattr(last, name)
+        assert abs((jump[0] + 0.5) % 1 - 0.5) < 1e-5
+
+
+def test_a_cut_starts_anew():
+  facts = storyworld.Facts(shape='circle', colour='red', motion='right')
+  scene = storyworld.StoryScene(facts=facts, prompt='', frames=5)
+  cut = dataclasses.replace(scene, cut=True)
+  story = storyworld.Story(scenes=(scene, cut), x=0.25, y=0.5)
+  frames = storyworld.render_story(story, 32)
+  np.testing.assert_array_equal(frames[5], frames[0])
+  assert (frames[5] != frames[4]).any()
+
+
+@pytest.mark.parametrize('split', ['train', 'heldout'])
+@pytest.mark.parametrize('subset', storyworld.SUBSETS)
+def test_one_or_two_facts_change(subset, split):
+  for index in range(60):
+    story = _story(index, subset, split=split)
+    for one, two in zip(story.scenes, story.scenes[1:], strict=False):
+      assert 'it' in two.prompt.split()
+      changed = {
+        fact for fact, value in one.facts.as_dict().items()
+        if value != getattr(two.facts, fact)
+      }
+      # A growing object ends up big whatever it was.
+      if not facts_lib.size_is_visible(two.facts.motion):
+        changed -= {'size'}
+      assert 1 <= len(changed) <= 2
+      assert storyworld.is_held_out(two.facts) == (split == 'heldout')
+
+
+@pytest.mark.parametrize('subset, size', [('easy', 32), ('full', 64)])
+def test_rendered_stories_score_full(subset, size):
+  for index in range(4):
+    story = _story(index, subset, scenes=3, frames=8)
+    frames = storyworld.render_story(story, size)
+    score = storyworld.score_story(frames, story, subset)
+    assert score.fact_accuracy == 1
+    assert score.persistence in (1, pytest.approx(float('nan'), nan_ok=True))
+    assert score.continuity == 1
+
+
+def test_a_jump_or_a_lost_object_costs():
+  facts = storyworld.Facts(shape='square', colour='red', motion='right')
+  blue = facts.replace(colour='blue')
+  scenes = tuple(
+    storyworld.StoryScene(facts=f, prompt='', frames=6) for f in (facts, blue)
+  )
+  story = storyworld.Story(scenes=scenes, x=0.2, y=0.5)
+  frames = storyworld.render_story(story, 32)
+  jumped = frames.copy()
+  jumped[6:] = np.roll(frames[6:], 10, axis=1)
+  turned = frames.copy()
+  turned[6:] = storyworld.render_story(
+    storyworld.Story(
+      scenes=(scenes[0], dataclasses.replace(
+        scenes[1], facts=blue.replace(shape='triangle')
+      )), x=0.2, y=0.5,
+    ), 32, start=6,
+  )
+  good, jump, other = (
+    storyworld.score_story(f, story, 'easy') for f in (frames, jumped, turned)
+  )
+  assert good.continuity == 1 and good.persistence == 1
+  assert jump.continuity == 0 and not jump.joins[0].smooth
+  assert other.continuity == 0 and other.persistence < 1
+  assert other.last_persistence == other.persistence
+  assert other.fact_accuracy < 1
+
+
+def test_bad_windows_and_spans_are_refused():
+  story = _story(0)
+  with pytest.raises(ValueError, match='window'):
+    storyworld.render_story(story, 32, start=5, stop=5)
+  with pytest.raises(ValueError, match='span'):
+    storyworld.score_story(np.zeros((3, 32, 32, 3), np.uint8), story, 'full')
