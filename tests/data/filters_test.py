@@ -1,0 +1,105 @@
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from phenaki_jax.data import filters, schema
+from phenaki_jax.data.sources import img2dataset, webvid
+
+KEEP = filters.FilterConfig()
+
+
+def record(caption='a red circle', **columns):
+  columns = {'punsafe': 0.1, 'pwatermark': 0.1} | columns
+  columns = {k: v for k, v in columns.items() if v != 'absent'}
+  return schema.Record(key='k', kind='image', caption=caption, columns=columns)
+
+
+@pytest.fixture
+def source(tmp_path):
+  """Return a function that makes a source whose table has given columns."""
+
+  def make(*columns):
+    folder = tmp_path / ('-'.join(columns) or 'none')
+    folder.mkdir()
+    table = {name: ['0'] for name in ('key', 'caption', *columns)}
+    pyarrow.parquet.write_table(pyarrow.table(table), folder / '00000.parquet')
+    return img2dataset.Img2Dataset(folder)
+
+  return make
+
+
+@pytest.mark.parametrize(
+  'item, reason',
+  [
+    (record(), ''),
+    (record(caption=''), 'empty_caption'),
+    (record(caption=' \n'), 'empty_caption'),
+    (record(caption='x' * 1000), ''),
+    (record(caption='x' * 10_000), 'caption_over_1000'),
+    (record(punsafe=0.5), ''),
+    (record(punsafe=0.51), 'unsafe_over_0.5'),
+    (record(punsafe='0.9'), 'unsafe_over_0.5'),
+    (record(punsafe=None), 'unsafe_unknown'),
+    (record(punsafe=float('nan')), 'unsafe_unknown'),
+    (record(punsafe='?'), 'unsafe_unknown'),
+    (record(pwatermark=0.8), 'watermark_over_0.5'),
+    (record(pwatermark=None), 'watermark_unknown'),
+    (record(punsafe='absent', NSFW='UNLIKELY'), ''),
+    (record(punsafe='absent', NSFW='UNSURE'), 'unsafe_by_tag'),
+    (record(punsafe='absent', NSFW='NSFW'), 'unsafe_by_tag'),
+    (record(punsafe='absent', NSFW=None), 'unsafe_by_tag'),
+  ],
+)
+def test_metadata_is_filtered_for_a_reason(item, reason):
+  assert filters.metadata_fault(item, KEEP) == reason
+
+
+def test_scores_that_are_not_asked_for_are_not_looked_at():
+  config = filters.FilterConfig(max_unsafe=None, max_watermark=None)
+  item = record(punsafe=0.9, pwatermark=None, NSFW='NSFW')
+  assert not filters.metadata_fault(item, config)
+  config = filters.FilterConfig(allow_missing=('pwatermark',))
+  assert not filters.metadata_fault(record(pwatermark=None), config)
+  assert filters.metadata_fault(record(pwatermark=0.9), config)
+
+
+@pytest.mark.parametrize(
+  'kind, facts, reason',
+  [
+    ('image', {'width': 32, 'height': 200}, ''),
+    ('image', {'width': 200, 'height': 31}, 'smaller_than_32px'),
+    ('clip', {'duration': 0.3, 'num_frames': 3}, ''),
+    ('clip', {'duration': 0.29, 'num_frames': 3}, 'too_short'),
+    ('clip', {'duration': 301.0, 'num_frames': 3}, 'too_long'),
+    ('clip', {'duration': 1.0, 'num_frames': 1}, 'one_frame'),
+    ('clip', {'width': 0, 'height': 0}, ''),
+  ],
+)
+def test_content_is_filtered_for_a_reason(kind, facts, reason):
+  facts = {'width': 64, 'height': 64} | facts
+  found = schema.Facts(content_hash='', **facts)
+  assert filters.content_fault(found, kind, KEEP) == reason
+
+
+def test_a_missing_score_column_is_refused_by_name(source, media, tmp_path):
+  filters.check_columns(source('punsafe', 'pwatermark'), KEEP)
+  filters.check_columns(source('NSFW', 'pwatermark'), KEEP)
+  clips = webvid.WebVid(media.webvid(tmp_path / 'w', []))
+  filters.check_columns(clips, KEEP)
+  with pytest.raises(ValueError, match='punsafe.*--allow-missing punsafe'):
+    filters.check_columns(source('pwatermark'), KEEP)
+  with pytest.raises(ValueError, match='--max-watermark none'):
+    filters.check_columns(source('punsafe'), KEEP)
+  bare = source()
+  for config in (
+    filters.FilterConfig(allow_missing=('punsafe', 'pwatermark')),
+    filters.FilterConfig(max_unsafe=None, max_watermark=None),
+  ):
+    filters.check_columns(bare, config)
+
+
+def test_settings_that_mean_nothing_are_refused():
+  with pytest.raises(ValueError, match='only punsafe and pwatermark'):
+    filters.FilterConfig(allow_missing=('caption',))
+  with pytest.raises(ValueError, match='min_duration <= max_duration'):
+    filters.FilterConfig(min_duration=5.0, max_duration=1.0)
