@@ -1,11 +1,15 @@
 """Cross-entropy of the hidden tokens (Phenaki, equation 6)."""
 
+from typing import no_type_check
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class TokenLoss:
   """Sums over the hidden tokens.

@@ -7,8 +7,8 @@ program, and every sample has its own random key, so that it comes out the
 same alone and in a batch.
 """
 
-from collections.abc import Callable
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp

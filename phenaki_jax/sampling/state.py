@@ -1,10 +1,14 @@
 """What masked decoding carries from step to step."""
 
+from typing import no_type_check
+
 import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class DecodeState:
   """A batch of half-uncovered token grids.

@@ -7,6 +7,8 @@ one-frame video, a prefix of a video has the tokens of the prefix alone, and
 padding frames at the end change nothing before them.
 """
 
+from typing import no_type_check
+
 import flax.linen as nn
 import flax.struct
 import jax.numpy as jnp
@@ -25,6 +27,8 @@ from phenaki_jax.tokenizer.patches import cut, join
 from phenaki_jax.tokenizer.quantizers import FSQ, VQ, Quantized
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class TokenizerOutput:
   """What the tokenizer makes of a clip.

@@ -6,6 +6,7 @@ term without touching the others.
 """
 
 import dataclasses
+from typing import no_type_check
 
 import flax.struct
 import jax.numpy as jnp
@@ -45,6 +46,8 @@ class TokenizerLossWeights:
         )
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class PixelErrors:
   """Errors of each frame, averaged over pixels and channels, [B, T]."""

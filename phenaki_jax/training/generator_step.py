@@ -7,7 +7,7 @@ share one compiled forward and no image is padded to a clip's length.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, no_type_check
 
 import flax.struct
 import jax
@@ -48,6 +48,8 @@ class GeneratorTaskConfig:
   label_smoothing: float = 0.0
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class Rows:
   """Token rows of clips and packed images.

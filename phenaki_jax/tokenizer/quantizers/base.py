@@ -1,6 +1,6 @@
 """What every quantizer does, and how its use of codes is counted."""
 
-from typing import Protocol
+from typing import Protocol, no_type_check
 
 import flax.struct
 import jax
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class Quantized:
   """What a quantizer makes of its input.
@@ -43,6 +45,8 @@ def straight_through(
   return jax.lax.stop_gradient(quantized) + (z - jax.lax.stop_gradient(z))
 
 
+# jax rebuilds it around leaves that are no arrays, so no checks inside.
+@no_type_check
 @flax.struct.dataclass
 class CodeUse:
   """How the ids of a batch spread over the codebook.

@@ -47,8 +47,10 @@ class FSQ(nn.Module):
   def __call__(self, z: Float[Array, '*b D']) -> Quantized:
     """Quantize vectors; the loss is zero."""
     digits = self._round(self.down(z.astype(jnp.float32)))
-    place = np.cumprod((1, *self.levels[:-1])).astype(np.float32)
-    ids = jnp.round(digits @ place).astype(jnp.int32)
+    # Whole numbers, since a TPU's matrix product would round the larger ones.
+    place = np.cumprod((1, *self.levels[:-1])).astype(np.int32)
+    whole = digits.astype(jnp.int32)
+    ids = jnp.sum(whole * jnp.broadcast_to(place, whole.shape), -1)
     return Quantized(
       vectors=self._vectors(digits), ids=ids, loss=jnp.zeros(ids.shape)
     )

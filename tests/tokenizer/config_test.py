@@ -1,0 +1,61 @@
+"""A tokenizer's shape, and sentences for what does not fit it."""
+
+import pytest
+
+from phenaki_jax.tokenizer.config import SIZES, TokenizerConfig
+
+
+@pytest.mark.parametrize(
+  ('frames', 'size', 'grid'),
+  [
+    (1, (8, 8), (1, 1, 1)),
+    (9, (64, 64), (5, 8, 8)),
+    (11, (128, 128), (6, 16, 16)),
+    (3, (16, 40), (2, 2, 5)),
+  ],
+)
+def test_grid(frames, size, grid):
+  assert TokenizerConfig().grid(frames, size) == grid
+
+
+def test_grid_of_other_patches():
+  config = TokenizerConfig(patch=(4, 8), tubelet=3)
+  assert config.grid(7, (16, 16)) == (3, 4, 2)
+
+
+@pytest.mark.parametrize(
+  ('frames', 'size', 'sentence'),
+  [
+    (0, (8, 8), 'use 1 or 3 frames'),
+    (4, (8, 8), 'use 3 or 5 frames'),
+    (3, (12, 8), 'a height of 12 pixels is no multiple of the patch .8.'),
+    (3, (8, 20), 'a width of 20 pixels'),
+    (3, (4, 8), 'use 8'),
+  ],
+)
+def test_what_does_not_fit_is_a_sentence(frames, size, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    TokenizerConfig().grid(frames, size)
+
+
+@pytest.mark.parametrize(
+  ('field', 'sentence'),
+  [
+    ({'quantizer': 'lfq'}, "unknown quantizer 'lfq'"),
+    ({'width': 30, 'num_heads': 4}, 'width 30 is no multiple'),
+    ({'fsq_levels': (8, 1)}, 'needs 2 or more values'),
+  ],
+)
+def test_a_shape_that_cannot_be_is_a_sentence(field, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    TokenizerConfig(**field)
+
+
+def test_codebook_size_follows_the_quantizer():
+  assert TokenizerConfig(fsq_levels=(8, 5, 3)).codebook_size == 120
+  assert TokenizerConfig(quantizer='vq', vq_codes=99).codebook_size == 99
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_every_size_builds(name):
+  assert TokenizerConfig(**SIZES[name]).codebook_size > 1

@@ -1,0 +1,211 @@
+"""C-ViViT never looks ahead: not by a gradient, not by a bit.
+
+The parameters are drawn at random, since those that start at zero would hide
+an attention that sees too much.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.tokenizer.cvivit import CViViT
+
+FSQ = TokenizerConfig(
+  patch=(4, 4),
+  width=16,
+  num_heads=2,
+  mlp_dim=32,
+  spatial_layers=1,
+  temporal_layers=2,
+  fsq_levels=(8, 5, 5),
+)
+VQ = dataclasses.replace(FSQ, quantizer='vq', vq_codes=64, vq_dim=4)
+CONFIGS = {'fsq': FSQ, 'vq': VQ}
+# Quantizer, frames, pixels of a frame, batch; grids that are square and not.
+CASES = [
+  ('fsq', 5, (8, 8), 2),
+  ('fsq', 7, (4, 12), 1),
+  ('vq', 5, (8, 8), 2),
+  ('vq', 3, (12, 8), 3),
+]
+
+both = pytest.mark.parametrize('name', CONFIGS)
+
+
+@functools.cache
+def _boxed(name):
+  pixels = jnp.zeros((1, 3, 8, 8, 3))
+  model = CViViT(CONFIGS[name])
+  return jax.eval_shape(model.init, rng.root(0), pixels)['params']
+
+
+@functools.cache
+def _variables(name):
+  generator = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda leaf: jnp.asarray(
+      generator.normal(size=leaf.shape) / leaf.shape[0] ** 0.5, jnp.float32
+    ),
+    sharding.unbox(_boxed(name)),
+  )
+  return {'params': params}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _compiled(name, method, variables, x):
+  return CViViT(CONFIGS[name]).apply(variables, x, method=method)
+
+
+def _run(name, method, x):
+  output = _compiled(name, method, _variables(name), x)
+  return jax.tree.map(np.asarray, output)
+
+
+def _clip(frames, size, batch, seed=0):
+  shape = (batch, frames, *size, 3)
+  values = np.random.default_rng(seed).uniform(-1, 1, size=shape)
+  return values.astype(np.float32)
+
+
+def _steps(frames):
+  return 1 + (frames - 1) // 2
+
+
+@pytest.mark.parametrize(('name', 'frames', 'size', 'batch'), CASES)
+def test_later_frames_change_no_earlier_bit(name, frames, size, batch):
+  clip = _clip(frames, size, batch)
+  ids = _run(name, 'encode', clip)
+  out = _run(name, 'decode', ids)
+  assert ids.shape == (batch, _steps(frames), size[0] // 4, size[1] // 4)
+  assert out.shape == clip.shape
+  assert len(np.unique(ids)) > 3, 'the tokens must differ'
+  for kept in range(1, frames, 2):
+    other = _clip(frames, size, batch, seed=1)
+    other[:, :kept] = clip[:, :kept]
+    other_ids = _run(name, 'encode', other)
+    steps = _steps(kept)
+    np.testing.assert_array_equal(other_ids[:, :steps], ids[:, :steps])
+    assert (other_ids[:, steps:] != ids[:, steps:]).any()
+    other_out = _run(name, 'decode', other_ids)
+    np.testing.assert_array_equal(other_out[:, :kept], out[:, :kept])
+    assert (other_out[:, kept:] != out[:, kept:]).any()
+
+
+@both
+def test_a_frame_pulls_on_no_later_one(name):
+  """Take the gradient of each latent step and each decoded frame."""
+  frames, size = 5, (8, 4)
+  clip = _clip(frames, size, 1)
+  model, variables = CViViT(CONFIGS[name]), _variables(name)
+
+  def vectors(clip):
+    return model.apply(
+      variables, clip, method=lambda m, x: m._quantize(x).vectors
+    )
+
+  weight = jnp.asarray(np.random.default_rng(3).normal(size=(1, 1, 2, 1, 16)))
+  rows = jax.jit(
+    lambda clip: jax.vmap(
+      lambda step: jax.grad(
+        lambda clip: jnp.sum(
+          jnp.where(
+            (jnp.arange(3) == step)[None, :, None, None, None],
+            vectors(clip) * weight.astype(jnp.float32),
+            0.0,
+          )
+        )
+      )(clip)
+    )(jnp.arange(3))
+  )(clip)
+  moved = np.abs(rows).max((1, 3, 4, 5)) > 0
+  # Step 0 is the first frame; each later one is two frames.
+  expected = [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+  np.testing.assert_array_equal(moved, expected)
+
+
+@pytest.mark.parametrize(('name', 'frames', 'size', 'batch'), CASES[1:3])
+def test_a_lone_image_has_the_ids_of_the_same_first_frame(
+  name, frames, size, batch
+):
+  clip = _clip(frames, size, batch)
+  ids = _run(name, 'encode', clip)
+  image = _run(name, 'encode', clip[:, :1])
+  np.testing.assert_array_equal(image[:, 0], ids[:, 0])
+  np.testing.assert_allclose(
+    _run(name, 'decode', image)[:, 0],
+    _run(name, 'decode', ids)[:, 0],
+    atol=1e-5,
+  )
+
+
+def test_a_prefix_has_the_ids_of_the_longer_clip():
+  clip = _clip(7, (4, 12), 1)
+  ids = _run('fsq', 'encode', clip)
+  np.testing.assert_array_equal(_run('fsq', 'encode', clip[:, :3]), ids[:, :2])
+
+
+def test_a_clip_is_the_same_alone_and_in_a_batch():
+  clip = _clip(5, (8, 8), 2)
+  ids = _run('fsq', 'encode', clip)
+  for i in (0, 1):
+    alone = _run('fsq', 'encode', clip[i : i + 1])
+    np.testing.assert_array_equal(alone, ids[i : i + 1])
+
+
+@both
+def test_the_call_decodes_what_it_encodes(name):
+  clip = _clip(5, (8, 8), 2)
+  output = _run(name, '__call__', clip)
+  ids = _run(name, 'encode', clip)
+  np.testing.assert_array_equal(output.ids, ids)
+  np.testing.assert_allclose(
+    output.reconstruction, _run(name, 'decode', ids), atol=1e-4
+  )
+  assert output.quantizer_loss.shape == ids.shape
+  assert bool(output.quantizer_loss.any()) == (name == 'vq')
+
+
+@both
+def test_space_and_time_both_mix(name):
+  """A pixel of the first frame moves other places and later steps."""
+  clip = _clip(5, (8, 8), 1)
+  out = _run(name, 'decode', _run(name, 'encode', clip))
+  ids = _run(name, 'encode', clip).copy()
+  ids[0, 0, 0, 0] = (ids[0, 0, 0, 0] + 7) % 64
+  moved = np.abs(np.asarray(_run(name, 'decode', ids) - out))
+  assert moved[0, 0, 4:, 4:].max() > 1e-6
+  assert moved[0, 4, 4:, 4:].max() > 1e-6
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_an_image_makes_every_parameter(scan):
+  config = dataclasses.replace(FSQ, scan=scan)
+
+  def shapes(frames):
+    pixels = jnp.zeros((1, frames, 4, 4, 3))
+    boxed = jax.eval_shape(CViViT(config).init, rng.root(0), pixels)
+    return jax.tree.map(jnp.shape, sharding.unbox(boxed))
+
+  assert shapes(1) == shapes(3)
+
+
+def test_frames_that_do_not_fit_are_a_sentence():
+  with pytest.raises(ValueError, match='use 3 or 5 frames'):
+    _run('fsq', 'encode', _clip(4, (8, 8), 1))
+
+
+def test_bfloat16_keeps_pixels_float32():
+  config = dataclasses.replace(FSQ, dtype='bfloat16')
+  output = jax.eval_shape(
+    CViViT(config).apply,
+    _variables('fsq'),
+    _clip(3, (8, 8), 1),
+  )
+  assert output.reconstruction.dtype == jnp.float32
+  assert output.quantizer_loss.dtype == jnp.float32

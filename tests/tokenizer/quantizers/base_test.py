@@ -1,0 +1,40 @@
+"""The straight-through step, and the count of codes in use."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax.tokenizer.quantizers.base import code_use, straight_through
+
+
+def test_values_are_the_quantized_ones_and_gradients_the_identity():
+  generator = np.random.default_rng(0)
+  z, quantized, weight = jnp.asarray(generator.normal(size=(3, 2, 5)))
+  # Far apart, so that a subtraction that rounds would show.
+  z = z * 1e4
+  np.testing.assert_array_equal(straight_through(z, quantized), quantized)
+  pull = jax.grad(lambda *x: jnp.sum(weight * straight_through(*x)), (0, 1))
+  dz, dquantized = pull(z, quantized)
+  np.testing.assert_array_equal(dz, weight)
+  assert not dquantized.any()
+
+
+def test_code_use_equals_numpy():
+  ids = np.random.default_rng(1).integers(0, 40, size=(3, 17)) // 2
+  counts = np.bincount(ids.reshape(-1), minlength=64)
+  share = counts[counts > 0] / ids.size
+  use = code_use(jnp.asarray(ids), 64)
+  assert float(use.usage) == pytest.approx(len(np.unique(ids)) / 64)
+  assert float(use.perplexity) == pytest.approx(
+    np.exp(-(share * np.log(share)).sum()), rel=1e-5
+  )
+
+
+def test_code_use_at_its_ends():
+  collapsed = code_use(jnp.full((4, 5), 3), 16)
+  assert float(collapsed.usage) == pytest.approx(1 / 16)
+  assert float(collapsed.perplexity) == pytest.approx(1.0)
+  even = code_use(jnp.arange(16), 16)
+  assert float(even.usage) == 1
+  assert float(even.perplexity) == pytest.approx(16.0, rel=1e-5)

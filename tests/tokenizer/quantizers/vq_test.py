@@ -1,0 +1,100 @@
+"""VQ against a brute-force nearest neighbour, its loss and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.tokenizer.quantizers import VQ
+
+
+def _make(codes=32, code_dim=4, features=6, commitment=0.25, seed=0):
+  layer = VQ(codes, code_dim, features, commitment)
+  boxed = jax.eval_shape(layer.init, rng.root(0), jnp.zeros((1, features)))
+  generator = np.random.default_rng(seed)
+  params = jax.tree.map(
+    lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32),
+    sharding.unbox(boxed['params']),
+  )
+  return layer, params
+
+
+def _vectors(*shape, seed=1):
+  values = np.random.default_rng(seed).normal(size=shape)
+  return jnp.asarray(values, jnp.float32)
+
+
+def _unit(x):
+  return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def test_equals_a_brute_force_search():
+  layer, params = _make()
+  z = _vectors(5, 40, 6)
+  out = layer.apply({'params': params}, z)
+  params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+  low = _unit(np.asarray(z) @ params['down']['kernel'])
+  codes = _unit(params['codebook'])
+  distance = ((low[..., None, :] - codes) ** 2).sum(-1)
+  ids = distance.argmin(-1)
+  np.testing.assert_array_equal(out.ids, ids)
+  assert len(np.unique(ids)) > 16, 'the inputs must reach many codes'
+  np.testing.assert_allclose(
+    out.vectors, codes[ids] @ params['up']['kernel'], atol=1e-4
+  )
+  # Codebook term plus commitment times its mirror (Phenaki, appendix A.1).
+  np.testing.assert_allclose(out.loss, 1.25 * distance.min(-1), atol=1e-4)
+
+
+def test_lookup_gives_the_vectors_of_the_call():
+  layer, params = _make()
+  out = layer.apply({'params': params}, _vectors(2, 3, 4, 6))
+  again = layer.apply({'params': params}, out.ids, method='lookup')
+  np.testing.assert_allclose(again, out.vectors, atol=1e-5)
+
+
+def test_only_directions_count():
+  layer, params = _make()
+  z = _vectors(50, 6)
+  grown = params | {'codebook': params['codebook'] * 7.0}
+  np.testing.assert_array_equal(
+    layer.apply({'params': params}, z).ids,
+    layer.apply({'params': grown}, z * 3.0).ids,
+  )
+
+
+def test_gradients_pass_straight_through():
+  layer, params = _make()
+  z, weight = _vectors(9, 6), _vectors(9, 6, seed=2)
+
+  def through(z):
+    return jnp.sum(weight * layer.apply({'params': params}, z).vectors)
+
+  def identity(z):
+    low = z @ params['down']['kernel']
+    low = low / jnp.linalg.norm(low, axis=-1, keepdims=True)
+    return jnp.sum(weight * (low @ params['up']['kernel']))
+
+  np.testing.assert_allclose(
+    jax.grad(through)(z), jax.grad(identity)(z), atol=1e-4
+  )
+
+
+def test_each_half_of_the_loss_moves_its_own_side():
+  z = _vectors(9, 6)
+
+  def grads(commitment):
+    layer, params = _make(commitment=commitment)
+    return jax.grad(
+      lambda params: layer.apply({'params': params}, z).loss.sum()
+    )(params)
+
+  without = grads(0.0)
+  assert without['codebook'].any()
+  assert not without['down']['kernel'].any()
+  half, whole = grads(0.5), grads(1.0)
+  np.testing.assert_allclose(half['codebook'], without['codebook'], atol=1e-5)
+  np.testing.assert_allclose(
+    2 * half['down']['kernel'], whole['down']['kernel'], atol=1e-5
+  )
+  assert half['down']['kernel'].any()
