@@ -8,11 +8,11 @@ no other. Keys are threefry, whose bits do not depend on the sharding.
 import hashlib
 
 import jax
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, UInt
 
 
-def root(seed: int) -> Key[Array, '']:
-  """Make the root key of a run from its seed."""
+def root(seed: int | UInt[Array, '']) -> Key[Array, '']:
+  """Make the root key of a run, or of a sample, from its seed."""
   return jax.random.key(seed, impl='threefry2x32')
 
 

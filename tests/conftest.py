@@ -11,3 +11,69 @@ import jax  # noqa: E402
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_threefry_partitionable', True)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def tiny_sampler():
+  """Make an untrained sampler of 16x16 pixels whose every input matters."""
+  from phenaki_jax import sharding
+  from phenaki_jax.masked_transformer.config import GeneratorConfig
+  from phenaki_jax.sampling.sampler import Models, Sampler
+  from phenaki_jax.text.config import TextConfig
+  from phenaki_jax.text.vocab import SentencePieceVocabulary
+  from phenaki_jax.tokenizer.config import TokenizerConfig
+  from phenaki_jax.training.generator_step import GeneratorTask
+  from phenaki_jax.training.tokenizer_step import TokenizerTask
+
+  tokenizer = TokenizerConfig(
+    width=16,
+    num_heads=2,
+    mlp_dim=32,
+    spatial_layers=1,
+    temporal_layers=1,
+    fsq_levels=(4, 4),
+  )
+  generator = GeneratorConfig(
+    codebook_size=16,
+    grid=(5, 2, 2),
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    mlp_dim=32,
+  )
+  text = TextConfig(
+    vocab_size=64,
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=32,
+    max_length=12,
+  )
+  tasks = {
+    'tokenizer': TokenizerTask(config=tokenizer),
+    'generator': GeneratorTask(
+      config=generator, text=text, tokenizer=tokenizer, tokenizer_params={}
+    ),
+  }
+  rng = np.random.default_rng(0)
+  params = {
+    name: jax.tree.map(
+      # Branches begin at zero, so that fresh models see neither text nor past.
+      lambda x: np.asarray(x) + rng.normal(0, 0.3, x.shape).astype(x.dtype),
+      sharding.unbox(task.init(jax.random.key(0))),
+    )
+    for name, task in tasks.items()
+  }
+  vocabulary = SentencePieceVocabulary.learn(
+    ['a red circle moves left', 'a blue square', 'it turns green'], 40
+  )
+  return Sampler(
+    models=Models(tokenizer=tokenizer, generator=generator, text=text),
+    tokenizer_params=params['tokenizer'],
+    generator_params=params['generator'],
+    vocabulary=vocabulary,
+  )
