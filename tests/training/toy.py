@@ -121,6 +121,7 @@ class Sampler:
     if step == self.at:
       os.kill(os.getpid(), self.number)
     yield 'eval/second', float(state.ema['bias'][0])
+    yield 'eval/third', float(state.ema['bias'][1])
 
 
 def main(argv):

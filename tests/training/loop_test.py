@@ -1,0 +1,189 @@
+"""The loop: what it writes, where it stops, and that it goes on as if never
+stopped."""
+
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from phenaki_jax.training import loop
+from phenaki_jax.training.checkpoints import load_params
+from phenaki_jax.training.config import TrainConfig
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory):
+  """Train twelve steps without a stop."""
+  folder = tmp_path_factory.mktemp('unbroken')
+  assert toy.train(folder, evaluators=[toy.Sampler()]) == loop.FINISHED
+  return folder
+
+
+def _assert_same_run(folder, other):
+  assert toy.records(folder) == toy.records(other)
+  for item in ('params', 'ema'):
+    one, two = (load_params(f, item=item) for f in (folder, other))
+    assert one.step == two.step
+    jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
+
+
+def test_a_run_leaves_records_samples_and_checkpoints(unbroken):
+  records = toy.records(unbroken)
+  kinds = [(line['step'], 'train/loss' in line) for line in records]
+  # Every fifth step a record, every third an evaluation, and both at the end.
+  logged = [(5, True), (10, True), (12, True)]
+  seen = [(3, False), (6, False), (9, False), (12, False)]
+  assert sorted(kinds) == sorted(logged + seen)
+  assert records[1]['train/loss'] > records[-2]['train/loss']
+  names = {p.name for p in (unbroken / 'checkpoints').iterdir()}
+  assert names == {'8', '12'}
+  assert load_params(unbroken).config == toy.EXPERIMENT
+
+
+def test_a_record_is_the_mean_of_its_steps(tmp_path, unbroken):
+  toy.train(tmp_path, config=TrainConfig(steps=12, log_every=1))
+  losses = [line['train/loss'] for line in toy.records(tmp_path)]
+  means = {
+    line['step']: line['train/loss']
+    for line in toy.records(unbroken)
+    if 'train/loss' in line
+  }
+  assert means == {
+    5: pytest.approx(np.mean(losses[:5]), rel=1e-12),
+    10: pytest.approx(np.mean(losses[5:10]), rel=1e-12),
+    12: pytest.approx(np.mean(losses[10:]), rel=1e-12),
+  }
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('at', [0, 6])
+def test_a_signal_saves_and_the_run_goes_on_unchanged(
+  tmp_path, unbroken, number, at, capsys
+):
+  def hit(start):
+    for step, batch in enumerate(toy.batches(start), start):
+      if step == at:
+        os.kill(os.getpid(), number)
+      yield batch
+
+  sampler = [toy.Sampler()]
+  code = toy.train(tmp_path, stream=hit, evaluators=sampler)
+  assert code == loop.PREEMPTED == 75
+  assert f'saved after step {at + 1} of 12' in capsys.readouterr().err
+  assert load_params(tmp_path).step == at + 1
+  assert toy.train(tmp_path, evaluators=sampler) == loop.FINISHED
+  assert f'after step {at + 1}.' in capsys.readouterr().err
+  _assert_same_run(tmp_path, unbroken)
+
+
+def test_a_signal_cuts_an_evaluation_short(tmp_path):
+  sampler = toy.Sampler(at=6, number=signal.SIGTERM)
+  assert toy.train(tmp_path, evaluators=[sampler]) == loop.PREEMPTED
+  assert load_params(tmp_path).step == 7
+  last = toy.records(tmp_path)[-1]
+  # The value that was being made is kept, and the others are left out.
+  assert last['step'] == 6
+  assert 'eval/second' in last and 'eval/third' not in last
+
+
+def test_a_crash_costs_only_what_came_after_the_checkpoint(tmp_path, unbroken):
+  def broken(start):
+    for step, batch in enumerate(toy.batches(start), start):
+      if step == 6:
+        raise OSError('the disk with the clips is gone')
+      yield batch
+
+  sampler = [toy.Sampler()]
+  with pytest.raises(OSError, match='is gone'):
+    toy.train(tmp_path, stream=broken, evaluators=sampler)
+  assert load_params(tmp_path).step == 4
+  assert toy.train(tmp_path, evaluators=sampler) == loop.FINISHED
+  _assert_same_run(tmp_path, unbroken)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, unbroken):
+  def spoiled(start):
+    return toy.batches(start, spoil_at=7)
+
+  sampler = [toy.Sampler()]
+  with pytest.raises(FloatingPointError, match=r'Step 8 .*\(loss, spoil\)'):
+    toy.train(tmp_path, stream=spoiled, evaluators=sampler)
+  # Step 8 is where a checkpoint was due: it is not one of step 8.
+  assert load_params(tmp_path).step == 4
+  assert toy.train(tmp_path, evaluators=sampler) == loop.FINISHED
+  _assert_same_run(tmp_path, unbroken)
+
+
+def test_a_finished_run_stays_as_it_is(unbroken, capsys):
+  before = (unbroken / 'metrics.jsonl').read_text()
+  assert toy.train(unbroken, evaluators=[toy.Sampler()]) == loop.FINISHED
+  assert 'All 12 steps are done' in capsys.readouterr().err
+  assert (unbroken / 'metrics.jsonl').read_text() == before
+
+
+def test_another_run_is_refused(unbroken):
+  for change in (
+    {'data_fingerprint': 'other data'},
+    {'experiment': {**toy.EXPERIMENT, 'seed': 4}},
+    {'task': OtherFrozen()},
+  ):
+    with pytest.raises(ValueError, match='belongs to another run'):
+      toy.train(unbroken, **change)
+
+
+class OtherFrozen(toy.ToyTask):
+  frozen = {'offset': np.full((1, 12), 0.5, np.float32)}
+
+
+def test_data_that_ends_is_a_sentence(tmp_path):
+  def short(start):
+    return iter([toy.batch(start), toy.batch(start + 1)])
+
+  with pytest.raises(ValueError, match='ended before step 3'):
+    toy.train(tmp_path, stream=short)
+
+
+def test_writers_and_data_are_closed(tmp_path):
+  closed = []
+
+  class Stream:
+    def __init__(self, start):
+      self._batches = toy.batches(start)
+
+    def __iter__(self):
+      return self
+
+    def __next__(self):
+      return next(self._batches)
+
+    def close(self):
+      closed.append('stream')
+
+  class Recorder:
+    def rewind(self, step):
+      closed.append(f'rewound to {step}')
+
+    def write(self, step, values):
+      closed.append(f'wrote {step}')
+
+    def close(self):
+      closed.append('writer')
+
+  toy.train(tmp_path, steps=2, stream=Stream, writers=[Recorder()])
+  assert closed == ['rewound to 0', 'wrote 2', 'stream', 'writer']
+
+
+def test_progress_shows_loss_and_speed(tmp_path, capsys):
+  toy.train(tmp_path, steps=10)
+  lines = [
+    line
+    for line in capsys.readouterr().err.splitlines()
+    if line.startswith('step ')
+  ]
+  assert lines[0].startswith('step 5/10, ') and lines[1].startswith(
+    'step 10/10'
+  )
+  assert 'left, loss 0.' in lines[0] and 'clips/s' in lines[0]

@@ -1,0 +1,111 @@
+"""Real processes, really killed: the run that resumes is the unbroken one."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from phenaki_jax.training.checkpoints import load_params
+
+STEPS = 14
+PROGRAM = pathlib.Path(toy.__file__)
+
+
+def _start(folder, *options):
+  return subprocess.Popen(
+    [
+      sys.executable,
+      str(PROGRAM),
+      str(folder),
+      '--steps',
+      str(STEPS),
+      *options,
+    ],
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=PROGRAM.parents[2],
+    env={**os.environ, 'PYTHONPATH': str(PROGRAM.parents[2])},
+  )
+
+
+def _run(folder, *options):
+  process = _start(folder, *options)
+  _, text = process.communicate(timeout=300)
+  return process.returncode, text
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('unbroken')
+  code, text = _run(folder)
+  assert code == 0, text
+  return folder
+
+
+def _digests(folder):
+  """Return the digest of every array of the last checkpoint."""
+  path = folder / 'checkpoints' / str(STEPS) / 'manifest.json'
+  return json.loads(path.read_text())
+
+
+def _assert_same_run(folder, unbroken):
+  # All arrays, Adam's too, and the window of metrics.
+  assert _digests(folder) == _digests(unbroken)
+  assert toy.records(folder) == toy.records(unbroken)
+  one, two = load_params(folder), load_params(unbroken)
+  jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
+  assert not [p for p in folder.rglob('*tmp*') if p.is_dir()]
+
+
+def test_killed_and_resumed_is_the_unbroken_run(tmp_path, unbroken):
+  code, _ = _run(tmp_path, '--at', '6')
+  assert code == -signal.SIGKILL
+  code, text = _run(tmp_path)
+  assert code == 0, text
+  assert 'after step 4.' in text
+  _assert_same_run(tmp_path, unbroken)
+
+
+@pytest.mark.slow
+def test_a_run_stopped_many_times_is_the_unbroken_run(tmp_path, unbroken):
+  stops = [
+    # Before the first step, between steps, in an evaluator; and politely.
+    (('--at', '0'), -signal.SIGKILL),
+    (('--at', '3'), -signal.SIGKILL),
+    (('--at', '2', '--signal', 'SIGTERM'), 75),
+    (('--at', '6', '--where', 'evaluator'), -signal.SIGKILL),
+    (('--at', '8', '--signal', 'SIGINT'), 75),
+    (('--at', '12', '--where', 'evaluator', '--signal', 'SIGTERM'), 75),
+    ((), 0),
+  ]
+  for options, expected in stops:
+    code, text = _run(tmp_path, *options)
+    assert code == expected, text
+  _assert_same_run(tmp_path, unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+def test_killed_from_outside_at_any_moment(tmp_path, unbroken, number):
+  moments = np.random.default_rng(0).uniform(0.0, 1.5, 4)
+  for moment in moments:
+    process = _start(tmp_path, '--pause', '0.1')
+    # Wait until python has come as far as training, then a little.
+    deadline = time.monotonic() + 120
+    while not (tmp_path / '.lock').exists() and time.monotonic() < deadline:
+      time.sleep(0.05)
+    time.sleep(moment)
+    process.send_signal(number)
+    _, text = process.communicate(timeout=300)
+    assert process.returncode in (-number, 75, 0), text
+  code, text = _run(tmp_path)
+  assert code == 0, text
+  _assert_same_run(tmp_path, unbroken)
