@@ -24,6 +24,8 @@ import phenaki_jax
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
     'data': 'build, check and look at data; write StoryWorld to disk',
+    'evaluate': 'ask the oracle how well a model knows StoryWorld',
+    'story': 'tell a story: prompts in, a film out',
     'train': 'train the tokenizer, then the generator on its tokens',
   }
 )
@@ -115,11 +117,26 @@ def _is_for_user(error: Exception) -> bool:
   """Say whether an error is the user's to mend, and not a fault of ours."""
   if type(error).__module__.startswith('phenaki_jax.'):
     return True
-  return isinstance(error, ValueError | OSError | FloatingPointError)
+  return _is_out_of_memory(error) or isinstance(
+    error, ValueError | OSError | FloatingPointError
+  )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+  # By name, because jax is not loaded by every command.
+  return isinstance(error, MemoryError) or (
+    type(error).__name__ in ('JaxRuntimeError', 'XlaRuntimeError')
+    and 'RESOURCE_EXHAUSTED' in str(error)
+  )
 
 
 def sentence(error: Exception) -> str:
   """Turn an error into one line for the user."""
+  if _is_out_of_memory(error):
+    return (
+      'out of memory; take a smaller batch, model or picture, or a device '
+      'with more'
+    )
   if isinstance(error, OSError) and error.errno is not None:
     if error.errno == errno.ENOSPC:
       return (

@@ -1,5 +1,6 @@
 """The command line's frame: exit codes, and errors as one sentence."""
 
+import jax
 import pytest
 
 from phenaki_jax.cli import main as main_lib
@@ -45,3 +46,10 @@ def test_unknown_command_is_refused(capfd):
 )
 def test_errors_become_sentences(error, sentence):
   assert main_lib.sentence(error).startswith(sentence)
+
+
+def test_out_of_memory_becomes_a_sentence():
+  with pytest.raises(jax.errors.JaxRuntimeError) as caught:
+    jax.numpy.zeros((1 << 25, 1 << 25)).block_until_ready()
+  assert main_lib.sentence(caught.value).startswith('out of memory')
+  assert main_lib.sentence(MemoryError()).startswith('out of memory')
