@@ -135,7 +135,8 @@ def decode(
       score = noise
     # The share is of the tokens hidden at the start, not of the whole grid.
     share = hidden_share(config.schedule, progress)
-    keep = jnp.floor(total * share).astype(jnp.int32)
+    # A share such as 5/6, rounded down, must not cost a whole token.
+    keep = jnp.floor(total * share + 1e-3).astype(jnp.int32)
     keep = jnp.where(step == config.steps - 1, 0, keep)
     chosen = _choose(score, state.hidden, keep)
     return uncover(state, ids=drawn, chosen=chosen, step=step), None

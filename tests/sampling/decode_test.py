@@ -1,0 +1,274 @@
+"""The invariants of masked decoding, with predictions that can be checked."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax import rng
+from phenaki_jax.masked_transformer.schedules import SCHEDULES
+from phenaki_jax.sampling.decode import ORDERS, DecodeConfig, decode, draw
+
+BATCH, TOKENS, CODES = 3, 24, 7
+GENERATOR = np.random.default_rng(0)
+IDS = GENERATOR.integers(0, CODES, (BATCH, TOKENS)).astype(np.int32)
+# One sample knows nothing, one a part, one all.
+KNOWN = np.stack(
+  [
+    np.zeros(TOKENS, bool),
+    GENERATOR.random(TOKENS) < 0.4,
+    np.ones(TOKENS, bool),
+  ]
+)
+TABLE = GENERATOR.normal(size=(BATCH, TOKENS, CODES)).astype(np.float32) * 2
+
+draw_jit = jax.jit(draw)
+
+
+def _keys(*seeds):
+  return jnp.stack([rng.root(seed) for seed in seeds])
+
+
+def _oracle(shown):
+  """Know every token for certain."""
+  return 50.0 * jax.nn.one_hot(IDS, CODES)
+
+
+def _counter(shown):
+  """Predict, at every place, how many tokens are hidden, modulo the codes."""
+  hidden = jnp.sum(shown == CODES, -1) % CODES
+  return 50.0 * jnp.broadcast_to(
+    jax.nn.one_hot(hidden, CODES)[:, None], (*shown.shape, CODES)
+  )
+
+
+def _table(shown):
+  """Predict what is fixed for each place, a little moved by what is shown."""
+  seen = jnp.sum(shown, -1)[:, None, None].astype(jnp.float32)
+  table = jnp.asarray(TABLE[: shown.shape[0]])
+  return table * (1.0 + 0.01 * jnp.broadcast_to(jnp.sin(seen), table.shape))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _decode(predict, config, ids, known, keys, temperature, choice):
+  return decode(
+    predict,
+    ids=ids,
+    known=known,
+    keys=keys,
+    mask_id=CODES,
+    config=config,
+    temperature=temperature,
+    choice_temperature=choice,
+  )
+
+
+def _run(
+  predict,
+  *,
+  known=KNOWN,
+  ids=IDS,
+  keys=None,
+  temperature=1.0,
+  choice=4.5,
+  **config,
+):
+  keys = _keys(*range(len(ids))) if keys is None else keys
+  state = _decode(
+    predict,
+    DecodeConfig(**config),
+    ids,
+    known,
+    keys,
+    np.full(len(ids), temperature, np.float32),
+    np.full(len(ids), choice, np.float32),
+  )
+  return jax.tree.map(np.asarray, state)
+
+
+@pytest.mark.parametrize('order', ORDERS)
+def test_nothing_stays_hidden_and_nothing_known_changes(order):
+  state = _run(_table, steps=5, order=order)
+  assert not state.hidden.any()
+  np.testing.assert_array_equal(state.ids[KNOWN], IDS[KNOWN])
+  assert (state.uncovered_at[KNOWN] == -1).all()
+  assert (state.uncovered_at[~KNOWN] >= 0).all()
+  assert (state.uncovered_at < 5).all()
+  assert (state.ids >= 0).all() and (state.ids < CODES).all()
+  assert (state.ids[0] != IDS[0]).any()
+
+
+@pytest.mark.parametrize(
+  ('schedule', 'steps'),
+  [*((name, 6) for name in SCHEDULES), ('cosine', 1), ('linear', 30)],
+)
+def test_every_step_uncovers_what_the_schedule_says(schedule, steps):
+  state = _run(_counter, steps=steps, schedule=schedule)
+  progress = (np.arange(steps) + 1) / steps
+  share = np.asarray(SCHEDULES[schedule](jnp.asarray(progress)), np.float64)
+  for row in range(BATCH):
+    total = (~KNOWN[row]).sum()
+    left = np.floor(total * np.clip(share, 0, 1) + 1e-3).astype(int)
+    left[-1] = 0
+    uncovered = -np.diff([total, *left])
+    counts = np.bincount(state.uncovered_at[row][~KNOWN[row]], minlength=steps)
+    np.testing.assert_array_equal(counts, uncovered)
+    # Each token is what was predicted at its own step, so none came twice.
+    hidden_at = np.array([total, *left[:-1]])
+    at = state.uncovered_at[row][~KNOWN[row]]
+    np.testing.assert_array_equal(
+      state.ids[row][~KNOWN[row]], hidden_at[at] % CODES
+    )
+
+
+@pytest.mark.parametrize('temperature', [0.0, 1.0])
+def test_an_oracle_is_believed(temperature):
+  state = _run(_oracle, steps=4, temperature=temperature)
+  np.testing.assert_array_equal(state.ids, IDS)
+
+
+def test_only_known_tokens_are_read():
+  other = np.where(KNOWN, IDS, (IDS + 1) % CODES)
+  for one, two in zip(
+    jax.tree.leaves(_run(_table, steps=5)),
+    jax.tree.leaves(_run(_table, steps=5, ids=other)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(one, two)
+
+
+def test_hidden_tokens_are_shown_as_the_mask():
+  seen = []
+
+  def spy(shown):
+    jax.debug.callback(lambda x: seen.append(np.array(x)), shown)
+    return _table(shown)
+
+  state = _run(spy, steps=4)
+  jax.effects_barrier()
+  assert len(seen) == 4
+  for step, shown in enumerate(seen):
+    hidden = state.uncovered_at >= step
+    np.testing.assert_array_equal(shown == CODES, hidden)
+    np.testing.assert_array_equal(shown[~hidden], state.ids[~hidden])
+
+
+def test_a_sample_is_the_same_alone_and_in_a_batch():
+  known = np.zeros_like(KNOWN)
+  keys = _keys(7, 8, 9)
+  state = _run(_table, steps=5, keys=keys, known=known)
+  alone = _run(_table, steps=5, keys=keys[:1], known=known[:1], ids=IDS[:1])
+  np.testing.assert_array_equal(alone.ids[0], state.ids[0])
+  np.testing.assert_array_equal(alone.uncovered_at[0], state.uncovered_at[0])
+
+
+def test_the_key_decides():
+  known = np.zeros_like(KNOWN)
+  one = _run(_table, steps=5, keys=_keys(1, 2, 3), known=known)
+  same = _run(_table, steps=5, keys=_keys(1, 2, 3), known=known)
+  other = _run(_table, steps=5, keys=_keys(4, 2, 3), known=known)
+  np.testing.assert_array_equal(one.ids, same.ids)
+  np.testing.assert_array_equal(one.ids[1:], other.ids[1:])
+  assert (one.ids[0] != other.ids[0]).any()
+  assert (one.uncovered_at[0] != other.uncovered_at[0]).any()
+
+
+def test_without_noise_the_surest_come_first():
+  table = np.asarray(jax.nn.softmax(TABLE, -1)).max(-1)
+  state = _run(
+    _table,
+    steps=6,
+    temperature=0.0,
+    choice=0.0,
+    known=np.zeros_like(KNOWN),
+  )
+  for row in range(BATCH):
+    first = state.uncovered_at[row] == 0
+    assert first.any()
+    assert table[row][first].min() > table[row][~first].max() - 0.02
+
+
+def test_a_random_order_asks_for_no_confidence():
+  def mean_step_of_the_surest(order):
+    surest = np.argsort(TABLE.max(-1) - TABLE.mean(-1), axis=-1)[:, -8:]
+    steps = [
+      _run(
+        _table,
+        steps=6,
+        order=order,
+        choice=0.0,
+        temperature=0.0,
+        known=np.zeros_like(KNOWN),
+        keys=_keys(*range(BATCH * i, BATCH * (i + 1))),
+      ).uncovered_at
+      for i in range(8)
+    ]
+    return np.mean([np.take_along_axis(x, surest, -1) for x in steps])
+
+  everything = _run(_table, steps=6, known=np.zeros_like(KNOWN)).uncovered_at
+  assert mean_step_of_the_surest('confidence') < everything.mean() - 0.5
+  assert mean_step_of_the_surest('random') == pytest.approx(
+    everything.mean(), abs=0.4
+  )
+
+
+def _draws(temperature, number=4000):
+  logits = np.tile(TABLE[:1, :1], (1, number, 1))
+  ids, log_probability = draw_jit(
+    _keys(3), logits, np.full(1, temperature, np.float32)
+  )
+  return np.asarray(ids)[0], np.asarray(log_probability)[0]
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1.0, 2.0])
+def test_draws_follow_the_softmax(temperature):
+  ids, log_probability = _draws(temperature)
+  expected = np.asarray(jax.nn.softmax(TABLE[0, 0] / temperature))
+  share = np.bincount(ids, minlength=CODES) / len(ids)
+  deviation = np.sqrt(expected * (1 - expected) / len(ids))
+  assert (np.abs(share - expected) < 4.5 * deviation).all()
+  np.testing.assert_allclose(log_probability, np.log(expected)[ids], atol=1e-4)
+
+
+def test_a_higher_temperature_spreads_the_draws():
+  def entropy(temperature):
+    share = np.bincount(_draws(temperature)[0], minlength=CODES) / 4000
+    share = share[share > 0]
+    return -(share * np.log(share)).sum()
+
+  assert entropy(0.0) == 0
+  assert entropy(0.0) < entropy(0.5) < entropy(1.0) < entropy(3.0)
+  assert entropy(1e6) == pytest.approx(np.log(CODES), abs=0.01)
+
+
+def test_no_temperature_takes_the_largest():
+  ids, log_probability = draw_jit(
+    _keys(0, 1, 2), TABLE, np.array([0.0, 0.0, 0.0], np.float32)
+  )
+  np.testing.assert_array_equal(ids, TABLE.argmax(-1))
+  np.testing.assert_allclose(
+    log_probability, jax.nn.log_softmax(TABLE, -1).max(-1), atol=1e-5
+  )
+
+
+def test_impossible_tokens_are_never_drawn():
+  logits = np.tile(TABLE[:1, :1], (1, 2000, 1))
+  logits[..., [0, 3, CODES - 1]] = -np.inf
+  ids, _ = draw_jit(_keys(0), logits, np.ones(1, np.float32))
+  assert set(np.unique(ids)) == {1, 2, 4, 5}
+
+
+@pytest.mark.parametrize(
+  ('field', 'sentence'),
+  [({'steps': 0}, 'use 1 or more'), ({'order': 'best'}, "order 'best'")],
+)
+def test_a_loop_that_cannot_be_is_a_sentence(field, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    DecodeConfig(**field)
+
+
+def test_an_unknown_schedule_is_a_sentence():
+  with pytest.raises(ValueError, match='unknown schedule'):
+    _run(_table, schedule='none')

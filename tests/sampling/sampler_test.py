@@ -1,0 +1,181 @@
+"""Clips: reproducible, true to their context, compiled once, on any mesh."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.sampling import sampler as sampler_lib
+from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.generator_step import GeneratorTask
+from phenaki_jax.training.tokenizer_step import TokenizerTask
+
+SIZE = (16, 16)
+FAST = SamplingSettings(steps=3)
+PROMPTS = ['a red circle', 'a blue square']
+
+
+def _clips(sampler, prompts=tuple(PROMPTS), seeds=(1, 2), **options):
+  options.setdefault('settings', FAST)
+  return sampler.clips(prompts, size=SIZE, seeds=seeds, **options)
+
+
+def _context(frames, batch=2, seed=0):
+  values = np.random.default_rng(seed).integers(
+    0, 256, (batch, frames, *SIZE, 3)
+  )
+  return values.astype(np.uint8)
+
+
+def test_a_seed_makes_a_clip_whatever_is_beside_it(tiny_sampler):
+  clips = _clips(tiny_sampler)
+  assert clips.shape == (2, 9, *SIZE, 3)
+  assert clips.dtype == np.uint8
+  np.testing.assert_array_equal(_clips(tiny_sampler), clips)
+  turned = _clips(tiny_sampler, PROMPTS[::-1], seeds=(2, 1))
+  np.testing.assert_array_equal(turned[::-1], clips)
+  alone = _clips(tiny_sampler, PROMPTS[:1], seeds=(1,))
+  np.testing.assert_array_equal(alone, clips[:1])
+  other = _clips(tiny_sampler, seeds=(1, 3))
+  np.testing.assert_array_equal(other[0], clips[0])
+  assert (other[1] != clips[1]).any()
+
+
+def test_the_prompt_and_the_guidance_matter(tiny_sampler):
+  cold = dataclasses.replace(FAST, temperature=0.0, choice_temperature=0.0)
+  clips = _clips(tiny_sampler, settings=cold)
+  other = _clips(tiny_sampler, PROMPTS[::-1], settings=cold)
+  assert (other != clips).any()
+  strong = dataclasses.replace(cold, guidance=20.0)
+  assert (_clips(tiny_sampler, settings=strong) != clips).any()
+
+
+@pytest.mark.parametrize('frames', [1, 5])
+def test_a_clip_begins_with_its_context(tiny_sampler, frames):
+  context = _context(frames)
+  clips = _clips(tiny_sampler, context=context)
+  rebuilt = tiny_sampler.decode(tiny_sampler.encode(context))
+  # Another length is another program, which may round once differently.
+  difference = np.abs(clips[:, :frames].astype(int) - rebuilt.astype(int))
+  assert difference.max() <= 1
+  other = _clips(tiny_sampler, context=_context(frames, seed=1))
+  assert (other[:, frames:] != clips[:, frames:]).any()
+
+
+def test_known_tokens_stay(tiny_sampler):
+  generator = np.random.default_rng(0)
+  ids = generator.integers(0, 16, (2, 5, 2, 2))
+  known = generator.random(ids.shape) < 0.5
+  tokens = tiny_sampler.tokens(
+    PROMPTS, ids=ids, known=known, seeds=(0, 1), settings=FAST
+  )
+  np.testing.assert_array_equal(tokens[known], ids[known])
+  assert (tokens[~known] != ids[~known]).any()
+  assert (tokens >= 0).all() and (tokens < 16).all()
+
+
+def test_the_programs_compile_once(tiny_sampler):
+  programs = [sampler_lib._encode, sampler_lib._tokens, sampler_lib._pixels]
+  context = _context(5)
+  _clips(tiny_sampler, context=context)
+  before = [program._cache_size() for program in programs]
+  for scene in range(3):
+    settings = SamplingSettings(
+      steps=3,
+      guidance=float(scene),
+      temperature=0.5 * scene,
+      choice_temperature=2.0 * scene,
+    )
+    context = _clips(
+      tiny_sampler,
+      [f'scene {scene}', 'it turns green'],
+      seeds=(scene, 2**32 - 1),
+      settings=settings,
+      context=context[:, -5:],
+    )
+  assert [program._cache_size() for program in programs] == before
+
+
+def test_parameters_are_not_changed(tiny_sampler):
+  trees = (tiny_sampler.tokenizer_params, tiny_sampler.generator_params)
+  before = jax.tree.map(np.array, trees)
+  _clips(tiny_sampler)
+  jax.tree.map(np.testing.assert_array_equal, trees, before)
+
+
+@pytest.mark.parametrize(
+  ('options', 'sentence'),
+  [
+    ({'seeds': (1,)}, '2 prompts and 1 seeds'),
+    ({'prompts': [], 'seeds': ()}, 'at least one prompt'),
+    ({'context': _context(5, batch=1)}, r'give uint8 \[2, K, 16, 16, 3\]'),
+    ({'context': _context(9)}, 'K below the clip length of 9'),
+    ({'context': _context(4)}, 'use 3 or 5 frames'),
+  ],
+)
+def test_what_does_not_fit_is_a_sentence(tiny_sampler, options, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    _clips(tiny_sampler, **options)
+
+
+def test_a_generator_of_another_tokenizer_is_a_sentence(tiny_sampler):
+  with pytest.raises(ValueError, match='predicts 8192 codes but the tokenizer'):
+    Models(
+      tokenizer=TokenizerConfig(),
+      generator=GeneratorConfig(codebook_size=8192),
+      text=tiny_sampler.models.text,
+    )
+
+
+def _on(mesh, sampler):
+  """Spread a sampler's parameters over a mesh by their logical names."""
+  models = sampler.models
+  tasks = {
+    'tokenizer_params': TokenizerTask(config=models.tokenizer),
+    'generator_params': GeneratorTask(
+      config=models.generator,
+      text=models.text,
+      tokenizer=models.tokenizer,
+      tokenizer_params={},
+    ),
+  }
+  placed = {
+    name: jax.device_put(
+      getattr(sampler, name),
+      sharding.param_shardings(
+        jax.eval_shape(task.init, rng.root(0)), mesh, uneven='replicate'
+      ),
+    )
+    for name, task in tasks.items()
+  }
+  return dataclasses.replace(sampler, **placed)
+
+
+@pytest.mark.parametrize(
+  'config',
+  [
+    MeshConfig(),
+    MeshConfig(data=4, fsdp=2),
+    MeshConfig(data=2, fsdp=2, tensor=2),
+  ],
+  ids=['8', '4x2', '2x2x2'],
+)
+def test_a_sample_is_the_same_on_every_mesh(tiny_sampler, config):
+  context = _context(5)
+  expected = _clips(tiny_sampler, context=context)
+  mesh = sharding.make_mesh(config)
+  spread = _on(mesh, tiny_sampler)
+  assert isinstance(spread, Sampler)
+  leaves = jax.tree.leaves(spread.generator_params)
+  assert all(len(leaf.sharding.device_set) == 8 for leaf in leaves)
+  if config.fsdp > 1:
+    assert any(not leaf.sharding.is_fully_replicated for leaf in leaves)
+  with jax.set_mesh(mesh):
+    clips = _clips(spread, context=context)
+  difference = np.abs(clips.astype(int) - expected.astype(int))
+  assert difference.max() <= 1
