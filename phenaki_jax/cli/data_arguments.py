@@ -210,11 +210,11 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-  return int(_bounded(int, text, 'a whole number from 0 on', low=0))
+  return int(_bounded(int, text, 'a whole number from 0 on'))
 
 
 def _positive(text: str) -> int:
-  return int(_bounded(int, text, 'a whole number from 1 on', low=1))
+  return int(_bounded(int, text, 'a whole number from 1 on', low=1.0))
 
 
 def _seconds(text: str) -> float:
@@ -222,7 +222,7 @@ def _seconds(text: str) -> float:
 
 
 def _share(text: str) -> float:
-  return _bounded(float, text, 'a number in 0..1', high=1)
+  return _bounded(float, text, 'a number in 0..1', high=1.0)
 
 
 def _limit(text: str) -> float | None:
@@ -230,10 +230,15 @@ def _limit(text: str) -> float | None:
 
 
 def _bounded(
-  kind: type, text: str, words: str, *, low: float = 0, high: float = math.inf
+  kind: type,
+  text: str,
+  words: str,
+  *,
+  low: float = 0.0,
+  high: float = math.inf,
 ) -> float:
   try:
-    value = kind(text)
+    value = float(kind(text))
   except ValueError:
     value = math.nan
   if not (math.isfinite(value) and low <= value <= high):

@@ -11,12 +11,14 @@ import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import av
+import av.video.reformatter
 import numpy as np
 from jaxtyping import Float64, UInt8
+from PIL import Image
 
 from phenaki_jax.data import schema, transforms
 
@@ -128,13 +130,14 @@ def sample(
     schema.DecodeError: the video cannot be decoded; reasons as in `examine`.
   """
   with _opened(media) as (container, stream):
+    fit = _fitter(size)
     frames = _frames(container, stream, start=times[0])
-    picked = _pick(frames, times, slack=_slack(stream), size=size)
+    picked = _pick(frames, times, slack=_slack(stream), fit=fit)
     if not picked:
       # The index led past the wanted frame; do without it.
       container.seek(0, backward=True, any_frame=False)
       frames = _frames(container, stream)
-      picked = _pick(frames, times, slack=_slack(stream), size=size)
+      picked = _pick(frames, times, slack=_slack(stream), fit=fit)
     if not picked:
       raise schema.DecodeError('truncated_file', 'no frame can be decoded')
     return np.stack(picked)
@@ -143,10 +146,11 @@ def sample(
 def decode(media: Media, *, size: tuple[int, int]) -> TimedFrames:
   """Decode every frame of a video; arguments and errors as in `sample`."""
   with _opened(media) as (container, stream):
+    fit = _fitter(size)
     times, frames = [], []
     for time, frame in _frames(container, stream):
       times.append(time)
-      frames.append(_fit(frame, size))
+      frames.append(fit(frame))
     if not frames:
       raise schema.DecodeError('truncated_file', 'no frame can be decoded')
     return TimedFrames(
@@ -276,7 +280,7 @@ def _pick(
   times: np.ndarray,
   *,
   slack: float,
-  size: tuple[int, int],
+  fit: Callable[[Any], np.ndarray],
 ) -> list[np.ndarray]:
   """Return what is shown at each time; nothing if frames start too late."""
   picked: list[np.ndarray] = []
@@ -286,19 +290,27 @@ def _pick(
       return []
     while len(picked) < len(times) and time > times[len(picked)] + slack:
       if pixels is None:
-        pixels = _fit(shown, size)
+        pixels = fit(shown)
       picked.append(pixels)
     shown, pixels = frame, None
     if time >= times[-1] - slack:
       break
   if shown is None:
     return []
-  pixels = _fit(shown, size)
+  pixels = fit(shown)
   return picked + [pixels] * (len(times) - len(picked))
 
 
-def _fit(frame: Any, size: tuple[int, int]) -> np.ndarray:
-  return transforms.fit(frame.to_image(), size)
+def _fitter(size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
+  """Return what turns decoded frames into RGB pixels of a size."""
+  # Left alone, the scaler starts a thread per core for every single frame.
+  reformatter = av.video.reformatter.VideoReformatter()
+
+  def fit(frame: Any) -> np.ndarray:
+    rgb = reformatter.reformat(frame, format='rgb24', threads=1)
+    return transforms.fit(Image.fromarray(rgb.to_ndarray()), size)
+
+  return fit
 
 
 def _slack(stream: Any) -> float:

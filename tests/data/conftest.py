@@ -7,6 +7,7 @@ import tarfile
 from fractions import Fraction
 
 import av
+import av.video.reformatter
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -23,10 +24,16 @@ def write_video(
     stream = file.add_stream(codec, rate=fps, options=options.get(codec, {}))
     stream.height, stream.width = frames[0].shape[:2]
     stream.pix_fmt = 'rgb8' if codec == 'gif' else 'yuv420p'
+    stream.codec_context.thread_count = 1
+    reformatter = av.video.reformatter.VideoReformatter()
     if times_ms is not None:
       stream.codec_context.time_base = Fraction(1, 1000)
     for i, pixels in enumerate(frames):
-      frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
+      frame = reformatter.reformat(
+        av.VideoFrame.from_ndarray(pixels, format='rgb24'),
+        format=stream.pix_fmt,
+        threads=1,
+      )
       if times_ms is not None:
         frame.pts, frame.time_base = times_ms[i], Fraction(1, 1000)
       file.mux(stream.encode(frame))

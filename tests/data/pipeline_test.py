@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from phenaki_jax.data import build, pipeline
 from phenaki_jax.data import config as config_lib
-from phenaki_jax.data import pipeline
+from phenaki_jax.data.sources import img2dataset, storyworld, webvid
 
 LENGTH = 24
 
@@ -114,3 +115,77 @@ def test_a_negative_step_is_refused():
     make().batch(-1)
   with pytest.raises(ValueError, match='cannot be negative'):
     make().iterate(-1)
+
+
+@pytest.fixture(scope='module')
+def folder(media, good_clips, good_images, tmp_path_factory):
+  """Return a manifest of 10 clips and 10 images from files, 4 and 4 made."""
+  root = tmp_path_factory.mktemp('data')
+  clips = [(data, f'clip {i}') for i, data in enumerate(good_clips)]
+  images = [(data, f'image {i}', {}) for i, data in enumerate(good_images)]
+  media.webvid(root / 'w', clips)
+  media.shard(root / 'i', images)
+  world = storyworld.StoryWorld(
+    storyworld.StoryWorldReader(subset='easy'), num_clips=4, num_images=4
+  )
+  build.build(
+    [
+      lambda indices: webvid.WebVid(root / 'w'),
+      lambda indices: img2dataset.Img2Dataset(root / 'i'),
+      lambda indices: world,
+    ],
+    root / 'm',
+  )
+  return str(root / 'm')
+
+
+def make_from(folder, *processes, **fields):
+  fields = {'heldout_share': 0.0, 'image_share': 0.25} | fields
+  return make(*processes, source='manifest', manifest=folder, **fields)
+
+
+@pytest.mark.parametrize('fields', [{}, {'cache_bytes': 10**8}])
+def test_a_manifest_gives_the_batches_of_the_steps(folder, fields):
+  whole = make_from(folder)
+  loader = make_from(folder, **fields)
+  batches = loader.iterate(2)
+  for step, batch in enumerate(itertools.islice(batches, 4), 2):
+    assert_equal(batch, whole.batch(step))
+  loader.close()
+  assert loader.fingerprint == whole.fingerprint and not loader.replaced
+
+
+@pytest.mark.parametrize('count', [2, 4])
+def test_processes_share_the_batches_of_a_manifest(folder, count):
+  whole = make_from(folder).batch(3)
+  parts = [make_from(folder, i, count).batch(3) for i in range(count)]
+  for part, arrays in whole.items():
+    for name, array in arrays.items():
+      joined = np.concatenate([each[part][name] for each in parts])
+      np.testing.assert_array_equal(array, joined)
+
+
+def test_clips_that_are_short_are_padded(folder):
+  clips = make_from(folder, frames=15).batch(0)['clips']
+  # 12 frames of the files at 8 fps fit; StoryWorld makes any number.
+  assert set(clips['num_frames']) == {11, 15}
+  padded = clips['pixels'][clips['num_frames'] == 11]
+  assert (padded[:, 11:] == padded[:, 10:11]).all()
+
+
+def test_captions_are_those_of_the_manifest(folder):
+  captions = list(make_from(folder).captions(100))
+  assert len(captions) == 28
+  assert {f'clip {i}' for i in range(10)} < set(captions)
+
+
+def test_fingerprint_knows_the_manifest(folder, media, good_clips, tmp_path):
+  media.webvid(tmp_path / 'w', [(data, 'clip') for data in good_clips])
+  build.build([lambda indices: webvid.WebVid(tmp_path / 'w')], tmp_path / 'm')
+  one = make_from(folder, image_share=0.0)
+  other = make_from(str(tmp_path / 'm'), image_share=0.0)
+  assert one.fingerprint != other.fingerprint
+  # A manifest without images serves as long as none are asked for.
+  assert set(other.batch(0)) == {'clips'}
+  with pytest.raises(ValueError, match='set data.image_share=0 or build'):
+    make_from(str(tmp_path / 'm'), image_share=0.25)

@@ -1,0 +1,114 @@
+"""The data command, as a user calls it."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from phenaki_jax.cli import main
+
+
+def call(*words):
+  return main.main(['data', *map(str, words)])
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('cli') / 'world'
+  assert call('storyworld', '--out', folder, '--clips', 6, '--images', 5) == 0
+  return folder
+
+
+def build(world, out, *more):
+  return call(
+    *('build', '--webvid', world / 'webvid', '--out', out, '--img2dataset'),
+    *(world / 'img2dataset', *more),
+  )
+
+
+def test_from_nothing_to_a_contact_sheet(world, tmp_path, capsys):
+  out, sheet = tmp_path / 'manifest', tmp_path / 'sheet.png'
+  assert build(world, out, '--storyworld', 3) == 0
+  said = capsys.readouterr().out
+  assert '6 kept: 6 clips, 0 images' in said
+  assert '5 kept: 0 clips, 5 images' in said
+  assert '6 kept: 3 clips, 3 images' in said
+  report = json.loads((out / 'report.json').read_text())
+  assert report['kept'] == 17
+
+  assert call('check', out) == 0
+  assert '17 records read again, 0 problems' in capsys.readouterr().out
+
+  assert call('inspect', out, '--out', sheet, '--images', 4) == 0
+  with Image.open(sheet) as picture:
+    assert picture.width > 900 and picture.height > 600
+
+
+def test_check_finds_a_changed_clip(world, tmp_path, capsys):
+  copy, out = tmp_path / 'world', tmp_path / 'manifest'
+  shutil.copytree(world, copy)
+  assert build(copy, out) == 0
+  first, second, *_ = sorted((copy / 'webvid').rglob('*.mp4'))
+  second.write_bytes(first.read_bytes())
+  capsys.readouterr()
+  assert call('check', out) == 1
+  said = capsys.readouterr().out
+  assert f'{second.stem}: changed_file' in said and '1 problems' in said
+
+
+@pytest.mark.parametrize(
+  'words, sentence',
+  [
+    (['build', '--out', 'X'], 'name at least one source'),
+    (['build', '--webvid', '.', '--out', 'X'], 'holds no CSV file'),
+    (['build', '--img2dataset', '.', '--out', 'X'], 'holds no shards'),
+    (['build', '--storyworld', '0', '--out', 'X'], 'has no examples'),
+    (
+      ['build', '--storyworld', '5', '--subset', 'tiny', '--out', 'X'],
+      "unknown subset 'tiny'",
+    ),
+    (['check', '.'], 'is no manifest'),
+    (['inspect', '.', '--out', 'X.png'], 'is no manifest'),
+    (['storyworld', '--out', 'full'], 'is not empty'),
+  ],
+)
+def test_what_cannot_be_done_ends_in_a_sentence(
+  words, sentence, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'full').mkdir()
+  (tmp_path / 'full' / 'file').write_text('kept')
+  assert call(*words) == 2
+  said = capsys.readouterr().err
+  assert sentence in said and said.count('\n') == 1
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['full']
+
+
+@pytest.mark.parametrize(
+  'option, value', [('--max-unsafe', '2'), ('--storyworld', '-1')]
+)
+def test_numbers_out_of_range_are_refused(option, value, tmp_path, capsys):
+  with pytest.raises(SystemExit):
+    call('build', option, value, '--out', tmp_path)
+  assert f'{value!r} is not a' in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_nothing_half_made(tmp_path, monkeypatch):
+  from phenaki_jax import storyworld
+
+  def stop(*_, **__):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(storyworld, 'write_img2dataset', stop)
+  code = call('storyworld', '--out', tmp_path / 'world', '--clips', 1)
+  assert code == 130
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('action', ['build', 'check', 'inspect', 'storyworld'])
+def test_help_shows_worked_examples(action, capsys):
+  with pytest.raises(SystemExit) as caught:
+    call(action, '--help')
+  assert caught.value.code == 0
+  assert f'phenaki data {action}' in capsys.readouterr().out
