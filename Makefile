@@ -3,6 +3,8 @@
 
 VENV ?= .venv
 RUN ?= runs/story
+STORY ?= configs/stories/circle.yaml
+SCORED ?= --prompts 64 --stories 4 --scenes 4
 EXTRAS ?=
 WORKERS ?= auto
 # The first that runs: a name on the path may be a shim of nothing.
@@ -37,13 +39,15 @@ story: $(VENV)/base.stamp
 	  --workdir $(RUN)/tokenizer
 	$(PHENAKI) train --config configs/generator/tiny.py \
 	  --workdir $(RUN)/generator --set tokenizer_dir=$(RUN)/tokenizer
-	$(PHENAKI) evaluate --model $(RUN)/generator --out $(RUN)/evaluation.json
-	$(PHENAKI) story --model $(RUN)/generator \
-	  --story configs/stories/circle.yaml --out $(RUN)/story.mp4
-	$(PHENAKI) story --story configs/stories/circle.yaml \
-	  --out $(RUN)/reference.mp4
-	@echo 'The stories are $(RUN)/story.mp4 (trained just now) and'
-	@echo '$(RUN)/reference.mp4 (the reference checkpoint).'
+	$(PHENAKI) story $(STORY) --model $(RUN)/generator --out $(RUN)/story.mp4
+	$(PHENAKI) story $(STORY) --out $(RUN)/reference.mp4
+	$(PHENAKI) evaluate --model $(RUN)/generator --out $(RUN)/scores \
+	  $(SCORED)
+	$(PHENAKI) evaluate --out $(RUN)/reference_scores $(SCORED)
+	@echo 'Two stories: $(RUN)/story.mp4 by the models trained just now, and'
+	@echo '$(RUN)/reference.mp4 by the reference. Beside each stand a GIF, a'
+	@echo 'contact sheet and how it was made; what the oracle says of both'
+	@echo 'models is in $(RUN)/scores and $(RUN)/reference_scores.'
 
 test: lint
 	$(PYTEST) -m 'not slow'

@@ -200,3 +200,30 @@ def test_train_refuses_another_tokenizer_in_a_sentence(trained):
   assert 'generator.codebook_size is 77' in done.stderr
   assert 'Traceback' not in done.stderr
   assert not (trained / 'another').exists()
+
+
+@pytest.mark.slow
+def test_story_is_told_by_what_was_trained(trained):
+  out = trained / 'story.mp4'
+  done, loaded = _run(
+    *('story', '--model', trained / 'generator', '--out', out),
+    *('--prompt', 'a red circle on grass', '--prompt', 'it turns blue'),
+    *('--steps', 2),
+  )
+  assert 'tensorflow' not in loaded
+  for suffix in ('.mp4', '.gif', '.png', '.json'):
+    path = out.with_suffix(suffix)
+    assert path.stat().st_size
+    assert str(path) in done.stdout
+
+
+@pytest.mark.slow
+def test_evaluate_scores_what_was_trained(trained):
+  out = trained / 'scores'
+  _, loaded = _run(
+    *('evaluate', '--model', trained / 'generator', '--out', out),
+    *('--prompts', 2, '--stories', 1, '--scenes', 2, '--steps', 2),
+  )
+  assert 'tensorflow' not in loaded
+  numbers = json.loads((out / 'storyworld.json').read_text())
+  assert numbers

@@ -24,9 +24,9 @@ import phenaki_jax
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
     'data': 'build, check and look at data; write StoryWorld to disk',
-    'evaluate': 'ask the oracle how well a model knows StoryWorld',
-    'story': 'tell a story: prompts in, a film out',
     'train': 'train the tokenizer, then the generator on its tokens',
+    'story': 'tell a story: one prompt a scene, one film of all of them',
+    'evaluate': 'ask the oracle how well a model knows StoryWorld',
   }
 )
 """The commands by name, each with what it does; the module has its name."""
