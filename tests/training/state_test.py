@@ -53,7 +53,7 @@ def test_a_parameter_without_names_is_refused_before_anything_is_made():
 
 
 def test_a_parameter_that_does_not_divide_is_refused_unless_stated():
-  with pytest.raises(ValueError, match="params/w: dimension 0 .'mlp', size 3"):
+  with pytest.raises(ValueError, match="w: dimension 0 .'mlp', size 3"):
     abstract_state(OddTask(), OPTIMIZER, _mesh())
   abstract = abstract_state(OddTask(), OPTIMIZER, _mesh(), uneven='replicate')
   assert abstract.params['w'].sharding.is_fully_replicated

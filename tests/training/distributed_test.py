@@ -1,0 +1,104 @@
+"""Two real processes on loopback train as one does, and stop together."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pytest
+import toy
+
+PROGRAM = pathlib.Path(__file__).with_name('worker.py')
+LIMIT = 420  # seconds; nothing here waits for ever
+
+
+def _free_port():
+  with socket.socket() as server:
+    server.bind(('127.0.0.1', 0))
+    return server.getsockname()[1]
+
+
+def _run(folder, count, **options):
+  """Run so many processes; return their exit codes and what they said."""
+  address = f'127.0.0.1:{_free_port()}'
+  devices = str(4 // count)
+  processes = []
+  for index in range(count):
+    command = [sys.executable, str(PROGRAM), str(folder)]
+    command += [f'--address={address}', f'--index={index}', f'--count={count}']
+    # Only the last process is asked to stop: the others must hear of it.
+    if index == count - 1:
+      command += [f'--{name}={value}' for name, value in options.items()]
+    root = str(PROGRAM.parents[2])
+    processes.append(
+      subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+          **os.environ,
+          'PYTHONPATH': root,
+          'JAX_NUM_CPU_DEVICES': devices,
+        },
+      )
+    )
+  try:
+    texts = [p.communicate(timeout=LIMIT)[1] for p in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  return [process.returncode for process in processes], '\n'.join(texts)
+
+
+def _losses(folder):
+  return {r['step']: r['train/loss'] for r in toy.records(folder)}
+
+
+def _manifest(folder):
+  return json.loads((folder / 'checkpoints/8/manifest.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def single(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('single')
+  codes, text = _run(folder, 1)
+  assert codes == [0], text
+  return folder
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path, single):
+  codes, text = _run(tmp_path, 2)
+  assert codes == [0, 0], text
+  losses = _losses(tmp_path)
+  assert list(losses) == [2, 4, 6, 8]
+  assert losses == pytest.approx(_losses(single), abs=1e-5)
+  shapes = [
+    {path: entry['shape'] for path, entry in _manifest(f)['arrays'].items()}
+    for f in (tmp_path, single)
+  ]
+  assert shapes[0] == shapes[1]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_one_goes_on(tmp_path, single):
+  codes, text = _run(tmp_path, 2, stop_at=4)
+  assert codes == [75, 75], text
+  # They agree where they log: after step 6.
+  assert 'saved after step 6 of 8' in text
+  codes, text = _run(tmp_path, 2, stop_at=6)
+  assert codes == [0, 0], text
+  assert 'after step 6.' in text
+  assert _losses(tmp_path) == pytest.approx(_losses(single), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_stopped(tmp_path, single):
+  codes, text = _run(tmp_path, 2, stop_at=2)
+  assert codes == [75, 75], text
+  codes, text = _run(tmp_path, 1)
+  assert codes == [0], text
+  assert 'after step 4.' in text
+  assert _losses(tmp_path) == pytest.approx(_losses(single), abs=1e-5)
