@@ -145,6 +145,7 @@ def train(
     if start >= config.steps:
       progress.say(f'All {config.steps} steps are done.')
       return FINISHED
+    progress.say('Compiling the first step.')
     stream = batches(start)
     if hasattr(stream, 'close'):
       stack.callback(stream.close)

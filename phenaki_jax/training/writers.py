@@ -6,11 +6,15 @@ needs no TensorFlow and no moviepy.
 """
 
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import tensorboardX
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from phenaki_jax.training.animation import encode_gif, encode_png
 from phenaki_jax.training.atomic import replace_file
@@ -79,12 +83,14 @@ class JsonlWriter:
     replace_file(self._path, ''.join(kept).encode())
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
-    """Append the numbers; other kinds are not for this writer."""
-    record = {
+    """Append the numbers (null for one that is not finite), and no others."""
+    numbers = {
       name: float(value)
       for name, value in sorted(values.items())
       if rank(value) == 0
     }
+    # JSON has no word for infinity.
+    record = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
     if record:
       self._path.parent.mkdir(parents=True, exist_ok=True)
       with self._path.open('a') as file:
@@ -100,36 +106,20 @@ class TensorBoardWriter:
   def __init__(self, folder: str | pathlib.Path, *, fps: float = 8.0) -> None:
     """Name the folder and the speed of videos, in frames per second."""
     self._folder, self._fps = pathlib.Path(folder), fps
-    self._purge: int | None = None
-    self._events: Any = None
+    self._events: tensorboardX.FileWriter | None = None
 
   def rewind(self, step: int) -> None:
-    """Tell TensorBoard to hide events after a step."""
-    self._purge = step + 1
+    """Tell TensorBoard to hide what earlier files hold after a step."""
+    if self._folder.is_dir():
+      start = SessionLog(status=SessionLog.START)
+      self._open().add_event(Event(session_log=start), step=step + 1)
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
     """Write numbers, images, and videos as animated GIFs."""
-    from tensorboardX.proto.summary_pb2 import Summary
-
     events = self._open()
     for name, value in sorted(values.items()):
-      kind = rank(value)
-      if kind == 0:
-        events.add_scalar(name, float(value), step)
-        continue
-      pixels = np.asarray(value)
-      encoded = (
-        encode_png(pixels) if kind == 3 else encode_gif(pixels, fps=self._fps)
-      )
-      image = Summary.Image(
-        height=pixels.shape[-3],
-        width=pixels.shape[-2],
-        colorspace=3,
-        encoded_image_string=encoded,
-      )
-      events.file_writer.add_summary(
-        Summary(value=[Summary.Value(tag=name, image=image)]), step
-      )
+      entry = self._entry(name, value)
+      events.add_summary(Summary(value=[entry]), step)
     events.flush()
 
   def close(self) -> None:
@@ -137,15 +127,24 @@ class TensorBoardWriter:
     if self._events is not None:
       self._events.close()
 
-  def _open(self) -> Any:
-    if self._events is None:
-      from tensorboardX import SummaryWriter
+  def _entry(self, name: str, value: Value) -> Any:
+    kind = rank(value)
+    if kind == 0:
+      return Summary.Value(tag=name, simple_value=float(value))
+    pixels = np.asarray(value)
+    content = (
+      encode_png(pixels) if kind == 3 else encode_gif(pixels, fps=self._fps)
+    )
+    height, width = pixels.shape[-3:-1]
+    image = Summary.Image(
+      height=height, width=width, colorspace=3, encoded_image_string=content
+    )
+    return Summary.Value(tag=name, image=image)
 
+  def _open(self) -> tensorboardX.FileWriter:
+    if self._events is None:
       self._folder.mkdir(parents=True, exist_ok=True)
-      self._events = SummaryWriter(
-        logdir=str(self._folder), purge_step=self._purge
-      )
-      self._events._get_file_writer()
+      self._events = tensorboardX.FileWriter(str(self._folder))
     return self._events
 
 

@@ -45,6 +45,13 @@ def test_jsonl_holds_a_line_per_step(tmp_path):
   assert path.read_text() == '{"step": 1, "loss": 0.5}\n'
 
 
+def test_jsonl_says_null_where_a_number_is_not_finite(tmp_path):
+  writer = JsonlWriter(tmp_path / 'metrics.jsonl')
+  writer.write(1, {'psnr': float('inf'), 'loss': 2})
+  (line,) = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  assert json.loads(line) == {'step': 1, 'psnr': None, 'loss': 2.0}
+
+
 def test_jsonl_drops_later_steps_and_half_a_line(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   writer = JsonlWriter(path)

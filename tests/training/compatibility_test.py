@@ -1,0 +1,58 @@
+"""What may change between two starts of a run, and what may not."""
+
+import pathlib
+
+import pytest
+
+from phenaki_jax.training.compatibility import check_same_run
+
+FOLDER = pathlib.Path('run/checkpoints/8')
+CONFIG = {'kind': 'tokenizer', 'tokenizer': {'width': 8}, 'train': {'steps': 9}}
+IDENTITY = {'data': 'abc'}
+ARRAYS = {'params/w': 'float32(8, 4)'}
+
+
+def _check(config=CONFIG, identity=IDENTITY, arrays=ARRAYS):
+  check_same_run(
+    FOLDER,
+    saved=(CONFIG, IDENTITY, ARRAYS),
+    ours=(config, identity, arrays),
+  )
+
+
+def test_the_same_run_passes_without_a_word(caplog):
+  _check()
+  assert caplog.text == ''
+
+
+def test_a_longer_run_passes_with_a_word(caplog):
+  _check({**CONFIG, 'train': {'steps': 20}})
+  assert 'train.steps is 9 there and 20 here' in caplog.text
+
+
+@pytest.mark.parametrize(
+  ('change', 'sentence'),
+  [
+    ({'config': {**CONFIG, 'tokenizer': {}}}, 'width is 8 there and absent'),
+    ({'config': {**CONFIG, 'seed': 2}}, 'seed is absent there and 2 here'),
+    ({'identity': {}}, 'data is abc there and absent here'),
+    ({'identity': {'data': 'x'}}, 'data is abc there and x here'),
+    ({'arrays': {}}, 'params.w is float32.8, 4. there and absent here'),
+  ],
+)
+def test_another_model_or_other_data_is_refused(change, sentence):
+  with pytest.raises(ValueError, match=sentence) as caught:
+    _check(**change)
+  assert str(caught.value).startswith('run/checkpoints/8 belongs to another')
+  assert 'Give another --workdir' in str(caught.value)
+
+
+def test_settings_are_named_rather_than_the_arrays_they_change():
+  with pytest.raises(ValueError) as caught:
+    _check({**CONFIG, 'tokenizer': {'width': 9}}, arrays={})
+  assert 'params' not in str(caught.value)
+
+
+def test_many_differences_are_counted():
+  with pytest.raises(ValueError, match='; and 4 more. Give'):
+    _check(arrays={f'params/{i}': 'float32()' for i in range(11)})
