@@ -1,0 +1,118 @@
+"""Numbers out of timings, and the table that shows them."""
+
+import statistics
+from typing import Any
+
+from versus.shapes import MATMUL
+
+# What each case is to reach: times faster than the peer, and share of the
+# rate of a large matrix product.
+FASTER = {'tokenizer': 1.3, 'generator': 1.6, 'sampling': 2.5}
+SHARE = 0.6
+
+
+def summarise(
+  timings: dict[str, dict[str, list[dict[str, float]]]],
+  facts: dict[str, dict[str, Any]],
+  flops: dict[str, int],
+) -> dict[str, Any]:
+  """Reduce timings to what is compared: the best call of each side.
+
+  Args:
+    timings: of each side ('ours', and 'peer' if there is one) and case, a
+      list of {'seconds', 'cpu_seconds'}.
+    facts: what each side told about itself.
+    flops: operations of one call of each case, and of the matrix product.
+  """
+  rates = {
+    side: flops[MATMUL] / _best(calls[MATMUL]) / 1e9
+    for side, calls in timings.items()
+  }
+  cases = {}
+  for name in timings['ours']:
+    if name == MATMUL:
+      continue
+    best = {side: _best(calls[name]) for side, calls in timings.items()}
+    gflops = flops[name] / best['ours'] / 1e9
+    case: dict[str, Any] = {
+      'parameters': {s: facts[s]['parameters'][name] for s in timings},
+      'seconds': best,
+      'median_seconds': {
+        side: statistics.median(call['seconds'] for call in calls[name])
+        for side, calls in timings.items()
+      },
+      'best_cpu_seconds': {
+        side: min(call['cpu_seconds'] for call in calls[name])
+        for side, calls in timings.items()
+      },
+      'first_call_seconds': {
+        side: facts[side]['first_call_seconds'][name] for side in timings
+      },
+      'flops': flops[name],
+      'gflops_per_second': gflops,
+      'share_of_matmul': gflops / rates['ours'],
+    }
+    if 'peer' in timings:
+      case['peer_flops'] = facts['peer']['flops'][name]
+      case['times_faster'] = best['peer'] / best['ours']
+    cases[name] = case
+  return {
+    'versions': {side: facts[side]['versions'] for side in timings},
+    'matmul_gflops_per_second': rates,
+    'cases': cases,
+    'timings': timings,
+  }
+
+
+def _best(calls: list[dict[str, float]]) -> float:
+  return min(call['seconds'] for call in calls)
+
+
+def table(result: dict[str, Any]) -> str:
+  """Lay a summary out as text."""
+  sides = list(result['versions'])
+  versions = ', '.join(
+    f'{package} {version}'
+    for side in sides
+    for package, version in result['versions'][side].items()
+  )
+  rates = result['matmul_gflops_per_second']
+  rows = [
+    ['', 'parameters', 'seconds', '', 'faster', 'counted', 'reached', 'of a'],
+    ['', 'ours/peer', 'ours', 'peer', '', 'GFLOP', 'GFLOP/s', 'matmul'],
+  ]
+  missed = []
+  for name, case in result['cases'].items():
+    millions = '/'.join(f'{n / 1e6:.1f}M' for n in case['parameters'].values())
+    faster = case.get('times_faster')
+    peer = case['seconds'].get('peer')
+    rows.append(
+      [
+        name,
+        millions,
+        f'{case["seconds"]["ours"]:.3f}',
+        '-' if peer is None else f'{peer:.3f}',
+        '-' if faster is None else f'{faster:.2f}x',
+        f'{case["flops"] / 1e9:.1f}',
+        f'{case["gflops_per_second"]:.1f}',
+        f'{case["share_of_matmul"]:.0%}',
+      ]
+    )
+    if faster is not None and faster < FASTER[name]:
+      missed.append(f'{name} is {faster:.2f}x as fast, not {FASTER[name]}x')
+    if case['share_of_matmul'] < SHARE:
+      share = case['share_of_matmul']
+      missed.append(f'{name} reaches {share:.0%} of a matmul, not {SHARE:.0%}')
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = [
+    '  '.join(
+      cell.ljust(width) if i == 0 else cell.rjust(width)
+      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip()
+    for row in rows
+  ]
+  packages = {'ours': 'jax', 'peer': 'torch'}
+  reached = ', '.join(f'{packages[s]} {rate:.1f}' for s, rate in rates.items())
+  lines += ['', f'A large matmul: {reached} GFLOP/s. {versions}.']
+  lines += [f'Missed: {fault}.' for fault in missed]
+  return '\n'.join(lines)
