@@ -79,13 +79,16 @@ def _layer(rows: int, length: int, width: int, mlp_dim: int) -> Flops:
 
 
 def _space_time(
-  config: TokenizerConfig, batch: int, grid: tuple[int, int, int]
+  config: TokenizerConfig,
+  batch: int,
+  grid: tuple[int, int, int],
+  spatial_layers: int,
 ) -> Flops:
   t, h, w = grid
   width, mlp_dim = config.width, config.mlp_dim
   return (
     dense(t * h * w, PLACE_FEATURES, width, learned_input=False)
-    + _layer(batch * t, h * w, width, mlp_dim) * config.spatial_layers
+    + _layer(batch * t, h * w, width, mlp_dim) * spatial_layers
     + _layer(batch * h * w, t, width, mlp_dim) * config.temporal_layers
   )
 
@@ -107,7 +110,10 @@ def encoder(
   into = {'outputs': width, 'learned_input': False}
   flops = dense(batch * h * w, area, **into)
   flops += dense(batch * (t - 1) * h * w, area * config.tubelet, **into)
-  flops += _space_time(config, batch, grid)
+  own = config.encoder_spatial_layers
+  flops += _space_time(
+    config, batch, grid, config.spatial_layers if own is None else own
+  )
   if config.quantizer == 'fsq':
     # The sum that makes an id of the digits is no product worth counting.
     return flops + dense(tokens, width, len(config.fsq_levels))
@@ -127,7 +133,7 @@ def decoder(
   area = config.patch[0] * config.patch[1] * 3
   fsq = config.quantizer == 'fsq'
   flops = dense(tokens, len(config.fsq_levels) if fsq else config.vq_dim, width)
-  flops += _space_time(config, batch, grid)
+  flops += _space_time(config, batch, grid, config.spatial_layers)
   flops += dense(batch * h * w, width, area)
   return flops + dense(batch * (t - 1) * h * w, width, area * config.tubelet)
 

@@ -27,13 +27,18 @@ def get_config(arg=''):
         'image_share': 0.25,
       },
       'tokenizer': SIZES['small'],
-      'losses': {'l1': 0.2},
-      'optim': {'learning_rate': 1e-3, 'warmup_steps': 200},
+      'optim': {
+        'optimizer': 'muon',
+        'learning_rate': 1e-2,
+        'warmup_steps': 40,
+        'end_factor': 0.02,
+        'ema_decay': 0.99,
+      },
       'train': {
-        'steps': 8000,
+        'steps': 3000,
         'log_every': 50,
         'checkpoint_every': 500,
-        'evaluate_every': 1000,
+        'evaluate_every': 500,
       },
     }
   )

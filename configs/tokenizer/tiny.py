@@ -27,13 +27,18 @@ def get_config(arg=''):
         'image_share': 0.25,
       },
       'tokenizer': SIZES['tiny'],
-      'losses': {'l1': 0.2},
-      'optim': {'learning_rate': 1e-3, 'warmup_steps': 100},
+      'optim': {
+        'optimizer': 'muon',
+        'learning_rate': 1e-2,
+        'warmup_steps': 40,
+        'end_factor': 0.02,
+        'ema_decay': 0.99,
+      },
       'train': {
-        'steps': 1500,
+        'steps': 2500,
         'log_every': 20,
-        'checkpoint_every': 250,
-        'evaluate_every': 250,
+        'checkpoint_every': 500,
+        'evaluate_every': 500,
       },
     }
   )

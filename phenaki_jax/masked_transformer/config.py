@@ -50,8 +50,8 @@ class GeneratorConfig:
 # Named sizes. The paper's two text-to-video models are `paper_1p8b` (the
 # one behind its videos) and `paper_0p9b` (Phenaki, appendix A.2).
 SIZES: dict[str, dict[str, Any]] = {
-  'tiny': {'width': 192, 'num_layers': 6, 'num_heads': 6, 'mlp_dim': 768},
-  'small': {'width': 320, 'num_layers': 8, 'num_heads': 8, 'mlp_dim': 1280},
+  'tiny': {'width': 128, 'num_layers': 4, 'num_heads': 4, 'mlp_dim': 512},
+  'small': {'width': 192, 'num_layers': 6, 'num_heads': 6, 'mlp_dim': 768},
   'base': {'width': 768, 'num_layers': 12, 'num_heads': 12, 'mlp_dim': 3072},
   'paper_0p9b': {
     'width': 1536,

@@ -17,6 +17,10 @@ class TokenizerConfig:
     mlp_dim: hidden width of the MLPs.
     spatial_layers: blocks inside a frame, on each side.
     temporal_layers: causal blocks over time, on each side.
+    encoder_spatial_layers: blocks inside a frame of the encoder, where they
+      differ from the decoder's. With 0 a token depends on its own patch
+      alone: with more, small tokenizers hide parts of an object in the tokens
+      of the background, which are then hard for a generator to guess.
     quantizer: 'fsq' or 'vq'.
     fsq_levels: number of values of each FSQ dimension; even or odd, >= 2.
     vq_codes: number of VQ codes.
@@ -34,6 +38,7 @@ class TokenizerConfig:
   mlp_dim: int = 2048
   spatial_layers: int = 4
   temporal_layers: int = 4
+  encoder_spatial_layers: int | None = None
   quantizer: str = 'fsq'
   fsq_levels: tuple[int, ...] = (8, 8, 5, 5)
   vq_codes: int = 8192
@@ -108,15 +113,18 @@ SIZES: dict[str, dict[str, Any]] = {
     'mlp_dim': 512,
     'spatial_layers': 2,
     'temporal_layers': 1,
+    'encoder_spatial_layers': 0,
     'fsq_levels': (8, 8, 5, 5),
   },
   'small': {
-    'width': 256,
-    'num_heads': 4,
-    'mlp_dim': 1024,
+    'patch': (16, 16),
+    'width': 192,
+    'num_heads': 6,
+    'mlp_dim': 768,
     'spatial_layers': 3,
-    'temporal_layers': 2,
-    'fsq_levels': (8, 8, 8, 5),
+    'temporal_layers': 1,
+    'encoder_spatial_layers': 0,
+    'fsq_levels': (8, 8, 5, 5),
   },
   'base': {'width': 512, 'num_heads': 8, 'mlp_dim': 2048},
   'paper': {

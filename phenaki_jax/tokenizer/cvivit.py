@@ -49,10 +49,12 @@ class SpaceTime(nn.Module):
 
   Attributes:
     config: the tokenizer's shape.
+    spatial_layers: blocks inside a latent step.
     time_first: apply the stack over time first, as the decoder does.
   """
 
   config: TokenizerConfig
+  spatial_layers: int
   time_first: bool = False
 
   @nn.compact
@@ -75,7 +77,7 @@ class SpaceTime(nn.Module):
       'remat': config.remat,
       'dtype': jnp.dtype(config.dtype),
     }
-    space = Stack(config.spatial_layers, **shape, name='space')
+    space = Stack(self.spatial_layers, **shape, name='space')
     time = Stack(config.temporal_layers, **shape, name='time')
     past = jnp.asarray(jnp.tril(jnp.ones((t, t), bool)))[None]
 
@@ -115,14 +117,17 @@ class CViViT(nn.Module):
     into = {'features': config.width, 'names': (None, 'embed')}
     self.first_in = Dense(**into, use_bias=True, dtype=dtype)
     self.rest_in = Dense(**into, use_bias=True, dtype=dtype)
-    self.encoder = SpaceTime(config)
+    own = config.encoder_spatial_layers
+    self.encoder = SpaceTime(
+      config, config.spatial_layers if own is None else own
+    )
     if config.quantizer == 'fsq':
       self.quantizer = FSQ(config.fsq_levels, config.width)
     else:
       self.quantizer = VQ(
         config.vq_codes, config.vq_dim, config.width, config.commitment
       )
-    self.decoder = SpaceTime(config, time_first=True)
+    self.decoder = SpaceTime(config, config.spatial_layers, time_first=True)
     # Separate heads mirror the separate patching. No activation: section 2.1.
     self.first_out = Dense(area, ('embed', None), use_bias=True)
     self.rest_out = Dense(area * config.tubelet, ('embed', None), use_bias=True)

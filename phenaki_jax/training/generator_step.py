@@ -60,6 +60,7 @@ class Rows:
     segments: segment of each latent step, -1 where the step is empty.
     texts: caption ids of each segment.
     is_clip: True at rows that hold a clip.
+    num_clips: how many rows, the first ones, hold a clip and so one text.
   """
 
   ids: Int[Array, 'R t h w']
@@ -67,6 +68,7 @@ class Rows:
   segments: Int[Array, 'R t']
   texts: Int[Array, 'R S L']
   is_clip: Bool[Array, 'R']
+  num_clips: int = flax.struct.field(pytree_node=False)
 
 
 def pack_images(values: Array, steps: int, *, fill: int) -> Array:
@@ -126,7 +128,7 @@ class GeneratorTask:
     }
 
   def _clip_rows(
-    self, frozen: Any, part: dict[str, Array], rng: PRNGKeyArray
+    self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
   ) -> Rows:
     """Tokenize clips and choose what to hide of each."""
     ids = self._encode(frozen, normalise(part['pixels']))
@@ -158,10 +160,11 @@ class GeneratorTask:
       segments=jnp.where(real, 0, -1),
       texts=part['text'][:, None],
       is_clip=jnp.ones(batch, bool),
+      num_clips=batch,
     )
 
   def _image_rows(
-    self, frozen: Any, part: dict[str, Array], rng: PRNGKeyArray
+    self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
   ) -> Rows:
     """Tokenize images, hide tokens of each, and pack them into rows."""
     ids = self._encode(frozen, normalise(part['pixels'])[:, None])
@@ -179,6 +182,7 @@ class GeneratorTask:
       segments=pack_images(number, steps, fill=-1),
       texts=pack_images(part['text'], steps, fill=0),
       is_clip=jnp.zeros(-(-images // steps), bool),
+      num_clips=0,
     )
 
   def _encode(
@@ -189,6 +193,27 @@ class GeneratorTask:
     )
     return jax.lax.stop_gradient(ids)
 
+  def _encode_texts(
+    self,
+    params: Any,
+    texts: Int[Array, 'R S L'],
+    num_clips: int,
+    **options: Any,
+  ) -> Float[Array, 'R S L E']:
+    """Encode the texts of all segments, of clips only the one they have."""
+    rows, segments, length = texts.shape
+    packed = texts[num_clips:].reshape(-1, length)
+    vectors = T5Encoder(self.text).apply(
+      {'params': params},
+      jnp.concatenate([texts[:num_clips, 0], packed]),
+      **options,
+    )
+    of_clips = jnp.pad(
+      vectors[:num_clips, None], ((0, 0), (0, segments - 1), (0, 0), (0, 0))
+    )
+    shape = (rows - num_clips, segments, length, vectors.shape[-1])
+    return jnp.concatenate([of_clips, vectors[num_clips:].reshape(shape)])
+
   def rows(self, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray) -> Rows:
     """Make the rows of a batch: clips first, then packed images."""
     parts = []
@@ -197,12 +222,14 @@ class GeneratorTask:
     if 'images' in batch:
       parts.append(self._image_rows(frozen, batch['images'], rng))
     segments = max(rows.texts.shape[1] for rows in parts)
+    num_clips = sum(rows.num_clips for rows in parts)
     parts = [
       rows.replace(
+        num_clips=num_clips,
         texts=jnp.pad(
           rows.texts,
           ((0, 0), (0, segments - rows.texts.shape[1]), (0, 0)),
-        )
+        ),
       )
       for rows in parts
     ]
@@ -227,9 +254,10 @@ class GeneratorTask:
       # The empty caption is its end mark alone (id 1).
       empty = jnp.zeros_like(texts).at[..., 0].set(1)
       texts = jnp.where(dropped[..., None], empty, texts)
-    vectors = T5Encoder(self.text).apply(
-      {'params': params['text']},
+    vectors = self._encode_texts(
+      params['text'],
       texts,
+      rows.num_clips,
       deterministic=deterministic,
       rngs={'dropout': stream(rng, 'dropout')},
     )
