@@ -192,6 +192,8 @@ def train(
         # Before the evaluators, which may take long and may fail.
         checkpoints.save(step, state, window)
       if stopping and not is_last:
+        if due:
+          progress.say(f'No samples of step {step}: stopping comes first.')
         break
       for evaluator in due:
         _write(writers, step, _results(evaluator, step, state, stop))

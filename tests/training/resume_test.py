@@ -56,10 +56,14 @@ def _digests(folder):
   return json.loads(path.read_text())
 
 
-def _assert_same_run(folder, unbroken):
+def _assert_same_run(folder, unbroken, *, but_samples=False):
   # All arrays, Adam's too, and the window of metrics.
   assert _digests(folder) == _digests(unbroken)
-  assert toy.records(folder) == toy.records(unbroken)
+  one, two = toy.records(folder), toy.records(unbroken)
+  if but_samples:
+    # A signal comes before the samples of its step.
+    one, two = ([r for r in x if 'train/loss' in r] for x in (one, two))
+  assert one == two
   one, two = load_params(folder), load_params(unbroken)
   jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
   assert not [p for p in folder.rglob('*tmp*') if p.is_dir()]
@@ -89,7 +93,7 @@ def test_a_run_stopped_many_times_is_the_unbroken_run(tmp_path, unbroken):
   for options, expected in stops:
     code, text = _run(tmp_path, *options)
     assert code == expected, text
-  _assert_same_run(tmp_path, unbroken)
+  _assert_same_run(tmp_path, unbroken, but_samples=True)
 
 
 @pytest.mark.slow
@@ -108,4 +112,4 @@ def test_killed_from_outside_at_any_moment(tmp_path, unbroken, number):
     assert process.returncode in (-number, 75, 0), text
   code, text = _run(tmp_path)
   assert code == 0, text
-  _assert_same_run(tmp_path, unbroken)
+  _assert_same_run(tmp_path, unbroken, but_samples=True)
