@@ -32,7 +32,7 @@ class Side:
     self._errors = tempfile.TemporaryFile('w+')
     self._module = module
     threads = arguments[-1]
-    # Two of them are asked for the thread count by jax, the rest by torch.
+    # jax asks the first one, torch the others.
     counts = ('NPROC', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS')
     environment = {
       **os.environ,
@@ -51,6 +51,7 @@ class Side:
         text=True,
       )
     except OSError as error:
+      self._errors.close()
       raise ValueError(f'{python} does not start: {error}') from error
     self.facts = self._answer()
 
@@ -63,8 +64,10 @@ class Side:
   def close(self) -> None:
     """Let it end."""
     assert self._process.stdin is not None
+    assert self._process.stdout is not None
     self._process.stdin.close()
     self._process.wait()
+    self._process.stdout.close()
     self._errors.close()
 
   def _answer(self) -> dict[str, Any]:
@@ -75,4 +78,5 @@ class Side:
     code = self._process.wait()
     self._errors.seek(0)
     last = (self._errors.read().strip().splitlines() or ['no message'])[-1]
+    self.close()
     raise RuntimeError(f'{self._module} ended with code {code}: {last}')
