@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'train': 'train the tokenizer, then the generator on its tokens',
     'story': 'tell a story: one prompt a scene, one film of all of them',
     'evaluate': 'ask the oracle how well a model knows StoryWorld',
+    'export': 'make a bundle of a trained generator and its tokenizer',
   }
 )
 """The commands by name, each with what it does; the module has its name."""

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
-from json.decoder import scanstring
 from typing import Any
 
 import yaml
@@ -77,10 +76,10 @@ def read_yaml(text: str) -> Node:
       depth += isinstance(event, yaml.CollectionStartEvent)
       depth -= isinstance(event, yaml.CollectionEndEvent)
       if depth > _MAX_DEPTH:
-        raise MarkupError(event.start_mark.line + 1, _TOO_DEEP)
+        raise MarkupError(_line(event.start_mark), _TOO_DEEP)
       if isinstance(event, yaml.AliasEvent):
         raise MarkupError(
-          event.start_mark.line + 1,
+          _line(event.start_mark),
           f'the alias *{event.anchor} is not allowed; write the value out',
         )
     loader = yaml.SafeLoader(text)
@@ -93,7 +92,7 @@ def read_yaml(text: str) -> Node:
       loader.dispose()
   except yaml.MarkedYAMLError as error:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    line = _line(mark)
     problem = error.problem or error.context or 'it cannot be read'
     raise MarkupError(line, f'this is not YAML: {problem}') from error
   except yaml.reader.ReaderError as error:
@@ -103,8 +102,12 @@ def read_yaml(text: str) -> Node:
     ) from error
 
 
+def _line(mark: Any) -> int:
+  return mark.line + 1 if mark else 1
+
+
 def _from_yaml(loader: yaml.SafeLoader, node: yaml.Node) -> Node:
-  line = node.start_mark.line + 1
+  line = _line(node.start_mark)
   if isinstance(node, yaml.SequenceNode):
     items = [_from_yaml(loader, item) for item in node.value]
     return Node(line=line, value=items, kind='list')
@@ -157,6 +160,7 @@ class _Json:
 
   _SPACE = re.compile(r'[ \t\r\n]*')
   _ATOM = re.compile(r'[^\s,\]}]+')
+  _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
   def __init__(self, text: str):
     self._text = text
@@ -168,17 +172,13 @@ class _Json:
     line = self._line
     start = self._text[self._at]
     if start == '"':
-      value, self._at = scanstring(self._text, self._at + 1)
-      return Node(line=line, value=value)
+      return Node(line=line, value=json.loads(self._take(self._STRING)))
     if start == '[':
       items = [self.read() for _ in self._items(']')]
       return Node(line=line, value=items, kind='list')
     if start == '{':
       return _mapping(line, [self._pair() for _ in self._items('}')])
-    match = self._ATOM.match(self._text, self._at)
-    assert match is not None
-    self._at = match.end()
-    return Node(line=line, value=json.loads(match.group()))
+    return Node(line=line, value=json.loads(self._take(self._ATOM)))
 
   def _pair(self) -> tuple[Node, Node]:
     key = self.read()
@@ -199,7 +199,10 @@ class _Json:
         return
 
   def _skip(self) -> None:
-    match = self._SPACE.match(self._text, self._at)
+    self._line += self._take(self._SPACE).count('\n')
+
+  def _take(self, pattern: re.Pattern[str]) -> str:
+    match = pattern.match(self._text, self._at)
     assert match is not None
-    self._line += match.group().count('\n')
     self._at = match.end()
+    return match.group()

@@ -15,12 +15,12 @@ import os
 import pathlib
 import re
 from collections.abc import Collection, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 _LOG = logging.getLogger(__name__)
 _OURS = re.compile(r'[0-9a-f]{32}\.(npy|json)(\.part)?')
-_CHUNK = 1 << 20
 
 
 class Takes:
@@ -101,7 +101,7 @@ class Takes:
 class Take:
   """Take the frames of one scene as they come."""
 
-  def __init__(self, file, shape: tuple[int, ...]):
+  def __init__(self, file: BinaryIO, shape: tuple[int, ...]):
     """Write into an open file, after its header."""
     self._file = file
     self._frame = shape[1:]

@@ -1,0 +1,195 @@
+import json
+
+import numpy as np
+import pytest
+
+from phenaki_jax.cli.main import main
+
+STORY = """\
+seed: 3
+scenes:
+  - {prompt: "a red circle moves left", frames: 9}
+  - {prompt: "it turns green", frames: 4}
+  - {prompt: "a blue square", frames: 5}
+"""
+
+
+def _tell(folder, bundle, *flags):
+  story = folder / 'story.yaml'
+  if not story.exists():
+    story.write_text(STORY)
+  out = folder / 'film.mp4'
+  code = main(
+    ['story', str(story), '--model', str(bundle), '--out', str(out), *flags]
+  )
+  assert code == 0
+  return json.loads(out.with_suffix('.json').read_text())
+
+
+def _kept(folder):
+  frames = {}
+  for path in (folder / 'film.scenes').glob('*.npy'):
+    frames[len(np.load(path))] = np.load(path)
+  return frames
+
+
+def test_story_is_told_told_again_and_rolled_again(tiny_bundle, tmp_path):
+  first = _tell(tmp_path, tiny_bundle)
+  names = ['film.gif', 'film.json', 'film.mp4', 'film.png', 'film.scenes']
+  assert sorted(p.name for p in tmp_path.iterdir()) == [*names, 'story.yaml']
+  assert first['notice'] == 'AI-generated'
+  assert len(first['model']['fingerprint']) == 64
+  assert [s['prompt'] for s in first['story']['scenes']] == [
+    'a red circle moves left',
+    'it turns green',
+    'a blue square',
+  ]
+  assert first['story']['scenes'][1]['steps'] == 2
+  film = (tmp_path / 'film.mp4').read_bytes()
+  scenes = _kept(tmp_path)
+  assert sorted(scenes) == [4, 5, 9]
+
+  # With nothing kept, every file is the same again.
+  other = tmp_path / 'other'
+  other.mkdir()
+  assert _tell(other, tiny_bundle) == first
+  assert (other / 'film.mp4').read_bytes() == film
+
+  rolled = _tell(tmp_path, tiny_bundle, '--reroll', '3')
+  after = _kept(tmp_path)
+  np.testing.assert_array_equal(after[9], scenes[9])
+  np.testing.assert_array_equal(after[4], scenes[4])
+  assert (after[5] != scenes[5]).any()
+  seeds = [s['seed'] for s in rolled['story']['scenes']]
+  assert seeds[:2] == [3, 3] and seeds[2] != 3
+
+  # Rolled again, scene 3 is another; scene 2 rolled, scene 3 keeps its seed.
+  again = _tell(tmp_path, tiny_bundle, '--reroll', '3')
+  third = again['story']['scenes'][2]['seed']
+  assert third not in (3, seeds[2])
+  second = _tell(tmp_path, tiny_bundle, '--reroll', '2')
+  assert second['story']['scenes'][2]['seed'] == third
+  assert second['story']['scenes'][1]['seed'] != 3
+  assert _tell(tmp_path, tiny_bundle) == first
+
+
+def test_prompts_and_flags_make_a_story(tiny_bundle, tmp_path):
+  out = tmp_path / 'new' / 'film.mp4'
+  flags = [
+    '--seed',
+    '5',
+    '--frames',
+    '3',
+    '--guidance',
+    '1.5',
+    '--temperature',
+    '0',
+  ]
+  assert (
+    main(
+      [
+        'story',
+        '--prompt',
+        'a blue square',
+        '--prompt',
+        'it turns green',
+        '--model',
+        str(tiny_bundle),
+        '--out',
+        str(out),
+        *flags,
+      ]
+    )
+    == 0
+  )
+  story = json.loads(out.with_suffix('.json').read_text())['story']
+  assert story['frames'] == 6
+  for scene in story['scenes']:
+    assert scene['seed'] == 5 and scene['frames'] == 3
+    assert scene['guidance'] == 1.5 and scene['temperature'] == 0
+
+
+def test_flags_leave_what_a_scene_says(tiny_bundle, tmp_path):
+  (tmp_path / 'story.yaml').write_text(
+    'scenes:\n'
+    '  - {prompt: x, guidance: 2, frames: 4}\n'
+    '  - {prompt: y, seconds: 0.5}\n'
+  )
+  story = _tell(tmp_path, tiny_bundle, '--guidance', '9', '--frames', '7')
+  scenes = story['story']['scenes']
+  assert [scene['guidance'] for scene in scenes] == [2, 9]
+  assert [scene['frames'] for scene in scenes] == [4, 4]
+
+
+BAD = {
+  'no story': ([], 'either a story file or one --prompt'),
+  'both': (['story.yaml', '--prompt', 'x'], 'not both'),
+  'no such file': (['none.yaml'], 'there is no story file none.yaml'),
+  'bad flag': (
+    ['story.yaml', '--guidance', '-1'],
+    'guidance must be a number from 0',
+  ),
+  'bad seed': (['story.yaml', '--seed', '-1'], 'seed must be a whole number'),
+  'bad frames': (['--prompt', 'x', '--frames', '0'], 'frames must be'),
+  'empty prompt': (['--prompt', ''], 'prompt is empty'),
+  'no such scene': (['story.yaml', '--reroll', '4'], 'scenes 1 to 3'),
+  'bad name': (['story.yaml', '--out', 'film.avi'], 'must end in .mp4'),
+  'over the story': (['film.json'], 'would replace the story file'),
+  'bad model': (['story.yaml', '--model', 'none'], 'there is no folder none'),
+  'no model': (['story.yaml', '--model', '.'], 'is no bundle'),
+}
+
+
+@pytest.mark.parametrize(('flags', 'words'), BAD.values(), ids=BAD)
+def test_bad_call_ends_in_a_sentence(
+  tiny_bundle, tmp_path, monkeypatch, capsys, flags, words
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'story.yaml').write_text(STORY)
+  (tmp_path / 'film.json').write_text('{"scenes": [{"prompt": "x"}]}')
+  (tmp_path / 'film.mp4').write_bytes(b'precious')
+  before = sorted(p.name for p in tmp_path.iterdir())
+  defaults = ['--out', 'film.mp4', '--model', str(tiny_bundle)]
+  assert main(['story', *defaults, *flags]) == 2
+  error = capsys.readouterr().err
+  assert words in error
+  assert 'Traceback' not in error
+  assert (tmp_path / 'film.mp4').read_bytes() == b'precious'
+  assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_interrupted_story_goes_on(tiny_bundle, tmp_path, monkeypatch):
+  unbroken = tmp_path / 'unbroken'
+  broken = tmp_path / 'broken'
+  unbroken.mkdir()
+  broken.mkdir()
+  whole = _tell(unbroken, tiny_bundle)
+
+  from phenaki_jax.evaluation.story_files import StoryFiles
+
+  write = StoryFiles.write
+
+  def interrupted(self, footage):
+    if footage.scene == 2:
+      raise KeyboardInterrupt
+    write(self, footage)
+
+  (broken / 'story.yaml').write_text(STORY)
+  with monkeypatch.context() as patch:
+    patch.setattr(StoryFiles, 'write', interrupted)
+    code = main(
+      [
+        'story',
+        str(broken / 'story.yaml'),
+        '--model',
+        str(tiny_bundle),
+        '--out',
+        str(broken / 'film.mp4'),
+      ]
+    )
+  assert code == 130
+  assert not (broken / 'film.mp4').exists()
+  assert sorted(_kept(broken)) == [4, 9]
+  assert _tell(broken, tiny_bundle) == whole
+  for name in ('film.mp4', 'film.gif', 'film.png'):
+    assert (broken / name).read_bytes() == (unbroken / name).read_bytes()

@@ -1,0 +1,106 @@
+import json
+import math
+
+import numpy as np
+
+from phenaki_jax.evaluation.storyworld import (
+  ClipReport,
+  ImageOnlyReport,
+  Sample,
+)
+from phenaki_jax.evaluation.storyworld_report import (
+  Report,
+  sheets,
+  to_json,
+  to_markdown,
+)
+from phenaki_jax.evaluation.storyworld_stories import StoryReport
+from phenaki_jax.evaluation.tally import Tally
+
+FRAMES = np.zeros((9, 16, 16, 3), np.uint8)
+SAMPLE = Sample(
+  prompt='a red circle', read='circle, white', frames=FRAMES, score=(0.5, 1.0)
+)
+PROTOCOL = {
+  'model': 'tiny',
+  'prompts': 200,
+  'split': 'heldout',
+  'stories': 20,
+  'image_only_prompts': 5,
+}
+CLIPS = ClipReport(
+  facts={
+    'shape': Tally(asked=200, right=190, unsure=2),
+    'colour': Tally(asked=200, right=100),
+  },
+  mistakes={'colour: red read as white': 100, 'shape: star read as cross': 10},
+  best=(SAMPLE,),
+  worst=(SAMPLE, SAMPLE),
+  random=(),
+)
+STORIES = StoryReport(
+  facts={'shape': Tally(asked=40, right=40)},
+  scenes=(Tally(asked=20, right=20), Tally(asked=20, right=20)),
+  persistence=0.91,
+  last_persistence=math.nan,
+  continuity=0.5,
+  stories=((('a red circle', 'it falls'), (FRAMES[:8], FRAMES[:8])),),
+)
+IMAGE_ONLY = ImageOnlyReport(
+  values={'colour pink': Tally(asked=5, right=4)},
+  others=Tally(asked=15, right=15),
+  samples=(SAMPLE,),
+)
+REPORT = Report(
+  protocol=PROTOCOL, clips=CLIPS, stories=STORIES, image_only=IMAGE_ONLY
+)
+
+
+def test_json_holds_every_number():
+  found = json.loads(json.dumps(to_json(REPORT), allow_nan=False))
+  assert found['protocol'] == PROTOCOL
+  assert found['clips']['facts']['shape'] == {
+    'asked': 200,
+    'right': 190,
+    'unsure': 2,
+    'accuracy': 0.95,
+    'error': round(math.sqrt(0.95 * 0.05 / 200), 6),
+  }
+  assert found['clips']['total']['accuracy'] == 0.725
+  assert found['clips']['mistakes']['colour: red read as white'] == 100
+  assert found['stories']['persistence'] == 0.91
+  assert found['stories']['last_persistence'] is None
+  assert len(found['stories']['scenes']) == 2
+  assert found['image_only']['total']['accuracy'] == 0.8
+  assert found['image_only']['others']['asked'] == 15
+
+
+def test_markdown_is_made_of_whole_tables():
+  text = to_markdown(REPORT)
+  assert '| shape | 0.950 | 0.015 | 0.010 | 200 |' in text
+  assert '| **all** | 0.725 | 0.022 | 0.005 | 400 |' in text
+  assert '| joins that are continuous | 0.500 |' in text
+  assert '| colour pink | 0.800 |' in text
+  assert 'colour: red read as white (100)' in text
+  lines = text.splitlines()
+  for i, line in enumerate(lines):
+    if line.startswith('|---'):
+      assert line.count('|') == lines[i - 1].count('|')
+      assert not lines[i - 2].strip()
+
+
+def test_what_was_not_asked_is_not_there():
+  report = Report(protocol=PROTOCOL, clips=CLIPS)
+  assert set(to_json(report)) == {'protocol', 'clips'}
+  assert 'Stories' not in to_markdown(report)
+  assert [name for name, _ in sheets(report)] == ['clips']
+
+
+def test_sheets_are_pictures():
+  found = dict(sheets(REPORT))
+  assert set(found) == {'clips', 'stories', 'image_only'}
+  for sheet in found.values():
+    assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
+  # Three rows of clips, two of scenes, one of a concept.
+  heights = [found[name].shape[0] for name in ('clips', 'stories')]
+  assert heights[0] > heights[1] > found['image_only'].shape[0]

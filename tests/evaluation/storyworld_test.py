@@ -1,0 +1,202 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from phenaki_jax.evaluation import storyworld
+from phenaki_jax.evaluation.tally import Tally
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.storyworld import (
+  Facts,
+  Scene,
+  parse,
+  render_clip,
+  subset_named,
+)
+
+SETUP = storyworld.Setup(
+  subset=subset_named('easy'),
+  size=(32, 32),
+  fps=8.0,
+  settings=SamplingSettings(),
+  batch_size=4,
+)
+
+
+class Renderer:
+  """Draw what each prompt says: the best model there could be."""
+
+  clip_frames = 9
+
+  def __init__(self):
+    self.batches = []
+
+  def frames_of(self, steps):
+    return 1 + (steps - 1) * 2
+
+  def clips(self, prompts, *, size, seeds, settings, context=None):
+    self.batches.append(list(prompts))
+    return np.stack(
+      [
+        self._clip(prompt, size, seed)
+        for prompt, seed in zip(prompts, seeds, strict=True)
+      ]
+    )
+
+  def _clip(self, prompt, size, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(8, size=2) / 8
+    scene = Scene(facts=Facts(**parse(prompt)), x=float(x), y=float(y))
+    return render_clip(scene, self.clip_frames, size)
+
+
+class Shuffled(Renderer):
+  """Draw each prompt at another's place: what is shown is not what is asked."""
+
+  def clips(self, prompts, **options):
+    return super().clips([*prompts[1:], prompts[0]], **options)
+
+
+class Deaf(Renderer):
+  """Draw what clips have shown, whatever image-only concept is asked for."""
+
+  def _clip(self, prompt, size, seed):
+    facts = Facts(**parse(prompt))
+    for fact, value in (
+      ('colour', 'red'),
+      ('shape', 'circle'),
+      ('place', 'grass'),
+      ('style', 'plain'),
+    ):
+      if getattr(facts, fact) in SETUP.subset.image_values(fact):
+        facts = facts.replace(**{fact: value})
+    return render_clip(Scene(facts=facts), self.clip_frames, size)
+
+
+def test_perfect_model_is_perfect():
+  report = storyworld.report_clips(Renderer(), SETUP, prompts=12)
+  assert set(report.facts) == {'shape', 'colour', 'motion', 'place'} | (
+    set(report.facts) & {'style'}
+  )
+  assert report.total.accuracy > 0.98
+  assert report.total.asked == 12 * len(report.facts)
+  assert sum(report.mistakes.values()) == report.total.asked - (
+    report.total.right
+  )
+
+
+def test_model_that_answers_other_prompts_is_poor():
+  setup = dataclasses.replace(SETUP, batch_size=12)
+  report = storyworld.report_clips(Shuffled(), setup, prompts=12, split='all')
+  assert report.facts['motion'].accuracy < 0.6
+  assert report.total.accuracy < 0.7
+  assert sum(report.mistakes.values()) == report.total.asked - (
+    report.total.right
+  )
+  assert all(' read as ' in name for name in report.mistakes)
+
+
+def test_noise_shows_nothing():
+  class Noise(Renderer):
+    def _clip(self, prompt, size, seed):
+      rng = np.random.default_rng(seed)
+      return rng.integers(0, 256, (9, *size, 3)).astype(np.uint8)
+
+  report = storyworld.report_clips(Noise(), SETUP, prompts=4)
+  assert report.total.accuracy < 0.3
+  assert report.total.unsure > 0
+
+
+def test_prompts_are_held_out_and_the_same_every_time():
+  from phenaki_jax.storyworld import is_held_out
+
+  makers = [Renderer(), Renderer()]
+  for maker in makers:
+    storyworld.report_clips(maker, SETUP, prompts=8)
+  assert makers[0].batches == makers[1].batches
+  for batch in makers[0].batches:
+    for prompt in batch:
+      assert is_held_out(Facts(**parse(prompt))), prompt
+  other = Renderer()
+  storyworld.report_clips(other, dataclasses.replace(SETUP, seed=1), prompts=8)
+  assert other.batches != makers[0].batches
+
+
+def test_batches_are_full_but_extra_clips_do_not_count():
+  maker = Renderer()
+  done = []
+  report = storyworld.report_clips(maker, SETUP, prompts=6, on_done=done.append)
+  assert [len(batch) for batch in maker.batches] == [4, 4]
+  assert done == [4, 2]
+  assert report.facts['shape'].asked == 6
+
+
+def test_batch_size_changes_no_number():
+  reports = [
+    storyworld.report_clips(
+      Renderer(), dataclasses.replace(SETUP, batch_size=size), prompts=6
+    )
+    for size in (2, 6)
+  ]
+  assert reports[0].facts == reports[1].facts
+
+
+def test_best_and_worst_are_shown():
+  class Half(Renderer):
+    """Draw the right thing for every other seed."""
+
+    def _clip(self, prompt, size, seed):
+      if seed % 2:
+        return super()._clip(prompt, size, seed)
+      return np.zeros((9, *size, 3), np.uint8)
+
+  report = storyworld.report_clips(Half(), SETUP, prompts=12, shown=2)
+  assert len(report.best) == len(report.worst) == len(report.random) == 2
+  assert min(s.score for s in report.best) > max(s.score for s in report.worst)
+  assert all(s.frames.any() for s in report.best)
+  assert '?' in report.worst[0].read
+
+
+def test_image_only_concepts_are_found_where_they_are_shown():
+  report = storyworld.report_image_only(Renderer(), SETUP, prompts=3)
+  assert list(report.values) == [
+    'shape star',
+    'colour pink',
+    'place snow',
+    'style outline',
+  ]
+  assert all(tally.asked == 3 for tally in report.values.values())
+  assert report.total.accuracy > 0.9
+  assert report.others.accuracy > 0.9
+  assert len(report.samples) == 4
+
+
+def test_image_only_concepts_are_missed_where_they_are_not():
+  report = storyworld.report_image_only(Deaf(), SETUP, prompts=3)
+  assert report.total.accuracy < 0.1
+  assert report.others.accuracy > 0.9
+
+
+def test_subset_without_image_only_concepts_is_refused():
+  subset = dataclasses.replace(SETUP.subset, image_only={})
+  setup = dataclasses.replace(SETUP, subset=subset)
+  with pytest.raises(ValueError, match='no image-only concepts'):
+    storyworld.report_image_only(Renderer(), setup, prompts=1)
+
+
+@pytest.mark.parametrize('prompts', [0, -1])
+def test_nothing_to_ask_is_refused(prompts):
+  with pytest.raises(ValueError, match='prompts is'):
+    storyworld.report_clips(Renderer(), SETUP, prompts=prompts)
+
+
+def test_empty_batch_is_refused():
+  with pytest.raises(ValueError, match='batch_size is 0'):
+    dataclasses.replace(SETUP, batch_size=0)
+
+
+def test_confidence_breaks_ties_among_samples():
+  report = storyworld.report_clips(Renderer(), SETUP, prompts=6, shown=6)
+  scores = [sample.score for sample in report.best]
+  assert scores == sorted(scores, reverse=True)
+  assert Tally(asked=1, right=1) == Tally().add(True, False)
