@@ -20,7 +20,8 @@ PACKAGE = ROOT / 'phenaki_jax'
 # opens one module of a layer, no more.
 LAYERS = {
   'types': set(),
-  'config': set(),
+  'fields': set(),
+  'config': {'fields'},
   'sharding': {'config', 'types'},
   'rng': {'config', 'types'},
   'pixels': {'config', 'types'},
@@ -57,6 +58,7 @@ NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections'}
 OUTSIDE = {
   'types': NUMPY_ONLY,
   'config': NUMPY_ONLY,
+  'fields': set(),
   # The last three write the real layouts.
   'storyworld': NUMPY_ONLY | {'scipy', 'av', 'PIL', 'pyarrow'},
 }
