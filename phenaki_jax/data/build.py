@@ -93,7 +93,6 @@ class _Builder:
     self._workers = max(1, workers)
     self._progress = progress
     self._seen: set[str] = set()
-    self._rows: list[dict[str, Any]] = []
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
