@@ -10,6 +10,7 @@ _STEADY_SHARE = 0.6
 _RESTING_SHARE = 0.75
 _SPIN_GAIN = 0.02
 _GROWTH = 0.014  # of the radius per reference frame
+_LEAP = 0.25  # of the radius, too much for growth
 _LONGEST = 0.16  # a step of a bounce, of the frame
 
 
@@ -53,6 +54,14 @@ def _bounce(dx, dy, lengths):
   return float(1 - net / path)
 
 
+def _growth(radius, times):
+  """Return the usual relative change of the radius per reference frame."""
+  changes = steps(np.log(radius), times, torus=False)
+  # What grows starts anew now and then; that leap says nothing.
+  gentle = changes[np.abs(changes) < _LEAP]
+  return float(gentle.mean()) if len(gentle) else 0.0
+
+
 def name_motion(
   x: np.ndarray, y: np.ndarray, radius: np.ndarray, times: np.ndarray,
   spin_gain: float, motions: tuple[str, ...],
@@ -91,7 +100,7 @@ def name_motion(
         name = 'down' if usual_y > 0 else 'up'
       found = Motion(name=name, confidence=steady)
   elif (lengths < 1.25 * _SLOWEST).mean() >= _RESTING_SHARE:
-    growth = float(np.median(steps(np.log(radius), times, torus=False)))
+    growth = _growth(radius, times)
     found = Motion(
       name='still', confidence=float((lengths < _SLOWEST).mean())
     )
