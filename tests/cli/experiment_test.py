@@ -106,11 +106,11 @@ def test_validate_counts_processes():
   ],
 )
 def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):
-  experiment = experiment_lib.resolve(
-    GENERATOR, [f'tokenizer_dir={tokenizer_dir}', override]
-  )
+  overrides = [f'tokenizer_dir={tokenizer_dir}', override]
   with pytest.raises(ValueError, match=sentence):
-    experiment_lib.validate(experiment, num_devices=1)
+    experiment_lib.validate(
+      experiment_lib.resolve(GENERATOR, overrides), num_devices=1
+    )
 
 
 def test_read_refuses_a_folder_that_is_no_run(tmp_path):
