@@ -34,7 +34,7 @@ _MANIFEST = 'manifest.json'
 _NOTHING, _REFUSED = -1, -2
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(OSError):
   """Say in a sentence why a checkpoint cannot be written or read."""
 
 

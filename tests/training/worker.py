@@ -1,4 +1,7 @@
-"""One process of a run of several: a real tokenizer on real batches."""
+"""One process of a run of several: a real tokenizer on real batches.
+
+Each process has one device, and every parameter is spread over all of them.
+"""
 
 import argparse
 import os
@@ -63,7 +66,7 @@ def main(argv):
     data_fingerprint=pipeline.fingerprint,
     experiment={'kind': 'tokenizer', 'seed': 0},
     workdir=args.workdir,
-    mesh=sharding.make_mesh(sharding.MeshConfig(data=2, fsdp=2)),
+    mesh=sharding.make_mesh(sharding.MeshConfig(data=1, fsdp=args.count)),
     writers=[JsonlWriter(os.path.join(args.workdir, 'metrics.jsonl'))],
     evaluators=[],
     seed=0,
