@@ -227,3 +227,26 @@ def test_evaluate_scores_what_was_trained(trained):
   assert 'tensorflow' not in loaded
   numbers = json.loads((out / 'storyworld.json').read_text())
   assert numbers
+
+
+@pytest.mark.slow
+def test_export_ships_what_was_trained(trained):
+  scores = trained / 'some_scores'
+  scores.mkdir()
+  (scores / 'storyworld.md').write_text('shape 0.97\n')
+  out = trained / 'bundle'
+  done, loaded = _run(
+    *('export', '--run', trained / 'generator', '--out', out),
+    *('--dtype', 'float16', '--scores', scores, '--note', 'A trial.'),
+  )
+  assert 'tensorflow' not in loaded
+  assert 'fingerprint' in done.stdout
+  card = (out / 'model_card.md').read_text()
+  for words in ('generator_tiny', '2 steps', 'shape 0.97', 'A trial.'):
+    assert words in card, words
+  film = trained / 'from_bundle.mp4'
+  _run(
+    *('story', '--model', out, '--out', film, '--steps', 2),
+    *('--prompt', 'a red circle on grass'),
+  )
+  assert film.stat().st_size

@@ -17,7 +17,7 @@ from phenaki_jax.evaluation.heldout import HeldoutEvaluator, Sums
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
 from phenaki_jax.evaluation.samples import SampleEvaluator
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.state import Task
@@ -138,7 +138,7 @@ def _sample(
       prompts,
       size=experiment.data.size,
       seeds=seeds,
-      settings=SamplingSettings(),
+      settings=experiment.sampling,
     )
 
   return sample

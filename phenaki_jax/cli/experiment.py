@@ -14,6 +14,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.mixture import compose
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -39,6 +40,7 @@ class Experiment:
     text: shape of the text encoder, and the size of the vocabulary.
     generator: shape of the masked transformer.
     task: how the generator's examples are made.
+    sampling: settings that suit the generator, used where none are given.
     optim: the optimizer.
     train: length and rhythm.
     mesh: devices.
@@ -54,6 +56,7 @@ class Experiment:
   text: TextConfig = TextConfig()
   generator: GeneratorConfig = GeneratorConfig()
   task: GeneratorTaskConfig = GeneratorTaskConfig()
+  sampling: SamplingSettings = SamplingSettings()
   optim: OptimConfig = OptimConfig()
   train: TrainConfig = TrainConfig()
   mesh: MeshConfig = MeshConfig()
