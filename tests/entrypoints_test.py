@@ -250,3 +250,16 @@ def test_export_ships_what_was_trained(trained):
     *('--prompt', 'a red circle on grass'),
   )
   assert film.stat().st_size
+
+
+@pytest.mark.slow
+def test_bundle_of_what_was_trained_tells_a_story(trained):
+  bundle, out = trained / 'bundle', trained / 'bundled.mp4'
+  _run('export', '--run', trained / 'generator', '--out', bundle)
+  assert (bundle / 'checksums.json').is_file()
+  _, loaded = _run(
+    *('story', '--model', bundle, '--out', out, '--steps', 2),
+    *('--prompt', 'a red circle on grass'),
+  )
+  assert 'tensorflow' not in loaded
+  assert out.stat().st_size
