@@ -133,9 +133,11 @@ class Embed(nn.Module):
   @nn.compact
   def __call__(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
     """Return the rows `ids`, each in 0..num-1."""
+    # As large as what is added to it: with the usual 0.02 a small model learns
+    # for hundreds of steps before it can tell one token from another.
     table = self.param(
       'embedding',
-      logical(nn.initializers.normal(0.02), *self.names),
+      logical(nn.initializers.normal(1.0), *self.names),
       (self.num, self.features),
       jnp.float32,
     )
