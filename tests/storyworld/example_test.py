@@ -30,7 +30,7 @@ def test_examples_depend_on_seed_and_index_alone():
 @pytest.mark.parametrize('subset', SUBSETS)
 def test_splits_share_no_combination(subset):
   for split in ('train', 'heldout'):
-    for index in range(150):
+    for index in range(80):
       clip = _clip(3, index, subset, continuation_share=0.5, split=split)
       image = storyworld.training_image(3, index, subset, size=16, split=split)
       every = [clip.facts, image.facts]
@@ -59,7 +59,7 @@ def test_every_value_is_trained_with_several_partners(subset):
 def test_image_only_values_are_only_in_images(subset):
   subset = storyworld.subset_named(subset)
   counts = collections.Counter()
-  for index in range(300):
+  for index in range(200):
     clip = _clip(4, index, subset, continuation_share=0.5)
     for fact, value in clip.facts.as_dict().items():
       assert value in subset.clip_values(fact)
@@ -73,9 +73,9 @@ def test_image_only_values_are_only_in_images(subset):
     counts[len(rare)] += 1
     counts.update(rare)
   assert set(counts) & {3, 4, 5} == set()
-  assert counts[0] > 60 and counts[1] > 60 and counts[2] > 15
+  assert counts[0] > 40 and counts[1] > 40 and counts[2] > 10
   for fact, values in subset.image_only.items():
-    assert all(counts[fact, value] > 10 for value in values)
+    assert all(counts[fact, value] > 5 for value in values)
 
 
 def test_continuations_begin_with_the_scene_before():

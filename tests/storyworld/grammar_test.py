@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenaki_jax.storyworld import facts as facts_lib
@@ -38,6 +38,7 @@ def _visible(facts):
   return named
 
 
+@settings(deadline=None)
 @given(ANY, SEEDS)
 def test_parse_undoes_captions(facts, seed):
   prompt = grammar.caption(facts, np.random.default_rng(seed))
@@ -46,11 +47,13 @@ def test_parse_undoes_captions(facts, seed):
   assert prompt == prompt.lower()
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_parse_undoes_full_prompts(facts):
   assert grammar.parse(grammar.full_prompt(facts)) == _visible(facts)
 
 
+@settings(deadline=None)
 @given(MOVING, MOVING, SEEDS)
 def test_continuations_name_changes_and_motion(previous, facts, seed):
   prompt = grammar.continuation(previous, facts, np.random.default_rng(seed))
