@@ -2,7 +2,7 @@
 
 import sys
 
-from phenaki_jax.cli import main
+from phenaki_jax.cli.main import main
 
 if __name__ == '__main__':
-  sys.exit(main.main())
+  sys.exit(main())
