@@ -7,6 +7,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+import real
 import toy
 
 from phenaki_jax.training import loop
@@ -187,3 +188,31 @@ def test_progress_shows_loss_and_speed(tmp_path, capsys):
     'step 10/10'
   )
   assert 'left, loss 0.' in lines[0] and 'clips/s' in lines[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['tokenizer_task', 'generator_task'])
+def test_a_real_model_goes_on_bit_for_bit(tmp_path, name):
+  task = getattr(real, name)()
+
+  def stream(start, *, stop_at=-1):
+    step = start
+    while True:
+      if step == stop_at:
+        os.kill(os.getpid(), signal.SIGTERM)
+      yield real.batch(step)
+      step += 1
+
+  def run(folder, **kwargs):
+    config = TrainConfig(steps=5, log_every=2, checkpoint_every=2)
+    return toy.train(
+      tmp_path / folder,
+      task=task,
+      config=config,
+      stream=lambda start: stream(start, **kwargs),
+    )
+
+  assert run('unbroken') == loop.FINISHED
+  assert run('stopped', stop_at=2) == loop.PREEMPTED
+  assert run('stopped') == loop.FINISHED
+  _assert_same_run(tmp_path / 'unbroken', tmp_path / 'stopped')

@@ -4,21 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import real
 import toy
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
-from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sharding import MeshConfig
-from phenaki_jax.text.config import TextConfig
-from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import metrics
 from phenaki_jax.training.config import OptimConfig
-from phenaki_jax.training.generator_step import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.state import abstract_state, create_state
 from phenaki_jax.training.step import check_finite, compile_step, make_step
-from phenaki_jax.training.tokenizer_step import TokenizerTask
 
 MESHES = {
   (1,): MeshConfig(data=1),
@@ -27,55 +23,6 @@ MESHES = {
   (2, 2, 2): MeshConfig(data=2, fsdp=2, tensor=2),
 }
 OPTIM = OptimConfig(learning_rate=0.01, warmup_steps=0, ema_decay=0.9)
-TOKENIZER = TokenizerConfig(
-  patch=(4, 4),
-  width=16,
-  num_heads=4,
-  mlp_dim=32,
-  spatial_layers=1,
-  temporal_layers=1,
-)
-
-
-def _generator_task():
-  text = TextConfig(
-    vocab_size=32,
-    width=16,
-    num_layers=1,
-    num_heads=2,
-    head_dim=8,
-    mlp_dim=32,
-    max_length=6,
-  )
-  config = GeneratorConfig(
-    codebook_size=TOKENIZER.codebook_size,
-    grid=TOKENIZER.grid(3, (8, 8)),
-    width=16,
-    num_layers=1,
-    num_heads=2,
-    mlp_dim=32,
-  )
-  frozen = sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
-  return GeneratorTask(
-    config=config, text=text, tokenizer=TOKENIZER, tokenizer_params=frozen
-  )
-
-
-def _real_batch():
-  bits = np.random.default_rng(0)
-  text = bits.integers(2, 32, (16, 6), dtype=np.int32)
-  return {
-    'clips': {
-      'pixels': bits.integers(0, 256, (8, 3, 8, 8, 3), dtype=np.uint8),
-      'text': text[:8],
-      'num_frames': np.array([3] * 7 + [1], np.int32),
-      'context_frames': np.zeros(8, np.int32),
-    },
-    'images': {
-      'pixels': bits.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8),
-      'text': text[8:],
-    },
-  }
 
 
 def _run(task, batches, mesh):
@@ -129,13 +76,12 @@ def test_the_toy_agrees_on_every_mesh():
 
 @pytest.mark.slow
 def test_the_tokenizer_agrees_on_every_mesh():
-  task = TokenizerTask(config=TOKENIZER)
-  _assert_meshes_agree(task, _real_batch(), MESHES)
+  _assert_meshes_agree(real.tokenizer_task(), real.batch(0), MESHES)
 
 
 @pytest.mark.slow
 def test_the_generator_agrees_on_every_mesh():
-  _assert_meshes_agree(_generator_task(), _real_batch(), MESHES)
+  _assert_meshes_agree(real.generator_task(), real.batch(0), MESHES)
 
 
 def test_the_state_is_spread_from_the_start():

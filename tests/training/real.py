@@ -1,0 +1,65 @@
+"""The real tasks, as small as they can be, and batches of both parts."""
+
+import numpy as np
+
+from phenaki_jax import rng as rngs
+from phenaki_jax import sharding
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.generator_step import GeneratorTask
+from phenaki_jax.training.tokenizer_step import TokenizerTask
+
+TOKENIZER = TokenizerConfig(
+  patch=(4, 4),
+  width=16,
+  num_heads=4,
+  mlp_dim=32,
+  spatial_layers=1,
+  temporal_layers=1,
+)
+
+
+def tokenizer_task():
+  return TokenizerTask(config=TOKENIZER)
+
+
+def generator_task():
+  text = TextConfig(
+    vocab_size=32,
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=32,
+    max_length=6,
+  )
+  config = GeneratorConfig(
+    codebook_size=TOKENIZER.codebook_size,
+    grid=TOKENIZER.grid(3, (8, 8)),
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    mlp_dim=32,
+  )
+  frozen = sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
+  return GeneratorTask(
+    config=config, text=text, tokenizer=TOKENIZER, tokenizer_params=frozen
+  )
+
+
+def batch(step):
+  bits = np.random.default_rng(step)
+  text = bits.integers(2, 32, (16, 6), dtype=np.int32)
+  return {
+    'clips': {
+      'pixels': bits.integers(0, 256, (8, 3, 8, 8, 3), dtype=np.uint8),
+      'text': text[:8],
+      'num_frames': np.array([3] * 7 + [1], np.int32),
+      'context_frames': np.zeros(8, np.int32),
+    },
+    'images': {
+      'pixels': bits.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8),
+      'text': text[8:],
+    },
+  }
