@@ -60,14 +60,16 @@ def tiny_sampler():
     ),
   }
   rng = np.random.default_rng(0)
-  params = {
-    name: jax.tree.map(
-      # Branches begin at zero, so that fresh models see neither text nor past.
-      lambda x: np.asarray(x) + rng.normal(0, 0.3, x.shape).astype(x.dtype),
-      sharding.unbox(task.init(jax.random.key(0))),
-    )
-    for name, task in tasks.items()
-  }
+
+  def weights(path, leaf):
+    # Branches begin at zero, so that fresh models see neither text nor past.
+    mean = float(path[-1].key == 'scale')
+    return rng.normal(mean, 0.3, leaf.shape).astype(leaf.dtype)
+
+  params = {}
+  for name, task in tasks.items():
+    shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+    params[name] = jax.tree_util.tree_map_with_path(weights, shapes)
   vocabulary = SentencePieceVocabulary.learn(
     ['a red circle moves left', 'a blue square', 'it turns green'], 40
   )

@@ -29,6 +29,7 @@ SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 # grows with the story; the film and the provenance are always whole.
 MAX_GIF_FRAMES = 480
 MAX_SHEET_SCENES = 40
+_MAX_BYTES = 200_000_000  # of the frames kept for either
 _MAX_GIF_FPS = 50
 _COLUMNS = 8
 
@@ -71,7 +72,10 @@ class StoryFiles:
     self._num_frames = 0
     self._gif: list[np.ndarray] = []
     self._stride = math.ceil(script.fps / _MAX_GIF_FPS)
-    chosen = _spread(len(script.shots), MAX_SHEET_SCENES)
+    room = _MAX_BYTES // (script.size[0] * script.size[1] * 3)
+    self._most_in_gif = max(1, min(MAX_GIF_FRAMES, room))
+    scenes = max(1, min(MAX_SHEET_SCENES, room // _COLUMNS))
+    chosen = _spread(len(script.shots), scenes)
     self._shown = {
       scene: _spread(script.shots[scene].frames, _COLUMNS) for scene in chosen
     }
@@ -88,7 +92,8 @@ class StoryFiles:
       self._film.write(frame)
       self._digest.update(np.ascontiguousarray(frame).tobytes())
       if (
-        self._num_frames % self._stride == 0 and len(self._gif) < MAX_GIF_FRAMES
+        self._num_frames % self._stride == 0
+        and len(self._gif) < self._most_in_gif
       ):
         self._gif.append(frame)
       if footage.start + offset in self._shown.get(footage.scene, ()):

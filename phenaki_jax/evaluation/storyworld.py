@@ -32,7 +32,7 @@ class Setup:
     fps: frames per second.
     settings: how clips are drawn.
     seed: of prompts and samples.
-    batch_size: clips made at once; it changes no number.
+    batch_size: clips made at once, at most; it changes no number.
   """
 
   subset: Subset
@@ -240,9 +240,7 @@ def _clips(
   on_done: Callable[[int], object],
 ) -> Iterator[tuple[tuple, np.ndarray]]:
   """Make a clip for each (anything, prompt, seed)."""
-  for batch in in_batches(asked, setup.batch_size):
-    # A smaller last batch would be compiled anew.
-    row = filled(batch, setup.batch_size)
+  for batch, row in in_batches(asked, setup.batch_size):
     clips = maker.clips(
       [prompt for _, prompt, _ in row],
       size=setup.size,
@@ -253,15 +251,17 @@ def _clips(
     on_done(len(batch))
 
 
-def in_batches(items: Sequence, size: int) -> Iterator[Sequence]:
-  """Cut items into batches; the last may be smaller."""
+def in_batches(items: Sequence, most: int) -> Iterator[tuple[Sequence, list]]:
+  """Cut items into as few batches of at most `most` as will do.
+
+  Yields each batch as it is, and filled up with repeated items to the one size
+  that all of them have, so that nothing compiles anew.
+  """
+  count = -(-len(items) // most)
+  size = -(-len(items) // count)
   for start in range(0, len(items), size):
-    yield items[start : start + size]
-
-
-def filled(batch: Sequence, size: int) -> list:
-  """Repeat items until the batch is full, so that nothing compiles anew."""
-  return [batch[i % len(batch)] for i in range(size)]
+    batch = items[start : start + size]
+    yield batch, [batch[i % len(batch)] for i in range(size)]
 
 
 def count_facts(tallies: dict[str, Tally], score: score_lib.ClipScore) -> None:

@@ -12,7 +12,6 @@ from phenaki_jax.evaluation.storyworld import (
   check_count,
   count_facts,
   draw_seed,
-  filled,
   in_batches,
   in_order,
 )
@@ -89,8 +88,8 @@ def report_stories(
   by_scene = [Tally() for _ in range(scenes)]
   scores: list[score_lib.StoryScore] = []
   kept: list[tuple[tuple[str, ...], tuple[np.ndarray, ...]]] = []
-  for batch in in_batches(asked, setup.batch_size):
-    scripts = [script for _, script in filled(batch, setup.batch_size)]
+  for batch, row in in_batches(asked, setup.batch_size):
+    scripts = [script for _, script in row]
     parts = list(tell_together(maker, scripts))
     frames = np.concatenate([part.frames for part in parts], axis=1)
     for i, (story, _) in enumerate(batch):

@@ -122,13 +122,16 @@ def test_prompts_are_held_out_and_the_same_every_time():
   assert other.batches != makers[0].batches
 
 
-def test_batches_are_full_but_extra_clips_do_not_count():
+def test_batches_are_even_and_extra_clips_do_not_count():
   maker = Renderer()
   done = []
-  report = storyworld.report_clips(maker, SETUP, prompts=6, on_done=done.append)
+  report = storyworld.report_clips(maker, SETUP, prompts=9, on_done=done.append)
+  assert [len(batch) for batch in maker.batches] == [3, 3, 3]
+  assert done == [3, 3, 3]
+  maker = Renderer()
+  report = storyworld.report_clips(maker, SETUP, prompts=7)
   assert [len(batch) for batch in maker.batches] == [4, 4]
-  assert done == [4, 2]
-  assert report.facts['shape'].asked == 6
+  assert report.facts['shape'].asked == 7
 
 
 def test_batch_size_changes_no_number():

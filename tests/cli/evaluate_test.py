@@ -1,0 +1,73 @@
+import json
+
+import pytest
+from PIL import Image
+
+from phenaki_jax.cli.main import main
+from phenaki_jax.evaluation.provenance import read_provenance
+
+FEW = [
+  *('--prompts', '3', '--stories', '1', '--scenes', '2'),
+  *('--image-only', '--image-only-prompts', '1', '--batch-size', '2'),
+]
+
+
+def test_numbers_tables_and_pictures_are_written(tiny_bundle, tmp_path, capsys):
+  out = tmp_path / 'scores'
+  call = ['evaluate', '--model', str(tiny_bundle), '--out', str(out), *FEW]
+  assert main(call) == 0
+  assert sorted(path.name for path in out.iterdir()) == [
+    'clips.png',
+    'image_only.png',
+    'stories.png',
+    'storyworld.json',
+    'storyworld.md',
+  ]
+  found = json.loads((out / 'storyworld.json').read_text())
+  assert found['clips']['facts']['shape']['asked'] == 3
+  assert len(found['stories']['scenes']) == 2
+  assert all(v['asked'] == 1 for v in found['image_only']['values'].values())
+  protocol = found['protocol']
+  assert protocol['split'] == 'heldout' and protocol['subset'] == 'easy'
+  assert protocol['settings']['steps'] == 2
+  # Two windows of what follows a context of 5 in clips of 9.
+  assert protocol['frames_per_scene'] == 8
+  # Nobody has taught this model anything.
+  assert found['clips']['total']['accuracy'] < 0.7
+  printed = capsys.readouterr().out
+  assert (out / 'storyworld.md').read_text() in printed
+  with Image.open(out / 'clips.png') as picture:
+    assert picture.height > 9 * 96
+  assert (
+    read_provenance(out / 'clips.png')['fingerprint']
+    == (protocol['fingerprint'])
+  )
+
+  # The same call gives the same numbers.
+  before = (out / 'storyworld.json').read_bytes()
+  assert main(call) == 0
+  assert (out / 'storyworld.json').read_bytes() == before
+
+
+BAD = {
+  'nothing': (['--prompts', '0', '--stories', '0'], 'nothing is asked for'),
+  'below zero': (['--prompts', '-1'], '--prompts is -1'),
+  'no batch': (['--batch-size', '0'], '--batch-size is 0'),
+  'no scenes': (['--scenes', '0'], '--scenes is 0'),
+  'no subset': (['--subset', 'hard'], "unknown subset 'hard'"),
+  'a file': (['--out', 'file'], 'is a file'),
+  'no model': (['--model', 'none'], 'there is no folder none'),
+}
+
+
+@pytest.mark.parametrize(('flags', 'words'), BAD.values(), ids=BAD)
+def test_bad_call_ends_in_a_sentence(
+  tiny_bundle, tmp_path, monkeypatch, capsys, flags, words
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'file').write_text('x')
+  call = ['evaluate', '--model', str(tiny_bundle), '--out', 'scores', *flags]
+  assert main(call) == 2
+  error = capsys.readouterr().err
+  assert words in error and 'Traceback' not in error
+  assert [path.name for path in tmp_path.iterdir()] == ['file']
