@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from phenaki_jax.nn.layers import Einsum, fan_in_normal
+from phenaki_jax.nn.layers import Kernel, multiply
 from phenaki_jax.nn.positions import rotate
 
 NEGATIVE = -1e9
@@ -54,24 +54,24 @@ class SelfAttention(nn.Module):
   ) -> Float[Array, '*b N D']:
     """Return the attention's output; it starts at zero."""
     width = x.shape[-1]
-    qkv = Einsum(
+    kernel = Kernel(
       (width, 3, self.num_heads, self.head_dim),
       ('embed', None, 'heads', 'kv'),
-      fan_in_normal(1),
-      self.dtype,
+      dtype=self.dtype,
       name='qkv',
-    )('...ND,DcKd->...NcKd', x)
-    query, key, value = (qkv[..., i, :, :] for i in range(3))
+    )()
+    query, key, value = (multiply(x, kernel[:, i]) for i in range(3))
     if angles is not None:
       query, key = rotate(query, angles), rotate(key, angles)
     out = dot_product_attention(query, key, value, mask)
-    return Einsum(
+    kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),
       nn.initializers.zeros,
       self.dtype,
       name='out',
-    )('...NKd,KdD->...ND', out)
+    )()
+    return multiply(out, kernel, dims=2)
 
 
 class CrossAttention(nn.Module):
@@ -105,29 +105,29 @@ class CrossAttention(nn.Module):
         f'{text.shape[1]} texts a row for {steps} latent steps; give one '
         'text for the row, or one for each step.'
       )
-    project = {
-      'shape': (text.shape[-1], self.num_heads, self.head_dim),
-      'names': ('text', 'heads', 'kv'),
-      'kernel_init': fan_in_normal(1),
-      'dtype': self.dtype,
-    }
-    query = Einsum(
-      (width, self.num_heads, self.head_dim),
-      ('embed', 'heads', 'kv'),
-      fan_in_normal(1),
-      self.dtype,
-      name='query',
-    )('...ND,DKd->...NKd', x)
-    key = Einsum(**project, name='key')('BSLE,EKd->BSLKd', text)
-    value = Einsum(**project, name='value')('BSLE,EKd->BSLKd', text)
+    heads = (self.num_heads, self.head_dim)
+    into = {'names': ('text', 'heads', 'kv'), 'dtype': self.dtype}
+    query = multiply(
+      x,
+      Kernel(
+        (width, *heads),
+        ('embed', 'heads', 'kv'),
+        dtype=self.dtype,
+        name='query',
+      )(),
+    )
+    memory = (text.shape[-1], *heads)
+    key = multiply(text, Kernel(memory, **into, name='key')())
+    value = multiply(text, Kernel(memory, **into, name='value')())
     if text.shape[1] == 1:
       query = query.reshape(batch, 1, steps * tokens, *query.shape[-2:])
     out = dot_product_attention(query, key, value, text_mask[..., None, :])
     out = out.reshape(batch, steps, tokens, *out.shape[-2:])
-    return Einsum(
+    kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),
       nn.initializers.zeros,
       self.dtype,
       name='out',
-    )('...NKd,KdD->...ND', out)
+    )()
+    return multiply(out, kernel, dims=2)

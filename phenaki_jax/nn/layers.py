@@ -3,9 +3,10 @@
 Every parameter is declared at its true shape with one logical name per
 dimension (see `phenaki_jax.sharding`). flax's `DenseGeneral` initialises a
 flattened kernel, which the names of a rank-three kernel do not fit under
-`jax.set_mesh`; `Einsum` exists to avoid that.
+`jax.set_mesh`; `Kernel` and `multiply` exist to avoid that.
 """
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -35,28 +36,52 @@ def fan_in_normal(num_input_dims: int) -> Initializer:
   return init
 
 
-class Einsum(nn.Module):
-  """Contract the input with one kernel by an einsum equation.
+def multiply(
+  x: Float[Array, '...'], kernel: Float[Array, '...'], *, dims: int = 1
+) -> Float[Array, '...']:
+  """Contract the last dims of the input with the first ones of a kernel.
+
+  Both become plain matrices for it. The gradient of a product with more dims
+  makes XLA transpose whole activations, which on a CPU costs more than the
+  product; between matrices it transposes nothing.
+
+  Args:
+    x: [*b, *inputs], computed with in the kernel's dtype.
+    kernel: [*inputs, *outputs].
+    dims: number of input dims.
+
+  Returns:
+    [*b, *outputs].
+  """
+  inputs, outputs = kernel.shape[:dims], kernel.shape[dims:]
+  size = math.prod(inputs)
+  rows = x.astype(kernel.dtype).reshape(-1, size)
+  product = rows @ kernel.reshape(size, -1)
+  return product.reshape(*x.shape[: x.ndim - dims], *outputs)
+
+
+class Kernel(nn.Module):
+  """Declare the weights of a linear map, of any number of dims.
 
   Attributes:
-    shape: shape of the kernel.
-    names: logical axis name of each kernel dimension.
+    shape: shape of the kernel, input dims first.
+    names: logical axis name of each dim.
     kernel_init: initialiser of the kernel.
     dtype: dtype of the computation; the parameter stays float32.
   """
 
   shape: tuple[int, ...]
   names: tuple[str | None, ...]
-  kernel_init: Initializer
+  kernel_init: Initializer = fan_in_normal(1)
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, equation: str, x: Float[Array, '...']) -> Array:
-    """Return `einsum(equation, x, kernel)` in the compute dtype."""
+  def __call__(self) -> Float[Array, '...']:
+    """Return the kernel in the compute dtype."""
     kernel = self.param(
       'kernel', logical(self.kernel_init, *self.names), self.shape, jnp.float32
     )
-    return jnp.einsum(equation, x.astype(self.dtype), kernel.astype(self.dtype))
+    return kernel.astype(self.dtype)
 
 
 class Dense(nn.Module):
@@ -86,7 +111,7 @@ class Dense(nn.Module):
       (x.shape[-1], self.features),
       jnp.float32,
     )
-    y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+    y = multiply(x, kernel.astype(self.dtype))
     if self.use_bias:
       bias = self.param(
         'bias',
