@@ -19,6 +19,7 @@ from phenaki_jax.nn.blocks import Stack
 from phenaki_jax.nn.layers import Dense, Embed, RMSNorm
 from phenaki_jax.nn.positions import (
   absolute_features,
+  axis_distances,
   grid_coordinates,
   rotary_angles,
 )
@@ -61,13 +62,14 @@ class MaskedTransformer(nn.Module):
     config = self.config
     batch, t, h, w = ids.shape
     dtype = jnp.dtype(config.dtype)
-    x = Embed(
+    tokens = Embed(
       config.codebook_size + 1,
       config.width,
       ('vocab', 'embed'),
       dtype,
       name='tokens',
-    )(ids)
+    )
+    x = tokens(ids)
     places = self._places(t, h, w).astype(dtype)
     x = x + (
       places[None] if segments is None else (places[slot_positions(segments)])
@@ -86,6 +88,7 @@ class MaskedTransformer(nn.Module):
       # so that angles by the place in the row serve every segment.
       grid = grid_coordinates(t, h, w)
       inputs['angles'] = jnp.asarray(rotary_angles(grid, head_dim))
+      inputs['distances'] = jnp.asarray(axis_distances(grid))
     if text.shape[1] > 1:
       if segments is None:
         raise ValueError(
@@ -108,10 +111,17 @@ class MaskedTransformer(nn.Module):
       name='blocks',
     )(x, **inputs, text=text.astype(dtype), text_mask=text_mask)
     x = RMSNorm(name='norm')(x)
-    logits = Dense(
-      config.codebook_size, ('embed', 'vocab'), dtype=dtype, name='logits'
-    )(x)
-    return logits.astype(jnp.float32).reshape(batch, t, h, w, -1)
+    # The table of the input serves the output too, as in MaskGIT: what is seen
+    # next door can then be copied before anything else is learned.
+    logits = tokens.attend(x)[..., : config.codebook_size].astype(jnp.float32)
+    bias = self.param(
+      'logits_bias',
+      logical(nn.initializers.zeros, None),
+      (config.codebook_size,),
+      jnp.float32,
+    )
+    logits = logits + jnp.broadcast_to(bias, logits.shape)
+    return logits.reshape(batch, t, h, w, -1)
 
   def _places(self, t: int, h: int, w: int) -> Float[Array, 't h w D']:
     """Embed each place of the grid."""

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from phenaki_jax.nn.layers import Kernel, multiply
 from phenaki_jax.nn.positions import rotate
+from phenaki_jax.sharding import logical
 
 NEGATIVE = -1e9
 
@@ -17,6 +18,7 @@ def dot_product_attention(
   key: Float[Array, '*b M K d'],
   value: Float[Array, '*b M K d'],
   mask: Bool[Array, '*#b #Q M'] | None = None,
+  bias: Float[Array, 'K Q M'] | None = None,
 ) -> Float[Array, '*b Q K d']:
   """Attend with a float32 softmax.
 
@@ -28,9 +30,12 @@ def dot_product_attention(
     key: what is compared, scaled here by 1/sqrt(d).
     value: what is returned.
     mask: True where a query may see a key; shared by the heads.
+    bias: added to the scores of each head.
   """
   scores = jnp.einsum('...QKd,...MKd->...KQM', query, key)
   scores = scores.astype(jnp.float32) * query.shape[-1] ** -0.5
+  if bias is not None:
+    scores = scores + jnp.broadcast_to(bias, scores.shape)
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
     scores = jnp.where(mask, scores, NEGATIVE)
@@ -38,8 +43,27 @@ def dot_product_attention(
   return jnp.einsum('...KQM,...MKd->...QKd', weights, value)
 
 
+# How steeply the heads first fade with distance in time, height and width; the
+# patterns repeat over the heads: one looks along time, one inside its frame,
+# one at all neighbours, one everywhere.
+_FIRST_SLOPES = ((0.5, 3.0, 3.0), (3.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0, 0, 0))
+
+
+def _init_slopes(
+  key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+) -> Array:
+  del key  # Nothing is drawn.
+  rows = [_FIRST_SLOPES[i % len(_FIRST_SLOPES)] for i in range(shape[0])]
+  return jnp.asarray(rows, dtype)
+
+
 class SelfAttention(nn.Module):
-  """Let a sequence attend to itself, with rotary positions if given."""
+  """Let a sequence attend to itself.
+
+  Positions enter by rotary angles, and by distances on which every head fades
+  at a learned slope, as in ALiBi (arXiv 2108.12409) but along three axes: from
+  the start some heads look at their neighbours, which few steps could teach.
+  """
 
   num_heads: int
   head_dim: int
@@ -51,6 +75,7 @@ class SelfAttention(nn.Module):
     x: Float[Array, '*b N D'],
     mask: Bool[Array, '*#b N N'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
+    distances: Float[Array, 'N N 3'] | None = None,
   ) -> Float[Array, '*b N D']:
     """Return the attention's output; it starts at zero."""
     width = x.shape[-1]
@@ -63,7 +88,16 @@ class SelfAttention(nn.Module):
     query, key, value = (multiply(x, kernel[:, i]) for i in range(3))
     if angles is not None:
       query, key = rotate(query, angles), rotate(key, angles)
-    out = dot_product_attention(query, key, value, mask)
+    bias = None
+    if distances is not None:
+      slopes = self.param(
+        'slopes',
+        logical(_init_slopes, 'heads', None),
+        (self.num_heads, 3),
+        jnp.float32,
+      )
+      bias = -jnp.einsum('Ka,QMa->KQM', slopes, distances)
+    out = dot_product_attention(query, key, value, mask, bias)
     kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),

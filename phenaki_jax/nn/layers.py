@@ -142,12 +142,13 @@ class RMSNorm(nn.Module):
 
 
 class Embed(nn.Module):
-  """Look up rows of a learned table.
+  """Look up rows of a learned table, and compare vectors with all of them.
 
   Attributes:
     num: number of rows.
     features: width of a row.
     names: logical names of the table's two dimensions.
+    dtype: dtype of the computation.
   """
 
   num: int
@@ -155,18 +156,25 @@ class Embed(nn.Module):
   names: tuple[str | None, str | None]
   dtype: DTypeLike = jnp.float32
 
-  @nn.compact
-  def __call__(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
-    """Return the rows `ids`, each in 0..num-1."""
+  def setup(self) -> None:
+    """Create the table."""
     # As large as what is added to it: with the usual 0.02 a small model learns
     # for hundreds of steps before it can tell one token from another.
-    table = self.param(
+    self.embedding = self.param(
       'embedding',
       logical(nn.initializers.normal(1.0), *self.names),
       (self.num, self.features),
       jnp.float32,
     )
-    return table.astype(self.dtype)[ids]
+
+  def __call__(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
+    """Return the rows `ids`, each in 0..num-1."""
+    return self.embedding.astype(self.dtype)[ids]
+
+  def attend(self, x: Float[Array, '*b D']) -> Float[Array, '*b V']:
+    """Return the product of vectors with every row, over sqrt(features)."""
+    table = self.embedding.astype(self.dtype)
+    return x.astype(self.dtype) @ table.T * self.features**-0.5
 
 
 class MLP(nn.Module):

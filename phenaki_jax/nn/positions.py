@@ -20,6 +20,19 @@ def grid_coordinates(t: int, h: int, w: int) -> np.ndarray:
   return np.stack([axis.reshape(-1) for axis in axes], -1).astype(np.int32)
 
 
+def axis_distances(coordinates: np.ndarray) -> np.ndarray:
+  """Measure how far apart positions are on each axis.
+
+  Args:
+    coordinates: [N, A] integer coordinates.
+
+  Returns:
+    float32 [N, N, A], 0 or more.
+  """
+  apart = coordinates[:, None, :] - coordinates[None, :, :]
+  return np.abs(apart).astype(np.float32)
+
+
 def absolute_features(t: int, h: int, w: int) -> np.ndarray:
   """Compute smooth features of each grid position.
 
