@@ -47,9 +47,7 @@ class ImageExample:
 
 def _generator(seed, kind, index):
   if seed < 0 or index < 0:
-    raise ValueError(
-      f'seed {seed} and index {index} must not be negative'
-    )
+    raise ValueError(f'seed {seed} and index {index} must not be negative')
   return np.random.default_rng((seed, kind, index))
 
 
@@ -76,25 +74,41 @@ def _continued(rng, subset, frames, size, fps, context, split):
   # all, may already belong to it.
   told = int(rng.integers(3)) * (frames - context)
   told = 0 if rng.random() < _JUST_BEGUN_SHARE else min(told, context)
-  scenes = [
-    story_lib.StoryScene(facts=previous, prompt='', frames=context - told)
-  ] if told < context else []
-  scenes.append(story_lib.StoryScene(
-    facts=facts, prompt=prompt, frames=frames - context + told
-  ))
+  scenes = (
+    [story_lib.StoryScene(facts=previous, prompt='', frames=context - told)]
+    if told < context
+    else []
+  )
+  scenes.append(
+    story_lib.StoryScene(
+      facts=facts, prompt=prompt, frames=frames - context + told
+    )
+  )
   story = story_lib.Story(
-    scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase,
+    scenes=tuple(scenes),
+    x=start.x,
+    y=start.y,
+    phase=start.phase,
   )
   return ClipExample(
-    frames=story_lib.render_story(story, size, fps), caption=prompt,
-    context_frames=context, facts=facts, previous_facts=previous,
+    frames=story_lib.render_story(story, size, fps),
+    caption=prompt,
+    context_frames=context,
+    facts=facts,
+    previous_facts=previous,
   )
 
 
 def training_clip(
-  seed: int, index: int, subset: str | subset_lib.Subset, *, frames: int,
-  size: int | tuple[int, int], fps: float | int = scene_lib.REFERENCE_FPS,
-  continuation_share: float | int = 0.0, context_frames: int = 5,
+  seed: int,
+  index: int,
+  subset: str | subset_lib.Subset,
+  *,
+  frames: int,
+  size: int | tuple[int, int],
+  fps: float | int = scene_lib.REFERENCE_FPS,
+  continuation_share: float | int = 0.0,
+  context_frames: int = 5,
   split: str = 'train',
 ) -> ClipExample:
   """Make one captioned clip.
@@ -130,14 +144,19 @@ def training_clip(
   scene = sampler.sample_scene(rng, facts, subset)
   return ClipExample(
     frames=renderer.render_clip(scene, frames, size, fps),
-    caption=grammar.caption(facts, rng, subset), context_frames=0,
+    caption=grammar.caption(facts, rng, subset),
+    context_frames=0,
     facts=facts,
   )
 
 
 def training_image(
-  seed: int, index: int, subset: str | subset_lib.Subset, *,
-  size: int | tuple[int, int], split: str = 'train',
+  seed: int,
+  index: int,
+  subset: str | subset_lib.Subset,
+  *,
+  size: int | tuple[int, int],
+  split: str = 'train',
 ) -> ImageExample:
   """Make one captioned image; its caption says nothing of motion.
 
@@ -150,13 +169,19 @@ def training_image(
   scene = sampler.sample_scene(rng, facts, subset)
   return ImageExample(
     frame=renderer.render_image(scene, size),
-    caption=grammar.caption(facts, rng, subset), facts=facts,
+    caption=grammar.caption(facts, rng, subset),
+    facts=facts,
   )
 
 
 def evaluation_story(
-  seed: int, index: int, subset: str | subset_lib.Subset, *,
-  num_scenes: int, frames_per_scene: int, split: str = 'train',
+  seed: int,
+  index: int,
+  subset: str | subset_lib.Subset,
+  *,
+  num_scenes: int,
+  frames_per_scene: int,
+  split: str = 'train',
 ) -> story_lib.Story:
   """Draw one story of a numbered list; arguments as in `sample_story`."""
   rng = _generator(seed, _STORY, index)

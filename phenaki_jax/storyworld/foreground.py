@@ -73,9 +73,11 @@ def find_ground(frames: np.ndarray, subset: subset_lib.Subset) -> Ground:
   height, width = frames.shape[1:3]
   few = frames[:: max(1, len(frames) // 4)]
   styles = subset.values('style')
-  looks = [look for look in (False, True) if (
-    'pencil' in styles if look else set(styles) - {'pencil'}
-  )]
+  looks = [
+    look
+    for look in (False, True)
+    if ('pencil' in styles if look else set(styles) - {'pencil'})
+  ]
   costs = {}
   for place in subset.values('place'):
     for look in looks:
@@ -87,8 +89,10 @@ def find_ground(frames: np.ndarray, subset: subset_lib.Subset) -> Ground:
   by_look = {k: min(c for (_, j), c in costs.items() if j == k) for k in looks}
   sure = costs[best] < _UNLIKE
   return Ground(
-    place=best[0] if sure else None, confidence=_margin(by_place, best[0]),
-    pencil=best[1], pencil_confidence=_margin(by_look, best[1]),
+    place=best[0] if sure else None,
+    confidence=_margin(by_place, best[0]),
+    pencil=best[1],
+    pencil_confidence=_margin(by_look, best[1]),
   )
 
 
@@ -124,9 +128,7 @@ def _torus_labels(mask):
       i = parent[i]
     return i
 
-  for one, other in (
-    (labels[0], labels[-1]), (labels[:, 0], labels[:, -1])
-  ):
+  for one, other in ((labels[0], labels[-1]), (labels[:, 0], labels[:, -1])):
     for a, b in zip(one, other, strict=True):
       if a and b:
         parent[root(a)] = root(b)
@@ -187,6 +189,7 @@ def find_blob(distance: np.ndarray) -> Blob | None:
   return Blob(
     x=(middle_column - shift[1] + 0.5) / width % 1,
     y=(middle_row - shift[0] + 0.5) / height % 1,
-    area=area, filled=filled.astype(np.float32),
+    area=area,
+    filled=filled.astype(np.float32),
     middle=(middle_row, middle_column),
   )

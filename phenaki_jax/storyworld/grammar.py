@@ -85,7 +85,8 @@ def full_prompt(
 
 
 def caption(
-  facts: facts_lib.Facts, rng: np.random.Generator,
+  facts: facts_lib.Facts,
+  rng: np.random.Generator,
   subset: str | subset_lib.Subset | None = None,
 ) -> str:
   """Return a prompt that names all the facts, its phrasing drawn by `rng`."""
@@ -147,7 +148,8 @@ def _continue(previous, facts, chooser):
 
 
 def continuation(
-  previous: facts_lib.Facts, facts: facts_lib.Facts,
+  previous: facts_lib.Facts,
+  facts: facts_lib.Facts,
   rng: np.random.Generator | None = None,
 ) -> str:
   """Return a later prompt of a story: 'it turns blue and moves left'.

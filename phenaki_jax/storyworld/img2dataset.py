@@ -13,18 +13,30 @@ from PIL import Image
 from phenaki_jax.storyworld import example, renderer
 from phenaki_jax.storyworld import subset as subset_lib
 
-SCHEMA = pa.schema([
-  ('url', pa.string()), ('caption', pa.string()), ('key', pa.string()),
-  ('status', pa.string()), ('error_message', pa.string()),
-  ('width', pa.int64()), ('height', pa.int64()),
-  ('original_width', pa.int64()), ('original_height', pa.int64()),
-  ('exif', pa.string()), ('similarity', pa.float64()),
-  ('punsafe', pa.float64()), ('pwatermark', pa.float64()),
-  ('AESTHETIC_SCORE', pa.float64()), ('LANGUAGE', pa.string()),
-])
+SCHEMA = pa.schema(
+  [
+    ('url', pa.string()),
+    ('caption', pa.string()),
+    ('key', pa.string()),
+    ('status', pa.string()),
+    ('error_message', pa.string()),
+    ('width', pa.int64()),
+    ('height', pa.int64()),
+    ('original_width', pa.int64()),
+    ('original_height', pa.int64()),
+    ('exif', pa.string()),
+    ('similarity', pa.float64()),
+    ('punsafe', pa.float64()),
+    ('pwatermark', pa.float64()),
+    ('AESTHETIC_SCORE', pa.float64()),
+    ('LANGUAGE', pa.string()),
+  ]
+)
 _QUALITY = 92
 _SCORE_RANGES = {
-  'similarity': (0.3, 0.4), 'punsafe': (0.0, 0.2), 'pwatermark': (0.0, 0.3),
+  'similarity': (0.3, 0.4),
+  'punsafe': (0.0, 0.2),
+  'pwatermark': (0.0, 0.3),
   'AESTHETIC_SCORE': (4.5, 6.5),
 }
 
@@ -32,9 +44,7 @@ _SCORE_RANGES = {
 def _jpeg(frame):
   buffer = io.BytesIO()
   # Full chroma: thin coloured contours would bleed otherwise.
-  Image.fromarray(frame).save(
-    buffer, 'JPEG', quality=_QUALITY, subsampling=0
-  )
+  Image.fromarray(frame).save(buffer, 'JPEG', quality=_QUALITY, subsampling=0)
   return buffer.getvalue()
 
 
@@ -61,10 +71,17 @@ def _write_shard(out_dir, shard, images, seed):
       height, width = image.frame.shape[:2]
       record = {
         'url': f'https://example.invalid/{key}.jpg',
-        'caption': image.caption, 'key': key, 'status': 'success',
-        'error_message': None, 'width': width, 'height': height,
-        'original_width': width, 'original_height': height, 'exif': '{}',
-        **_scores(seed, index), 'LANGUAGE': 'en',
+        'caption': image.caption,
+        'key': key,
+        'status': 'success',
+        'error_message': None,
+        'width': width,
+        'height': height,
+        'original_width': width,
+        'original_height': height,
+        'exif': '{}',
+        **_scores(seed, index),
+        'LANGUAGE': 'en',
       }
       _add(tar, f'{key}.jpg', _jpeg(image.frame))
       _add(tar, f'{key}.json', json.dumps(record).encode())
@@ -73,17 +90,24 @@ def _write_shard(out_dir, shard, images, seed):
   table = pa.Table.from_pylist(records, schema=SCHEMA)
   pq.write_table(table, out_dir / f'{shard:05d}.parquet')
   stats = {
-    'count': len(records), 'successes': len(records),
-    'failed_to_download': 0, 'failed_to_resize': 0,
+    'count': len(records),
+    'successes': len(records),
+    'failed_to_download': 0,
+    'failed_to_resize': 0,
   }
   path = out_dir / f'{shard:05d}_stats.json'
   path.write_text(json.dumps(stats), encoding='utf-8')
 
 
 def write_img2dataset(
-  out_dir: str | pathlib.Path, num_images: int, *, seed: int,
-  subset: str | subset_lib.Subset, size: int | tuple[int, int],
-  shard_size: int = 1000, split: str = 'train',
+  out_dir: str | pathlib.Path,
+  num_images: int,
+  *,
+  seed: int,
+  subset: str | subset_lib.Subset,
+  size: int | tuple[int, int],
+  shard_size: int = 1000,
+  split: str = 'train',
 ) -> tuple[pathlib.Path, ...]:
   """Write images as shards `00000.tar`, `.parquet` and `_stats.json`.
 

@@ -45,7 +45,9 @@ class Reading:
 
 def _check(frames):
   if (
-    frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8
+    frames.ndim != 4
+    or frames.shape[-1] != 3
+    or frames.dtype != np.uint8
     or not frames.shape[0]
   ):
     raise ValueError(
@@ -55,7 +57,9 @@ def _check(frames):
 
 
 def read_clip(
-  frames: np.ndarray, *, subset: str | subset_lib.Subset,
+  frames: np.ndarray,
+  *,
+  subset: str | subset_lib.Subset,
   fps: float | int = scene_lib.REFERENCE_FPS,
 ) -> Reading:
   """Read the facts of a clip that shows one scene.
@@ -80,8 +84,9 @@ def read_clip(
   x, y, radius = (np.full(count, np.nan) for _ in range(3))
 
   def reading():
-    return Reading(values=values, confidences=confidences, x=x, y=y,
-                   radius=radius)
+    return Reading(
+      values=values, confidences=confidences, x=x, y=y, radius=radius
+    )
 
   if ground.place is None:
     return reading()
@@ -96,9 +101,13 @@ def read_clip(
   times = found * (scene_lib.REFERENCE_FPS / fps)
   likely = _likely_shapes(
     silhouette.match(
-      list(blobs.values()), times, subset.values('shape'),
+      list(blobs.values()),
+      times,
+      subset.values('shape'),
       may_spin='spin' in subset.motions,
-    ), list(blobs.values()), (height, width),
+    ),
+    list(blobs.values()),
+    (height, width),
   )
   paints = paint.match(
     frames[found], ground, [one.candidate for one in likely], subset
@@ -112,7 +121,11 @@ def read_clip(
     values['shape'] = chosen.outlines.shape
     confidences['shape'] = chosen.confidence
   motion = trajectory.name_motion(
-    x[found], y[found], radius[found], times, chosen.outlines.spin_gain,
+    x[found],
+    y[found],
+    radius[found],
+    times,
+    chosen.outlines.spin_gain,
     subset.motions,
   )
   values['motion'], confidences['motion'] = motion.name, motion.confidence
@@ -151,12 +164,16 @@ def _likely_shapes(ranked, blobs, size):
     track = scene_lib.Track(
       x=(x + low * np.sin(one.angles) * pixels / width) % 1,
       y=(y - low * np.cos(one.angles) * pixels / height) % 1,
-      radius=pixels / min(size), angle=one.angles,
+      radius=pixels / min(size),
+      angle=one.angles,
     )
-    likely.append(_Likely(
-      outlines=one, candidate=paint.Candidate(shape=one.shape, track=track),
-      confidence=float(np.clip(4 * apart, 0.05, 1)),
-    ))
+    likely.append(
+      _Likely(
+        outlines=one,
+        candidate=paint.Candidate(shape=one.shape, track=track),
+        confidence=float(np.clip(4 * apart, 0.05, 1)),
+      )
+    )
   return likely
 
 

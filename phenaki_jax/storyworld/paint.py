@@ -44,10 +44,12 @@ class Candidate:
 
 
 def _thinned(track, rows):
-  return scene_lib.Track(**{
-    field.name: getattr(track, field.name)[rows].astype(np.float32)
-    for field in dataclasses.fields(track)
-  })
+  return scene_lib.Track(
+    **{
+      field.name: getattr(track, field.name)[rows].astype(np.float32)
+      for field in dataclasses.fields(track)
+    }
+  )
 
 
 def _margin(costs, best):
@@ -63,15 +65,19 @@ def _choose(costs):
     by_style[other] = min(cost, by_style.get(other, np.inf))
   of_style = {c: cost for (c, s), cost in costs.items() if s == style}
   return Paint(
-    colour=colour, style=style, cost=costs[colour, style],
+    colour=colour,
+    style=style,
+    cost=costs[colour, style],
     colour_margin=_margin(of_style, colour),
     style_margin=_margin(by_style, style),
   )
 
 
 def match(
-  frames: np.ndarray, ground: foreground.Ground,
-  candidates: list[Candidate], subset: subset_lib.Subset,
+  frames: np.ndarray,
+  ground: foreground.Ground,
+  candidates: list[Candidate],
+  subset: subset_lib.Subset,
 ) -> list[Paint]:
   """Return the paint in which each candidate looks most like the frames.
 
@@ -100,6 +106,7 @@ def match(
   seen = frames[region]
   paints = []
   for candidate, track in zip(candidates, tracks, strict=True):
+
     def cost(colour, style, scale, shape=candidate.shape, track=track):
       facts = facts_lib.Facts(
         shape=shape, colour=colour, place=place, style=style
@@ -110,10 +117,13 @@ def match(
       off = np.sqrt(((drawn - seen) ** 2).sum(-1))
       return float(np.minimum(off, _FAR).mean())
 
-    found = _choose({
-      (colour, style): cost(colour, style, np.float32(1))
-      for style in styles for colour in subset.values('colour')
-    })
+    found = _choose(
+      {
+        (colour, style): cost(colour, style, np.float32(1))
+        for style in styles
+        for colour in subset.values('colour')
+      }
+    )
     if len(candidates) > 1:
       # Between shapes nearly alike a radius slightly off would decide.
       costs = [cost(found.colour, found.style, s) for s in _SCALES]

@@ -80,7 +80,11 @@ _OTHER_MOTIONS = {
   'still': ('still', 'not moving', 'stands', 'rests', 'waits'),
   'bounce': ('bouncing up and down', 'jumps', 'jumping', 'bounce'),
   'spin': (
-    'rotates', 'rotating', 'turns around', 'turning around', 'spinning around',
+    'rotates',
+    'rotating',
+    'turns around',
+    'turning around',
+    'spinning around',
     'spin',
   ),
   'grow': ('getting bigger', 'gets larger', 'grow'),

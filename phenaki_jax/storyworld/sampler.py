@@ -11,7 +11,11 @@ from phenaki_jax.storyworld import subset as subset_lib
 
 # How likely each fact is to be one that changes between scenes of a story.
 _CHANGE_WEIGHTS = {
-  'motion': 0.35, 'colour': 0.25, 'place': 0.2, 'size': 0.1, 'shape': 0.1,
+  'motion': 0.35,
+  'colour': 0.25,
+  'place': 0.2,
+  'size': 0.1,
+  'shape': 0.1,
 }
 _TWO_CHANGES = 0.4
 _SECOND_SHARE = 0.2
@@ -44,7 +48,8 @@ def _no_combination(subset, split):
 
 
 def sample_facts(
-  rng: np.random.Generator, subset: str | subset_lib.Subset,
+  rng: np.random.Generator,
+  subset: str | subset_lib.Subset,
   split: str = 'train',
 ) -> facts_lib.Facts:
   """Draw the facts of a clip; image-only values never come up.
@@ -60,21 +65,28 @@ def sample_facts(
     raise _no_combination(subset, split)
   shape, colour, motion = _pick(rng, combinations)
   facts = facts_lib.Facts(
-    shape=shape, colour=colour, motion=motion, size=_pick(rng, subset.sizes),
-    place=_pick(rng, subset.places), style=_pick(rng, subset.styles),
+    shape=shape,
+    colour=colour,
+    motion=motion,
+    size=_pick(rng, subset.sizes),
+    place=_pick(rng, subset.places),
+    style=_pick(rng, subset.styles),
   )
   second = subset.two_objects and rng.random() < _SECOND_SHARE
   # The main object has to be plainly the bigger one.
   if second and facts.size == 'big' and facts_lib.size_is_visible(motion):
-    facts = facts.replace(second=facts_lib.SecondObject(
-      shape=_pick(rng, subset.shapes),
-      colour=_pick(rng, [c for c in subset.colours if c != colour]),
-    ))
+    facts = facts.replace(
+      second=facts_lib.SecondObject(
+        shape=_pick(rng, subset.shapes),
+        colour=_pick(rng, [c for c in subset.colours if c != colour]),
+      )
+    )
   return _settled(facts)
 
 
 def sample_image_facts(
-  rng: np.random.Generator, subset: str | subset_lib.Subset,
+  rng: np.random.Generator,
+  subset: str | subset_lib.Subset,
   split: str = 'train',
 ) -> facts_lib.Facts:
   """Draw the facts of an image: motion None, at most two image-only values."""
@@ -99,20 +111,27 @@ def sample_image_facts(
     raise _no_combination(subset, split)
   shape, colour, motion = _pick(rng, combinations)
   return facts_lib.Facts(
-    shape=shape, colour=colour, motion=motion, size=_pick(rng, sizes),
-    place=_pick(rng, places), style=_pick(rng, styles),
+    shape=shape,
+    colour=colour,
+    motion=motion,
+    size=_pick(rng, sizes),
+    place=_pick(rng, places),
+    style=_pick(rng, styles),
   )
 
 
 def sample_scene(
-  rng: np.random.Generator, facts: facts_lib.Facts,
+  rng: np.random.Generator,
+  facts: facts_lib.Facts,
   subset: str | subset_lib.Subset,
 ) -> scene_lib.Scene:
   """Put facts at a random spot, a random while into their motion."""
   subset = subset_lib.subset_named(subset)
   scene = scene_lib.Scene(
-    facts=facts, x=_coordinate(rng, subset.grid),
-    y=_coordinate(rng, subset.grid), phase=float(rng.integers(48)),
+    facts=facts,
+    x=_coordinate(rng, subset.grid),
+    y=_coordinate(rng, subset.grid),
+    phase=float(rng.integers(48)),
   )
   # Half a frame away both ways, the main object cannot run into it, however
   # long it goes straight on.
@@ -129,8 +148,10 @@ def _changed(rng, facts, subset, names):
 
 
 def sample_change(
-  rng: np.random.Generator, facts: facts_lib.Facts,
-  subset: str | subset_lib.Subset, split: str = 'train',
+  rng: np.random.Generator,
+  facts: facts_lib.Facts,
+  subset: str | subset_lib.Subset,
+  split: str = 'train',
 ) -> facts_lib.Facts:
   """Draw the facts of the next scene of a story: one or two changed.
 

@@ -8,7 +8,7 @@ import numpy as np
 from phenaki_jax.storyworld import facts as facts_lib
 
 REFERENCE_FPS = 8.0
-SPEED = 1 / 16  # of the frame, per frame at the reference rate
+SPEED = 1 / 8  # of the frame, per frame at the reference rate
 RADIUS = {'small': 0.14, 'big': 0.22}  # of the frame's shorter side
 SECOND_RADIUS = 0.12
 BOUNCE_HEIGHT = 0.22  # of the frame's height

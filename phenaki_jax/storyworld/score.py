@@ -100,7 +100,8 @@ def _asked(facts, subset):
 
 
 def score_clip(
-  frames: np.ndarray, facts: facts_lib.Facts,
+  frames: np.ndarray,
+  facts: facts_lib.Facts,
   subset: str | subset_lib.Subset,
   fps: float | int = scene_lib.REFERENCE_FPS,
 ) -> ClipScore:
@@ -144,15 +145,15 @@ def _score_join(previous, scene, before, after, subset, fps):
   """Score the join of two spans with readings `before` and `after` it."""
   step = np.array([after.x[0] - before.x[-1], after.y[0] - before.y[-1]])
   step = (step + 0.5) % 1 - 0.5
-  normal = np.concatenate([
-    _normal_steps(previous.facts, fps), _normal_steps(scene.facts, fps)
-  ])
+  normal = np.concatenate(
+    [_normal_steps(previous.facts, fps), _normal_steps(scene.facts, fps)]
+  )
   off = float(np.linalg.norm(normal - step, axis=-1).min())
   asked = _asked(scene.facts, subset)
   kept = {
     fact: before[fact] is not None and before[fact] == after[fact]
-    for fact in _LASTING if fact in asked
-    and asked[fact] == _asked(previous.facts, subset).get(fact)
+    for fact in _LASTING
+    if fact in asked and asked[fact] == _asked(previous.facts, subset).get(fact)
   }
   return JoinScore(step=off, smooth=off < _JUMP, kept=kept)
 
@@ -160,7 +161,8 @@ def _score_join(previous, scene, before, after, subset, fps):
 def _lasting(spans, subset):
   """Return, per scene, the facts that are still as in the first scene."""
   still = {
-    fact: value for fact, value in _asked(spans[0].facts, subset).items()
+    fact: value
+    for fact, value in _asked(spans[0].facts, subset).items()
     if fact in _LASTING
   }
   result = []
@@ -172,7 +174,8 @@ def _lasting(spans, subset):
 
 
 def score_story(
-  frames: np.ndarray, story: story_lib.Story | Sequence[SceneSpan],
+  frames: np.ndarray,
+  story: story_lib.Story | Sequence[SceneSpan],
   subset: str | subset_lib.Subset,
   fps: float | int = scene_lib.REFERENCE_FPS,
 ) -> StoryScore:
@@ -202,10 +205,15 @@ def score_story(
   )
   joins = tuple(
     _score_join(
-      spans[i - 1], spans[i], scenes[i - 1].reading, scenes[i].reading,
-      subset, fps,
+      spans[i - 1],
+      spans[i],
+      scenes[i - 1].reading,
+      scenes[i].reading,
+      subset,
+      fps,
     )
-    for i in range(1, len(spans)) if not spans[i].cut
+    for i in range(1, len(spans))
+    if not spans[i].cut
   )
   lasting = _lasting(spans, subset)
   held = [
@@ -213,11 +221,10 @@ def score_story(
     for scene, facts in zip(scenes[1:], lasting[1:], strict=True)
   ]
   return StoryScore(
-    scenes=scenes, joins=joins,
+    scenes=scenes,
+    joins=joins,
     fact_accuracy=_mean(r for s in scenes for r in s.right.values()),
     persistence=_mean(r for of_scene in held for r in of_scene),
     last_persistence=_mean(held[-1] if held else ()),
-    continuity=_mean(
-      join.smooth and all(join.kept.values()) for join in joins
-    ),
+    continuity=_mean(join.smooth and all(join.kept.values()) for join in joins),
   )

@@ -79,8 +79,11 @@ def _cells(blob):
 
 
 def match(
-  blobs: list[foreground.Blob], times: np.ndarray, shapes: tuple[str, ...],
-  *, may_spin: bool,
+  blobs: list[foreground.Blob],
+  times: np.ndarray,
+  shapes: tuple[str, ...],
+  *,
+  may_spin: bool,
 ) -> list[Silhouette]:
   """Say of each shape, still or turning, how like the blobs it is.
 
@@ -112,7 +115,9 @@ def match(
       if turning[best] - upright > gain:
         gain = float(turning[best] - upright)
         angles = turns[best] * _TURN
-    found.append(Silhouette(
-      shape=shape, likeness=upright + gain, spin_gain=gain, angles=angles
-    ))
+    found.append(
+      Silhouette(
+        shape=shape, likeness=upright + gain, spin_gain=gain, angles=angles
+      )
+    )
   return sorted(found, key=lambda one: -one.likeness)

@@ -65,8 +65,11 @@ class Story:
 
 
 def sample_story(
-  rng: np.random.Generator, subset: str | subset_lib.Subset,
-  num_scenes: int, frames_per_scene: int, split: str = 'train',
+  rng: np.random.Generator,
+  subset: str | subset_lib.Subset,
+  num_scenes: int,
+  frames_per_scene: int,
+  split: str = 'train',
 ) -> Story:
   """Draw a story in which one or two facts change from scene to scene.
 
@@ -85,20 +88,24 @@ def sample_story(
   subset = subset_lib.subset_named(subset)
   facts = sampler.sample_facts(rng, subset, split).replace(second=None)
   start = sampler.sample_scene(rng, facts, subset)
-  scenes = [StoryScene(
-    facts=facts, prompt=grammar.caption(facts, rng, subset),
-    frames=frames_per_scene,
-  )]
+  scenes = [
+    StoryScene(
+      facts=facts,
+      prompt=grammar.caption(facts, rng, subset),
+      frames=frames_per_scene,
+    )
+  ]
   for _ in range(num_scenes - 1):
     previous = scenes[-1].facts
     facts = sampler.sample_change(rng, previous, subset, split)
-    scenes.append(StoryScene(
-      facts=facts, prompt=grammar.continuation(previous, facts, rng),
-      frames=frames_per_scene,
-    ))
-  return Story(
-    scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase
-  )
+    scenes.append(
+      StoryScene(
+        facts=facts,
+        prompt=grammar.continuation(previous, facts, rng),
+        frames=frames_per_scene,
+      )
+    )
+  return Story(scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase)
 
 
 def placed_scenes(
@@ -111,9 +118,7 @@ def placed_scenes(
   placed = [first]
   for previous, scene in zip(story.scenes, story.scenes[1:], strict=False):
     if scene.cut:
-      placed.append(
-        scene_lib.Scene(facts=scene.facts, x=story.x, y=story.y)
-      )
+      placed.append(scene_lib.Scene(facts=scene.facts, x=story.x, y=story.y))
     else:
       placed.append(
         scene_lib.advance(placed[-1], previous.frames, scene.facts, fps)
@@ -122,8 +127,11 @@ def placed_scenes(
 
 
 def render_story(
-  story: Story, size: int | tuple[int, int],
-  fps: float | int = scene_lib.REFERENCE_FPS, *, start: int = 0,
+  story: Story,
+  size: int | tuple[int, int],
+  fps: float | int = scene_lib.REFERENCE_FPS,
+  *,
+  start: int = 0,
   stop: int | None = None,
 ) -> np.ndarray:
   """Draw frames [start, stop) of a story, and only those.
@@ -151,7 +159,7 @@ def render_story(
   ):
     begin, end = max(start, first), min(stop, last)
     if begin < end:
-      parts.append(renderer.render_clip(
-        scene, end - begin, size, fps, start=begin - first
-      ))
+      parts.append(
+        renderer.render_clip(scene, end - begin, size, fps, start=begin - first)
+      )
   return np.concatenate(parts)

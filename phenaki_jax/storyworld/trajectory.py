@@ -63,8 +63,12 @@ def _growth(radius, times):
 
 
 def name_motion(
-  x: np.ndarray, y: np.ndarray, radius: np.ndarray, times: np.ndarray,
-  spin_gain: float, motions: tuple[str, ...],
+  x: np.ndarray,
+  y: np.ndarray,
+  radius: np.ndarray,
+  times: np.ndarray,
+  spin_gain: float,
+  motions: tuple[str, ...],
 ) -> Motion:
   """Name the motion of an object.
 
@@ -101,9 +105,7 @@ def name_motion(
       found = Motion(name=name, confidence=steady)
   elif (lengths < 1.25 * _SLOWEST).mean() >= _RESTING_SHARE:
     growth = _growth(radius, times)
-    found = Motion(
-      name='still', confidence=float((lengths < _SLOWEST).mean())
-    )
+    found = Motion(name='still', confidence=float((lengths < _SLOWEST).mean()))
     turns = spin_gain > _SPIN_GAIN and 'spin' in motions
     # The measured size of a turning object wavers a little.
     least = _GROWTH * (2.5 if turns else 1)

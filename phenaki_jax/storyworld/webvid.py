@@ -49,9 +49,14 @@ def write_video(path: pathlib.Path, frames: np.ndarray, fps: int) -> None:
 
 
 def write_webvid(
-  out_dir: str | pathlib.Path, num_clips: int, *, seed: int,
-  subset: str | subset_lib.Subset, size: int | tuple[int, int],
-  frames: int = 16, fps: int = int(scene_lib.REFERENCE_FPS),
+  out_dir: str | pathlib.Path,
+  num_clips: int,
+  *,
+  seed: int,
+  subset: str | subset_lib.Subset,
+  size: int | tuple[int, int],
+  frames: int = 16,
+  fps: int = int(scene_lib.REFERENCE_FPS),
   split: str = 'train',
 ) -> pathlib.Path:
   """Write clips as `results_10M_train.csv` and `videos/<page_dir>/<id>.mp4`.
@@ -83,10 +88,15 @@ def write_webvid(
     folder = out_dir / 'videos' / page_dir
     folder.mkdir(parents=True, exist_ok=True)
     write_video(folder / f'{video_id}.mp4', clip.frames, fps)
-    rows.append((
-      video_id, f'https://example.invalid/{video_id}.mp4',
-      _duration(frames / fps), page_dir, clip.caption,
-    ))
+    rows.append(
+      (
+        video_id,
+        f'https://example.invalid/{video_id}.mp4',
+        _duration(frames / fps),
+        page_dir,
+        clip.caption,
+      )
+    )
   path = out_dir / CSV_NAME
   with open(path, 'w', newline='', encoding='utf-8') as file:
     writer = csv.writer(file, lineterminator='\n')

@@ -67,7 +67,8 @@ def test_image_only_values_are_only_in_images(subset):
     assert image.facts.motion is None
     assert 'motion' not in grammar.parse(image.caption)
     rare = [
-      (fact, value) for fact, value in image.facts.as_dict().items()
+      (fact, value)
+      for fact, value in image.facts.as_dict().items()
       if value in subset.image_values(fact)
     ]
     counts[len(rare)] += 1

@@ -9,18 +9,22 @@ from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import grammar
 
 SECONDS = st.none() | st.builds(
-  facts_lib.SecondObject, shape=st.sampled_from(facts_lib.SHAPES),
+  facts_lib.SecondObject,
+  shape=st.sampled_from(facts_lib.SHAPES),
   colour=st.sampled_from(facts_lib.COLOURS),
 )
 
 
 def _facts(motions):
   return st.builds(
-    facts_lib.Facts, shape=st.sampled_from(facts_lib.SHAPES),
+    facts_lib.Facts,
+    shape=st.sampled_from(facts_lib.SHAPES),
     colour=st.sampled_from(facts_lib.COLOURS),
-    size=st.sampled_from(facts_lib.SIZES), motion=motions,
+    size=st.sampled_from(facts_lib.SIZES),
+    motion=motions,
     place=st.sampled_from(facts_lib.PLACES),
-    style=st.sampled_from(facts_lib.STYLES), second=SECONDS,
+    style=st.sampled_from(facts_lib.STYLES),
+    second=SECONDS,
   )
 
 
@@ -75,18 +79,33 @@ def test_examples():
   assert grammar.full_prompt(orange, 'easy') == 'an orange circle on grass'
 
 
-@pytest.mark.parametrize('prompt, named', [
-  ('A yellow ball bounces up and down on the beach.', {
-    'shape': 'circle', 'colour': 'yellow', 'motion': 'bounce',
-    'place': 'sand', 'style': 'plain',
-  }),
-  ('Now it rotates at night!', {'motion': 'spin', 'place': 'night'}),
-  ('It stops.', {'motion': 'still'}),
-  ('a pencil sketch of a large pink heart', {
-    'shape': 'heart', 'colour': 'pink', 'size': 'big', 'style': 'pencil',
-  }),
-  ('once upon a time', {}),
-])
+@pytest.mark.parametrize(
+  'prompt, named',
+  [
+    (
+      'A yellow ball bounces up and down on the beach.',
+      {
+        'shape': 'circle',
+        'colour': 'yellow',
+        'motion': 'bounce',
+        'place': 'sand',
+        'style': 'plain',
+      },
+    ),
+    ('Now it rotates at night!', {'motion': 'spin', 'place': 'night'}),
+    ('It stops.', {'motion': 'still'}),
+    (
+      'a pencil sketch of a large pink heart',
+      {
+        'shape': 'heart',
+        'colour': 'pink',
+        'size': 'big',
+        'style': 'pencil',
+      },
+    ),
+    ('once upon a time', {}),
+  ],
+)
 def test_reads_prompts_that_people_write(prompt, named):
   assert grammar.parse(prompt) == named
 

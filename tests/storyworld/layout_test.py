@@ -29,10 +29,12 @@ def test_webvid_reads_back(tmp_path):
     video = tmp_path / 'videos' / row['page_dir'] / f'{row["videoid"]}.mp4'
     with av.open(str(video)) as container:
       assert container.streams.video[0].average_rate == 8
-      frames = np.stack([
-        frame.to_ndarray(format='rgb24')
-        for frame in container.decode(video=0)
-      ])
+      frames = np.stack(
+        [
+          frame.to_ndarray(format='rgb24')
+          for frame in container.decode(video=0)
+        ]
+      )
     assert frames.shape == clip.frames.shape
     assert np.abs(frames - clip.frames.astype(int)).mean() < 8
     assert storyworld.score_clip(frames, clip.facts, 'easy').mean == 1

@@ -40,9 +40,9 @@ def _h264(frames, size):
     container.mux(stream.encode())
   buffer.seek(0)
   with av.open(buffer) as container:
-    return np.stack([
-      frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)
-    ])
+    return np.stack(
+      [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+    )
 
 
 def _blurred(frames, sigma):
@@ -74,9 +74,7 @@ def _mistakes(subset, size, wear, count, *, image=False):
         7, index, subset, frames=FRAMES, size=size, split='all'
       )
       frames = example.frames
-    reading = storyworld.read_clip(
-      WEAR[wear](frames, size), subset=subset
-    )
+    reading = storyworld.read_clip(WEAR[wear](frames, size), subset=subset)
     for fact, value in example.facts.as_dict().items():
       if value is None or (
         fact == 'size' and not facts_lib.size_is_visible(example.facts.motion)
@@ -110,10 +108,16 @@ def test_reads_images_with_image_only_values(subset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('wear', WEAR)
-@pytest.mark.parametrize('subset, size, count', [
-  ('easy', 32, 300), ('easy', 64, 300), ('medium', 64, 200),
-  ('full', 64, 200), ('full', 128, 40),
-])
+@pytest.mark.parametrize(
+  'subset, size, count',
+  [
+    ('easy', 32, 300),
+    ('easy', 64, 300),
+    ('medium', 64, 200),
+    ('full', 64, 200),
+    ('full', 128, 40),
+  ],
+)
 def test_reads_many_clips(subset, size, count, wear):
   _assert_read(_mistakes(subset, size, wear, count))
 
@@ -129,7 +133,8 @@ def test_reads_other_frame_rates_and_rectangles():
     facts=storyworld.Facts(
       shape='star', colour='cyan', motion='left', place='road'
     ),
-    x=0.1, y=0.9,
+    x=0.1,
+    y=0.9,
   )
   frames = storyworld.render_clip(scene, 24, (48, 96), fps=24)
   reading = storyworld.read_clip(frames, subset='full', fps=24)
@@ -140,10 +145,14 @@ def test_reads_other_frame_rates_and_rectangles():
 def test_tells_positions_and_motions(motion):
   scene = storyworld.Scene(
     facts=storyworld.Facts(
-      shape='heart', colour='red', motion=motion, place='sea',
+      shape='heart',
+      colour='red',
+      motion=motion,
+      place='sea',
       size={'shrink': 'small'}.get(motion, 'big'),
     ),
-    x=0.95, y=0.05,
+    x=0.95,
+    y=0.05,
   )
   frames = storyworld.render_clip(scene, 12, 64)
   reading = storyworld.read_clip(frames, subset='full')
@@ -206,17 +215,22 @@ def test_undamaged_clips_score_full():
   assert _mean_score(None) == 1
 
 
-@pytest.mark.parametrize('damage, most', [
-  ('noise', 0.7), ('shuffle', 0.95), ('smear', 0.8),
-])
+@pytest.mark.parametrize(
+  'damage, most',
+  [
+    ('noise', 0.7),
+    ('shuffle', 0.95),
+    ('smear', 0.8),
+  ],
+)
 def test_damage_lowers_the_score(damage, most):
   assert _mean_score(DAMAGE[damage]) <= most
 
 
 def test_shuffled_frames_lose_the_motion():
-  scene = storyworld.Scene(facts=storyworld.Facts(
-    shape='square', colour='red', motion='right'
-  ))
+  scene = storyworld.Scene(
+    facts=storyworld.Facts(shape='square', colour='red', motion='right')
+  )
   frames = storyworld.render_clip(scene, 11, 64)
   shuffled = frames[[4, 9, 0, 7, 2, 10, 5, 1, 8, 3, 6]]
   assert storyworld.read_clip(frames, subset='easy')['motion'] == 'right'

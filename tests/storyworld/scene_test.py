@@ -10,8 +10,12 @@ from phenaki_jax.storyworld import scene as scene_lib
 def _scene(motion, **kwargs):
   return storyworld.Scene(
     facts=storyworld.Facts(
-      shape='star', colour='yellow', motion=motion, place='night',
-    ), **kwargs,
+      shape='star',
+      colour='yellow',
+      motion=motion,
+      place='night',
+    ),
+    **kwargs,
   )
 
 
@@ -51,9 +55,9 @@ def test_other_rates_cover_the_same_ground(motion):
     )
 
 
-@pytest.mark.parametrize('motion', [
-  motion for motion in facts_lib.MOTIONS if motion != 'still'
-])
+@pytest.mark.parametrize(
+  'motion', [motion for motion in facts_lib.MOTIONS if motion != 'still']
+)
 def test_any_window_shows_the_motion(motion):
   for start in range(0, 60, 5):
     frames = storyworld.render_clip(_scene(motion), 4, 32, start=start)

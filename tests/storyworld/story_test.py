@@ -60,7 +60,8 @@ def test_one_or_two_facts_change(subset, split):
     for one, two in zip(story.scenes, story.scenes[1:], strict=False):
       assert 'it' in two.prompt.split()
       changed = {
-        fact for fact, value in one.facts.as_dict().items()
+        fact
+        for fact, value in one.facts.as_dict().items()
         if value != getattr(two.facts, fact)
       }
       # A growing object ends up big whatever it was.
@@ -94,10 +95,15 @@ def test_a_jump_or_a_lost_object_costs():
   turned = frames.copy()
   turned[6:] = storyworld.render_story(
     storyworld.Story(
-      scenes=(scenes[0], dataclasses.replace(
-        scenes[1], facts=blue.replace(shape='triangle')
-      )), x=0.2, y=0.5,
-    ), 32, start=6,
+      scenes=(
+        scenes[0],
+        dataclasses.replace(scenes[1], facts=blue.replace(shape='triangle')),
+      ),
+      x=0.2,
+      y=0.5,
+    ),
+    32,
+    start=6,
   )
   good, jump, other = (
     storyworld.score_story(f, story, 'easy') for f in (frames, jumped, turned)
