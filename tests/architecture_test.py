@@ -5,9 +5,11 @@ other laws are data: to change the house, change them here, in the open.
 """
 
 import ast
+import importlib.metadata
 import pathlib
 import re
 import sys
+import tomllib
 
 import pytest
 
@@ -200,6 +202,28 @@ def test_outside_packages_are_where_they_may_be(path):
       )
 
 
+def _normal(distribution):
+  return re.match(r'[\w.-]+', distribution)[0].lower().replace('_', '-')
+
+
+def test_what_is_imported_is_what_is_declared():
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  declared = {_normal(entry) for entry in project['dependencies']}
+  homes = importlib.metadata.packages_distributions()
+  tops = {
+    module.partition('.')[0]
+    for path in _library()
+    for module, _ in _imports(path)
+  }
+  tops -= {'phenaki_jax', *sys.stdlib_module_names}
+  # A name such as `orbax` may be shared by several distributions.
+  found = {top: {_normal(home) for home in homes[top]} for top in tops}
+  missing = {top for top, names in found.items() if not names & declared}
+  assert not missing, f'declare {missing} in pyproject.toml'
+  unused = declared - set().union(*found.values())
+  assert not unused, f'{unused} is declared, but nothing imports it'
+
+
 @library
 def test_shapes_are_spelled_with_the_legend(path):
   for node in ast.walk(ast.parse(path.read_text())):
@@ -230,7 +254,7 @@ def test_folder_is_a_package(folder):
 # Tests of several modules together.
 WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'launch', 'parameters'),
-  *('readme', 'storyworld/layout', 'training/resume'),
+  *('readme', 'storyworld/layout', 'training/resume', 'training/distributed'),
 }
 
 

@@ -134,7 +134,8 @@ class CViViT(nn.Module):
 
   def _quantize(self, pixels: Float[Array, 'B T H W C']) -> Quantized:
     config = self.config
-    config.grid(pixels.shape[1], pixels.shape[2:4])
+    _, frames, height, width, _ = pixels.shape
+    config.grid(frames, (height, width))
     x = self.first_in(cut(pixels[:, :1], 1, config.patch))
     # Parameters of both patchings exist whatever the first clip's length.
     if pixels.shape[1] > 1 or self.is_initializing():

@@ -132,7 +132,8 @@ class GeneratorTask:
   ) -> Rows:
     """Tokenize clips and choose what to hide of each."""
     ids = self._encode(frozen, normalise(part['pixels']))
-    batch, *grid = ids.shape
+    batch, t, h, w = ids.shape
+    grid = (t, h, w)
     tubelet = self.tokenizer.tubelet
     training = self.training
     steps = 1 + (part['num_frames'] - 1) // tubelet
@@ -145,15 +146,13 @@ class GeneratorTask:
     prefix = 1 + (training.prediction_frames - 1) // tubelet
     known = jnp.where((known == 0) & continued, prefix, known)
     known = jnp.minimum(known, steps - 1)
-    maskable = prefix_mask(steps, tuple(grid)) & ~prefix_mask(
-      known, tuple(grid)
-    )
+    maskable = prefix_mask(steps, grid) & ~prefix_mask(known, grid)
     hidden = hide(
       stream(rng, 'hide_clips'),
       maskable=maskable,
       schedule=training.schedule,
     )
-    real = jnp.arange(grid[0])[None, :] < steps[:, None]
+    real = jnp.arange(t)[None, :] < steps[:, None]
     return Rows(
       ids=ids,
       hidden=hidden.reshape(ids.shape),
@@ -224,7 +223,8 @@ class GeneratorTask:
     segments = max(rows.texts.shape[1] for rows in parts)
     num_clips = sum(rows.num_clips for rows in parts)
     parts = [
-      rows.replace(
+      dataclasses.replace(
+        rows,
         num_clips=num_clips,
         texts=jnp.pad(
           rows.texts,

@@ -76,9 +76,14 @@ def _grads(task, params, batch):
   return jax.value_and_grad(loss, has_aux=True)(params)
 
 
-def _run(batch, task=TASK):
-  (loss, metrics), grads = _grads(task, _params(), batch)
+def _run(batch):
+  (loss, metrics), grads = _grads(TASK, _params(), batch)
   return float(loss), finalise(fetched(metrics)), grads
+
+
+@jax.jit
+def _loss(params, batch):
+  return TASK.loss(params, {}, batch, rng.root(0))
 
 
 @jax.jit
@@ -111,7 +116,8 @@ def _naive(batch):
 @pytest.mark.parametrize(('clips', 'images'), [(2, 3), (2, 0), (0, 3)])
 def test_the_loss_equals_loops(clips, images):
   batch = _batch(clips, images)
-  loss, metrics, _ = _run(batch)
+  loss, metrics = _loss(_params(), batch)
+  loss, metrics = float(loss), finalise(fetched(metrics))
   expected = _naive(batch)
   for name, value in expected.items():
     assert metrics[name] == pytest.approx(value, rel=1e-4), name
@@ -148,7 +154,7 @@ def test_every_parameter_is_trained():
 
 def test_psnr_is_measured_in_decibels():
   batch = _batch(0, 3)
-  _, metrics, _ = _run(batch)
+  metrics = finalise(fetched(_loss(_params(), batch)[1]))
   pixels, output = _outputs(_params(), batch['images']['pixels'][:, None])
   errors = (np.asarray(output.reconstruction) - pixels) ** 2
   psnr = 10 * np.log10(4 / errors.mean((1, 2, 3, 4)))
@@ -157,7 +163,7 @@ def test_psnr_is_measured_in_decibels():
 
 def test_codes_in_use_are_counted():
   batch = _batch(0, 3)
-  _, metrics, _ = _run(batch)
+  metrics = finalise(fetched(_loss(_params(), batch)[1]))
   _, output = _outputs(_params(), batch['images']['pixels'][:, None])
   assert metrics['codes/usage'] == pytest.approx(
     len(np.unique(output.ids)) / 32
@@ -201,8 +207,8 @@ def test_it_overfits_one_batch():
   batch['clips']['pixels'] = np.uint8(255 * clips)
   batch['images']['pixels'] = batch['clips']['pixels'][0, :3].copy()
   losses = []
-  for _ in range(80):
+  for _ in range(60):
     state, metrics = step(state, batch, rng.root(1), {})
     losses.append(finalise(fetched(metrics))['loss'])
-  assert losses[0] > 0.15
-  assert losses[-1] < 0.02, losses[::10]
+  assert losses[0] > 0.5
+  assert losses[-1] < 0.05, losses[::10]

@@ -40,8 +40,8 @@ class FSQ(nn.Module):
     return straight_through(bounded, digits)
 
   def _vectors(self, digits: Float[Array, '*b n']) -> Float[Array, '*b D']:
-    half = (np.array(self.levels, np.float32) - 1.0) / 2
-    half = jnp.broadcast_to(half, digits.shape)
+    top = np.array(self.levels, np.float32) - 1.0
+    half = jnp.broadcast_to(top / 2, digits.shape)
     return self.up(digits / half - 1.0)
 
   def __call__(self, z: Float[Array, '*b D']) -> Quantized:
