@@ -5,6 +5,7 @@ other laws are data: to change the house, change them here, in the open.
 """
 
 import ast
+import functools
 import importlib.metadata
 import pathlib
 import re
@@ -119,9 +120,14 @@ def _layer(path):
   return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
 
 
+@functools.cache
+def _nodes(path):
+  return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def _imports(path):
   """Yield every (module, line) that a file imports, also inside functions."""
-  for node in ast.walk(ast.parse(path.read_text())):
+  for node in _nodes(path):
     if isinstance(node, ast.Import):
       for alias in node.names:
         yield alias.name, node.lineno
@@ -226,7 +232,7 @@ def test_what_is_imported_is_what_is_declared():
 
 @library
 def test_shapes_are_spelled_with_the_legend(path):
-  for node in ast.walk(ast.parse(path.read_text())):
+  for node in _nodes(path):
     if not isinstance(node, ast.Subscript):
       continue
     name = getattr(node.value, 'attr', getattr(node.value, 'id', ''))
