@@ -68,9 +68,9 @@ def main() -> None:
       for rate, best in zip(reached[name], reached[MATMUL], strict=True)
     )
     print(
-      f'{name:<10} {first[name]:>8.1f} {seconds:>7.3f} {work[name] / 1e9:>7.1f}'
-      f' {reached[name][0] / 1e9:>8.1f} {share:>9.0%} {cpu:>6.2f}'
-      f' {by_cpu:>17.0%}'
+      f'{name:<10} {first[name]:>8.1f} {seconds:>7.3f} '
+      f'{work[name] / 1e9:>7.1f} {reached[name][0] / 1e9:>8.1f} '
+      f'{share:>9.0%} {cpu:>6.2f} {by_cpu:>17.0%}'
     )
 
 
