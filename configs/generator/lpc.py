@@ -31,6 +31,7 @@ def get_config(arg=''):
       'text': {'vocab_size': 1024, 'width': 128, 'max_length': 32},
       'generator': SIZES['tiny'],
       'task': {'text_dropout': 0.1},
+      'sampling': {'guidance': 1.0, 'steps': 18},
       'optim': {'learning_rate': 1e-3, 'warmup_steps': 100},
       'train': {
         'steps': 3000,

@@ -40,6 +40,7 @@ def get_config(arg=''):
       },
       'generator': SIZES['tiny'],
       'task': {'text_dropout': 0.1},
+      'sampling': {'guidance': 1.0, 'steps': 18},
       'optim': {
         'optimizer': 'muon',
         'learning_rate': 1e-2,
