@@ -94,6 +94,7 @@ def _take_from_tokenizer(values: dict[str, Any], folder: pathlib.Path) -> None:
   data = config_lib.build(DataConfig, values.get('data', {}), where='data')
   derived = {
     'codebook_size': trained.tokenizer.codebook_size,
+    'code_levels': list(trained.tokenizer.code_levels),
     'grid': list(trained.tokenizer.grid(data.frames, data.size)),
   }
   section = values.setdefault('generator', {})

@@ -1,6 +1,7 @@
 """The shape of the masked transformer, and the named sizes."""
 
 import dataclasses
+import math
 from typing import Any
 
 POSITIONS = ('rotary', 'learned')
@@ -12,6 +13,8 @@ class GeneratorConfig:
 
   Attributes:
     codebook_size: number of token ids, taken from the tokenizer.
+    code_levels: number of values of each digit of a token id, taken from a
+      tokenizer with FSQ; empty for ids without digits.
     grid: token grid (latent steps, rows, columns) of a training clip.
     width: model width.
     num_layers: number of blocks.
@@ -25,6 +28,7 @@ class GeneratorConfig:
   """
 
   codebook_size: int = 8192
+  code_levels: tuple[int, ...] = ()
   grid: tuple[int, int, int] = (6, 16, 16)
   width: int = 512
   num_layers: int = 8
@@ -44,6 +48,12 @@ class GeneratorConfig:
     if self.width % self.num_heads:
       raise ValueError(
         f'width {self.width} is no multiple of num_heads {self.num_heads}'
+      )
+    if self.code_levels and math.prod(self.code_levels) != self.codebook_size:
+      raise ValueError(
+        f'code_levels {self.code_levels} make {math.prod(self.code_levels)} '
+        f'codes, but codebook_size is {self.codebook_size}; leave both to '
+        'the tokenizer'
       )
 
 

@@ -40,11 +40,14 @@ def token_loss(
     hidden: True at the tokens that the model had to guess.
     label_smoothing: share of the target spread over all codes.
   """
-  log_probability = jax.nn.log_softmax(logits.astype(jnp.float32))
-  right = jnp.take_along_axis(log_probability, ids[..., None], -1)[..., 0]
-  nll = -right
+  logits = logits.astype(jnp.float32)
+  total = jax.nn.logsumexp(logits, -1)
+  codes = jnp.arange(logits.shape[-1]).reshape((1,) * ids.ndim + (-1,))
+  # A sum over a mask, since the gradient of an indexed read is a scatter.
+  right = jnp.sum(jnp.where(ids[..., None] == codes, logits, 0.0), -1)
+  nll = total - right
   if label_smoothing:
-    spread = -jnp.mean(log_probability, -1)
+    spread = total - jnp.mean(logits, -1)
     nll = (1.0 - label_smoothing) * nll + label_smoothing * spread
   weight = hidden.astype(jnp.float32)
   correct = (jnp.argmax(logits, -1) == ids).astype(jnp.float32)

@@ -14,9 +14,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from phenaki_jax.masked_transformer.codes import CodeTable
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.blocks import Stack
-from phenaki_jax.nn.layers import Dense, Embed, RMSNorm
+from phenaki_jax.nn.layers import Dense, RMSNorm
 from phenaki_jax.nn.positions import (
   absolute_features,
   axis_distances,
@@ -62,14 +63,21 @@ class MaskedTransformer(nn.Module):
     config = self.config
     batch, t, h, w = ids.shape
     dtype = jnp.dtype(config.dtype)
-    tokens = Embed(
-      config.codebook_size + 1,
-      config.width,
-      ('vocab', 'embed'),
-      dtype,
-      name='tokens',
+    codes = {
+      'num': config.codebook_size,
+      'features': config.width,
+      'levels': config.code_levels,
+    }
+    # As large as the positions added to it: with the usual 0.02 a small model
+    # learns for hundreds of steps before it tells one token from another.
+    table = CodeTable(**codes, name='tokens')()
+    hidden = self.param(
+      'hidden_embedding',
+      logical(nn.initializers.normal(1.0), None, 'embed'),
+      (1, config.width),
+      jnp.float32,
     )
-    x = tokens(ids)
+    x = jnp.concatenate([table, hidden]).astype(dtype)[ids]
     places = self._places(t, h, w).astype(dtype)
     x = x + (
       places[None] if segments is None else (places[slot_positions(segments)])
@@ -111,9 +119,9 @@ class MaskedTransformer(nn.Module):
       name='blocks',
     )(x, **inputs, text=text.astype(dtype), text_mask=text_mask)
     x = RMSNorm(name='norm')(x)
-    # The table of the input serves the output too, as in MaskGIT: what is seen
-    # next door can then be copied before anything else is learned.
-    logits = tokens.attend(x)[..., : config.codebook_size].astype(jnp.float32)
+    table = CodeTable(**codes, stddev=0.1, name='logits')()
+    logits = x @ table.astype(dtype).T * config.width**-0.5
+    logits = logits.astype(jnp.float32)
     bias = self.param(
       'logits_bias',
       logical(nn.initializers.zeros, None),

@@ -1,4 +1,4 @@
-"""Dense, norm, embedding and MLP layers with logical axis names.
+"""Dense, norm and MLP layers with logical axis names.
 
 Every parameter is declared at its true shape with one logical name per
 dimension (see `phenaki_jax.sharding`). flax's `DenseGeneral` initialises a
@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from phenaki_jax.sharding import logical
 
@@ -139,42 +139,6 @@ class RMSNorm(nn.Module):
     mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
     y = x32 * jax.lax.rsqrt(mean_square + 1e-6)
     return (y * jnp.broadcast_to(scale, y.shape)).astype(x.dtype)
-
-
-class Embed(nn.Module):
-  """Look up rows of a learned table, and compare vectors with all of them.
-
-  Attributes:
-    num: number of rows.
-    features: width of a row.
-    names: logical names of the table's two dimensions.
-    dtype: dtype of the computation.
-  """
-
-  num: int
-  features: int
-  names: tuple[str | None, str | None]
-  dtype: DTypeLike = jnp.float32
-
-  def setup(self) -> None:
-    """Create the table."""
-    # As large as what is added to it: with the usual 0.02 a small model learns
-    # for hundreds of steps before it can tell one token from another.
-    self.embedding = self.param(
-      'embedding',
-      logical(nn.initializers.normal(1.0), *self.names),
-      (self.num, self.features),
-      jnp.float32,
-    )
-
-  def __call__(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
-    """Return the rows `ids`, each in 0..num-1."""
-    return self.embedding.astype(self.dtype)[ids]
-
-  def attend(self, x: Float[Array, '*b D']) -> Float[Array, '*b V']:
-    """Return the product of vectors with every row, over sqrt(features)."""
-    table = self.embedding.astype(self.dtype)
-    return x.astype(self.dtype) @ table.T * self.features**-0.5
 
 
 class MLP(nn.Module):

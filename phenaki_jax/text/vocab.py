@@ -1,8 +1,9 @@
 """Vocabularies: text to ids and back.
 
 The ids follow T5: 0 is padding, 1 ends a text, 2 is unknown, and nothing
-begins a text. The default vocabulary is a SentencePiece unigram model (Kudo
-2018), learned from the captions or read from a file such as T5's own.
+begins a text. The default vocabulary is a SentencePiece model, learned from
+the captions (by merging pairs, Sennrich et al. 2016: few captions then still
+give whole words) or read from a file, such as T5's own unigram model.
 """
 
 import io
@@ -101,7 +102,7 @@ class SentencePieceVocabulary:
         sentence_iterator=iter(lines),
         model_writer=out,
         vocab_size=size,
-        model_type='unigram',
+        model_type='bpe',
         # Unicode forms and letter case carry nothing in a caption.
         normalization_rule_name='nmt_nfkc_cf',
         character_coverage=1.0,

@@ -19,8 +19,9 @@ class TokenizerConfig:
     temporal_layers: causal blocks over time, on each side.
     encoder_spatial_layers: blocks inside a frame of the encoder, where they
       differ from the decoder's. With 0 a token depends on its own patch
-      alone: with more, small tokenizers hide parts of an object in the tokens
-      of the background, which are then hard for a generator to guess.
+      alone, wherever in the frame that is, so that the same sight has the
+      same token: with more, small tokenizers hide parts of an object in the
+      tokens of the background, which are then hard for a generator to guess.
     quantizer: 'fsq' or 'vq'.
     fsq_levels: number of values of each FSQ dimension; even or odd, >= 2.
     vq_codes: number of VQ codes.
@@ -70,6 +71,11 @@ class TokenizerConfig:
       return math.prod(self.fsq_levels)
     return self.vq_codes
 
+  @property
+  def code_levels(self) -> tuple[int, ...]:
+    """Return the number of values of each digit of a token id, if any."""
+    return self.fsq_levels if self.quantizer == 'fsq' else ()
+
   def grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
     """Compute the token grid of a clip.
 
@@ -112,16 +118,6 @@ SIZES: dict[str, dict[str, Any]] = {
     'num_heads': 4,
     'mlp_dim': 512,
     'spatial_layers': 2,
-    'temporal_layers': 1,
-    'encoder_spatial_layers': 0,
-    'fsq_levels': (8, 8, 5, 5),
-  },
-  'small': {
-    'patch': (16, 16),
-    'width': 192,
-    'num_heads': 6,
-    'mlp_dim': 768,
-    'spatial_layers': 3,
     'temporal_layers': 1,
     'encoder_spatial_layers': 0,
     'fsq_levels': (8, 8, 5, 5),

@@ -51,21 +51,24 @@ class SpaceTime(nn.Module):
     config: the tokenizer's shape.
     spatial_layers: blocks inside a latent step.
     time_first: apply the stack over time first, as the decoder does.
+    places: tell the stacks where in the frame each patch lies.
   """
 
   config: TokenizerConfig
   spatial_layers: int
   time_first: bool = False
+  places: bool = True
 
   @nn.compact
   def __call__(self, x: Float[Array, 'B t h w D']) -> Float[Array, 'B t h w D']:
     """Return the tokens after both stacks and a norm."""
     config = self.config
     batch, t, h, w, width = x.shape
-    place = Dense(width, (None, 'embed'), name='place')(
-      jnp.asarray(absolute_features(t, h, w))
-    )
-    x = x + place.reshape(1, t, h, w, width)
+    if self.places:
+      place = Dense(width, (None, 'embed'), name='place')(
+        jnp.asarray(absolute_features(t, h, w))
+      )
+      x = x + place.reshape(1, t, h, w, width)
     x = constrain(x, 'batch', 'frames', None, None, None)
     head_dim = width // config.num_heads
     grid = grid_coordinates(t, h, w)
@@ -118,9 +121,9 @@ class CViViT(nn.Module):
     self.first_in = Dense(**into, use_bias=True, dtype=dtype)
     self.rest_in = Dense(**into, use_bias=True, dtype=dtype)
     own = config.encoder_spatial_layers
-    self.encoder = SpaceTime(
-      config, config.spatial_layers if own is None else own
-    )
+    layers = config.spatial_layers if own is None else own
+    # A patch that sees no other has no use for its place.
+    self.encoder = SpaceTime(config, layers, places=layers > 0)
     if config.quantizer == 'fsq':
       self.quantizer = FSQ(config.fsq_levels, config.width)
     else:

@@ -131,9 +131,10 @@ class Checkpoints:
     # One process reads and judges, so that all resume from the same step.
     failure: Exception | None = None
     step = _NOTHING
+    read: dict[str, Any] = {}
     if jax.process_index() == 0:
       try:
-        step = self._choose(abstract)
+        step, read = self._choose(abstract)
       except (CheckpointError, ValueError) as error:
         step, failure = _REFUSED, error
     step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
@@ -141,19 +142,17 @@ class Checkpoints:
       raise failure or CheckpointError('Process 0 refused the checkpoints.')
     if step == _NOTHING:
       return None
-    restored = self._open().restore(
-      step,
-      args=ocp.args.Composite(
-        **{
-          name: ocp.args.StandardRestore(tree)
-          for name, tree in _items(abstract).items()
-        },
-        data=ocp.args.JsonRestore(),
-      ),
-    )
+    # Orbax sweeps away what a killed save left behind.
+    self._open()
+    folder = self._folder / str(step)
+    _, values = _read_json(folder)
+    restored = {
+      name: _place(tree, folder / name, read.get(name))
+      for name, tree in _items(abstract).items()
+    }
     opt_state = jax.tree.unflatten(
       jax.tree.structure(abstract.opt_state),
-      [restored.opt_state[name] for name in _flat(abstract.opt_state)],
+      [restored['opt_state'][name] for name in _flat(abstract.opt_state)],
     )
     place = abstract.step.sharding
     return Restored(
@@ -162,13 +161,13 @@ class Checkpoints:
         step=jax.make_array_from_callback(
           (), place, lambda _: np.asarray(step, np.int32)
         ),
-        params=restored.params,
-        ema=restored.ema,
+        params=restored['params'],
+        ema=restored['ema'],
         opt_state=opt_state,
       ),
       metrics={
         name: Mean(sum=total, count=count)
-        for name, (total, count) in restored.data['metrics'].items()
+        for name, (total, count) in values['data']['metrics'].items()
       },
     )
 
@@ -246,11 +245,11 @@ class Checkpoints:
       if manager is not None:
         manager.close()
 
-  def _choose(self, abstract: TrainState) -> int:
-    """Pick the newest good step, and set aside what is newer."""
+  def _choose(self, abstract: TrainState) -> tuple[int, dict[str, Any]]:
+    """Pick the newest good step, set aside what is newer, return its items."""
     steps = _steps(self._folder)
     reasons = []
-    chosen = _NOTHING
+    chosen, read = _NOTHING, {}
     for step in steps:
       folder = self._folder / str(step)
       try:
@@ -274,8 +273,7 @@ class Checkpoints:
             },
           ),
         )
-        for item in _ARRAYS:
-          _read_arrays(folder, item, manifest)
+        read = {i: _read_arrays(folder, i, manifest) for i in _ARRAYS}
       except DamagedError as error:
         reasons.append(str(error))
         continue
@@ -292,7 +290,7 @@ class Checkpoints:
       start = 'the beginning' if chosen == _NOTHING else f'step {chosen}'
       _logger.warning('Going on from %s.', start)
     self._set_aside([step for step in steps if step > chosen])
-    return chosen
+    return chosen, read
 
   def _set_aside(self, steps: list[int]) -> None:
     """Move checkpoints out of the way of the steps that come again."""
@@ -431,6 +429,25 @@ def _read_arrays(
       f'Checkpoint {folder}: {item} is damaged {what} (digests differ).'
     )
   return digests.nest({path: np.asarray(leaf) for path, leaf in flat.items()})
+
+
+def _place(
+  abstract: Any, folder: pathlib.Path, read: dict[str, Any] | None
+) -> Any:
+  """Put an item where it belongs; several processes read their own parts."""
+  if jax.process_count() == 1 and read is not None:
+    # What was judged is what is used: the disk is not asked again.
+    return jax.tree.map(
+      lambda leaf, array: jax.device_put(array, leaf.sharding), abstract, read
+    )
+  try:
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+      return reader.restore(folder, args=ocp.args.StandardRestore(abstract))
+  except Exception as error:
+    raise CheckpointError(
+      f'{folder} cannot be read ({_first_line(error)}). Move '
+      f'{folder.parent} away to go on from the checkpoint before it.'
+    ) from error
 
 
 def _checkpointer(handler: Any) -> ocp.Checkpointer:

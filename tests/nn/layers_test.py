@@ -9,7 +9,6 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.nn.layers import (
   MLP,
   Dense,
-  Embed,
   Kernel,
   RMSNorm,
   fan_in_normal,
@@ -22,7 +21,6 @@ LAYERS = {
   'kernel': (Kernel((8, 2, 4), ('embed', 'heads', 'kv')), ()),
   'dense': (Dense(6, ('embed', 'mlp'), use_bias=True), (X,)),
   'norm': (RMSNorm(), (X,)),
-  'embed': (Embed(5, 6, ('vocab', 'embed')), (jnp.array([[0, 4, 2]]),)),
   'mlp': (MLP(16), (X,)),
 }
 
@@ -54,7 +52,7 @@ def test_every_parameter_names_its_axes(name):
     sharding.resolve(entry)
 
 
-@pytest.mark.parametrize('name', ['kernel', 'dense', 'embed', 'mlp'])
+@pytest.mark.parametrize('name', ['kernel', 'dense', 'mlp'])
 def test_bfloat16_computes_and_float32_stays_the_parameter(name):
   layer, inputs = LAYERS[name]
   params = _init(layer, *inputs)
@@ -124,14 +122,6 @@ def test_norm_keeps_its_statistics_in_float32():
   out = RMSNorm().apply({'params': {'scale': jnp.ones(512)}}, x)
   assert out.dtype == jnp.bfloat16
   np.testing.assert_array_equal(out, 1)
-
-
-def test_embed_returns_rows():
-  layer, (ids,) = LAYERS['embed']
-  params = _init(layer, ids)
-  np.testing.assert_array_equal(
-    layer.apply({'params': params}, ids), np.asarray(params['embedding'])[ids]
-  )
 
 
 def test_mlp_starts_at_zero_and_equals_numpy():

@@ -1,7 +1,7 @@
-r"""The masked transformer `small` on StoryWorld at 64x64.
+r"""The masked transformer of the reference checkpoint: StoryWorld at 64x64.
 
-    phenaki train --config configs/generator/small.py --workdir runs/small_gen \
-      --set tokenizer_dir=runs/small_tok
+    phenaki train --config configs/generator/reference.py \
+      --workdir runs/reference --set tokenizer_dir=runs/reference_tokenizer
 
 Two CPU cores: about 4 hours. Interrupted, the same command goes on.
 """
@@ -17,7 +17,7 @@ def get_config(arg=''):
   return ml_collections.ConfigDict(
     {
       'kind': 'generator',
-      'name': 'generator_small',
+      'name': 'generator_reference',
       'seed': 0,
       'data': {
         'source': 'storyworld',
@@ -30,20 +30,21 @@ def get_config(arg=''):
         'context_frames': 5,
       },
       'text': {
-        'vocab_size': 128,
+        'vocab_size': 256,
         'width': 128,
         'num_layers': 2,
         'num_heads': 4,
         'head_dim': 32,
         'mlp_dim': 256,
-        'max_length': 36,
+        'max_length': 24,
       },
-      'generator': SIZES['small'],
+      'generator': SIZES['tiny'],
       'task': {'text_dropout': 0.1},
       'sampling': {'guidance': 1.0, 'steps': 18},
       'optim': {
         'optimizer': 'muon',
-        'learning_rate': 1e-2,
+        'learning_rate': 5e-3,
+        'adam_learning_rate': 3e-2,
         'warmup_steps': 50,
         'end_factor': 0.02,
         'ema_decay': 0.995,
