@@ -148,9 +148,14 @@ class Mp4Writer:
     height, width, _ = _even(enlarge(frame, self._min_height)).shape
     self._stream.height, self._stream.width = height, width
     self._stream.pix_fmt = 'yuv420p'
-    self._stream.options = {'crf': str(self._quality)}
+    # The same frames give the same file on any machine: one thread, and none
+    # of x264's shortcuts that differ between processors (and read memory that
+    # was never written, in small frames).
+    self._stream.options = {
+      'crf': str(self._quality),
+      'x264-params': 'cpu-independent=1',
+    }
     context = self._stream.codec_context
-    # One thread, so that the same frames give the same file on any machine.
     context.thread_count = 1
     context.time_base = 1 / self._fps
     context.colorspace = context.color_primaries = context.color_trc = _BT709

@@ -1,5 +1,9 @@
 """Files play back what was written."""
 
+import os
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
@@ -8,6 +12,15 @@ from PIL import Image
 from phenaki_jax.evaluation import media
 
 PROVENANCE = {'seed': 7, 'prompts': ['a star', 'it falls']}
+
+# Writes a film that x264 made differently from call to call.
+FILM = """
+import sys
+from phenaki_jax import storyworld
+from phenaki_jax.evaluation import media
+frames = storyworld.training_clip(0, 3, 'easy', frames=17, size=64).frames
+media.write_mp4(sys.argv[1], frames, fps=8, provenance={}, min_height=1)
+"""
 
 
 def film(num_frames=6, height=16, width=24):
@@ -85,6 +98,20 @@ class TestMp4:
     assert (tmp_path / 'a.mp4').read_bytes() == (
       tmp_path / 'b.mp4'
     ).read_bytes()
+
+  def test_the_file_does_not_depend_on_what_was_in_memory(self, tmp_path):
+    # Where the C library knows the variable, it fills fresh memory with it.
+    path = tmp_path / 'film.mp4'
+    for value in ('0', '85'):
+      subprocess.run(
+        [sys.executable, '-c', FILM, path.with_stem(value)],
+        env={**os.environ, 'MALLOC_PERTURB_': value},
+        check=True,
+      )
+    content = path.with_stem('0').read_bytes()
+    assert content == path.with_stem('85').read_bytes()
+    # The encoder writes its settings down; more threads give other files.
+    assert b' threads=1 lookahead_threads=1 ' in content
 
   @pytest.mark.parametrize('fps', [7.5, 24000 / 1001, 30])
   def test_any_pace(self, tmp_path, fps):
