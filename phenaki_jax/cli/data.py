@@ -11,7 +11,7 @@ import functools
 import pathlib
 from typing import TYPE_CHECKING
 
-from phenaki_jax.cli import data_arguments
+from phenaki_jax.cli import data_arguments, progress
 
 if TYPE_CHECKING:
   from phenaki_jax.data.build import OpenSource
@@ -65,7 +65,7 @@ def run_build(args: argparse.Namespace) -> int:
     ),
     max_broken_share=args.max_broken,
     workers=args.workers,
-    progress=True,
+    progress=progress.is_shown(),
   )
   for account in accounts:
     print('\n'.join(account.lines()))
@@ -82,7 +82,7 @@ def run_check(args: argparse.Namespace) -> int:
     print('\n'.join(account.lines()))
   problems = 0
   for problem in check.find_problems(
-    content, workers=args.workers, progress=True
+    content, workers=args.workers, progress=progress.is_shown()
   ):
     problems += 1
     if problems <= _PROBLEMS_SHOWN:
@@ -118,6 +118,8 @@ def run_inspect(args: argparse.Namespace) -> int:
 
 def run_storyworld(args: argparse.Namespace) -> int:
   """Write StoryWorld in the layouts of real data."""
+  import tqdm
+
   from phenaki_jax import storyworld
   from phenaki_jax.data import staging
 
@@ -126,8 +128,19 @@ def run_storyworld(args: argparse.Namespace) -> int:
     raise ValueError(f'{args.out} is not empty; name a new folder')
   if not args.clips + args.images:
     raise ValueError('--clips 0 and --images 0 leave nothing to write')
-  shared = {'seed': args.seed, 'subset': args.subset, 'size': args.size}
-  with staging.staged(out) as folder:
+  bar = tqdm.tqdm(
+    total=args.clips + args.images,
+    desc=out.name,
+    unit='example',
+    disable=not progress.is_shown(),
+  )
+  shared = {
+    'seed': args.seed,
+    'subset': args.subset,
+    'size': args.size,
+    'on_written': bar.update,
+  }
+  with staging.staged(out) as folder, bar:
     if args.clips:
       storyworld.write_webvid(
         folder / 'webvid',

@@ -4,6 +4,7 @@ import io
 import json
 import pathlib
 import tarfile
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,7 @@ def _add(tar, name, data):
   tar.addfile(member, io.BytesIO(data))
 
 
-def _write_shard(out_dir, shard, images, seed):
+def _write_shard(out_dir, shard, images, seed, on_written):
   records = []
   with tarfile.open(out_dir / f'{shard:05d}.tar', 'w') as tar:
     for place, (index, image) in enumerate(images):
@@ -87,6 +88,7 @@ def _write_shard(out_dir, shard, images, seed):
       _add(tar, f'{key}.json', json.dumps(record).encode())
       _add(tar, f'{key}.txt', image.caption.encode())
       records.append(record)
+      on_written()
   table = pa.Table.from_pylist(records, schema=SCHEMA)
   pq.write_table(table, out_dir / f'{shard:05d}.parquet')
   stats = {
@@ -108,6 +110,7 @@ def write_img2dataset(
   size: int | tuple[int, int],
   shard_size: int = 1000,
   split: str = 'train',
+  on_written: Callable[[], object] = lambda: None,
 ) -> tuple[pathlib.Path, ...]:
   """Write images as shards `00000.tar`, `.parquet` and `_stats.json`.
 
@@ -124,6 +127,7 @@ def write_img2dataset(
     size: side in pixels, or (height, width).
     shard_size: images per shard, from 1 to 10000.
     split: 'train', 'heldout' or 'all'.
+    on_written: called after each image.
 
   Returns:
     The paths of the tar files.
@@ -142,6 +146,6 @@ def write_img2dataset(
       (i, example.training_image(seed, i, subset, size=size, split=split))
       for i in range(first, last)
     )
-    _write_shard(out_dir, shard, images, seed)
+    _write_shard(out_dir, shard, images, seed, on_written)
     paths.append(out_dir / f'{shard:05d}.tar')
   return tuple(paths)

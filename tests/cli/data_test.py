@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from PIL import Image
@@ -43,6 +44,35 @@ def test_from_nothing_to_a_contact_sheet(world, tmp_path, capsys):
   assert call('inspect', out, '--out', sheet, '--images', 4) == 0
   with Image.open(sheet) as picture:
     assert picture.width > 900 and picture.height > 600
+
+
+def _contents(folder):
+  return {
+    path.relative_to(folder): path.read_bytes()
+    for path in folder.rglob('*')
+    if path.is_file()
+  }
+
+
+def test_storyworld_is_what_the_library_writes(tmp_path, monkeypatch, capsys):
+  from phenaki_jax import storyworld
+
+  shared = {'seed': 0, 'subset': 'easy', 'size': 64}
+  written = tmp_path / 'written'
+  storyworld.write_webvid(written / 'webvid', 3, frames=17, fps=8, **shared)
+  storyworld.write_img2dataset(written / 'img2dataset', 2, **shared)
+
+  def said(name):
+    out = tmp_path / name
+    assert call('storyworld', '--out', out, '--clips', 3, '--images', 2) == 0
+    assert _contents(out) == _contents(written)
+    return capsys.readouterr().err
+
+  assert said('piped') == ''
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  assert '5/5' in said('shown')
+  monkeypatch.setenv('TQDM_DISABLE', '1')
+  assert said('muted') == ''
 
 
 def test_check_finds_a_changed_clip(world, tmp_path, capsys):
