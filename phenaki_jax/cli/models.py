@@ -28,7 +28,7 @@ from phenaki_jax.sampling.script import StoryDefaults
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training import checkpoints, digests
+from phenaki_jax.training import checkpoints, compatibility, digests
 from phenaki_jax.training.generator_step import GeneratorTask
 from phenaki_jax.training.tokenizer_step import TokenizerTask
 
@@ -96,7 +96,8 @@ def load(path: str | os.PathLike[str] | None = None) -> StoryModel:
 
   Raises:
     FileNotFoundError: there is no such folder, or nothing of ours in it.
-    ValueError: the model is damaged or its parts do not fit together.
+    ValueError: the model is damaged, its parts do not fit together, or the
+      tokenizer has changed since the generator was trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
   folder = bundle_lib.reference_dir() if path is None else pathlib.Path(path)
@@ -140,6 +141,16 @@ def _from_run(folder: pathlib.Path) -> StoryModel:
     )
   generator = checkpoints.load_params(folder)
   tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
+  tokenizer_digest = digests.digest_tree(tokenizer.params)
+  trained_on = generator.identity.get(compatibility.FROZEN)
+  if trained_on != tokenizer_digest:
+    raise ValueError(
+      f'the generator in {folder} was trained on the tokens of another '
+      f'tokenizer than that in {experiment.tokenizer_dir}, which is at step '
+      f'{tokenizer.step} (parameters {trained_on} then, {tokenizer_digest} '
+      'now); put back the tokenizer of that time, or train a new generator. '
+      '`phenaki export` keeps the two together'
+    )
   config = describe(experiment)
   vocabulary = SentencePieceVocabulary.from_file(folder / VOCABULARY_FILE)
   _log.info('Read %s at step %d.', folder, generator.step)
@@ -153,7 +164,7 @@ def _from_run(folder: pathlib.Path) -> StoryModel:
     fingerprint=digests.digest_json(
       [
         config_lib.to_dict(config),
-        digests.digest_tree(tokenizer.params),
+        tokenizer_digest,
         digests.digest_tree(generator.params),
         vocabulary.model.hex(),
       ]

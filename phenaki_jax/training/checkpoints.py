@@ -53,11 +53,19 @@ class Restored:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snapshot:
-  """Hold parameters (numpy) with the step and the experiment they are from."""
+  """Hold parameters (numpy) with what they are from.
+
+  Attributes:
+    step: of the run.
+    params: the arrays.
+    config: the run's experiment.
+    identity: fingerprints of what else the run depends on, by name.
+  """
 
   step: int
   params: dict[str, Any]
   config: dict[str, Any]
+  identity: dict[str, str]
 
 
 def load_params(workdir: str | pathlib.Path, *, item: str = 'ema') -> Snapshot:
@@ -81,7 +89,12 @@ def load_params(workdir: str | pathlib.Path, *, item: str = 'ema') -> Snapshot:
     except DamagedError as error:
       _logger.warning('%s Trying the one before.', error)
       continue
-    return Snapshot(step=step, params=params, config=values['config'])
+    return Snapshot(
+      step=step,
+      params=params,
+      config=values['config'],
+      identity=values['data']['identity'],
+    )
   raise CheckpointError(
     f'There is no usable checkpoint in {folder}. Train first, or name the '
     'directory that --workdir was given.'

@@ -7,6 +7,9 @@ from typing import Any
 
 from phenaki_jax.training import digests
 
+FROZEN = 'frozen parameters'
+"""Names the fingerprint of what a run uses and does not train."""
+
 _logger = logging.getLogger(__name__)
 
 # The parts of an experiment that a run cannot change on the way. The others
@@ -34,6 +37,14 @@ def check_same_run(
   """
   changed = _differences(saved[0], ours[0])
   bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
+  if not bound and saved[1].get(FROZEN) != ours[1].get(FROZEN):
+    raise ValueError(
+      f'{folder} was trained on the tokens of another tokenizer, or of this '
+      f'one before it was trained further: its {FROZEN} are '
+      f'{saved[1].get(FROZEN)} there and {ours[1].get(FROZEN)} here. Give the '
+      'tokenizer_dir of that time, unchanged, or another --workdir to train a '
+      'new generator.'
+    )
   bound += [text for _, text in _differences(saved[1], ours[1])]
   # Arrays differ whenever the model does; the settings say it better.
   bound = bound or [text for _, text in _differences(saved[2], ours[2])]

@@ -17,6 +17,7 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.training import digests, metrics
 from phenaki_jax.training.checkpoints import Checkpoints
+from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
 from phenaki_jax.training.lock import run_lock
 from phenaki_jax.training.optim import make_optimizer, make_schedule
@@ -121,7 +122,7 @@ def train(
       config=experiment,
       identity={
         'data': data_fingerprint,
-        'frozen parameters': digests.digest_tree(task.frozen),
+        FROZEN: digests.digest_tree(task.frozen),
       },
     )
     stack.callback(checkpoints.close)

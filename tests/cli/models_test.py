@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.cli import experiment as experiment_lib
 from phenaki_jax.cli import models
 from phenaki_jax.cli.experiment import Experiment
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.training import compatibility, digests
 from phenaki_jax.training.checkpoints import CheckpointError, Checkpoints
 from phenaki_jax.training.state import TrainState
 
@@ -47,12 +49,15 @@ def test_bundle_makes_the_clips_of_its_model(tiny_bundle, tiny_sampler):
   np.testing.assert_array_equal(_clips(model), _clips(same))
 
 
-def _save_run(folder, experiment, params):
+def _save_run(folder, experiment, params, *, frozen):
   folder.mkdir()
   (folder / 'config.json').write_text(config_lib.to_json(experiment))
   params = jax.tree.map(jax.numpy.asarray, params)
   keeper = Checkpoints(
-    folder, keep=1, config=config_lib.to_dict(experiment), identity={}
+    folder,
+    keep=1,
+    config=config_lib.to_dict(experiment),
+    identity={compatibility.FROZEN: digests.digest_tree(frozen)},
   )
   worse = jax.tree.map(jax.numpy.zeros_like, params)
   # What is used is the average, not the last parameters.
@@ -74,6 +79,7 @@ def run_dir(tiny_sampler, tmp_path):
     tmp_path / 'tokenizer',
     Experiment(kind='tokenizer', **common),
     tiny_sampler.tokenizer_params,
+    frozen={},
   )
   _save_run(
     tmp_path / 'generator',
@@ -87,6 +93,7 @@ def run_dir(tiny_sampler, tmp_path):
       **common,
     ),
     tiny_sampler.generator_params,
+    frozen=tiny_sampler.tokenizer_params,
   )
   tiny_sampler.vocabulary.save(tmp_path / 'generator' / 'vocab.model')
   return tmp_path / 'generator'
@@ -106,6 +113,25 @@ def test_run_makes_the_clips_of_its_model(run_dir, tiny_sampler):
 
   SentencePieceVocabulary.learn(['a green star'], 20).save(path)
   assert models.load(run_dir).fingerprint != model.fingerprint
+
+
+def test_run_whose_tokenizer_was_trained_further_is_refused(
+  run_dir, tiny_sampler
+):
+  folder = run_dir.parent / 'tokenizer'
+  experiment = experiment_lib.read(folder)
+  before = models.load(run_dir).fingerprint
+  shutil.move(folder, folder.with_name('before'))
+  params = jax.tree.map(lambda leaf: leaf + 1, tiny_sampler.tokenizer_params)
+  _save_run(folder, experiment, params, frozen={})
+  with pytest.raises(ValueError, match='of another tokenizer than that') as no:
+    models.load(run_dir)
+  assert 'at step 7' in str(no.value) and 'phenaki export' in str(no.value)
+
+  # Any place will do, as long as the parameters are those of that time.
+  shutil.rmtree(folder)
+  shutil.move(folder.with_name('before'), folder)
+  assert models.load(run_dir).fingerprint == before
 
 
 def test_run_of_a_tokenizer_is_refused(run_dir):

@@ -2,9 +2,19 @@
 
 import pathlib
 
+import jax
+import numpy as np
 import pytest
 
+from phenaki_jax import config as config_lib
+from phenaki_jax import sharding
+from phenaki_jax.cli import experiment as experiment_lib
 from phenaki_jax.cli import main as main_lib
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.training import compatibility, digests
+from phenaki_jax.training.checkpoints import Checkpoints
+from phenaki_jax.training.state import TrainState
+from phenaki_jax.training.tokenizer_step import TokenizerTask
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
@@ -44,3 +54,61 @@ def test_train_refuses_in_one_sentence(tmp_path, capfd, overrides, sentence):
   assert err.startswith('phenaki train: ')
   assert err.count('\n') == 1
   assert not workdir.exists()
+
+
+def _save(folder, experiment, params, *, step, identity):
+  folder.mkdir(exist_ok=True)
+  (folder / experiment_lib.CONFIG_FILE).write_text(
+    config_lib.to_json(experiment)
+  )
+  keeper = Checkpoints(
+    folder, keep=9, config=config_lib.to_dict(experiment), identity=identity
+  )
+  params = jax.tree.map(jax.numpy.asarray, params)
+  state = TrainState(
+    step=jax.numpy.asarray(step),
+    params=params,
+    ema=params,
+    opt_state={'count': jax.numpy.zeros(())},
+  )
+  keeper.save(step, state, {})
+  keeper.close()
+
+
+def test_generator_does_not_go_on_with_a_tokenizer_trained_further(
+  tmp_path, capfd
+):
+  tokenizer, generator = tmp_path / 'tokenizer', tmp_path / 'generator'
+  overrides = ['mesh.tensor=4', 'data.batch_size=20']
+  trained = experiment_lib.resolve(
+    str(CONFIGS / 'tokenizer' / 'tiny.py'), overrides
+  )
+  shapes = sharding.unbox(
+    jax.eval_shape(
+      TokenizerTask(config=trained.tokenizer).init, jax.random.key(0)
+    )
+  )
+  before = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+  after = jax.tree.map(lambda leaf: leaf + 1, before)
+  _save(tokenizer, trained, before, step=5, identity={})
+  config = CONFIGS / 'generator' / 'tiny.py'
+  overrides = [f'tokenizer_dir={tokenizer}', *overrides]
+  experiment = experiment_lib.resolve(str(config), overrides)
+  identity = {compatibility.FROZEN: digests.digest_tree(before)}
+  params = {'kernel': np.zeros((2, 2), np.float32)}
+  _save(generator, experiment, params, step=3, identity=identity)
+
+  vocabulary = SentencePieceVocabulary.learn(['a red circle on grass'], 20)
+  vocabulary.save(generator / 'vocab.model')
+  files = {path for path in generator.rglob('*')}
+
+  # With the tokenizer as it was, it is the data that differs.
+  assert _train(config, generator, *overrides) == 2
+  assert 'belongs to another run: data is absent' in capfd.readouterr().err
+
+  _save(tokenizer, trained, after, step=9, identity={})
+  assert _train(config, generator, *overrides) == 2
+  err = capfd.readouterr().err
+  assert 'of this one before it was trained further' in err
+  assert err.count('\n') == 1
+  assert files <= set(generator.rglob('*'))

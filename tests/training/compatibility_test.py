@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from phenaki_jax.training import compatibility
 from phenaki_jax.training.compatibility import check_same_run
 
 FOLDER = pathlib.Path('run/checkpoints/8')
@@ -56,3 +57,16 @@ def test_settings_are_named_rather_than_the_arrays_they_change():
 def test_many_differences_are_counted():
   with pytest.raises(ValueError, match='; and 4 more. Give'):
     _check(arrays={f'params/{i}': 'float32()' for i in range(11)})
+
+
+def test_another_tokenizer_is_refused_with_what_to_do():
+  saved, ours = (
+    {**IDENTITY, compatibility.FROZEN: name} for name in ('then', 'now')
+  )
+  with pytest.raises(ValueError) as caught:
+    check_same_run(
+      FOLDER, saved=(CONFIG, saved, ARRAYS), ours=(CONFIG, ours, ARRAYS)
+    )
+  said = str(caught.value)
+  assert 'frozen parameters are then there and now here' in said
+  assert 'tokenizer_dir of that time' in said and '--workdir' in said
