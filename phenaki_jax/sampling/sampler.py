@@ -22,6 +22,7 @@ from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, decode
 from phenaki_jax.sampling.guidance import doubled
+from phenaki_jax.sampling.state import DecodeState
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.text.vocab import Vocabulary
@@ -108,7 +109,7 @@ def _tokens(
   known: Bool[Array, 'B t h w'],
   keys: Key[Array, 'B'],
   settings: Float[Array, 'B 3'],
-) -> Int[Array, 'B t h w']:
+) -> DecodeState:
   """Decode the tokens of a batch; `settings`: guidance, two temperatures."""
   batch, *grid = ids.shape
   empty = jnp.zeros_like(texts).at[:, 0].set(1)
@@ -135,7 +136,7 @@ def _tokens(
       settings[:, 0],
     )
 
-  state = decode(
+  return decode(
     predict,
     ids=ids.reshape(batch, -1),
     known=known.reshape(batch, -1),
@@ -145,7 +146,6 @@ def _tokens(
     temperature=settings[:, 1],
     choice_temperature=settings[:, 2],
   )
-  return state.ids.reshape(ids.shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,6 +200,26 @@ class Sampler:
         whatever else is in the batch.
       settings: how to draw.
     """
+    state = self.uncover(
+      prompts, ids=ids, known=known, seeds=seeds, settings=settings
+    )
+    return state.ids.reshape(ids.shape)
+
+  def uncover(
+    self,
+    prompts: Sequence[str],
+    *,
+    ids: np.ndarray,
+    known: np.ndarray,
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+  ) -> DecodeState:
+    """Do as `tokens` does, and tell at which step each token came.
+
+    Returns:
+      The state after the last step, in numpy. Its arrays are [B, N] with the
+      places of a grid in the order of `ids.reshape(B, N)`.
+    """
     length = self.models.text.max_length
     texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
     keys = jax.vmap(lambda seed: rng_lib.root(seed))(
@@ -210,18 +230,17 @@ class Sampler:
       settings.temperature,
       settings.choice_temperature,
     ]
-    return np.asarray(
-      _tokens(
-        self.models,
-        settings.decoding,
-        self.generator_params,
-        jnp.asarray(np.stack(texts), jnp.int32),
-        jnp.asarray(ids, jnp.int32),
-        jnp.asarray(known, bool),
-        keys,
-        jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
-      )
+    state = _tokens(
+      self.models,
+      settings.decoding,
+      self.generator_params,
+      jnp.asarray(np.stack(texts), jnp.int32),
+      jnp.asarray(ids, jnp.int32),
+      jnp.asarray(known, bool),
+      keys,
+      jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
     )
+    return jax.tree.map(np.asarray, state)
 
   def clips(
     self,

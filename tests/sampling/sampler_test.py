@@ -79,6 +79,23 @@ def test_known_tokens_stay(tiny_sampler):
   assert (tokens >= 0).all() and (tokens < 16).all()
 
 
+def test_each_token_comes_at_a_step(tiny_sampler):
+  known = np.zeros((2, 5, 2, 2), bool)
+  known[:, 0] = True
+  ids = np.ones(known.shape, np.int32)
+  given = {'ids': ids, 'known': known, 'seeds': (0, 1), 'settings': FAST}
+  state = tiny_sampler.uncover(PROMPTS, **given)
+  assert not state.hidden.any()
+  came = state.uncovered_at.reshape(known.shape)
+  assert (came[known] == -1).all()
+  for sample in came:
+    # The cosine leaves 13 and 8 of the 16 hidden.
+    assert [(sample == step).sum() for step in range(3)] == [3, 5, 8]
+  np.testing.assert_array_equal(
+    state.ids.reshape(ids.shape), tiny_sampler.tokens(PROMPTS, **given)
+  )
+
+
 def test_the_programs_compile_once(tiny_sampler):
   programs = [sampler_lib._encode, sampler_lib._tokens, sampler_lib._pixels]
   context = _context(5)
