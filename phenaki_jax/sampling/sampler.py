@@ -203,7 +203,7 @@ class Sampler:
     state = self.uncover(
       prompts, ids=ids, known=known, seeds=seeds, settings=settings
     )
-    return state.ids.reshape(ids.shape)
+    return np.asarray(state.ids).reshape(ids.shape)
 
   def uncover(
     self,
