@@ -259,7 +259,8 @@ def test_folder_is_a_package(folder):
 
 # Tests of several modules together.
 WHOLE = {
-  *('architecture', 'configs', 'entrypoints', 'launch', 'parameters'),
+  *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
+  'parameters',
   *('readme', 'storyworld/layout', 'training/resume', 'training/distributed'),
 }
 
