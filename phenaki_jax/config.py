@@ -13,6 +13,7 @@ import importlib.util
 import json
 import pathlib
 import sys
+import traceback
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -56,15 +57,27 @@ def load(spec: str) -> ml_collections.ConfigDict:
   sys.dont_write_bytecode = True
   try:
     module_spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+      raise ValueError(f"the config {path} must define get_config(arg='')")
+    result = module.get_config(arg)
   except SyntaxError as error:
     raise ValueError(
       f'the config {path} is not valid Python: line {error.lineno}: {error.msg}'
     ) from error
+  except ValueError:
+    raise  # A sentence of its own, such as one of `parse_arg`.
+  except Exception as error:
+    lines = [
+      frame.lineno
+      for frame in traceback.extract_tb(error.__traceback__)
+      if frame.filename == module_spec.origin
+    ]
+    raise ValueError(
+      f'the config {path} fails in line {lines[-1] if lines else "?"}: '
+      f'{type(error).__name__}: {error}'
+    ) from error
   finally:
     sys.dont_write_bytecode = writes_bytecode
-  if not hasattr(module, 'get_config'):
-    raise ValueError(f"the config {path} must define get_config(arg='')")
-  result = module.get_config(arg)
   if not isinstance(result, ml_collections.ConfigDict):
     raise ValueError(
       f'get_config of {path} must return an ml_collections.ConfigDict, not '

@@ -61,6 +61,15 @@ def test_load_locks_and_hands_over_the_argument(tmp_path):
     ('x = 1', 'must define get_config'),
     ('def get_config(arg=""):\n  return {}', 'must return an ml_collections'),
     ('def (', 'not valid Python: line 1'),
+    ('import nothing', 'fails in line 1: ModuleNotFoundError: No module named'),
+    (
+      'import json\n\ndef get_config(arg=""):\n  return json.loads(1)',
+      'fails in line 4: TypeError',
+    ),
+    (
+      'def get_config(arg=""):\n  raise ValueError("give arg=big")',
+      '^give arg=big$',
+    ),
   ],
 )
 def test_load_refuses_what_is_no_config(tmp_path, text, sentence):
