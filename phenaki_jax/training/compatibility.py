@@ -45,7 +45,10 @@ def check_same_run(
       'tokenizer_dir of that time, unchanged, or another --workdir to train a '
       'new generator.'
     )
-  bound += [text for _, text in _differences(saved[1], ours[1])]
+  for key, text in _differences(saved[1], ours[1]):
+    # Settings that differ too may be why, and say more than a fingerprint.
+    named = [text for part, text in changed if part.split('.')[0] == key]
+    bound.append(f'{"; ".join(named)} ({text})' if named else text)
   # Arrays differ whenever the model does; the settings say it better.
   bound = bound or [text for _, text in _differences(saved[2], ours[2])]
   if bound:

@@ -1,6 +1,7 @@
 """`phenaki train`: what it refuses, before anything is written."""
 
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -73,6 +74,31 @@ def _save(folder, experiment, params, *, step, identity):
   )
   keeper.save(step, state, {})
   keeper.close()
+
+
+@pytest.mark.parametrize(
+  ('override', 'sentence'),
+  [
+    ('tokenizer.width=64', 'tokenizer.width is 128 there and 64 here'),
+    ('data.size=16,16', r'data.size is \[32, 32\] there and \[16, 16\] here'),
+  ],
+)
+def test_a_run_with_another_config_leaves_the_checkpoint(
+  tmp_path, capfd, override, sentence
+):
+  config, workdir = CONFIGS / 'tokenizer' / 'tiny.py', tmp_path / 'run'
+  overrides = ['mesh.tensor=4', 'data.batch_size=8', 'data.size=32,32']
+  overrides += ['tokenizer.width=128']
+  experiment = experiment_lib.resolve(str(config), overrides)
+  params = {'kernel': np.zeros((2, 2), np.float32)}
+  identity = {'data': 'that', compatibility.FROZEN: digests.digest_tree({})}
+  _save(workdir, experiment, params, step=5, identity=identity)
+  files = {path: path.stat().st_mtime_ns for path in workdir.rglob('*.json')}
+  assert _train(config, workdir, *overrides, override) == 2
+  err = capfd.readouterr().err
+  assert re.search(sentence, err) and 'Give another --workdir' in err
+  assert err.count('\n') == 1
+  assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_generator_does_not_go_on_with_a_tokenizer_trained_further(

@@ -48,6 +48,17 @@ def test_another_model_or_other_data_is_refused(change, sentence):
   assert 'Give another --workdir' in str(caught.value)
 
 
+def test_settings_of_the_data_are_named_before_their_fingerprint():
+  # Without another fingerprint they may change.
+  _check({**CONFIG, 'data': {'threads': 2}})
+  with pytest.raises(ValueError) as caught:
+    _check({**CONFIG, 'data': {'size': [8, 8]}}, identity={'data': 'x'})
+  assert (
+    'run: data.size is absent there and [8, 8] here '
+    '(data is abc there and x here). Give'
+  ) in str(caught.value)
+
+
 def test_settings_are_named_rather_than_the_arrays_they_change():
   with pytest.raises(ValueError) as caught:
     _check({**CONFIG, 'tokenizer': {'width': 9}}, arrays={})
