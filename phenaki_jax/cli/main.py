@@ -9,6 +9,7 @@ package's own exceptions) ends in one sentence and exit code 2;
 """
 
 import argparse
+import contextlib
 import errno
 import importlib
 import inspect
@@ -16,8 +17,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import phenaki_jax
 
@@ -39,7 +41,12 @@ Set PHENAKI_TRACEBACK=1 to see the stack of an error.
 
 _FAILED = 2
 _INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
 _PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+class _Terminated(BaseException):
+  """Unwind the stack after SIGTERM, as KeyboardInterrupt does after Ctrl-C."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
   Returns:
     0 when done, 2 after an error that the user can mend, 130 after Ctrl-C,
-    or what the command itself returns.
+    143 after SIGTERM, or what the command itself returns.
   """
   argv = sys.argv[1:] if argv is None else list(argv)
   parser = make_parser(argv)
@@ -60,9 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
   _set_up_logging()
   try:
-    code = args.run(args)
+    with _termination_raised():
+      code = args.run(args)
     sys.stdout.flush()
     return code or 0
+  except _Terminated:
+    _say(args.command, 'stopped by SIGTERM; what was saved before is kept')
+    return _TERMINATED
   except KeyboardInterrupt:
     _say(args.command, 'stopped by Ctrl-C; what was saved before is kept')
     return _INTERRUPTED
@@ -106,6 +117,24 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     module.add_arguments(command)
     command.set_defaults(run=module.run)
   return parser
+
+
+@contextlib.contextmanager
+def _termination_raised() -> Iterator[None]:
+  """Let SIGTERM clean up what is half made; training has a way of its own."""
+
+  def stop(number: int, frame: types.FrameType | None) -> None:
+    del number, frame
+    raise _Terminated
+
+  if threading.current_thread() is not threading.main_thread():
+    yield  # Only the main thread may ask for signals.
+    return
+  before = signal.signal(signal.SIGTERM, stop)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _set_up_logging() -> None:

@@ -1,9 +1,14 @@
 """The data command, as a user calls it."""
 
 import json
+import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -134,6 +139,89 @@ def test_ctrl_c_leaves_nothing_half_made(tmp_path, monkeypatch):
   code = call('storyworld', '--out', tmp_path / 'world', '--clips', 1)
   assert code == 130
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ('number', 'code', 'word'),
+  [(signal.SIGINT, 130, 'Ctrl-C'), (signal.SIGTERM, 143, 'SIGTERM')],
+)
+def test_a_build_that_is_stopped_leaves_the_older_manifest(
+  tmp_path, number, code, word
+):
+  out = tmp_path / 'manifest'
+  assert call('build', '--storyworld', 3, '--out', out) == 0
+  before = _contents(tmp_path)
+  command = ['data', 'build', '--storyworld', '1000000', '--out', str(out)]
+  build = subprocess.Popen(
+    [sys.executable, '-m', 'phenaki_jax', *command],
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  while build.poll() is None and _contents(tmp_path).keys() == before.keys():
+    time.sleep(0.05)
+  build.send_signal(number)
+  _, said = build.communicate(timeout=60)
+  assert build.returncode == code, said
+  assert f'stopped by {word}' in said and said.count('\n') == 1
+  assert _contents(tmp_path) == before
+  assert [path.name for path in tmp_path.iterdir()] == ['manifest']
+
+
+def _without_column(webvid):
+  table = webvid / 'results_10M_train.csv'
+  table.write_text(table.read_text().replace('name', 'title', 1))
+
+
+def _without_videos(webvid):
+  shutil.rmtree(webvid / 'videos')
+
+
+def _without_rows(webvid):
+  (webvid / 'results_10M_train.csv').write_text('')
+
+
+def _with_noise(webvid):
+  (webvid / 'results_10M_train.csv').write_bytes(bytes(range(256)))
+
+
+def _with_one_frame_each(webvid):
+  from phenaki_jax.storyworld.webvid import write_video
+
+  for path in webvid.rglob('*.mp4'):
+    write_video(path, np.zeros((1, 64, 64, 3), np.uint8), 8)
+
+
+def _with_long_captions(webvid):
+  table = webvid / 'results_10M_train.csv'
+  head, *rows = table.read_text().splitlines()
+  rows = [','.join([*row.split(',')[:4], 'a ' * 5_000]) for row in rows]
+  table.write_text('\n'.join([head, *rows]))
+
+
+@pytest.mark.parametrize(
+  ('spoil', 'sentence'),
+  [
+    (_without_column, "no column 'name'; the WebVid layout needs"),
+    (_without_videos, '6 of the 6 records .* are broken .6 missing_file'),
+    (_without_rows, "no column 'videoid'.* it has none"),
+    (_with_noise, 'line 1, cannot be read as CSV'),
+    (_with_one_frame_each, 'none of the 6 records .*6 too_short'),
+    (_with_long_captions, 'none of the 6 records .*6 caption_over_1000'),
+  ],
+)
+def test_a_spoilt_source_leaves_the_older_manifest(
+  world, tmp_path, capsys, spoil, sentence
+):
+  copy, out = tmp_path / 'world', tmp_path / 'manifest'
+  shutil.copytree(world, copy)
+  assert call('build', '--webvid', copy / 'webvid', '--out', out) == 0
+  spoil(copy / 'webvid')
+  before = _contents(tmp_path)
+  capsys.readouterr()
+  assert call('build', '--webvid', copy / 'webvid', '--out', out) == 2
+  said = capsys.readouterr().err
+  assert re.search(sentence, said) and said.count('\n') == 1
+  assert _contents(tmp_path) == before
 
 
 @pytest.mark.parametrize('action', ['build', 'check', 'inspect', 'storyworld'])

@@ -65,9 +65,10 @@ class WebVid:
         names = set(table.fieldnames or ())
         for name in _REQUIRED:
           if name not in names:
+            found = ', '.join(sorted(names)) or 'none'
             raise ValueError(
               f'{path} has no column {name!r}; the WebVid layout needs '
-              f'{", ".join(_REQUIRED)}, it has {", ".join(sorted(names))}'
+              f'{", ".join(_REQUIRED)}, it has {found}'
             )
         self._rows.extend(table)
       except (csv.Error, UnicodeDecodeError) as error:
