@@ -22,7 +22,7 @@ def get_config(arg=''):
       'data': {
         'source': 'manifest',
         'manifest': 'runs/lpc_data',
-        'size': (64, 64),
+        'size': (48, 48),
         'frames': 9,
         'batch_size': 20,
         'image_share': 0.2,
@@ -32,12 +32,19 @@ def get_config(arg=''):
       'generator': SIZES['tiny'],
       'task': {'text_dropout': 0.1},
       'sampling': {'guidance': 1.0, 'steps': 18},
-      'optim': {'learning_rate': 1e-3, 'warmup_steps': 100},
+      'optim': {
+        'optimizer': 'muon',
+        'learning_rate': 5e-3,
+        'adam_learning_rate': 3e-2,
+        'warmup_steps': 50,
+        'end_factor': 0.02,
+        'ema_decay': 0.995,
+      },
       'train': {
-        'steps': 3000,
-        'log_every': 20,
-        'checkpoint_every': 250,
-        'evaluate_every': 500,
+        'steps': 6000,
+        'log_every': 50,
+        'checkpoint_every': 500,
+        'evaluate_every': 2000,
       },
     }
   )

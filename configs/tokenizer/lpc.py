@@ -22,20 +22,26 @@ def get_config(arg=''):
       'data': {
         'source': 'manifest',
         'manifest': 'runs/lpc_data',
-        'size': (64, 64),
+        'size': (48, 48),
         'frames': 9,
         'batch_size': 16,
         'image_share': 0.25,
         'cache_bytes': 1_000_000_000,
       },
       'tokenizer': SIZES['tiny'],
-      'losses': {'l1': 0.2},
-      'optim': {'learning_rate': 1e-3, 'warmup_steps': 100},
+      'optim': {
+        'optimizer': 'muon',
+        'learning_rate': 7e-3,
+        'adam_learning_rate': 3e-2,
+        'warmup_steps': 40,
+        'end_factor': 0.02,
+        'ema_decay': 0.99,
+      },
       'train': {
-        'steps': 3000,
-        'log_every': 20,
-        'checkpoint_every': 250,
-        'evaluate_every': 500,
+        'steps': 8000,
+        'log_every': 50,
+        'checkpoint_every': 500,
+        'evaluate_every': 2000,
       },
     }
   )

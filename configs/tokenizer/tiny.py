@@ -29,7 +29,8 @@ def get_config(arg=''):
       'tokenizer': SIZES['tiny'],
       'optim': {
         'optimizer': 'muon',
-        'learning_rate': 1e-2,
+        'learning_rate': 7e-3,
+        'adam_learning_rate': 3e-2,
         'warmup_steps': 40,
         'end_factor': 0.02,
         'ema_decay': 0.99,
