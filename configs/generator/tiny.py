@@ -50,7 +50,7 @@ def get_config(arg=''):
         'ema_decay': 0.995,
       },
       'train': {
-        'steps': 3000,
+        'steps': 5000,
         'log_every': 20,
         'checkpoint_every': 500,
         'evaluate_every': 1000,

@@ -21,7 +21,8 @@ _TWO_CHANGES = 0.4
 _SECOND_SHARE = 0.2
 # How many image-only values images have, and how often.
 _IMAGE_ONLY_SHARES = (0.4, 0.45, 0.15)
-_TRIES = 100
+_TRIES = 1000
+_FACTS = facts_lib.FACT_NAMES
 
 
 def _pick(rng, choices):
@@ -40,8 +41,13 @@ def _settled(facts):
   return facts if size is None else facts.replace(size=size)
 
 
-def _no_combination(subset, split):
-  return ValueError(
+def _drawn(draw, subset, split):
+  """Draw facts until they can be seen and belong to a split."""
+  for _ in range(_TRIES):
+    facts = _settled(draw())
+    if facts_lib.is_visible(facts) and heldout.in_split(facts, split):
+      return facts
+  raise ValueError(
     f'subset {subset.name!r} has no combinations in split {split!r}; use '
     'another split or a bigger subset'
   )
@@ -60,28 +66,23 @@ def sample_facts(
     split: 'train' (no held-out combination), 'heldout' (only those) or 'all'.
   """
   subset = subset_lib.subset_named(subset)
-  combinations = heldout.clip_combinations(subset, split)
-  if not combinations:
-    raise _no_combination(subset, split)
-  shape, colour, motion = _pick(rng, combinations)
-  facts = facts_lib.Facts(
-    shape=shape,
-    colour=colour,
-    motion=motion,
-    size=_pick(rng, subset.sizes),
-    place=_pick(rng, subset.places),
-    style=_pick(rng, subset.styles),
-  )
+
+  def draw():
+    return facts_lib.Facts(
+      **{name: _pick(rng, subset.clip_values(name)) for name in _FACTS}
+    )
+
+  facts = _drawn(draw, subset, split)
   second = subset.two_objects and rng.random() < _SECOND_SHARE
   # The main object has to be plainly the bigger one.
-  if second and facts.size == 'big' and facts_lib.size_is_visible(motion):
+  if second and facts.size == 'big' and facts_lib.size_is_visible(facts.motion):
     facts = facts.replace(
       second=facts_lib.SecondObject(
         shape=_pick(rng, subset.shapes),
-        colour=_pick(rng, [c for c in subset.colours if c != colour]),
+        colour=_pick(rng, [c for c in subset.colours if c != facts.colour]),
       )
     )
-  return _settled(facts)
+  return facts
 
 
 def sample_image_facts(
@@ -92,32 +93,26 @@ def sample_image_facts(
   """Draw the facts of an image: motion None, at most two image-only values."""
   subset = subset_lib.subset_named(subset)
   rare = [f for f in facts_lib.FACT_NAMES if subset.image_values(f)]
-  count = int(rng.choice(len(_IMAGE_ONLY_SHARES), p=_IMAGE_ONLY_SHARES))
-  order = [str(f) for f in rng.permutation(rare)] if rare else []
-  chosen = set(order[:count])
-  # A held-out split may lack the combination the chosen values ask for.
-  for rare_facts in (chosen, chosen - {'shape'}, chosen - {'shape', 'colour'}):
-    shapes, colours, sizes, places, styles = (
-      subset.image_values(f) if f in rare_facts else subset.clip_values(f)
-      for f in ('shape', 'colour', 'size', 'place', 'style')
+
+  def draw():
+    count = int(rng.choice(len(_IMAGE_ONLY_SHARES), p=_IMAGE_ONLY_SHARES))
+    order = [str(f) for f in rng.permutation(rare)] if rare else []
+    chosen = set(order[:count])
+    return facts_lib.Facts(
+      motion=None,
+      **{
+        name: _pick(
+          rng,
+          subset.image_values(name)
+          if name in chosen
+          else subset.clip_values(name),
+        )
+        for name in _FACTS
+        if name != 'motion'
+      },
     )
-    combinations = heldout.image_combinations(shapes, colours, split)
-    if combinations:
-      break
-  else:
-    shapes, colours = subset.values('shape'), subset.values('colour')
-    combinations = heldout.image_combinations(shapes, colours, split)
-  if not combinations:
-    raise _no_combination(subset, split)
-  shape, colour, motion = _pick(rng, combinations)
-  return facts_lib.Facts(
-    shape=shape,
-    colour=colour,
-    motion=motion,
-    size=_pick(rng, sizes),
-    place=_pick(rng, places),
-    style=_pick(rng, styles),
-  )
+
+  return _drawn(draw, subset, split)
 
 
 def sample_scene(
@@ -156,8 +151,7 @@ def sample_change(
   """Draw the facts of the next scene of a story: one or two changed.
 
   The shape changes rarely, the style never; a second object is not kept. A
-  size cannot change while it cannot be seen. In the split 'heldout' it may
-  be that only place (and size) can change.
+  size cannot change while it cannot be seen.
 
   Raises ValueError where nothing can.
   """
@@ -182,9 +176,7 @@ def sample_change(
       continue
     if facts_lib.is_visible(found) and heldout.in_split(found, split):
       return found
-  if 'place' in names:
-    return _changed(rng, facts, subset, ['place'])
   raise ValueError(
     f'no change of {facts} stays in split {split!r} of subset '
-    f'{subset.name!r}; use split "all" or more places'
+    f'{subset.name!r}; use split "all" or a bigger subset'
   )
