@@ -31,7 +31,12 @@ def get_config(arg=''):
       'text': {'vocab_size': 1024, 'width': 128, 'max_length': 32},
       'generator': SIZES['tiny'],
       'task': {'text_dropout': 0.1},
-      'sampling': {'guidance': 1.0, 'steps': 18},
+      'sampling': {
+        'guidance': 1.0,
+        'temperature': 0.5,
+        'steps': 36,
+        'order': 'random',
+      },
       'optim': {
         'optimizer': 'muon',
         'learning_rate': 5e-3,
