@@ -11,7 +11,12 @@ from phenaki_jax.nn.attention import (
   SelfAttention,
   dot_product_attention,
 )
-from phenaki_jax.nn.positions import grid_coordinates, rotary_angles, rotate
+from phenaki_jax.nn.positions import (
+  axis_distances,
+  grid_coordinates,
+  rotary_angles,
+  rotate,
+)
 
 
 def _normal(*shape, seed=0):
@@ -66,6 +71,32 @@ def test_masked_attention_equals_loops(rows, queries):
     dot_product_attention(query, key, value, jnp.asarray(mask)),
     _naive(query, key, value, mask),
     atol=1e-5,
+  )
+
+
+def test_heads_fade_with_distance_along_each_axis():
+  grid = grid_coordinates(2, 2, 3)
+  distances = jnp.asarray(axis_distances(grid))
+  x = _normal(2, 12, 8)
+  layer = SelfAttention(num_heads=2, head_dim=4)
+  params = _awake(layer.init(jax.random.key(0), x, distances=distances))[
+    'params'
+  ]
+  slopes = np.array([[0.5, 1.0, 2.0], [0.0, 3.0, 0.25]])
+  params['slopes'] = jnp.asarray(slopes, jnp.float32)
+  query, key, value = np.einsum(
+    'bnd,dcke->cbnke', x, params['qkv']['kernel']
+  ).astype(np.float64)
+  expected = np.zeros_like(query)
+  for b, q, k in np.ndindex(query.shape[:3]):
+    apart = np.abs(grid - grid[q])
+    scores = key[b, :, k] @ query[b, q, k] / 2 - apart @ slopes[k]
+    weights = np.exp(scores - scores.max())
+    expected[b, q, k] = weights / weights.sum() @ value[b, :, k]
+  np.testing.assert_allclose(
+    layer.apply({'params': params}, x, distances=distances),
+    np.einsum('bnke,ked->bnd', expected, params['out']['kernel']),
+    atol=1e-4,
   )
 
 
