@@ -2,7 +2,7 @@
 
     phenaki train --config configs/tokenizer/tiny.py --workdir runs/tokenizer
 
-Two CPU cores: about 8 minutes.
+Two CPU cores: about 4 minutes.
 """
 
 import ml_collections
