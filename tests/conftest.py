@@ -64,7 +64,9 @@ def tiny_sampler():
   def weights(path, leaf):
     # Branches begin at zero, so that fresh models see neither text nor past.
     mean = float(path[-1].key == 'scale')
-    return rng.normal(mean, 0.3, leaf.shape).astype(leaf.dtype)
+    # Large enough for a word to change the likeliest token.
+    deviation = 0.1 if leaf.ndim == 1 else 0.6
+    return rng.normal(mean, deviation, leaf.shape).astype(leaf.dtype)
 
   params = {}
   for name, task in tasks.items():

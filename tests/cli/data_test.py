@@ -156,6 +156,8 @@ def test_a_build_that_is_stopped_leaves_the_older_manifest(
     [sys.executable, '-m', 'phenaki_jax', *command],
     stderr=subprocess.PIPE,
     text=True,
+    # A shell's background jobs, such as a whole test run, ignore Ctrl-C.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   while build.poll() is None and _contents(tmp_path).keys() == before.keys():
     time.sleep(0.05)

@@ -126,12 +126,12 @@ def test_a_finished_run_stays_as_it_is(unbroken, capsys):
 
 
 def test_another_run_is_refused(unbroken):
-  for change in (
-    {'data_fingerprint': 'other data'},
-    {'experiment': {**toy.EXPERIMENT, 'seed': 4}},
-    {'task': OtherFrozen()},
+  for change, said in (
+    ({'data_fingerprint': 'other data'}, 'belongs to another run'),
+    ({'experiment': {**toy.EXPERIMENT, 'seed': 4}}, 'belongs to another run'),
+    ({'task': OtherFrozen()}, 'the tokens of another tokenizer'),
   ):
-    with pytest.raises(ValueError, match='belongs to another run'):
+    with pytest.raises(ValueError, match=said):
       toy.train(unbroken, **change)
 
 
