@@ -118,8 +118,6 @@ def run_inspect(args: argparse.Namespace) -> int:
 
 def run_storyworld(args: argparse.Namespace) -> int:
   """Write StoryWorld in the layouts of real data."""
-  import tqdm
-
   from phenaki_jax import storyworld
   from phenaki_jax.data import staging
 
@@ -128,11 +126,8 @@ def run_storyworld(args: argparse.Namespace) -> int:
     raise ValueError(f'{args.out} is not empty; name a new folder')
   if not args.clips + args.images:
     raise ValueError('--clips 0 and --images 0 leave nothing to write')
-  bar = tqdm.tqdm(
-    total=args.clips + args.images,
-    desc=out.name,
-    unit='example',
-    disable=not progress.is_shown(),
+  bar = progress.bar(
+    total=args.clips + args.images, unit='example', desc=out.name
   )
   shared = {
     'seed': args.seed,

@@ -72,9 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Evaluate one model."""
   _check(args)
-  from tqdm.auto import tqdm
-
-  from phenaki_jax.cli import models
+  from phenaki_jax.cli import models, progress
   from phenaki_jax.evaluation import (
     storyworld,
     storyworld_report,
@@ -89,16 +87,16 @@ def run(args: argparse.Namespace) -> int:
   frames_per_scene = 2 * new_frames
   found: dict[str, Any] = {}
   if args.prompts:
-    with tqdm(total=args.prompts, unit='clip', desc='clips') as progress:
+    with progress.bar(total=args.prompts, unit='clip', desc='clips') as bar:
       found['clips'] = storyworld.report_clips(
         maker,
         setup,
         prompts=args.prompts,
         split=args.split,
-        on_done=progress.update,
+        on_done=bar.update,
       )
   if args.stories:
-    with tqdm(total=args.stories, unit='story', desc='stories') as progress:
+    with progress.bar(total=args.stories, unit='story', desc='stories') as bar:
       found['stories'] = storyworld_stories.report_stories(
         maker,
         setup,
@@ -106,17 +104,17 @@ def run(args: argparse.Namespace) -> int:
         scenes=args.scenes,
         frames_per_scene=frames_per_scene,
         context_frames=model.defaults.context_frames,
-        on_done=progress.update,
+        on_done=bar.update,
       )
   if args.image_only:
     concepts = len(storyworld.image_only_values(setup.subset))
     count = concepts * args.image_only_prompts
-    with tqdm(total=count, unit='clip', desc='image-only') as progress:
+    with progress.bar(total=count, unit='clip', desc='image-only') as bar:
       found['image_only'] = storyworld.report_image_only(
         maker,
         setup,
         prompts=args.image_only_prompts,
-        on_done=progress.update,
+        on_done=bar.update,
       )
   protocol = _protocol(args, model, setup, frames_per_scene)
   report = storyworld_report.Report(protocol=protocol, **found)

@@ -102,9 +102,7 @@ def run(args: argparse.Namespace) -> int:
       f'--out {out} would replace the story file {args.story}; choose another '
       'name'
     )
-  from tqdm.auto import tqdm
-
-  from phenaki_jax.cli import models
+  from phenaki_jax.cli import models, progress
   from phenaki_jax.evaluation.story_files import StoryFiles
   from phenaki_jax.sampling.script import scene_keys, write_script
   from phenaki_jax.sampling.story import tell
@@ -117,12 +115,12 @@ def run(args: argparse.Namespace) -> int:
   takes = Takes(out.with_suffix('.scenes'))
   with (
     StoryFiles(out, script, made_by=made_by) as files,
-    tqdm(total=script.frames, unit='frame', desc=out.name) as progress,
+    progress.bar(total=script.frames, unit='frame', desc=out.name) as bar,
   ):
     for footage in tell(model.sampler, script, takes=takes, origin=made_by):
       files.write(footage)
-      progress.set_postfix_str(f'scene {footage.scene + 1}', refresh=False)
-      progress.update(len(footage.frames))
+      bar.set_postfix_str(f'scene {footage.scene + 1}', refresh=False)
+      bar.update(len(footage.frames))
   takes.keep_only(scene_keys(script, made_by))
   for path in files.paths:
     print(path)

@@ -74,6 +74,7 @@ def test_storyworld_is_what_the_library_writes(tmp_path, monkeypatch, capsys):
     return capsys.readouterr().err
 
   assert said('piped') == ''
+  monkeypatch.delenv('TQDM_DISABLE', raising=False)
   monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
   assert '5/5' in said('shown')
   monkeypatch.setenv('TQDM_DISABLE', '1')

@@ -23,3 +23,6 @@ def test_bars_are_for_terminals(monkeypatch, terminal, wish, shown):
   if wish is not None:
     monkeypatch.setenv('TQDM_DISABLE', wish)
   assert progress.is_shown() == shown
+  with progress.bar(total=3, unit='clip', desc='clips') as bar:
+    bar.update(3)
+    assert bar.disable != shown
