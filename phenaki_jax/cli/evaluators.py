@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from phenaki_jax import rng, sharding
@@ -16,6 +17,7 @@ from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.evaluation.heldout import HeldoutEvaluator, Sums
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
 from phenaki_jax.evaluation.samples import SampleEvaluator
+from phenaki_jax.evaluation.unigram import UnigramEvaluator
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _NUM_BATCHES = 4
 _NUM_SAMPLES = 4
+_NUM_COUNTED = 32  # training batches whose tokens are counted
 
 
 def build(
@@ -58,6 +61,15 @@ def build(
   evaluators: list[Any] = [
     HeldoutEvaluator(_measure(task, mesh), batches, every=every)
   ]
+  if experiment.kind == 'generator':
+    evaluators.append(
+      UnigramEvaluator(
+        _count(task, mesh),
+        training=lambda: _first(open_pipeline, experiment.data, _NUM_COUNTED),
+        heldout=batches,
+        every=every,
+      )
+    )
   if jax.process_count() > 1:
     _log.warning(
       'A run of several processes shows its losses, but no pictures.'
@@ -84,10 +96,22 @@ def _prompts(
   return list(itertools.islice(captions, _NUM_SAMPLES))
 
 
+def _first(
+  open_pipeline: Callable[[DataConfig], Pipeline], data: DataConfig, number: int
+) -> list[Any]:
+  """Read the first batches of data."""
+  pipeline = open_pipeline(dataclasses.replace(data, num_threads=0, prefetch=0))
+  return [pipeline.batch(step) for step in range(number)]
+
+
+def _key() -> jax.Array:
+  """Return the same key at any time, so that one run compares with the next."""
+  return rng.stream(rng.root(0), 'heldout')
+
+
 def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
   """Return a function of (state, batch) to the task's own loss terms."""
-  # The same masks in every call, so that one run compares with the next.
-  key = rng.stream(rng.root(0), 'heldout')
+  key = _key()
   frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
 
   @jax.jit
@@ -101,6 +125,27 @@ def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
     }
 
   return measure
+
+
+def _count(task: Any, mesh: jax.sharding.Mesh) -> Any:
+  """Return a function of a batch to how often ids are in it, and hidden."""
+  key = _key()
+  frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
+  num = task.config.codebook_size
+
+  def histograms(frozen: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
+    rows = task.rows(frozen, batch, key)
+    real = (rows.segments >= 0)[:, :, None, None]
+    seen = jnp.zeros(num).at[rows.ids].add(real)
+    return seen, jnp.zeros(num).at[rows.ids].add(rows.hidden & real)
+
+  compiled = jax.jit(histograms, out_shardings=sharding.replicated(mesh))
+
+  def count(batch: Any) -> tuple[np.ndarray, np.ndarray]:
+    seen, hidden = compiled(frozen, sharding.global_batch(batch, mesh))
+    return np.asarray(seen), np.asarray(hidden)
+
+  return count
 
 
 def _reconstruct(experiment: Experiment, mesh: jax.sharding.Mesh) -> Any:
