@@ -112,7 +112,8 @@ def write_bundle(
   new.mkdir()
   try:
     for name, flat in arrays.items():
-      safetensors.numpy.save_file(flat, new / name)
+      # Its own writer makes files that nobody else may read.
+      (new / name).write_bytes(safetensors.numpy.save(flat))
     (new / _CONFIG).write_text(config_text, 'utf-8')
     (new / _VOCABULARY).write_bytes(vocabulary)
     (new / _MODEL_CARD).write_text(model_card, 'utf-8')

@@ -124,6 +124,12 @@ class TestRoundTrip:
 
 
 class TestReplacing:
+  def test_all_files_are_as_readable_as_any(self, folder):
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    beside = folder.parent / 'any'
+    beside.touch()
+    assert modes == {beside.stat().st_mode}
+
   def test_a_bundle_is_replaced(self, folder):
     new = bundle.write_bundle(folder, **content(1))
     assert bundle.load_bundle(folder).fingerprint == new.fingerprint
