@@ -187,11 +187,14 @@ def _task(experiment: 'Experiment') -> Any:
 def _tokenizer_params(experiment: 'Experiment') -> Any:
   """Read the trained tokenizer; refuse one of another shape."""
   from phenaki_jax import config as config_lib
+  from phenaki_jax.tokenizer.config import TokenizerConfig
   from phenaki_jax.training import checkpoints
 
   snapshot = checkpoints.load_params(experiment.tokenizer_dir)
   expected = config_lib.to_dict(experiment.tokenizer)
-  saved = snapshot.config['tokenizer']
+  saved = config_lib.to_dict(
+    config_lib.build(TokenizerConfig, snapshot.config['tokenizer'])
+  )
   differing = sorted(
     f'{key} is {saved.get(key)} there and {value} in its config.json'
     for key, value in expected.items()
