@@ -19,7 +19,11 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
 
-PLACE_FEATURES = absolute_features(1, 1, 1).shape[-1]
+# Features of a place, by whether it says which latent step it is of.
+PLACE_FEATURES = {
+  time: absolute_features(1, 1, 1, time=time).shape[-1]
+  for time in (False, True)
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,11 +90,23 @@ def _space_time(
 ) -> Flops:
   t, h, w = grid
   width, mlp_dim = config.width, config.mlp_dim
+  features = PLACE_FEATURES[config.first_frame == 'apart']
   return (
-    dense(t * h * w, PLACE_FEATURES, width, learned_input=False)
+    dense(t * h * w, features, width, learned_input=False)
     + _layer(batch * t, h * w, width, mlp_dim) * spatial_layers
     + _layer(batch * h * w, t, width, mlp_dim) * config.temporal_layers
   )
+
+
+def _pixels(
+  config: TokenizerConfig, batch: int, grid: tuple[int, int, int]
+) -> int:
+  """Count the pixels that patches are embedded from, or decoded to."""
+  t, h, w = grid
+  frames = 1 + (t - 1) * config.tubelet
+  if config.first_frame == 'repeated':
+    frames = t * config.tubelet
+  return batch * frames * h * w * config.patch[0] * config.patch[1]
 
 
 def encoder(
@@ -106,10 +122,7 @@ def encoder(
   """
   t, h, w = grid = config.grid(frames, size)
   width, tokens = config.width, batch * t * h * w
-  area = config.patch[0] * config.patch[1] * 3
-  into = {'outputs': width, 'learned_input': False}
-  flops = dense(batch * h * w, area, **into)
-  flops += dense(batch * (t - 1) * h * w, area * config.tubelet, **into)
+  flops = dense(_pixels(config, batch, grid), 3, width, learned_input=False)
   own = config.encoder_spatial_layers
   flops += _space_time(
     config, batch, grid, config.spatial_layers if own is None else own
@@ -130,12 +143,10 @@ def decoder(
   """Count C-ViViT from token ids to pixels; arguments as for `encoder`."""
   t, h, w = grid = config.grid(frames, size)
   width, tokens = config.width, batch * t * h * w
-  area = config.patch[0] * config.patch[1] * 3
   fsq = config.quantizer == 'fsq'
   flops = dense(tokens, len(config.fsq_levels) if fsq else config.vq_dim, width)
   flops += _space_time(config, batch, grid, config.spatial_layers)
-  flops += dense(batch * h * w, width, area)
-  return flops + dense(batch * (t - 1) * h * w, width, area * config.tubelet)
+  return flops + dense(_pixels(config, batch, grid), width, 3)
 
 
 def tokenizer(
@@ -179,7 +190,7 @@ def generator(
     config.num_layers
   )
   if config.positions == 'rotary':
-    flops += dense(places, PLACE_FEATURES, width, learned_input=False)
+    flops += dense(places, PLACE_FEATURES[True], width, learned_input=False)
   return flops + dense(tokens, width, config.codebook_size)
 
 

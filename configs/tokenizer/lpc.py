@@ -28,7 +28,7 @@ def get_config(arg=''):
         'image_share': 0.25,
         'cache_bytes': 1_000_000_000,
       },
-      'tokenizer': SIZES['tiny'],
+      'tokenizer': {**SIZES['tiny'], 'first_frame': 'apart'},
       'optim': {
         'optimizer': 'muon',
         'learning_rate': 7e-3,

@@ -24,8 +24,8 @@ def get_config(arg=''):
         'subset': 'easy',
         'size': (64, 64),
         'frames': 9,
-        'batch_size': 16,
-        'image_share': 0.25,
+        'batch_size': 20,
+        'image_share': 0.4,
       },
       'tokenizer': {**SIZES['tiny'], 'patch': (16, 16)},
       'optim': {

@@ -23,8 +23,8 @@ def get_config(arg=''):
         'subset': 'easy',
         'size': (32, 32),
         'frames': 9,
-        'batch_size': 16,
-        'image_share': 0.25,
+        'batch_size': 20,
+        'image_share': 0.4,
       },
       'tokenizer': SIZES['tiny'],
       'optim': {

@@ -46,6 +46,7 @@ class MaskedTransformer(nn.Module):
     text: Float[Array, 'B S L E'],
     text_mask: Bool[Array, 'B S L'],
     segments: Int[Array, 'B t'] | None = None,
+    moments: Int[Array, 'B t'] | None = None,
   ) -> Float[Array, 'B t h w V']:
     """Return the logits of every token.
 
@@ -56,6 +57,8 @@ class MaskedTransformer(nn.Module):
       text_mask: True at text vectors that are no padding.
       segments: segment of each latent step; steps of different segments do
         not see each other. None: one segment.
+      moments: where in a clip each latent step stands, 0 to t - 1. None:
+        counted within its segment.
 
     Raises:
       ValueError: learned positions and another grid than the config's.
@@ -79,9 +82,9 @@ class MaskedTransformer(nn.Module):
     )
     x = jnp.concatenate([table, hidden]).astype(dtype)[ids]
     places = self._places(t, h, w).astype(dtype)
-    x = x + (
-      places[None] if segments is None else (places[slot_positions(segments)])
-    )
+    if moments is None and segments is not None:
+      moments = slot_positions(segments)
+    x = x + (places[None] if moments is None else places[moments])
     x = constrain(x, 'batch', 'frames', None, None, None)
 
     inputs = {}

@@ -33,7 +33,9 @@ def axis_distances(coordinates: np.ndarray) -> np.ndarray:
   return np.abs(apart).astype(np.float32)
 
 
-def absolute_features(t: int, h: int, w: int) -> np.ndarray:
+def absolute_features(
+  t: int, h: int, w: int, *, time: bool = True
+) -> np.ndarray:
   """Compute smooth features of each grid position.
 
   Height and width are measured relative to the frame (0 at one edge, 1 at
@@ -41,17 +43,24 @@ def absolute_features(t: int, h: int, w: int) -> np.ndarray:
   is measured in latent steps, with a mark on the first, which alone stands
   for a single frame.
 
+  Args:
+    t: latent steps.
+    h: rows.
+    w: columns.
+    time: tell the latent steps apart.
+
   Returns:
-    float32 [t * h * w, 43], values in [-1, 1].
+    float32 [t * h * w, 43], without time [t * h * w, 32], in [-1, 1].
   """
   coordinates = grid_coordinates(t, h, w).astype(np.float64)
-  features = [(coordinates[:, :1] == 0).astype(np.float64)]
+  features = [(coordinates[:, :1] == 0).astype(np.float64)] if time else []
   for column, extent in ((1, h), (2, w)):
     place = (coordinates[:, column : column + 1] + 0.5) / extent
     angles = np.pi * place * np.array([1, 2, 3, 4, 6, 8, 12.0, 16])
     features += [np.sin(angles), np.cos(angles)]
-  wave = coordinates[:, :1] / np.array([1.0, 2.0, 4.0, 8.0, 16.0])
-  features += [np.sin(wave), np.cos(wave)]
+  if time:
+    wave = coordinates[:, :1] / np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    features += [np.sin(wave), np.cos(wave)]
   return np.concatenate(features, -1).astype(np.float32)
 
 

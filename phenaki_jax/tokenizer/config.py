@@ -12,6 +12,11 @@ class TokenizerConfig:
   Attributes:
     patch: height and width of a patch in pixels.
     tubelet: frames of one latent step after the first frame.
+    first_frame: how the first frame enters and leaves. 'apart': by layers of
+      its own, as in the paper. 'repeated': as a tubelet of that frame alone,
+      by the layers of all the others, so that an image has the tokens of a
+      clip that stands still. What only images show then has tokens that the
+      rest of a clip can use.
     width: model width.
     num_heads: attention heads; the head width is width / num_heads.
     mlp_dim: hidden width of the MLPs.
@@ -34,6 +39,7 @@ class TokenizerConfig:
 
   patch: tuple[int, int] = (8, 8)
   tubelet: int = 2
+  first_frame: str = 'apart'
   width: int = 512
   num_heads: int = 8
   mlp_dim: int = 2048
@@ -54,6 +60,11 @@ class TokenizerConfig:
     if self.quantizer not in ('fsq', 'vq'):
       raise ValueError(
         f"unknown quantizer {self.quantizer!r}; choose 'fsq' or 'vq'"
+      )
+    if self.first_frame not in ('apart', 'repeated'):
+      raise ValueError(
+        f"unknown first_frame {self.first_frame!r}; choose 'apart' or "
+        "'repeated'"
       )
     if self.width % self.num_heads:
       raise ValueError(
@@ -120,6 +131,7 @@ SIZES: dict[str, dict[str, Any]] = {
     'spatial_layers': 2,
     'temporal_layers': 1,
     'encoder_spatial_layers': 0,
+    'first_frame': 'repeated',
     'fsq_levels': (8, 8, 5, 5),
   },
   'base': {'width': 512, 'num_heads': 8, 'mlp_dim': 2048},

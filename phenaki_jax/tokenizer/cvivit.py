@@ -1,6 +1,7 @@
 """C-ViViT, the causal video tokenizer (Phenaki, section 2.1).
 
-Frames become patches (the first frame apart), patches attend inside their
+Frames become patches (the first frame apart, unless it is repeated to a whole
+tubelet), patches attend inside their
 latent step, then each position attends over time, only to the past. The
 decoder mirrors this. Since nothing ever looks ahead, an image is a
 one-frame video, a prefix of a video has the tokens of the prefix alone, and
@@ -65,8 +66,11 @@ class SpaceTime(nn.Module):
     config = self.config
     batch, t, h, w, width = x.shape
     if self.places:
+      # One head for all steps needs no number of the step, and what it learns
+      # of images it then knows of every step.
+      time = config.first_frame == 'apart'
       place = Dense(width, (None, 'embed'), name='place')(
-        jnp.asarray(absolute_features(t, h, w))
+        jnp.asarray(absolute_features(t, h, w, time=time))
       )
       x = x + place.reshape(1, t, h, w, width)
     x = constrain(x, 'batch', 'frames', None, None, None)
@@ -131,24 +135,36 @@ class CViViT(nn.Module):
         config.vq_codes, config.vq_dim, config.width, config.commitment
       )
     self.decoder = SpaceTime(config, config.spatial_layers, time_first=True)
-    # Separate heads mirror the separate patching. No activation: section 2.1.
+    # Heads mirror the patching. No activation: section 2.1.
     self.first_out = Dense(area, ('embed', None), use_bias=True)
     self.rest_out = Dense(area * config.tubelet, ('embed', None), use_bias=True)
 
   def _quantize(self, pixels: Float[Array, 'B T H W C']) -> Quantized:
-    config = self.config
     _, frames, height, width, _ = pixels.shape
-    config.grid(frames, (height, width))
-    x = self.first_in(cut(pixels[:, :1], 1, config.patch))
-    # Parameters of both patchings exist whatever the first clip's length.
-    if pixels.shape[1] > 1 or self.is_initializing():
+    self.config.grid(frames, (height, width))
+    return self.quantizer(self.encoder(self._patches(pixels)))
+
+  def _patches(
+    self, pixels: Float[Array, 'B T H W C']
+  ) -> Float[Array, 'B t h w D']:
+    """Embed the patches of a clip."""
+    config = self.config
+    if config.first_frame == 'repeated':
+      before = jnp.repeat(pixels[:, :1], config.tubelet - 1, axis=1)
+      pixels = jnp.concatenate([before, pixels], axis=1)
+      return self.rest_in(cut(pixels, config.tubelet, config.patch))
+    first = self.first_in(cut(pixels[:, :1], 1, config.patch))
+    if pixels.shape[1] > 1:
       rest = pixels[:, 1:]
-      if self.is_initializing() and not rest.shape[1]:
-        rest = jnp.repeat(pixels, config.tubelet, axis=1)
-      rest_x = self.rest_in(cut(rest, config.tubelet, config.patch))
-      if pixels.shape[1] > 1:
-        x = jnp.concatenate([x, rest_x], axis=1)
-    return self.quantizer(self.encoder(x))
+    elif self.is_initializing():
+      # Both embeddings exist whatever the first clip's length.
+      rest = jnp.repeat(pixels, config.tubelet, axis=1)
+    else:
+      return first
+    rest = self.rest_in(cut(rest, config.tubelet, config.patch))
+    if pixels.shape[1] == 1:
+      return first
+    return jnp.concatenate([first, rest], axis=1)
 
   def _pixels(
     self, vectors: Float[Array, 'B t h w D']
@@ -156,6 +172,9 @@ class CViViT(nn.Module):
     config = self.config
     x = self.decoder(vectors.astype(jnp.dtype(config.dtype)))
     x = x.astype(jnp.float32)
+    if config.first_frame == 'repeated':
+      pixels = join(self.rest_out(x), config.tubelet, config.patch)
+      return pixels[:, config.tubelet - 1 :]
     first = join(self.first_out(x[:, :1]), 1, config.patch)
     if x.shape[1] == 1 and not self.is_initializing():
       return first

@@ -58,6 +58,7 @@ class Rows:
     ids: true tokens.
     hidden: tokens the model must guess.
     segments: segment of each latent step, -1 where the step is empty.
+    moments: where in a clip each latent step stands.
     texts: caption ids of each segment.
     is_clip: True at rows that hold a clip.
     num_clips: how many rows, the first ones, hold a clip and so one text.
@@ -66,6 +67,7 @@ class Rows:
   ids: Int[Array, 'R t h w']
   hidden: Bool[Array, 'R t h w']
   segments: Int[Array, 'R t']
+  moments: Int[Array, 'R t']
   texts: Int[Array, 'R S L']
   is_clip: Bool[Array, 'R']
   num_clips: int = flax.struct.field(pytree_node=False)
@@ -157,6 +159,7 @@ class GeneratorTask:
       ids=ids,
       hidden=hidden.reshape(ids.shape),
       segments=jnp.where(real, 0, -1),
+      moments=jnp.broadcast_to(jnp.arange(t), (batch, t)),
       texts=part['text'][:, None],
       is_clip=jnp.ones(batch, bool),
       num_clips=batch,
@@ -175,10 +178,18 @@ class GeneratorTask:
       schedule=self.training.schedule,
     ).reshape(images, h, w)
     number = jnp.arange(images, dtype=jnp.int32) % steps
+    moments = jnp.zeros(images, jnp.int32)
+    if self.tokenizer.first_frame == 'repeated':
+      # An image has tokens that a clip may have at any step; shown at every
+      # one, what it teaches is not taken for a matter of first steps alone.
+      moments = jax.random.randint(
+        stream(rng, 'moments'), (images,), 0, steps, jnp.int32
+      )
     return Rows(
       ids=pack_images(ids[:, 0], steps, fill=0),
       hidden=pack_images(hidden, steps, fill=0),
       segments=pack_images(number, steps, fill=-1),
+      moments=pack_images(moments, steps, fill=0),
       texts=pack_images(part['text'], steps, fill=0),
       is_clip=jnp.zeros(-(-images // steps), bool),
       num_clips=0,
@@ -268,6 +279,7 @@ class GeneratorTask:
       vectors,
       texts > 0,
       rows.segments,
+      rows.moments,
     )
 
   def loss(

@@ -77,8 +77,12 @@ class TokenizerTask:
         continue
       pixels = normalise(batch[kind]['pixels'])
       if kind == 'images':
-        pixels = pixels[:, None]
-        num_frames = jnp.ones(pixels.shape[0], jnp.int32)
+        # A clip that stands still has the tokens of its image, if the first
+        # frame is repeated: then later steps learn from images as well.
+        still = self.config.first_frame == 'repeated'
+        frames = 1 + self.config.tubelet if still else 1
+        pixels = jnp.repeat(pixels[:, None], frames, axis=1)
+        num_frames = jnp.full(pixels.shape[0], frames, jnp.int32)
       else:
         num_frames = batch[kind]['num_frames']
       output = CViViT(self.config).apply({'params': params}, pixels)

@@ -101,6 +101,11 @@ def _assert_close(counted, products):
     (9, (64, 64), {'width': 256, 'num_heads': 4, 'mlp_dim': 1024}),
     (1, (64, 96), {'width': 128, 'num_heads': 4, 'mlp_dim': 384}),
     (
+      7,
+      (64, 32),
+      {'first_frame': 'repeated', 'tubelet': 3, 'encoder_spatial_layers': 2},
+    ),
+    (
       5,
       (128, 128),
       {'quantizer': 'vq', 'spatial_layers': 3, 'scan': True, 'tubelet': 4},

@@ -214,6 +214,7 @@ def _unpacked(rows):
         ids=rows.ids[row, step][None, None],
         hidden=rows.hidden[row, step][None, None],
         segments=np.zeros((1, 1), np.int32),
+        moments=np.zeros((1, 1), np.int32),
         texts=rows.texts[row, rows.segments[row, step]][None, None],
         is_clip=np.zeros(1, bool),
       )
@@ -244,6 +245,33 @@ def test_packed_images_equal_unpacked_ones():
     float(lone_loss.total), rel=1e-5
   )
   assert float(packed_loss.count) == float(lone_loss.count) > 4
+
+
+def test_images_stand_at_every_moment_where_clips_have_their_tokens():
+  """Images of 'apart' are first frames; those of 'repeated' any frame."""
+  tokenizer = dataclasses.replace(TOKENIZER, first_frame='repeated')
+  task = dataclasses.replace(_task(), tokenizer=tokenizer)
+  frozen = _drawn(
+    jax.eval_shape(TokenizerTask(config=tokenizer).init, rng.root(0)), 0
+  )
+  batch = jax.tree.map(jnp.asarray, _batch(images=48))
+
+  def image_rows(task, frozen):
+    rows = task.rows(frozen, batch, rng.root(0))
+    np.testing.assert_array_equal(rows.moments[:4], [[0, 1, 2]] * 4)
+    return rows
+
+  assert not image_rows(_task(), _frozen()).moments[4:].any()
+  rows = image_rows(task, frozen)
+  counts = np.bincount(np.asarray(rows.moments[4:]).reshape(-1))
+  assert counts.sum() == 48 and counts.min() > 8
+
+  logits = [
+    task.logits(_params(), each, rng.root(0), deterministic=True)
+    for each in (rows, rows.replace(moments=0 * rows.moments))
+  ]
+  moved = np.abs(logits[0] - logits[1]).max((2, 3, 4)) > 1e-4
+  np.testing.assert_array_equal(moved[4:], rows.moments[4:] > 0)
 
 
 def _loss(dropout, params, batch, seed):

@@ -1,5 +1,6 @@
 """What the tokenizer lowers: only real frames, each frame once."""
 
+import dataclasses
 import functools
 
 import jax
@@ -55,10 +56,9 @@ def _batch(clips=2, images=3, seed=0):
   return {name: part for name, part in batch.items() if sizes[name]}
 
 
-@functools.cache
-def _params():
+def _drawn(task):
   """Draw every parameter: those that start at zero would hide faults."""
-  boxed = jax.eval_shape(TASK.init, rng.root(0))
+  boxed = jax.eval_shape(task.init, rng.root(0))
   generator = np.random.default_rng(1)
   return jax.tree.map(
     lambda leaf: np.float32(
@@ -66,6 +66,11 @@ def _params():
     ),
     sharding.unbox(boxed),
   )
+
+
+@functools.cache
+def _params():
+  return _drawn(TASK)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -169,6 +174,27 @@ def test_codes_in_use_are_counted():
     len(np.unique(output.ids)) / 32
   )
   assert 1 <= metrics['codes/perplexity'] <= 32
+
+
+def test_images_of_a_repeated_first_frame_are_clips_that_stand_still():
+  config = dataclasses.replace(CONFIG, first_frame='repeated')
+  task = dataclasses.replace(TASK, config=config)
+  params = _drawn(task)
+  images = _batch(0, 3)
+  still = {
+    'clips': {
+      'pixels': np.repeat(images['images']['pixels'][:, None], 3, axis=1),
+      'num_frames': np.full(3, 3, np.int32),
+    }
+  }
+  (loss, _), grads = _grads(task, params, images)
+  (expected, _), expected_grads = _grads(task, params, still)
+  assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+  jax.tree.map(
+    lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
+    grads,
+    expected_grads,
+  )
 
 
 def test_nothing_is_frozen():
