@@ -20,7 +20,7 @@ from phenaki_jax.nn.blocks import Stack
 from phenaki_jax.nn.layers import Dense, RMSNorm
 from phenaki_jax.nn.positions import (
   absolute_features,
-  axis_distances,
+  axis_sides,
   grid_coordinates,
   rotary_angles,
 )
@@ -99,7 +99,7 @@ class MaskedTransformer(nn.Module):
       # so that angles by the place in the row serve every segment.
       grid = grid_coordinates(t, h, w)
       inputs['angles'] = jnp.asarray(rotary_angles(grid, head_dim))
-      inputs['distances'] = jnp.asarray(axis_distances(grid))
+      inputs['sides'] = jnp.asarray(axis_sides(grid))
     if text.shape[1] > 1:
       if segments is None:
         raise ValueError(

@@ -16,10 +16,11 @@ NEGATIVE = -1e9
 def dot_product_attention(
   query: Float[Array, '*b Q K d'],
   key: Float[Array, '*b M K d'],
-  value: Float[Array, '*b M K d'],
+  value: Float[Array, '*b M K v'],
   mask: Bool[Array, '*#b #Q M'] | None = None,
-  bias: Float[Array, 'K Q M'] | None = None,
-) -> Float[Array, '*b Q K d']:
+  *,
+  scale: float | None = None,
+) -> Float[Array, '*b Q K v']:
   """Attend with a float32 softmax.
 
   A query whose mask hides every key attends to all of them alike; such rows
@@ -27,20 +28,25 @@ def dot_product_attention(
 
   Args:
     query: what asks.
-    key: what is compared, scaled here by 1/sqrt(d).
+    key: what is compared.
     value: what is returned.
     mask: True where a query may see a key; shared by the heads.
-    bias: added to the scores of each head.
+    scale: of the scores; 1/sqrt(d) unless given.
   """
+  if scale is None:
+    scale = query.shape[-1] ** -0.5
   scores = jnp.einsum('...QKd,...MKd->...KQM', query, key)
-  scores = scores.astype(jnp.float32) * query.shape[-1] ** -0.5
-  if bias is not None:
-    scores = scores + jnp.broadcast_to(bias, scores.shape)
+  scores = scores.astype(jnp.float32) * scale
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
     scores = jnp.where(mask, scores, NEGATIVE)
-  weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-  return jnp.einsum('...KQM,...MKd->...QKd', weights, value)
+  # A softmax whose division comes after the product: results are fewer than
+  # weights, and so is what the gradient sums over.
+  highest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
+  weights = jnp.exp(scores - highest)
+  totals = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
+  out = jnp.einsum('...KQM,...MKd->...QKd', weights.astype(value.dtype), value)
+  return (out / totals).astype(value.dtype)
 
 
 # How steeply the heads first fade with distance in time, height and width; the
@@ -57,12 +63,23 @@ def _init_slopes(
   return jnp.asarray(rows, dtype)
 
 
+def _append(
+  x: Float[Array, '*b N K d'], more: Float[Array, 'N k E']
+) -> Float[Array, '*b N K f']:
+  """Append the same further entries to the vectors of each batch entry."""
+  more = jnp.broadcast_to(more, (*x.shape[:-1], more.shape[-1]))
+  return jnp.concatenate([x, more.astype(x.dtype)], -1)
+
+
 class SelfAttention(nn.Module):
   """Let a sequence attend to itself.
 
   Positions enter by rotary angles, and by distances on which every head fades
   at a learned slope, as in ALiBi (arXiv 2108.12409) but along three axes: from
   the start some heads look at their neighbours, which few steps could teach.
+  The distances are part of queries and keys (see `positions.axis_sides`): a
+  bias added to the scores would cost a CPU more than the layer's products,
+  since its gradient is a sum over whole batches of scores.
   """
 
   num_heads: int
@@ -75,7 +92,7 @@ class SelfAttention(nn.Module):
     x: Float[Array, '*b N D'],
     mask: Bool[Array, '*#b N N'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
-    distances: Float[Array, 'N N 3'] | None = None,
+    sides: Float[Array, '3 N E'] | None = None,
   ) -> Float[Array, '*b N D']:
     """Return the attention's output; it starts at zero."""
     width = x.shape[-1]
@@ -88,16 +105,21 @@ class SelfAttention(nn.Module):
     query, key, value = (multiply(x, kernel[:, i]) for i in range(3))
     if angles is not None:
       query, key = rotate(query, angles), rotate(key, angles)
-    bias = None
-    if distances is not None:
+    if sides is not None:
       slopes = self.param(
         'slopes',
         logical(_init_slopes, 'heads', None),
         (self.num_heads, 3),
         jnp.float32,
       )
-      bias = -jnp.einsum('Ka,QMa->KQM', slopes, distances)
-    out = dot_product_attention(query, key, value, mask, bias)
+      # Less a constant, which a softmax does not see, half the product of two
+      # sides is minus the distance; the scale of the scores is undone.
+      own = jnp.einsum('Ka,aNE->NKE', slopes, sides)
+      own = 0.5 * self.head_dim**0.5 * own
+      query, key = _append(query, own), _append(key, sides.sum(0)[:, None])
+    out = dot_product_attention(
+      query, key, value, mask, scale=self.head_dim**-0.5
+    )
     kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),

@@ -37,7 +37,7 @@ class Block(nn.Module):
     x: Float[Array, '*b D'],
     mask: Bool[Array, '...'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
-    distances: Float[Array, 'N N 3'] | None = None,
+    sides: Float[Array, '3 N E'] | None = None,
     text: Float[Array, 'B S L E'] | None = None,
     text_mask: Bool[Array, 'B S L'] | None = None,
   ) -> Float[Array, '*b D']:
@@ -48,7 +48,7 @@ class Block(nn.Module):
         of which the self-attention sees all t * n.
       mask: [..., N, N], True where a token may see another.
       angles: rotary angles of the N positions.
-      distances: how far apart the N positions are on each axis.
+      sides: where the N positions lie on each axis.
       text: text vectors of each row, or of each step of each row.
       text_mask: True at text vectors that are no padding.
     """
@@ -60,7 +60,7 @@ class Block(nn.Module):
     y = RMSNorm(name='attention_norm')(x)
     if text is not None:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
-    y = SelfAttention(**heads, name='attention')(y, mask, angles, distances)
+    y = SelfAttention(**heads, name='attention')(y, mask, angles, sides)
     x = x + y.reshape(x.shape)
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)

@@ -20,17 +20,28 @@ def grid_coordinates(t: int, h: int, w: int) -> np.ndarray:
   return np.stack([axis.reshape(-1) for axis in axes], -1).astype(np.int32)
 
 
-def axis_distances(coordinates: np.ndarray) -> np.ndarray:
-  """Measure how far apart positions are on each axis.
+def axis_sides(coordinates: np.ndarray) -> np.ndarray:
+  """Say on which side of each boundary along each axis positions lie.
+
+  Two positions d apart on an axis lie on different sides of d of its
+  boundaries, so that the product of their sides is the number of boundaries
+  less 2 d: distances as a matrix product, which attention makes anyway.
 
   Args:
-    coordinates: [N, A] integer coordinates.
+    coordinates: [N, A] integer coordinates, 0 or more.
 
   Returns:
-    float32 [N, N, A], 0 or more.
+    float32 [A, N, E], one column for each boundary of any axis: -1 before it
+    and 1 after it, and 0 in the columns of other axes.
   """
-  apart = coordinates[:, None, :] - coordinates[None, :, :]
-  return np.abs(apart).astype(np.float32)
+  extents = coordinates.max(0)
+  sides = np.zeros((len(extents), len(coordinates), extents.sum()), np.float32)
+  start = 0
+  for axis, extent in enumerate(extents):
+    after = coordinates[:, axis : axis + 1] > np.arange(extent)
+    sides[axis, :, start : start + extent] = np.where(after, 1, -1)
+    start += extent
+  return sides
 
 
 def absolute_features(

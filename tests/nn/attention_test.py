@@ -12,7 +12,7 @@ from phenaki_jax.nn.attention import (
   dot_product_attention,
 )
 from phenaki_jax.nn.positions import (
-  axis_distances,
+  axis_sides,
   grid_coordinates,
   rotary_angles,
   rotate,
@@ -76,12 +76,10 @@ def test_masked_attention_equals_loops(rows, queries):
 
 def test_heads_fade_with_distance_along_each_axis():
   grid = grid_coordinates(2, 2, 3)
-  distances = jnp.asarray(axis_distances(grid))
+  sides = jnp.asarray(axis_sides(grid))
   x = _normal(2, 12, 8)
   layer = SelfAttention(num_heads=2, head_dim=4)
-  params = _awake(layer.init(jax.random.key(0), x, distances=distances))[
-    'params'
-  ]
+  params = _awake(layer.init(jax.random.key(0), x, sides=sides))['params']
   slopes = np.array([[0.5, 1.0, 2.0], [0.0, 3.0, 0.25]])
   params['slopes'] = jnp.asarray(slopes, jnp.float32)
   query, key, value = np.einsum(
@@ -94,7 +92,7 @@ def test_heads_fade_with_distance_along_each_axis():
     weights = np.exp(scores - scores.max())
     expected[b, q, k] = weights / weights.sum() @ value[b, :, k]
   np.testing.assert_allclose(
-    layer.apply({'params': params}, x, distances=distances),
+    layer.apply({'params': params}, x, sides=sides),
     np.einsum('bnke,ked->bnd', expected, params['out']['kernel']),
     atol=1e-4,
   )

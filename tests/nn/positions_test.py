@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from phenaki_jax.nn.positions import (
   absolute_features,
+  axis_sides,
   grid_coordinates,
   rotary_angles,
   rotate,
@@ -52,6 +53,20 @@ def test_features_of_a_finer_grid_describe_the_same_picture():
 def test_the_first_step_is_marked():
   marks = absolute_features(3, 2, 2)[:, 0]
   np.testing.assert_array_equal(marks, [1] * 4 + [0] * 8)
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 4), (1, 1, 5), (4, 1, 1)])
+def test_sides_make_distances_of_products(shape):
+  grid = grid_coordinates(*shape)
+  sides = axis_sides(grid)
+  assert sides.shape == (3, len(grid), sum(shape) - 3)
+  for axis, extent in enumerate(shape):
+    apart = np.abs(grid[:, None, axis] - grid[None, :, axis])
+    np.testing.assert_array_equal(
+      sides[axis] @ sides[axis].T, extent - 1 - 2 * apart
+    )
+    others = np.delete(sides, axis, 0).sum(0)
+    assert not (sides[axis] @ others.T).any()
 
 
 @settings(deadline=None, max_examples=20)
