@@ -186,9 +186,13 @@ def generator(
     + dense(text_rows, text_width, 2 * width, learned_input=learned_text)
     + attention(batch, places, text_length, width)
   )
-  flops = (_layer(batch, places, width, config.mlp_dim) + cross) * (
-    config.num_layers
-  )
+  layer = _layer(batch, places, width, config.mlp_dim) + cross
+  if config.positions == 'rotary':
+    # Queries and keys say on which side of every boundary they lie.
+    boundaries = sum(grid or config.grid) - 3
+    more = 2 * batch * places * places * config.num_heads * boundaries
+    layer += Flops(forward=more, backward=2 * more)
+  flops = layer * config.num_layers
   if config.positions == 'rotary':
     flops += dense(places, PLACE_FEATURES[True], width, learned_input=False)
   return flops + dense(tokens, width, config.codebook_size)

@@ -28,14 +28,3 @@ def stream(key: Key[Array, ''], name: str) -> Key[Array, '']:
   """
   digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
   return jax.random.fold_in(key, int.from_bytes(digest, 'little'))
-
-
-def streams(key: Key[Array, ''], *names: str) -> dict[str, Key[Array, '']]:
-  """Derive several named streams, in the form that Linen's `rngs` takes.
-
-  Raises:
-    ValueError: if a name stands twice.
-  """
-  if len(set(names)) != len(names):
-    raise ValueError(f'Random streams {names} must have different names.')
-  return {name: stream(key, name) for name in names}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import UInt8
 
 AXES: Mapping[str, str] = {
   'b': 'any leading dimensions, always as `*b`',
@@ -44,9 +44,6 @@ AXES: Mapping[str, str] = {
 }
 """What each letter of a shape stands for."""
 
-PyTree: TypeAlias = Any
-"""A nest of dicts, tuples and dataclasses with arrays as leaves."""
-
 Params: TypeAlias = Mapping[str, Any]
 """Parameters: plain nested dicts, unboxed."""
 
@@ -55,9 +52,3 @@ VideoU8: TypeAlias = UInt8[np.ndarray, 'T H W 3']
 
 ImageU8: TypeAlias = UInt8[np.ndarray, 'H W 3']
 """One image as the loader and the writers know it: RGB, 0 to 255."""
-
-TextIds: TypeAlias = Int32[np.ndarray, 'L']
-"""One caption: token ids, an end mark, then zeros."""
-
-FrameMask: TypeAlias = Bool[np.ndarray, 'B T']
-"""True where a frame is real, False where it pads."""

@@ -261,7 +261,7 @@ def test_folder_is_a_package(folder):
 WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
   'parameters',
-  *('readme', 'storyworld/layout', 'training/resume', 'training/distributed'),
+  *('storyworld/layout', 'training/resume', 'training/distributed'),
 }
 
 

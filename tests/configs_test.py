@@ -80,3 +80,12 @@ def test_config_says_how_it_is_run(path):
 def test_config_refuses_an_argument_it_does_not_have(path):
   with pytest.raises(ValueError, match='unknown config argument nonsense'):
     config_lib.load(f'{path}:nonsense')
+
+
+@pytest.mark.parametrize(
+  'path', sorted((CONFIGS / 'stories').glob('*.yaml')), ids=lambda p: p.stem
+)
+def test_stories_are_well_formed(path):
+  from phenaki_jax.sampling.story_file import read_story
+
+  assert len(read_story(path).scenes) == 3

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 
 from phenaki_jax import rng
 
@@ -30,19 +29,6 @@ def test_root_step_and_name_each_matter():
 def test_a_traced_step_gives_the_same_key():
   traced = jax.jit(lambda step: rng.at_step(rng.root(3), step))(np.int32(5))
   assert _bits(traced) == _bits(rng.at_step(rng.root(3), 5))
-
-
-def test_another_stream_changes_no_other():
-  key = rng.at_step(rng.root(0), 4)
-  alone = rng.streams(key, 'mask')
-  beside = rng.streams(key, 'dropout', 'mask')
-  assert _bits(alone['mask']) == _bits(beside['mask'])
-  assert list(beside) == ['dropout', 'mask']
-
-
-def test_a_repeated_stream_is_refused():
-  with pytest.raises(ValueError, match='different names'):
-    rng.streams(rng.root(0), 'mask', 'mask')
 
 
 def test_bits_do_not_depend_on_the_sharding():

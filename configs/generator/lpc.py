@@ -3,7 +3,7 @@ r"""The masked transformer `tiny` on a manifest, after its tokenizer.
     phenaki train --config configs/generator/lpc.py --workdir runs/lpc_gen \
       --set tokenizer_dir=runs/lpc_tok
 
-Two CPU cores: about 30 minutes.
+One CPU core: about an hour.
 """
 
 import ml_collections
@@ -46,10 +46,10 @@ def get_config(arg=''):
         'ema_decay': 0.995,
       },
       'train': {
-        'steps': 6000,
+        'steps': 4000,
         'log_every': 50,
         'checkpoint_every': 500,
-        'evaluate_every': 2000,
+        'evaluate_every': 1000,
       },
     }
   )

@@ -3,7 +3,7 @@
     phenaki data build --webvid DIR --img2dataset DIR --out runs/lpc_data
     phenaki train --config configs/tokenizer/lpc.py --workdir runs/lpc_tok
 
-Two CPU cores: about 30 minutes.
+One CPU core: about half an hour.
 """
 
 import ml_collections

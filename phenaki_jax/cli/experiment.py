@@ -172,7 +172,6 @@ def _check_batch(
   composition = compose(
     batch_size=data.batch_size,
     image_share=data.image_share,
-    frames=data.frames,
   )
   parts = (('clips', composition.num_clips), ('images', composition.num_images))
   for part, count in parts:

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,11 @@ EXAMPLES = """
     --set train.steps=20 --set data.batch_size=4
 """
 
+_log = logging.getLogger(__name__)
+
 VOCABULARY_FILE = 'vocab.model'
 
-# Captions from which a vocabulary is learned; more change nothing.
+# Captions from which a vocabulary is learned; more would change little.
 _NUM_CAPTIONS = 10_000
 
 
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     open_pipeline = functools.partial(_pipeline, vocabulary, length)
     pipeline = open_pipeline(experiment.data)
     stack.callback(pipeline.close)
+    _tell_mixture(experiment, pipeline)
     task = _task(experiment)
     return loop.train(
       task=task,
@@ -156,6 +160,21 @@ def _pipeline(
     tokenize,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+  )
+
+
+def _tell_mixture(experiment: 'Experiment', pipeline: 'Pipeline') -> None:
+  """Log what every batch is made of, in examples and in tokens."""
+  data, made = experiment.data, pipeline.composition
+  steps, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+  _log.info(
+    'Every batch holds %d clips and %d images: images are %.3g of its examples '
+    '(asked: %.3g) and %.3g of its tokens.',
+    made.num_clips,
+    made.num_images,
+    made.realised_image_share,
+    made.requested_image_share,
+    made.token_share(steps),
   )
 
 

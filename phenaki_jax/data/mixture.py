@@ -2,16 +2,14 @@
 
 The composition is a function of the config alone, the same in every batch and
 on every process, so shapes are static and no process waits for another. An
-image is one latent time step, a clip of 1 + 2k frames is 1 + k of them, so
-equal shares of examples are very unequal shares of tokens; both are stated.
+image has the tokens of one latent step, a clip those of all its steps, so that
+equal shares of examples are very unequal shares of tokens.
 """
 
 import dataclasses
 import logging
 
 _log = logging.getLogger(__name__)
-
-_FRAMES_PER_STEP = 2  # pixel frames of a latent step after the first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,24 +19,24 @@ class Composition:
   Attributes:
     num_clips, num_images: examples of a batch, over all processes.
     requested_image_share, realised_image_share: in examples.
-    requested_token_share, realised_token_share: of images, in visual tokens.
   """
 
   num_clips: int
   num_images: int
   requested_image_share: float
   realised_image_share: float
-  requested_token_share: float
-  realised_token_share: float
+
+  def token_share(self, steps: int) -> float:
+    """Return the images' share of visual tokens, with clips of `steps` each."""
+    return self.num_images / (self.num_images + self.num_clips * steps)
 
 
-def compose(*, batch_size: int, image_share: float, frames: int) -> Composition:
+def compose(*, batch_size: int, image_share: float) -> Composition:
   """Divide a batch into clips and images.
 
   Args:
     batch_size: examples of a batch, over all processes.
     image_share: wanted share of images, 0 to 1.
-    frames: length of a clip, 1 + 2k.
 
   Returns:
     The counts, with the shares that they realise.
@@ -57,8 +55,6 @@ def compose(*, batch_size: int, image_share: float, frames: int) -> Composition:
     num_images=num_images,
     requested_image_share=image_share,
     realised_image_share=realised,
-    requested_token_share=_token_share(image_share, frames),
-    realised_token_share=_token_share(realised, frames),
   )
 
 
@@ -84,8 +80,3 @@ def rows_of_process(
     )
   rows = count // process_count
   return range(process_index * rows, (process_index + 1) * rows)
-
-
-def _token_share(image_share: float, frames: int) -> float:
-  steps = 1 + (frames - 1) // _FRAMES_PER_STEP
-  return image_share / (image_share + (1 - image_share) * steps)

@@ -58,7 +58,6 @@ class Pipeline:
     self.composition = mixture.compose(
       batch_size=config.batch_size,
       image_share=config.image_share,
-      frames=config.frames,
     )
     self._tokenize = tokenize
     self._open: weakref.WeakSet[Batches] = weakref.WeakSet()

@@ -1,11 +1,9 @@
-"""What an evaluator is, and the mean that all of them take."""
+"""What an evaluator is."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 
 Value: TypeAlias = float | int | np.ndarray
 """A number, a picture uint8 [H, W, 3], or a film uint8 [T, H, W, 3]."""
@@ -24,10 +22,3 @@ class Evaluator(Protocol):
 
   def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
     """Yield names and values for the state at a step."""
-
-
-def masked_mean(
-  values: Float[Array, '*shape'], mask: Bool[Array, '*shape']
-) -> Float[Array, '']:
-  """Return the mean where the mask is true; NaN when it nowhere is."""
-  return jnp.sum(values, where=mask) / jnp.sum(mask)

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from phenaki_jax.evaluation.base import Value
+from phenaki_jax.tokenizer.losses import frame_mask
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,11 +63,6 @@ def ssim(
     (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
   )
   return jnp.mean(similarity, axis=(-3, -2, -1))
-
-
-def frame_mask(num_frames: Int[Array, 'B'], length: int) -> Bool[Array, 'B T']:
-  """Return true for the leading `num_frames` of `length` frames."""
-  return jnp.arange(length)[None] < num_frames[:, None]
 
 
 class ReconstructionEvaluator:

@@ -31,10 +31,10 @@ class StoryReport:
     facts: counts by fact, over all scenes.
     scenes: counts by scene, over all facts.
     persistence: share, in later scenes, of what has not changed since the
-      first and is still right.
+      first and is still right; the mean of all stories.
     last_persistence: the same of the last scene alone.
-    continuity: share of joins where the object moves on smoothly and keeps
-      what it should.
+    continuity: the mean share of joins where the object moves on smoothly and
+      keeps what it should.
     stories: the first few, as (prompts, frames of each scene).
   """
 

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from phenaki_jax.nn.compute import check_compute
+
 POSITIONS = ('rotary', 'learned')
 
 
@@ -20,8 +22,8 @@ class GeneratorConfig:
     num_layers: number of blocks.
     num_heads: attention heads; the head width is width / num_heads.
     mlp_dim: hidden width of the MLPs.
-    positions: 'rotary' (with smooth absolute features; extends to other
-      grids) or 'learned' (a table for `grid`, as in MaskGIT).
+    positions: 'rotary' (with smooth absolute features and distances;
+      extends to other grids) or 'learned' (a table for `grid`, as in MaskGIT).
     scan: loop over compiled blocks instead of unrolling them.
     remat: activations kept for the backward pass (see `nn.blocks`).
     dtype: 'float32' or 'bfloat16' for the computation.
@@ -41,6 +43,7 @@ class GeneratorConfig:
 
   def __post_init__(self) -> None:
     """Check what no run could work with."""
+    check_compute(dtype=self.dtype, remat=self.remat)
     if self.positions not in POSITIONS:
       raise ValueError(
         f'unknown positions {self.positions!r}; choose one of {POSITIONS}'

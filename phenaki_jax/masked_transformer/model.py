@@ -27,13 +27,6 @@ from phenaki_jax.nn.positions import (
 from phenaki_jax.sharding import constrain, logical
 
 
-def slot_positions(segments: Int[Array, 'B t']) -> Int[Array, 'B t']:
-  """Count each latent step's place within its own segment, from 0."""
-  same = segments[:, :, None] == segments[:, None, :]
-  earlier = jnp.tril(jnp.ones(same.shape[1:], bool), -1)[None]
-  return jnp.sum(same & earlier, -1).astype(jnp.int32)
-
-
 class MaskedTransformer(nn.Module):
   """Predict the tokens of a grid from those shown and from text."""
 
@@ -58,7 +51,7 @@ class MaskedTransformer(nn.Module):
       segments: segment of each latent step; steps of different segments do
         not see each other. None: one segment.
       moments: where in a clip each latent step stands, 0 to t - 1. None:
-        counted within its segment.
+        where it stands in its row.
 
     Raises:
       ValueError: learned positions and another grid than the config's.
@@ -82,8 +75,6 @@ class MaskedTransformer(nn.Module):
     )
     x = jnp.concatenate([table, hidden]).astype(dtype)[ids]
     places = self._places(t, h, w).astype(dtype)
-    if moments is None and segments is not None:
-      moments = slot_positions(segments)
     x = x + (places[None] if moments is None else places[moments])
     x = constrain(x, 'batch', 'frames', None, None, None)
 
@@ -123,8 +114,9 @@ class MaskedTransformer(nn.Module):
     )(x, **inputs, text=text.astype(dtype), text_mask=text_mask)
     x = RMSNorm(name='norm')(x)
     table = CodeTable(**codes, stddev=0.1, name='logits')()
-    logits = x @ table.astype(dtype).T * config.width**-0.5
-    logits = logits.astype(jnp.float32)
+    logits = config.width**-0.5 * jnp.matmul(
+      x, table.astype(dtype).T, preferred_element_type=jnp.float32
+    )
     bias = self.param(
       'logits_bias',
       logical(nn.initializers.zeros, None),

@@ -18,14 +18,19 @@ SCHEDULES: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def check_schedule(name: str) -> None:
+  """Raise a ValueError unless there is a schedule of that name."""
+  if name not in SCHEDULES:
+    raise ValueError(
+      f'unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}'
+    )
+
+
 def hidden_share(name: str, progress: Float[Array, '*b']) -> Float[Array, '*b']:
   """Return the share of tokens still hidden, from 1 down to 0.
 
   Raises:
     ValueError: the schedule is unknown.
   """
-  if name not in SCHEDULES:
-    raise ValueError(
-      f'unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}'
-    )
+  check_schedule(name)
   return jnp.clip(SCHEDULES[name](progress), 0.0, 1.0)

@@ -35,8 +35,9 @@ def dot_product_attention(
   """
   if scale is None:
     scale = query.shape[-1] ** -0.5
-  scores = jnp.einsum('...QKd,...MKd->...KQM', query, key)
-  scores = scores.astype(jnp.float32) * scale
+  # Scores and sums stay in float32 whatever is multiplied.
+  exact = {'preferred_element_type': jnp.float32}
+  scores = scale * jnp.einsum('...QKd,...MKd->...KQM', query, key, **exact)
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
     scores = jnp.where(mask, scores, NEGATIVE)
@@ -45,7 +46,9 @@ def dot_product_attention(
   highest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
   weights = jnp.exp(scores - highest)
   totals = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
-  out = jnp.einsum('...KQM,...MKd->...QKd', weights.astype(value.dtype), value)
+  out = jnp.einsum(
+    '...KQM,...MKd->...QKd', weights.astype(value.dtype), value, **exact
+  )
   return (out / totals).astype(value.dtype)
 
 
@@ -64,8 +67,8 @@ def _init_slopes(
 
 
 def _append(
-  x: Float[Array, '*b N K d'], more: Float[Array, 'N k E']
-) -> Float[Array, '*b N K f']:
+  x: Float[Array, '*b N K d'], more: Float[Array, 'N heads more']
+) -> Float[Array, '*b N K longer']:
   """Append the same further entries to the vectors of each batch entry."""
   more = jnp.broadcast_to(more, (*x.shape[:-1], more.shape[-1]))
   return jnp.concatenate([x, more.astype(x.dtype)], -1)
@@ -92,7 +95,7 @@ class SelfAttention(nn.Module):
     x: Float[Array, '*b N D'],
     mask: Bool[Array, '*#b N N'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
-    sides: Float[Array, '3 N E'] | None = None,
+    sides: Float[Array, '3 N boundaries'] | None = None,
   ) -> Float[Array, '*b N D']:
     """Return the attention's output; it starts at zero."""
     width = x.shape[-1]
@@ -114,7 +117,7 @@ class SelfAttention(nn.Module):
       )
       # Less a constant, which a softmax does not see, half the product of two
       # sides is minus the distance; the scale of the scores is undone.
-      own = jnp.einsum('Ka,aNE->NKE', slopes, sides)
+      own = jnp.einsum('Ka,aNb->NKb', slopes, sides)
       own = 0.5 * self.head_dim**0.5 * own
       query, key = _append(query, own), _append(key, sides.sum(0)[:, None])
     out = dot_product_attention(

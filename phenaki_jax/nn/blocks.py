@@ -37,7 +37,7 @@ class Block(nn.Module):
     x: Float[Array, '*b D'],
     mask: Bool[Array, '...'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
-    sides: Float[Array, '3 N E'] | None = None,
+    sides: Float[Array, '3 N boundaries'] | None = None,
     text: Float[Array, 'B S L E'] | None = None,
     text_mask: Bool[Array, 'B S L'] | None = None,
   ) -> Float[Array, '*b D']:

@@ -1,8 +1,9 @@
 """Positions on a grid of time, height and width.
 
-Two kinds, used together: smooth absolute features that enter at the input,
-and axial rotary angles that enter every attention. Both are functions of the
-grid coordinate, so they extend to lengths and grids not seen in training.
+Three kinds, used together: smooth absolute features that enter at the input,
+axial rotary angles and distances that enter every attention. All are functions
+of the grid coordinate, so they extend to lengths and grids not seen in
+training.
 """
 
 import jax.numpy as jnp
@@ -31,8 +32,8 @@ def axis_sides(coordinates: np.ndarray) -> np.ndarray:
     coordinates: [N, A] integer coordinates, 0 or more.
 
   Returns:
-    float32 [A, N, E], one column for each boundary of any axis: -1 before it
-    and 1 after it, and 0 in the columns of other axes.
+    float32 [A, N, boundaries], one column for each boundary of any axis: -1
+    before it and 1 after it, and 0 in the columns of other axes.
   """
   extents = coordinates.max(0)
   sides = np.zeros((len(extents), len(coordinates), extents.sum()), np.float32)

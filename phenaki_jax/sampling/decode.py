@@ -14,7 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from phenaki_jax.masked_transformer.schedules import hidden_share
+from phenaki_jax.masked_transformer.schedules import (
+  check_schedule,
+  hidden_share,
+)
 from phenaki_jax.sampling.state import DecodeState, start, uncover
 
 ORDERS = ('confidence', 'random')
@@ -42,6 +45,7 @@ class DecodeConfig:
       raise ValueError(f'{self.steps} decoding steps; use 1 or more.')
     if self.order not in ORDERS:
       raise ValueError(f'unknown order {self.order!r}; choose one of {ORDERS}')
+    check_schedule(self.schedule)
 
 
 def draw(

@@ -50,6 +50,13 @@ class SamplingSettings:
   schedule: str = 'cosine'
   order: str = 'confidence'
 
+  def __post_init__(self) -> None:
+    """Check what no sample could be drawn with."""
+    for name in ('guidance', 'temperature', 'choice_temperature'):
+      if not getattr(self, name) >= 0:
+        raise ValueError(f'{name} is {getattr(self, name)}; use 0 or more.')
+    _ = self.decoding
+
   @property
   def decoding(self) -> DecodeConfig:
     """Return the part that is compiled in."""
@@ -63,7 +70,7 @@ class Models:
   """The shapes of the three networks; static for compilation.
 
   Raises:
-    ValueError: the generator was made for another codebook or text width.
+    ValueError: the generator was made for another codebook.
   """
 
   tokenizer: TokenizerConfig

@@ -3,7 +3,6 @@
 from phenaki_jax.storyworld.example import (
   ClipExample,
   ImageExample,
-  evaluation_story,
   training_clip,
   training_image,
 )
@@ -59,7 +58,6 @@ __all__ = [
   'Subset',
   'caption',
   'continuation',
-  'evaluation_story',
   'full_prompt',
   'is_held_out',
   'parse',

@@ -10,7 +10,7 @@ from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
-_CLIP, _IMAGE, _STORY = 1, 2, 3  # Streams of chance that never meet.
+_CLIP, _IMAGE = 1, 2  # Streams of chance that never meet.
 _FULL_PROMPT_SHARE = 0.2  # of continuations, captioned as if they began
 _SAME_FACTS_SHARE = 0.2  # of continuations, in which nothing changes
 _JUST_BEGUN_SHARE = 0.4  # of continuations, of which no frame is context yet
@@ -171,20 +171,4 @@ def training_image(
     frame=renderer.render_image(scene, size),
     caption=grammar.caption(facts, rng, subset),
     facts=facts,
-  )
-
-
-def evaluation_story(
-  seed: int,
-  index: int,
-  subset: str | subset_lib.Subset,
-  *,
-  num_scenes: int,
-  frames_per_scene: int,
-  split: str = 'train',
-) -> story_lib.Story:
-  """Draw one story of a numbered list; arguments as in `sample_story`."""
-  rng = _generator(seed, _STORY, index)
-  return story_lib.sample_story(
-    rng, subset, num_scenes, frames_per_scene, split
   )

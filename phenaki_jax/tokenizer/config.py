@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from phenaki_jax.nn.compute import check_compute
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
@@ -57,6 +59,7 @@ class TokenizerConfig:
 
   def __post_init__(self) -> None:
     """Check what no run could work with."""
+    check_compute(dtype=self.dtype, remat=self.remat)
     if self.quantizer not in ('fsq', 'vq'):
       raise ValueError(
         f"unknown quantizer {self.quantizer!r}; choose 'fsq' or 'vq'"

@@ -1,11 +1,10 @@
 """C-ViViT, the causal video tokenizer (Phenaki, section 2.1).
 
 Frames become patches (the first frame apart, unless it is repeated to a whole
-tubelet), patches attend inside their
-latent step, then each position attends over time, only to the past. The
-decoder mirrors this. Since nothing ever looks ahead, an image is a
-one-frame video, a prefix of a video has the tokens of the prefix alone, and
-padding frames at the end change nothing before them.
+tubelet), patches attend inside their latent step, then each position attends
+over time, only to the past. The decoder mirrors this. Since nothing ever looks
+ahead, an image is a one-frame video, a prefix of a video has the tokens of the
+prefix alone, and padding frames at the end change nothing before them.
 """
 
 from typing import no_type_check
@@ -66,11 +65,11 @@ class SpaceTime(nn.Module):
     config = self.config
     batch, t, h, w, width = x.shape
     if self.places:
-      # One head for all steps needs no number of the step, and what it learns
-      # of images it then knows of every step.
-      time = config.first_frame == 'apart'
+      # One output layer for all steps needs no number of the step, and what it
+      # learns of images it then knows of every step.
+      tells_steps = config.first_frame == 'apart'
       place = Dense(width, (None, 'embed'), name='place')(
-        jnp.asarray(absolute_features(t, h, w, time=time))
+        jnp.asarray(absolute_features(t, h, w, time=tells_steps))
       )
       x = x + place.reshape(1, t, h, w, width)
     x = constrain(x, 'batch', 'frames', None, None, None)
@@ -86,7 +85,7 @@ class SpaceTime(nn.Module):
     }
     space = Stack(self.spatial_layers, **shape, name='space')
     time = Stack(config.temporal_layers, **shape, name='time')
-    past = jnp.asarray(jnp.tril(jnp.ones((t, t), bool)))[None]
+    past = jnp.tril(jnp.ones((t, t), bool))[None]
 
     def over_space(x: Array) -> Array:
       angles = jnp.asarray(rotary_angles(grid[: h * w, 1:], head_dim))

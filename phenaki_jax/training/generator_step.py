@@ -18,6 +18,7 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.masked_transformer.schedules import check_schedule
 from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
@@ -46,6 +47,19 @@ class GeneratorTaskConfig:
   prediction_frames: int = 5
   schedule: str = 'cosine'
   label_smoothing: float = 0.0
+
+  def __post_init__(self) -> None:
+    """Check what no run could work with."""
+    for name in ('text_dropout', 'prediction_share', 'label_smoothing'):
+      if not 0 <= getattr(self, name) <= 1:
+        raise ValueError(
+          f'{name} is {getattr(self, name)}; it is a share, 0 to 1.'
+        )
+    if self.prediction_frames < 1:
+      raise ValueError(
+        f'prediction_frames is {self.prediction_frames}; use 1 or more.'
+      )
+    check_schedule(self.schedule)
 
 
 # jax rebuilds it around leaves that are no arrays, so no checks inside.

@@ -172,7 +172,9 @@ def train(
       asks = is_logged or jax.process_count() == 1
       stopping = asks and stop.agreed()
       is_saved = step % config.checkpoint_every == 0 or is_last or stopping
-      due = [e for e in evaluators if step % e.every == 0 or is_last]
+      due = [
+        e for e in evaluators if e.every and (is_last or step % e.every == 0)
+      ]
 
       if is_logged or is_saved or due:
         # Before anything is written: a step that is not finite ends here.

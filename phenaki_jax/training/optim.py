@@ -16,8 +16,15 @@ from optax import contrib
 
 from phenaki_jax.training.config import OptimConfig
 
-_NO_HIDDEN_MATRIX = ('first_out', 'rest_out', 'logits', 'place')
-_NOT_DECAYED = ('scale', 'bias', 'embedding', 'codebook', 'position')
+_NO_HIDDEN_MATRIX = ('first_out', 'rest_out', 'place')
+_NOT_DECAYED = (
+  'scale',
+  'bias',
+  'embedding',
+  'codebook',
+  'position',
+  'slopes',
+)
 
 Schedule = Callable[[Any], Any]
 

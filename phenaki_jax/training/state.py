@@ -15,7 +15,7 @@ from phenaki_jax.training.metrics import Metrics
 
 @struct.dataclass
 class TrainState:
-  """Hold the number of steps done, parameters, their average, and Adam's means.
+  """Hold the steps done, parameters, their average, and the optimizer's state.
 
   Parameters are plain nested dicts. There is no random key: keys are derived
   from the run's seed and `step`.

@@ -1,7 +1,8 @@
 """What the tokenizer learns: to reconstruct clips and images.
 
 Clips and images are two parts of one batch, each of its own static shape,
-so one compiled step serves both; an image is a one-frame video.
+so one compiled step serves both. An image is a one-frame video, or a clip that
+stands still where the tokenizer gives it the same tokens.
 """
 
 import dataclasses
@@ -71,7 +72,7 @@ class TokenizerTask:
     del frozen, rng, deterministic
     terms: dict[str, list[tuple[Array, Array]]] = {}
     metrics: dict[str, Mean] = {}
-    ids = []
+    ids, weights = [], []
     for kind in ('clips', 'images'):
       if kind not in batch:
         continue
@@ -91,11 +92,13 @@ class TokenizerTask:
       errors = pixel_errors(pixels, output.reconstruction)
       for name in ('l2', 'l1', 'edge'):
         terms.setdefault(name, []).append((getattr(errors, name), mask))
-      steps = mask[:, :: self.config.tubelet][:, : output.ids.shape[1]]
+      steps = mask[:, :: self.config.tubelet]
       terms.setdefault('quantizer', []).append(
         (output.quantizer_loss.mean((2, 3)), steps)
       )
       ids.append(output.ids.reshape(-1))
+      real = jnp.broadcast_to(steps[:, :, None, None], output.ids.shape)
+      weights.append(real.reshape(-1))
       psnr = _psnr(errors.l2)
       first = jnp.ones_like(psnr[:, 0])
       metrics[f'psnr_{kind}_first'] = Mean(psnr[:, 0].sum(), first.sum())
@@ -110,7 +113,9 @@ class TokenizerTask:
       metrics[name] = Mean(jnp.asarray(value), jnp.asarray(count))
       if weight:
         total = total + weight * value / count
-    use = code_use(jnp.concatenate(ids), self.config.codebook_size)
+    use = code_use(
+      jnp.concatenate(ids), jnp.concatenate(weights), self.config.codebook_size
+    )
     one = jnp.ones(())
     metrics['codes/usage'] = Mean(use.usage, one)
     metrics['codes/perplexity'] = Mean(use.perplexity, one)

@@ -6,18 +6,17 @@ from phenaki_jax.data import mixture
 
 
 def test_shares_are_stated_in_examples_and_in_tokens():
-  found = mixture.compose(batch_size=10, image_share=0.2, frames=11)
+  found = mixture.compose(batch_size=10, image_share=0.2)
   assert (found.num_clips, found.num_images) == (8, 2)
-  assert found.realised_image_share == 0.2
+  assert found.realised_image_share == found.requested_image_share == 0.2
   # An image is one latent step, a clip of 11 frames is six.
-  assert found.realised_token_share == pytest.approx(2 / (2 + 8 * 6))
-  assert found.requested_token_share == found.realised_token_share
+  assert found.token_share(6) == pytest.approx(2 / (2 + 8 * 6))
 
 
 @pytest.mark.parametrize('share, images', [(0, 0), (0.05, 0), (0.2, 2), (1, 8)])
 def test_what_cannot_be_met_is_rounded_and_stated(share, images, caplog):
   with caplog.at_level(logging.WARNING):
-    found = mixture.compose(batch_size=8, image_share=float(share), frames=9)
+    found = mixture.compose(batch_size=8, image_share=float(share))
   assert found.num_images == images
   assert found.num_clips == 8 - images
   assert found.requested_image_share == share

@@ -11,6 +11,7 @@ from scipy import signal
 
 from phenaki_jax.evaluation import reconstruction
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
+from phenaki_jax.tokenizer.losses import frame_mask
 
 SSIM = jax.jit(reconstruction.ssim)
 
@@ -103,12 +104,6 @@ def test_ssim_of_frames_under_its_window_is_refused():
     reconstruction.ssim(small, small)
 
 
-def test_the_mask_counts_leading_frames():
-  mask = reconstruction.frame_mask(jnp.array([1, 3, 5]), 5)
-  assert mask.sum(axis=1).tolist() == [1, 3, 5]
-  assert mask[1].tolist() == [True] * 3 + [False] * 2
-
-
 class TestEvaluator:
   def clips(self, size=16):
     return [
@@ -123,7 +118,7 @@ class TestEvaluator:
 
   def predict(self, state, pixels, num_frames):
     """Damage real frames by `state`, and padding frames beyond measure."""
-    mask = reconstruction.frame_mask(num_frames, pixels.shape[1])
+    mask = frame_mask(num_frames, pixels.shape[1])
     padded = ~mask[:, :, None, None, None]
     low = pixels // 2
     return jnp.where(padded, 255 - pixels, low + jnp.uint8(state))

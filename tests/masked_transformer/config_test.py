@@ -10,6 +10,7 @@ from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
   [
     ({'positions': 'sine'}, "unknown positions 'sine'"),
     ({'width': 30, 'num_heads': 4}, 'width 30 is no multiple'),
+    ({'remat': 'some'}, "unknown remat 'some'"),
   ],
 )
 def test_a_shape_that_cannot_be_is_a_sentence(field, sentence):

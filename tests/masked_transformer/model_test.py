@@ -10,10 +10,7 @@ import pytest
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.masked_transformer.model import (
-  MaskedTransformer,
-  slot_positions,
-)
+from phenaki_jax.masked_transformer.model import MaskedTransformer
 
 CONFIG = GeneratorConfig(
   codebook_size=12,
@@ -30,6 +27,7 @@ TEXT = GENERATOR.normal(size=(2, 3, 5, 10)).astype(np.float32)
 TEXT_MASK = np.arange(5)[None, None] < GENERATOR.integers(1, 6, (2, 3, 1))
 # A row of three images, and one of two whose last place is empty.
 SEGMENTS = np.array([[0, 1, 2], [0, 1, -1]], np.int32)
+MOMENTS = np.zeros((2, 3), np.int32)
 
 
 @functools.cache
@@ -131,7 +129,7 @@ def test_segments_see_no_text_of_others():
 
 @pytest.mark.parametrize('row', [0, 1])
 def test_packed_images_equal_lone_ones(row):
-  packed = _logits(IDS, TEXT, TEXT_MASK, SEGMENTS)
+  packed = _logits(IDS, TEXT, TEXT_MASK, SEGMENTS, MOMENTS)
   for step, segment in enumerate(SEGMENTS[row]):
     if segment < 0:
       continue
@@ -191,9 +189,15 @@ def test_texts_without_segments_are_a_sentence():
     _logits(IDS, TEXT, TEXT_MASK)
 
 
-def test_slot_positions_count_within_a_segment():
-  segments = np.array([[0, 1, 2, 3], [0, 0, 0, -1], [0, 0, 1, 1]], np.int32)
-  np.testing.assert_array_equal(
-    slot_positions(jnp.asarray(segments)),
-    [[0, 0, 0, 0], [0, 1, 2, 0], [0, 1, 0, 1]],
-  )
+@pytest.mark.parametrize('config', [CONFIG, LEARNED])
+def test_moments_say_where_steps_stand(config):
+  text, mask = TEXT[:, :1], TEXT_MASK[:, :1]
+  segments = np.zeros((2, 3), np.int32)
+
+  def run(ids, moments):
+    return _logits(ids, text, mask, segments, moments, config=config)
+
+  inner = np.array([[0, 1, 2]] * 2, np.int32)
+  expected = _logits(IDS, text, mask, segments, config=config)
+  np.testing.assert_array_equal(run(IDS, inner), expected)
+  assert np.abs(run(IDS, inner[:, ::-1]) - expected).max() > 1e-3

@@ -98,6 +98,19 @@ def test_heads_fade_with_distance_along_each_axis():
   )
 
 
+def test_distances_are_as_sharp_in_bfloat16():
+  sides = jnp.asarray(axis_sides(grid_coordinates(6, 8, 8)))
+  x = _normal(1, 384, 16)
+  layer = SelfAttention(num_heads=2, head_dim=8)
+  params = _awake(layer.init(jax.random.key(0), x, sides=sides))
+  coarse = layer.clone(dtype=jnp.bfloat16)
+  np.testing.assert_allclose(
+    coarse.apply(params, x, sides=sides).astype(jnp.float32),
+    layer.apply(params, x, sides=sides),
+    atol=0.03,
+  )
+
+
 def test_more_leading_dims_are_more_batch():
   inputs = [_normal(4, 5, 2, 4, seed=i) for i in range(3)]
   flat = dot_product_attention(*inputs)
@@ -128,15 +141,15 @@ def test_a_query_that_sees_nothing_averages_everything():
   np.testing.assert_allclose(out[0, 0], value[0].mean(0), atol=1e-6)
 
 
-def test_the_softmax_is_float32_in_bfloat16():
-  # Scores 256 and 257 are one number in bfloat16 after scaling and rounding.
+def test_scores_are_float32_in_bfloat16():
+  # The products 512 and 513 are one number in bfloat16.
   query = jnp.full((1, 1, 1, 4), 16.0, jnp.bfloat16)
-  key = jnp.asarray([[8.0] * 4, [8.0] * 3 + [8.25]], jnp.bfloat16)
+  key = jnp.asarray([[8.0] * 4, [8.0] * 3 + [8.0625]], jnp.bfloat16)
   value = jnp.asarray([[0.0] * 4, [1.0] * 4], jnp.bfloat16)
   out = dot_product_attention(query, key[None, :, None], value[None, :, None])
   assert out.dtype == jnp.bfloat16
   np.testing.assert_allclose(
-    np.asarray(out, np.float32), 1 / (1 + np.exp(-2.0)), atol=0.01
+    np.asarray(out, np.float32), 1 / (1 + np.exp(-0.5)), atol=0.01
   )
 
 

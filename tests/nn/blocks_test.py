@@ -9,7 +9,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.nn.blocks import REMAT_POLICIES, Stack
-from phenaki_jax.nn.positions import grid_coordinates, rotary_angles
+from phenaki_jax.nn.positions import (
+  axis_sides,
+  grid_coordinates,
+  rotary_angles,
+)
 
 GENERATOR = np.random.default_rng(0)
 X = jnp.asarray(GENERATOR.normal(size=(2, 3, 4, 16)), jnp.float32)
@@ -17,6 +21,7 @@ TEXT = jnp.asarray(GENERATOR.normal(size=(2, 1, 5, 10)), jnp.float32)
 INPUTS = {
   'mask': jnp.asarray(np.tril(np.ones((1, 12, 12), bool))),
   'angles': jnp.asarray(rotary_angles(grid_coordinates(3, 2, 2), 8)),
+  'sides': jnp.asarray(axis_sides(grid_coordinates(3, 2, 2))),
   'text': TEXT,
   'text_mask': jnp.asarray(np.arange(5)[None, None] < [[[3]], [[5]]]),
 }

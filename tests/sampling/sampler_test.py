@@ -140,6 +140,20 @@ def test_what_does_not_fit_is_a_sentence(tiny_sampler, options, sentence):
     _clips(tiny_sampler, **options)
 
 
+@pytest.mark.parametrize(
+  ('setting', 'sentence'),
+  [
+    ({'steps': 0}, '0 decoding steps'),
+    ({'order': 'rnd'}, "unknown order 'rnd'"),
+    ({'schedule': 'linaer'}, "unknown schedule 'linaer'"),
+    ({'temperature': -1.0}, 'temperature is -1.0; use 0 or more'),
+  ],
+)
+def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    SamplingSettings(**setting)
+
+
 def test_a_generator_of_another_tokenizer_is_a_sentence(tiny_sampler):
   with pytest.raises(ValueError, match='predicts 8192 codes but the tokenizer'):
     Models(

@@ -44,6 +44,8 @@ def test_what_does_not_fit_is_a_sentence(frames, size, sentence):
     ({'quantizer': 'lfq'}, "unknown quantizer 'lfq'"),
     ({'width': 30, 'num_heads': 4}, 'width 30 is no multiple'),
     ({'fsq_levels': (8, 1)}, 'needs 2 or more values'),
+    ({'first_frame': 'alone'}, "unknown first_frame 'alone'"),
+    ({'dtype': 'float16'}, "unknown dtype 'float16'"),
   ],
 )
 def test_a_shape_that_cannot_be_is_a_sentence(field, sentence):

@@ -247,6 +247,19 @@ def test_packed_images_equal_unpacked_ones():
   assert float(packed_loss.count) == float(lone_loss.count) > 4
 
 
+@pytest.mark.parametrize(
+  ('setting', 'sentence'),
+  [
+    ({'text_dropout': 1.5}, 'text_dropout is 1.5; it is a share'),
+    ({'prediction_frames': 0}, 'prediction_frames is 0'),
+    ({'schedule': 'sine'}, "unknown schedule 'sine'"),
+  ],
+)
+def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    GeneratorTaskConfig(**setting)
+
+
 def test_images_stand_at_every_moment_where_clips_have_their_tokens():
   """Images of 'apart' are first frames; those of 'repeated' any frame."""
   tokenizer = dataclasses.replace(TOKENIZER, first_frame='repeated')

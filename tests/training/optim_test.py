@@ -107,7 +107,7 @@ def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
         'qkv': {'kernel': _hidden(next(keys), (6, 3, 2, 2))},
         'out': {'kernel': _hidden(next(keys), (2, 2, 6))},
       },
-      'logits': {'kernel': _hidden(next(keys), (6, 4))},
+      'rest_out': {'kernel': _hidden(next(keys), (6, 4))},
       'norm': {'scale': jnp.ones(6)},
     }
   )

@@ -60,10 +60,19 @@ class CodeUse:
   perplexity: Float[Array, '']
 
 
-def code_use(ids: Int[Array, '*b'], codes: int) -> CodeUse:
-  """Measure how ids spread over a codebook of `codes` entries."""
-  counts = jnp.zeros(codes, jnp.float32).at[ids.reshape(-1)].add(1.0)
-  share = counts / ids.size
+def code_use(
+  ids: Int[Array, '*b'], weights: Float[Array, '*b'], codes: int
+) -> CodeUse:
+  """Measure how ids spread over a codebook of `codes` entries.
+
+  Args:
+    ids: token ids.
+    weights: how much each counts: 1, and 0 for padding.
+    codes: size of the codebook.
+  """
+  counts = jnp.zeros(codes, jnp.float32)
+  counts = counts.at[ids.reshape(-1)].add(weights.reshape(-1))
+  share = counts / jnp.maximum(counts.sum(), 1.0)
   entropy = -jnp.sum(jax.scipy.special.xlogy(share, share))
   return CodeUse(
     usage=jnp.mean((counts > 0).astype(jnp.float32)),

@@ -24,7 +24,10 @@ def test_code_use_equals_numpy():
   ids = np.random.default_rng(1).integers(0, 40, size=(3, 17)) // 2
   counts = np.bincount(ids.reshape(-1), minlength=64)
   share = counts[counts > 0] / ids.size
-  use = code_use(jnp.asarray(ids), 64)
+  # Padding, with an id of its own, counts for nothing.
+  padded = jnp.asarray(np.pad(ids, ((0, 2), (0, 0)), constant_values=63))
+  real = jnp.asarray(np.arange(5)[:, None] < np.full((1, 17), 3), jnp.float32)
+  use = code_use(padded, real, 64)
   assert float(use.usage) == pytest.approx(len(np.unique(ids)) / 64)
   assert float(use.perplexity) == pytest.approx(
     np.exp(-(share * np.log(share)).sum()), rel=1e-5
@@ -32,9 +35,9 @@ def test_code_use_equals_numpy():
 
 
 def test_code_use_at_its_ends():
-  collapsed = code_use(jnp.full((4, 5), 3), 16)
+  collapsed = code_use(jnp.full((4, 5), 3), jnp.ones((4, 5)), 16)
   assert float(collapsed.usage) == pytest.approx(1 / 16)
   assert float(collapsed.perplexity) == pytest.approx(1.0)
-  even = code_use(jnp.arange(16), 16)
+  even = code_use(jnp.arange(16), jnp.ones(16), 16)
   assert float(even.usage) == 1
   assert float(even.perplexity) == pytest.approx(16.0, rel=1e-5)
