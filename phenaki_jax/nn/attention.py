@@ -16,11 +16,11 @@ NEGATIVE = -1e9
 def dot_product_attention(
   query: Float[Array, '*b Q K d'],
   key: Float[Array, '*b M K d'],
-  value: Float[Array, '*b M K v'],
+  value: Float[Array, '*b M K value'],
   mask: Bool[Array, '*#b #Q M'] | None = None,
   *,
   scale: float | None = None,
-) -> Float[Array, '*b Q K v']:
+) -> Float[Array, '*b Q K value']:
   """Attend with a float32 softmax.
 
   A query whose mask hides every key attends to all of them alike; such rows
