@@ -3,7 +3,7 @@ r"""C-ViViT of the reference checkpoint: StoryWorld `easy` at 64x64.
     phenaki train --config configs/tokenizer/reference.py \
       --workdir runs/reference_tokenizer
 
-Two CPU cores: about 6 minutes. Interrupted, the same command goes on.
+One CPU core: about 8 minutes. Interrupted, the same command goes on.
 """
 
 import ml_collections
@@ -37,7 +37,7 @@ def get_config(arg=''):
         'ema_decay': 0.99,
       },
       'train': {
-        'steps': 3000,
+        'steps': 2500,
         'log_every': 50,
         'checkpoint_every': 500,
         'evaluate_every': 500,
