@@ -20,7 +20,7 @@ EXAMPLES = """
   phenaki evaluate --out runs/reference_scores
   phenaki evaluate --model runs/story/generator --out runs/scores \\
     --prompts 100 --stories 10 --scenes 4
-  phenaki evaluate --model runs/story/generator --out runs/scores \\
+  phenaki evaluate --model runs/story/generator --out runs/image_only \\
     --prompts 0 --stories 0 --image-only
 """
 

@@ -193,7 +193,7 @@ def _rolled(
       before = take_seeds(script, content.get('story'))
   except (OSError, ValueError, AttributeError):
     pass
-  if before is None:
+  if before is None and record.exists():
     print(
       f'{record} does not tell of this story; the scenes are rolled again '
       'from the seeds of the story itself'

@@ -87,7 +87,7 @@ def test_a_run_with_another_config_leaves_the_checkpoint(
   tmp_path, capfd, override, sentence
 ):
   config, workdir = CONFIGS / 'tokenizer' / 'tiny.py', tmp_path / 'run'
-  overrides = ['mesh.tensor=4', 'data.batch_size=8', 'data.size=32,32']
+  overrides = ['mesh.tensor=4', 'data.batch_size=10', 'data.size=32,32']
   overrides += ['tokenizer.width=128']
   experiment = experiment_lib.resolve(str(config), overrides)
   params = {'kernel': np.zeros((2, 2), np.float32)}

@@ -138,8 +138,8 @@ def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
   # The first step of Adam with Nesterov's momentum is a multiple of the sign.
   nesterov = 1.0 + 0.9 * 0.1 / (1.0 - 0.9**2)
   np.testing.assert_allclose(
-    updates['logits']['kernel'],
-    -0.5 * nesterov * np.sign(gradients['logits']['kernel']),
+    updates['rest_out']['kernel'],
+    -0.5 * nesterov * np.sign(gradients['rest_out']['kernel']),
     rtol=1e-3,
   )
 
