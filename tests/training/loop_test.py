@@ -44,6 +44,13 @@ def test_a_run_leaves_records_samples_and_checkpoints(unbroken):
   assert load_params(unbroken).config == toy.EXPERIMENT
 
 
+def test_an_evaluator_of_no_interval_waits_to_be_asked(tmp_path):
+  waiting = toy.Sampler()
+  waiting.every = 0
+  toy.train(tmp_path, steps=3, evaluators=[waiting])
+  assert not any('eval/first' in line for line in toy.records(tmp_path))
+
+
 def test_a_record_is_the_mean_of_its_steps(tmp_path, unbroken):
   toy.train(tmp_path, config=TrainConfig(steps=12, log_every=1))
   losses = [line['train/loss'] for line in toy.records(tmp_path)]
