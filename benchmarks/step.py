@@ -10,32 +10,10 @@ between them: their ratio holds on a busy machine too, where seconds do not.
 
 import argparse
 
-from flops import generator, tokenizer
 from versus import ours, worker
 from versus.shapes import CASES, MATMUL, Shapes
 
-
-def counted(shapes: Shapes) -> dict[str, int]:
-  """Count the operations of each case; the text vectors are given."""
-  memory = {
-    'text_length': shapes.text_length,
-    'text_width': shapes.text_width,
-    'learned_text': False,
-  }
-  config = ours.generator_config(shapes)
-  # Guidance doubles every forward pass.
-  forward = generator(config, batch=2, **memory).forward
-  return {
-    'tokenizer': tokenizer(
-      ours.tokenizer_config(shapes),
-      batch=shapes.batch,
-      frames=shapes.frames,
-      size=(shapes.size, shapes.size),
-    ).training,
-    'generator': generator(config, batch=shapes.batch, **memory).training,
-    'sampling': shapes.steps * forward,
-    MATMUL: 2 * shapes.matmul**3,
-  }
+from phenaki_jax.cli.huge_pages import start_with_huge_pages
 
 
 def main() -> None:
@@ -53,7 +31,7 @@ def main() -> None:
     {name: worker.timed(call) for name, call in calls.items()}
     for _ in range(args.rounds)
   ]
-  work = counted(shapes)
+  work = ours.count(shapes)
   print(
     f'{"case":<10} {"first s":>8} {"best s":>7} {"GFLOP":>7} {"GFLOP/s":>8} '
     f'{"of matmul":>9} {"CPU s":>6} {"of matmul, by CPU":>17}'
@@ -75,4 +53,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+  start_with_huge_pages()
   main()

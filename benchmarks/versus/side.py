@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 from typing import Any
 
+from phenaki_jax.cli import huge_pages
+
 HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -38,6 +40,8 @@ class Side:
       **os.environ,
       **dict.fromkeys(counts, threads),
       'JAX_PLATFORMS': 'cpu',
+      # As `phenaki` starts itself; it would be unfair to give us alone.
+      huge_pages.VARIABLE: huge_pages.tunables(os.environ),
       'HF_HUB_OFFLINE': '1',
     }
     try:

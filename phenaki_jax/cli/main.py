@@ -22,6 +22,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 
 import phenaki_jax
+from phenaki_jax.cli.huge_pages import start_with_huge_pages
 
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
@@ -53,13 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Run one command and return its exit code.
 
   Args:
-    argv: the arguments after the program's name; `sys.argv` when None.
+    argv: the arguments after the program's name. When None, this is a program
+      of its own: it takes `sys.argv` and begins by starting itself anew with
+      huge pages.
 
   Returns:
     0 when done, 2 after an error that the user can mend, 130 after Ctrl-C,
     143 after SIGTERM, or what the command itself returns.
   """
-  argv = sys.argv[1:] if argv is None else list(argv)
+  if argv is None:
+    start_with_huge_pages()
+    argv = sys.argv[1:]
+  argv = list(argv)
   parser = make_parser(argv)
   args = parser.parse_args(argv)
   if args.command is None:
