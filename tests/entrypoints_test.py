@@ -149,12 +149,15 @@ def trained(tmp_path_factory):
     ('tokenizer', TINY_TOKENIZER),
     ('generator', [*TINY_GENERATOR, f'tokenizer_dir={folder / "tokenizer"}']),
   )
+  following = {'tokenizer': 'train a generator', 'generator': 'tell a story'}
   for kind, overrides in runs:
-    _, loaded = _run(
+    done, loaded = _run(
       *('train', '--config', f'configs/{kind}/tiny.py'),
       *('--workdir', folder / kind),
       *_sets(overrides),
     )
+    assert f'Next, {following[kind]}' in done.stderr
+    assert str(folder / kind) in done.stderr.rpartition('Next, ')[2]
     assert 'jax' in loaded
     assert 'tensorflow' not in loaded
   return folder

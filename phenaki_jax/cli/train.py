@@ -33,6 +33,13 @@ _log = logging.getLogger(__name__)
 
 VOCABULARY_FILE = 'vocab.model'
 
+_NEXT = {
+  'tokenizer': 'Next, train a generator on its tokens: phenaki train --config '
+  'configs/generator/NAME.py --workdir DIR --set tokenizer_dir=%s',
+  'generator': 'Next, tell a story with it: phenaki story --model %s '
+  '--prompt "..." --prompt "..." --out story.mp4',
+}
+
 # Captions from which a vocabulary is learned; more would change little.
 _NUM_CAPTIONS = 10_000
 
@@ -85,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     stack.callback(pipeline.close)
     _tell_mixture(experiment, pipeline)
     task = _task(experiment)
-    return loop.train(
+    code = loop.train(
       task=task,
       optim=experiment.optim,
       config=experiment.train,
@@ -104,6 +111,9 @@ def run(args: argparse.Namespace) -> int:
       ),
       seed=experiment.seed,
     )
+    if code == 0 and jax.process_index() == 0:
+      _log.info(_NEXT[experiment.kind], workdir)
+    return code
 
 
 @contextlib.contextmanager
