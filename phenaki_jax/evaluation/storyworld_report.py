@@ -118,7 +118,8 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
 _MEMORY = {
   'persistence': 'what should persist does, in later scenes',
   'last_persistence': 'what should persist does, in the last scene',
-  'continuity': 'joins that are continuous',
+  'smoothness': 'joins where the object moves on without a jump',
+  'continuity': 'joins where it does and keeps what it should',
 }
 
 

@@ -33,8 +33,8 @@ class StoryReport:
     persistence: share, in later scenes, of what has not changed since the
       first and is still right; the mean of all stories.
     last_persistence: the same of the last scene alone.
-    continuity: the mean share of joins where the object moves on smoothly and
-      keeps what it should.
+    smoothness: the mean share of joins where the object moves on smoothly.
+    continuity: the same of joins where it also keeps what it should.
     stories: the first few, as (prompts, frames of each scene).
   """
 
@@ -42,6 +42,7 @@ class StoryReport:
   scenes: tuple[Tally, ...]
   persistence: float
   last_persistence: float
+  smoothness: float
   continuity: float
   stories: tuple[tuple[tuple[str, ...], tuple[np.ndarray, ...]], ...]
 
@@ -110,6 +111,7 @@ def report_stories(
     scenes=tuple(by_scene),
     persistence=_mean([score.persistence for score in scores]),
     last_persistence=_mean([score.last_persistence for score in scores]),
+    smoothness=_mean([score.smoothness for score in scores]),
     continuity=_mean([score.continuity for score in scores]),
     stories=tuple(kept),
   )

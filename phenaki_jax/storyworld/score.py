@@ -75,8 +75,10 @@ class StoryScore:
     persistence: share right, in later scenes, of the facts (motion apart)
       that have stayed as they were in the first scene; nan if there are none.
     last_persistence: the same of the last scene only.
-    continuity: share of joins over which the object moves smoothly and
-      every fact that should is kept; nan without joins.
+    smoothness: share of joins over which the object moves on smoothly, from
+      where it was; nan without joins.
+    continuity: share of joins over which it does and every fact that should
+      is kept.
   """
 
   scenes: tuple[ClipScore, ...]
@@ -84,6 +86,7 @@ class StoryScore:
   fact_accuracy: float
   persistence: float
   last_persistence: float
+  smoothness: float
   continuity: float
 
 
@@ -226,5 +229,6 @@ def score_story(
     fact_accuracy=_mean(r for s in scenes for r in s.right.values()),
     persistence=_mean(r for of_scene in held for r in of_scene),
     last_persistence=_mean(held[-1] if held else ()),
+    smoothness=_mean(join.smooth for join in joins),
     continuity=_mean(join.smooth and all(join.kept.values()) for join in joins),
   )

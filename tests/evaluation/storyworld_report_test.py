@@ -43,6 +43,7 @@ STORIES = StoryReport(
   scenes=(Tally(asked=20, right=20), Tally(asked=20, right=20)),
   persistence=0.91,
   last_persistence=math.nan,
+  smoothness=0.75,
   continuity=0.5,
   stories=((('a red circle', 'it falls'), (FRAMES[:8], FRAMES[:8])),),
 )
@@ -79,7 +80,7 @@ def test_markdown_is_made_of_whole_tables():
   text = to_markdown(REPORT)
   assert '| shape | 0.950 | 0.015 | 0.010 | 200 |' in text
   assert '| **all** | 0.725 | 0.022 | 0.005 | 400 |' in text
-  assert '| joins that are continuous | 0.500 |' in text
+  assert '| joins where it does and keeps what it should | 0.500 |' in text
   assert '| colour pink | 0.800 |' in text
   assert 'colour: red read as white (100)' in text
   lines = text.splitlines()

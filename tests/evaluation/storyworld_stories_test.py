@@ -97,6 +97,7 @@ def test_jumps_lower_continuity_alone():
     Teller(jumps=True), SETUP, **COUNTS
   )
   assert report.continuity < 0.3
+  assert report.smoothness < 0.3
   assert report.facts['colour'].accuracy > 0.9
 
 

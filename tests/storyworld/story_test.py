@@ -108,8 +108,9 @@ def test_a_jump_or_a_lost_object_costs():
     storyworld.score_story(f, story, 'easy') for f in (frames, jumped, turned)
   )
   assert good.continuity == 1 and good.persistence == 1
-  assert jump.continuity == 0 and not jump.joins[0].smooth
-  assert other.continuity == 0 and other.persistence < 1
+  assert jump.continuity == 0 and jump.smoothness == 0
+  assert other.continuity == 0 and other.smoothness == 1
+  assert other.persistence < 1
   assert other.last_persistence == other.persistence
   assert other.fact_accuracy < 1
 
