@@ -37,7 +37,9 @@ def dot_product_attention(
     scale = query.shape[-1] ** -0.5
   # Scores and sums stay in float32 whatever is multiplied.
   exact = {'preferred_element_type': jnp.float32}
-  scores = scale * jnp.einsum('...QKd,...MKd->...KQM', query, key, **exact)
+  # Queries are scaled, not scores, of which there are many more.
+  query = (scale * query).astype(query.dtype)
+  scores = jnp.einsum('...QKd,...MKd->...KQM', query, key, **exact)
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
     scores = jnp.where(mask, scores, NEGATIVE)
