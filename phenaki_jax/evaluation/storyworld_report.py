@@ -49,6 +49,7 @@ def to_json(report: Report) -> dict[str, Any]:
     found['stories'] = {
       'facts': _tallies(stories.facts),
       'scenes': [_tally(tally) for tally in stories.scenes],
+      'splits': _tallies(stories.splits),
       'total': _tally(stories.total),
       **{name: _number(getattr(stories, name)) for name in _MEMORY},
     }
@@ -80,6 +81,8 @@ def to_markdown(report: Report) -> str:
     lines += _table('fact', stories.facts, stories.total)
     rows = {str(i + 1): tally for i, tally in enumerate(stories.scenes)}
     lines += _table('scene', rows, None)
+    rows = {_SPLITS[name]: tally for name, tally in stories.splits.items()}
+    lines += _table('combination of the scene', rows, None)
     lines += ['| memory | share |', '|---|---:|']
     for name, what in _MEMORY.items():
       lines.append(f'| {what} | {getattr(stories, name):.3f} |')
@@ -114,6 +117,8 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
     rows = [_row('asked', sample) for sample in report.image_only.samples]
     yield 'image_only', contact_sheet(rows, columns=9, footer=NOTICE)
 
+
+_SPLITS = {'train': 'trained on', 'heldout': 'held out of training'}
 
 _MEMORY = {
   'persistence': 'what should persist does, in later scenes',

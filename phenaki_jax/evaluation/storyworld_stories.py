@@ -18,7 +18,7 @@ from phenaki_jax.evaluation.storyworld import (
 from phenaki_jax.evaluation.tally import Tally, total
 from phenaki_jax.sampling.script import ClipMaker, Script, Shot
 from phenaki_jax.sampling.story import tell_together
-from phenaki_jax.storyworld import sample_story
+from phenaki_jax.storyworld import is_held_out, sample_story
 from phenaki_jax.storyworld import score as score_lib
 from phenaki_jax.storyworld.story import Story
 
@@ -30,6 +30,8 @@ class StoryReport:
   Attributes:
     facts: counts by fact, over all scenes.
     scenes: counts by scene, over all facts.
+    splits: counts over all facts of scenes whose combination training shows
+      ('train') and of those it never does ('heldout').
     persistence: share, in later scenes, of what has not changed since the
       first and is still right; the mean of all stories.
     last_persistence: the same of the last scene alone.
@@ -40,6 +42,7 @@ class StoryReport:
 
   facts: dict[str, Tally]
   scenes: tuple[Tally, ...]
+  splits: dict[str, Tally]
   persistence: float
   last_persistence: float
   smoothness: float
@@ -87,6 +90,7 @@ def report_stories(
     asked.append((story, _script(story, setup, context_frames, draw_seed(rng))))
   tallies: dict[str, Tally] = {}
   by_scene = [Tally() for _ in range(scenes)]
+  by_split = {'train': Tally(), 'heldout': Tally()}
   scores: list[score_lib.StoryScore] = []
   kept: list[tuple[tuple[str, ...], tuple[np.ndarray, ...]]] = []
   for batch, row in in_batches(asked, setup.batch_size):
@@ -98,10 +102,12 @@ def report_stories(
       scores.append(score)
       for number, scene in enumerate(score.scenes):
         count_facts(tallies, scene)
+        held_out = is_held_out(story.scenes[number].facts)
+        split = 'heldout' if held_out else 'train'
         for fact, is_right in scene.right.items():
-          by_scene[number] = by_scene[number].add(
-            is_right, scene.reading[fact] is None
-          )
+          unsure = scene.reading[fact] is None
+          by_scene[number] = by_scene[number].add(is_right, unsure)
+          by_split[split] = by_split[split].add(is_right, unsure)
       if len(kept) < shown:
         pieces = tuple(frames[i][start:stop] for start, stop in story.spans)
         kept.append((story.prompts, pieces))
@@ -109,6 +115,7 @@ def report_stories(
   return StoryReport(
     facts=in_order(tallies),
     scenes=tuple(by_scene),
+    splits={name: tally for name, tally in by_split.items() if tally.asked},
     persistence=_mean([score.persistence for score in scores]),
     last_persistence=_mean([score.last_persistence for score in scores]),
     smoothness=_mean([score.smoothness for score in scores]),

@@ -41,6 +41,10 @@ CLIPS = ClipReport(
 STORIES = StoryReport(
   facts={'shape': Tally(asked=40, right=40)},
   scenes=(Tally(asked=20, right=20), Tally(asked=20, right=20)),
+  splits={
+    'train': Tally(asked=30, right=30),
+    'heldout': Tally(asked=10, right=10),
+  },
   persistence=0.91,
   last_persistence=math.nan,
   smoothness=0.75,
@@ -80,6 +84,7 @@ def test_markdown_is_made_of_whole_tables():
   text = to_markdown(REPORT)
   assert '| shape | 0.950 | 0.015 | 0.010 | 200 |' in text
   assert '| **all** | 0.725 | 0.022 | 0.005 | 400 |' in text
+  assert '| held out of training | 1.000 | 0.000 | 0.000 | 10 |' in text
   assert '| joins where it does and keeps what it should | 0.500 |' in text
   assert '| colour pink | 0.800 |' in text
   assert 'colour: red read as white (100)' in text

@@ -101,6 +101,18 @@ def test_jumps_lower_continuity_alone():
   assert report.facts['colour'].accuracy > 0.9
 
 
+def test_held_out_combinations_are_counted_apart(monkeypatch):
+  monkeypatch.setattr(
+    storyworld_stories, 'is_held_out', lambda facts: facts.shape == 'circle'
+  )
+  report = storyworld_stories.report_stories(
+    Teller(forgets={'shape': 'square'}), SETUP, **COUNTS
+  )
+  train, heldout = report.splits['train'], report.splits['heldout']
+  assert train.asked + heldout.asked == report.total.asked
+  assert heldout.accuracy < train.accuracy
+
+
 @pytest.mark.parametrize('name', ['stories', 'scenes'])
 def test_nothing_to_tell_is_refused(name):
   with pytest.raises(ValueError, match=f'{name} is 0'):
