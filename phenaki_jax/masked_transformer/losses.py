@@ -1,6 +1,6 @@
-"""Cross-entropy of the hidden tokens (Phenaki, equation 6), and a prior."""
+"""Cross-entropy of the hidden tokens (Phenaki, equation 6)."""
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import flax.struct
 import jax
@@ -56,21 +56,3 @@ def token_loss(
     correct=jnp.sum(correct * weight),
     count=jnp.sum(weight),
   )
-
-
-def code_prior(params: Any) -> Float[Array, '']:
-  """Sum half the squares of what codes have of their own beside their digits.
-
-  A code that training never shows is pushed down without end, and a new
-  combination of facts may need just that code. With its own vectors and bias
-  held near zero it is as likely as its digits make it.
-
-  Args:
-    params: of a `MaskedTransformer`.
-  """
-  own = (
-    params['tokens']['embedding'],
-    params['logits']['embedding'],
-    params['logits_bias'],
-  )
-  return 0.5 * jnp.sum(jnp.stack([jnp.sum(part * part) for part in own]))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.masked_transformer.losses import code_prior, token_loss
+from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.masked_transformer.schedules import check_schedule
@@ -40,8 +40,6 @@ class GeneratorTaskConfig:
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
     schedule: distribution of the share of hidden tokens.
     label_smoothing: share of the target spread over all codes.
-    code_prior: weight of a Gaussian prior on what a code has of its own beside
-      its digits (see `masked_transformer.losses.code_prior`).
   """
 
   text_dropout: float = 0.1
@@ -49,7 +47,6 @@ class GeneratorTaskConfig:
   prediction_frames: int = 5
   schedule: str = 'cosine'
   label_smoothing: float = 0.0
-  code_prior: float = 0.0
 
   def __post_init__(self) -> None:
     """Check what no run could work with."""
@@ -62,8 +59,6 @@ class GeneratorTaskConfig:
       raise ValueError(
         f'prediction_frames is {self.prediction_frames}; use 1 or more.'
       )
-    if self.code_prior < 0:
-      raise ValueError(f'code_prior is {self.code_prior}; use 0 or more.')
     check_schedule(self.schedule)
 
 
@@ -335,9 +330,4 @@ class GeneratorTask:
         hidden = rows.hidden & chosen[:, None, None, None]
         part = token_loss(logits, rows.ids, hidden)
         metrics[f'loss_{name}'] = Mean(part.total, part.count)
-    loss = result.total / count
-    if self.training.code_prior:
-      prior = self.training.code_prior * code_prior(params['generator'])
-      metrics['code_prior'] = Mean.of(prior)
-      loss = loss + prior
-    return loss, jax.lax.stop_gradient(metrics)
+    return result.total / count, jax.lax.stop_gradient(metrics)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.masked_transformer.losses import code_prior, token_loss
+from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
@@ -253,7 +253,6 @@ def test_packed_images_equal_unpacked_ones():
     ({'text_dropout': 1.5}, 'text_dropout is 1.5; it is a share'),
     ({'prediction_frames': 0}, 'prediction_frames is 0'),
     ({'schedule': 'sine'}, "unknown schedule 'sine'"),
-    ({'code_prior': -1.0}, 'code_prior is -1.0; use 0 or more'),
   ],
 )
 def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
@@ -325,19 +324,6 @@ def test_the_loss_is_the_mean_over_hidden_tokens_of_both_kinds():
   assert metrics['loss_images'] == pytest.approx(nll[images].mean(), rel=1e-4)
   right = logits.argmax(-1) == rows.ids
   assert metrics['accuracy'] == pytest.approx(right[rows.hidden].mean())
-
-
-def test_the_prior_of_codes_is_added_to_the_loss_alone():
-  weight = 0.25
-  plain, metrics, _ = _run(_batch())
-  task = _task(text_dropout=0.0, prediction_share=0.0, code_prior=weight)
-  key = jax.random.fold_in(rng.root(0), 0)
-  loss, terms = jax.jit(task.loss)(_params(), _frozen(), _batch(), key)
-  terms = finalise(fetched(terms))
-  prior = weight * float(code_prior(_params()['generator']))
-  assert terms['code_prior'] == pytest.approx(prior, rel=1e-5)
-  assert float(loss) == pytest.approx(plain + prior, rel=1e-5)
-  assert terms['loss'] == pytest.approx(metrics['loss'], rel=1e-6)
 
 
 def test_padding_frames_change_neither_loss_nor_gradient():
