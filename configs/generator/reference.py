@@ -3,7 +3,7 @@ r"""The masked transformer of the reference checkpoint: StoryWorld at 64x64.
     phenaki train --config configs/generator/reference.py \
       --workdir runs/reference --set tokenizer_dir=runs/reference_tokenizer
 
-One CPU core: about 40 minutes. Interrupted, the same command goes on.
+One CPU core: about an hour. Interrupted, the same command goes on.
 """
 
 import ml_collections
@@ -55,7 +55,7 @@ def get_config(arg=''):
         'ema_decay': 0.995,
       },
       'train': {
-        'steps': 7000,
+        'steps': 14000,
         'log_every': 50,
         'checkpoint_every': 500,
         'evaluate_every': 1000,
