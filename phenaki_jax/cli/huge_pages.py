@@ -7,8 +7,11 @@ training step on a CPU takes about three quarters of the time; compare
     python benchmarks/step.py
     GLIBC_TUNABLES=glibc.malloc.hugetlb=0 python benchmarks/step.py
 
-glibc (2.35 or newer; others ignore the variable) reads the setting only when a
-process starts, so the process has to start itself anew, once.
+The variable of the second line is also how `phenaki` does without. It takes
+glibc 2.35 or newer (others ignore it) and a kernel that gives huge pages to who
+asks (/sys/kernel/mm/transparent_hugepage/enabled is `madvise` or `always`).
+glibc reads the setting when a process starts, and only then, so the process has
+to start itself anew, once.
 """
 
 import os
@@ -30,8 +33,8 @@ def tunables(environment: Mapping[str, str]) -> str:
 def start_with_huge_pages() -> None:
   """Start this program anew with huge pages, unless it has been asked already.
 
-  Call it first thing: the new program begins at the beginning, in the same
-  process and with the same arguments.
+  Call it before any work is done: the new program begins at the beginning, in
+  the same process and with the same arguments.
   """
   wanted = tunables(os.environ)
   if sys.platform != 'linux' or os.environ.get(VARIABLE) == wanted:

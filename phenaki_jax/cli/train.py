@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import pathlib
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
       seed=experiment.seed,
     )
     if code == 0 and jax.process_index() == 0:
-      _log.info(_NEXT[experiment.kind], workdir)
+      _log.info(_NEXT[experiment.kind], shlex.quote(str(workdir)))
     return code
 
 

@@ -123,8 +123,8 @@ _SPLITS = {'train': 'trained on', 'heldout': 'held out of training'}
 _MEMORY = {
   'persistence': 'what should persist does, in later scenes',
   'last_persistence': 'what should persist does, in the last scene',
-  'smoothness': 'joins where the object moves on without a jump',
-  'continuity': 'joins where it does and keeps what it should',
+  'smoothness': 'joins over which the object moves on without a jump',
+  'continuity': 'joins without a jump that also keep every fact they should',
 }
 
 

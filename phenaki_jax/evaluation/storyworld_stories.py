@@ -35,8 +35,9 @@ class StoryReport:
     persistence: share, in later scenes, of what has not changed since the
       first and is still right; the mean of all stories.
     last_persistence: the same of the last scene alone.
-    smoothness: the mean share of joins where the object moves on smoothly.
-    continuity: the same of joins where it also keeps what it should.
+    smoothness: the mean share of joins over which the object moves on without
+      a jump.
+    continuity: the same of joins that also keep every fact they should.
     stories: the first few, as (prompts, frames of each scene).
   """
 

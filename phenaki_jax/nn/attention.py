@@ -35,10 +35,10 @@ def dot_product_attention(
   """
   if scale is None:
     scale = query.shape[-1] ** -0.5
-  # Scores and sums stay in float32 whatever is multiplied.
+  # Scores and sums are float32 whatever is multiplied.
   exact = {'preferred_element_type': jnp.float32}
   # Queries are scaled, not scores, of which there are many more.
-  query = (scale * query).astype(query.dtype)
+  query = scale * query
   scores = jnp.einsum('...QKd,...MKd->...KQM', query, key, **exact)
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)

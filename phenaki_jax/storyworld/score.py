@@ -75,10 +75,10 @@ class StoryScore:
     persistence: share right, in later scenes, of the facts (motion apart)
       that have stayed as they were in the first scene; nan if there are none.
     last_persistence: the same of the last scene only.
-    smoothness: share of joins over which the object moves on smoothly, from
-      where it was; nan without joins.
-    continuity: share of joins over which it does and every fact that should
-      is kept.
+    smoothness: share of joins over which the object moves on without a jump;
+      nan without joins.
+    continuity: share of joins over which it does and that also keep every fact
+      they should; nan without joins.
   """
 
   scenes: tuple[ClipScore, ...]
