@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import ml_collections
 
 from phenaki_jax import fields
+from phenaki_jax.errors import UserError
 from phenaki_jax.fields import build
 
 T = TypeVar('T')
@@ -38,7 +39,7 @@ def load(spec: str) -> ml_collections.ConfigDict:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is no config, or refuses its argument.
+    UserError: the file is no config, or refuses its argument.
   """
   name, colon, arg = spec.partition('.py:')
   path = pathlib.Path(name + '.py' if colon else spec)
@@ -51,17 +52,17 @@ def load(spec: str) -> ml_collections.ConfigDict:
     'phenaki_config_' + path.stem, path
   )
   if module_spec is None or module_spec.loader is None:
-    raise ValueError(f'the config {path} must be a Python file (.py)')
+    raise UserError(f'the config {path} must be a Python file (.py)')
   module = importlib.util.module_from_spec(module_spec)
   writes_bytecode = sys.dont_write_bytecode
   sys.dont_write_bytecode = True
   try:
     module_spec.loader.exec_module(module)
     if not hasattr(module, 'get_config'):
-      raise ValueError(f"the config {path} must define get_config(arg='')")
+      raise UserError(f"the config {path} must define get_config(arg='')")
     result = module.get_config(arg)
   except SyntaxError as error:
-    raise ValueError(
+    raise UserError(
       f'the config {path} is not valid Python: line {error.lineno}: {error.msg}'
     ) from error
   except ValueError:
@@ -72,14 +73,14 @@ def load(spec: str) -> ml_collections.ConfigDict:
       for frame in traceback.extract_tb(error.__traceback__)
       if frame.filename == module_spec.origin
     ]
-    raise ValueError(
+    raise UserError(
       f'the config {path} fails in line {lines[-1] if lines else "?"}: '
       f'{type(error).__name__}: {error}'
     ) from error
   finally:
     sys.dont_write_bytecode = writes_bytecode
   if not isinstance(result, ml_collections.ConfigDict):
-    raise ValueError(
+    raise UserError(
       f'get_config of {path} must return an ml_collections.ConfigDict, not '
       f'a {type(result).__name__}'
     )
@@ -97,18 +98,18 @@ def parse_arg(arg: str, **defaults: Any) -> types.SimpleNamespace:
     The values, as attributes.
 
   Raises:
-    ValueError: an entry is unknown or does not have its default's type.
+    UserError: an entry is unknown or does not have its default's type.
   """
   values = dict(defaults)
   for entry in filter(None, arg.split(',')):
     key, equals, text = entry.partition('=')
     if key not in defaults:
-      raise ValueError(
+      raise UserError(
         f'unknown config argument {fields.nearest(key, defaults)}'
       )
     kind = type(defaults[key])
     if not equals and kind is not bool:
-      raise ValueError(f'the config argument {key} needs a value: {key}=...')
+      raise UserError(f'the config argument {key} needs a value: {key}=...')
     values[key] = fields.read(kind, text, where=key) if equals else True
   return types.SimpleNamespace(**values)
 
@@ -130,7 +131,7 @@ def resolve(
     An instance of `cls`.
 
   Raises:
-    ValueError: an unknown key (the nearest one is named), a value of the
+    UserError: an unknown key (the nearest one is named), a value of the
       wrong type, or a required field that is missing.
   """
   return build(cls, override(cls, config, overrides))
@@ -144,13 +145,13 @@ def override(
   """Copy a config into nested dicts and set `a.b=value` overrides in them.
 
   Raises:
-    ValueError: an override of an unknown key or with a value of another type.
+    UserError: an override of an unknown key or with a value of another type.
   """
   values = _plain(config)
   for text in overrides:
     key, equals, value = text.partition('=')
     if not equals or not key.strip():
-      raise ValueError(
+      raise UserError(
         f'cannot read the override {text!r}; write it as section.field=value'
       )
     _set(cls, values, key.strip(), value)
@@ -183,12 +184,12 @@ def from_json(cls: type[T], text: str) -> T:
   """Build a dataclass from what `to_json` wrote.
 
   Raises:
-    ValueError: the text is no JSON, or not of this dataclass.
+    UserError: the text is no JSON, or not of this dataclass.
   """
   try:
     mapping = json.loads(text)
   except json.JSONDecodeError as error:
-    raise ValueError(f'not a JSON config: {error}') from error
+    raise UserError(f'not a JSON config: {error}') from error
   return build(cls, mapping)
 
 
@@ -213,12 +214,12 @@ def _set(cls: type, values: dict[str, Any], key: str, text: str) -> None:
     where = '.'.join(groups[:i])
     kinds = fields.types_of(node)
     if name not in kinds:
-      raise ValueError(
+      raise UserError(
         f'unknown config key {fields.nearest(name, kinds, where)}'
       )
     node = fields.group_of(kinds[name])
     if node is None:
-      raise ValueError(
+      raise UserError(
         f'the config key {fields.join(where, name)} is a value, not a group of '
         f'fields, so {key} cannot be set'
       )
@@ -228,7 +229,7 @@ def _set(cls: type, values: dict[str, Any], key: str, text: str) -> None:
   kinds = fields.types_of(node)
   where = '.'.join(groups)
   if last not in kinds:
-    raise ValueError(f'unknown config key {fields.nearest(last, kinds, where)}')
+    raise UserError(f'unknown config key {fields.nearest(last, kinds, where)}')
   values[last] = fields.read(kinds[last], text.strip(), where=key)
 
 

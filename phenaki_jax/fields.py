@@ -13,6 +13,8 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from phenaki_jax.errors import UserError
+
 T = TypeVar('T')
 
 _WORDS = {'true': True, 'false': False}
@@ -34,10 +36,10 @@ def build(cls: type[T], mapping: Any, *, where: str = '') -> T:
     An instance of `cls`.
 
   Raises:
-    ValueError: an unknown, missing or mistyped field.
+    UserError: an unknown, missing or mistyped field.
   """
   if not isinstance(mapping, Mapping):
-    raise ValueError(
+    raise UserError(
       f'{where or "the config"} must be a group of fields '
       f'({", ".join(types_of(cls))}), not {mapping!r}'
     )
@@ -45,29 +47,29 @@ def build(cls: type[T], mapping: Any, *, where: str = '') -> T:
   values = {}
   for key, value in mapping.items():
     if key not in kinds:
-      raise ValueError(f'unknown config key {nearest(key, kinds, where)}')
+      raise UserError(f'unknown config key {nearest(key, kinds, where)}')
     values[key] = _convert(kinds[key], value, join(where, key))
   for field in dataclasses.fields(cls):  # type: ignore[arg-type]
     if field.init and field.name not in values and _is_required(field):
-      raise ValueError(f'the config key {join(where, field.name)} is missing')
+      raise UserError(f'the config key {join(where, field.name)} is missing')
   try:
     return cls(**values)
   except ValueError as error:
     # The dataclass checks its own values; say which group they belong to.
     if not where or f'{where}.' in str(error):
       raise
-    raise ValueError(f'{where}: {error}') from error
+    raise UserError(f'{where}: {error}') from error
 
 
 def read(kind: Any, text: str, *, where: str) -> Any:
   """Read text from the command line as a value of the type `kind`.
 
   Raises:
-    ValueError: says what the field `where` takes.
+    UserError: says what the field `where` takes.
   """
   group = group_of(kind)
   if group is not None:
-    raise ValueError(
+    raise UserError(
       f'{where} is a group of fields; set one of them: '
       + ', '.join(f'{where}.{name}' for name in types_of(group))
     )
@@ -76,7 +78,7 @@ def read(kind: Any, text: str, *, where: str) -> Any:
       return _convert(kind, candidate, where)
     except ValueError:
       continue
-  raise ValueError(f'{where} must be {_describe(kind)}, not {text!r}')
+  raise UserError(f'{where} must be {_describe(kind)}, not {text!r}')
 
 
 def group_of(kind: Any) -> Any:
@@ -203,8 +205,8 @@ def _convert_tuple(
   )
 
 
-def _mismatch(kind: Any, value: Any, where: str) -> ValueError:
-  return ValueError(f'{where} must be {_describe(kind)}, not {value!r}')
+def _mismatch(kind: Any, value: Any, where: str) -> UserError:
+  return UserError(f'{where} must be {_describe(kind)}, not {value!r}')
 
 
 def _describe(kind: Any) -> str:

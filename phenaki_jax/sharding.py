@@ -21,6 +21,8 @@ from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from phenaki_jax.errors import UserError
+
 _logger = logging.getLogger(__name__)
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
@@ -67,14 +69,14 @@ class MeshConfig:
       f'{name}={size}' for name, size in zip(MESH_AXES, given, strict=True)
     )
     if given.count(-1) > 1 or any(size == 0 or size < -1 for size in given):
-      raise ValueError(
+      raise UserError(
         f'The mesh ({stated}) is not usable: every axis is a positive number, '
         'and at most one of them may be -1, which takes the remaining devices.'
       )
     known = math.prod(size for size in given if size != -1)
     rest, left_over = divmod(num_devices, known)
     if left_over or (-1 not in given and rest != 1):
-      raise ValueError(
+      raise UserError(
         f'The mesh ({stated}) does not fit {num_devices} device(s): the axes '
         'must multiply to the number of devices. Change one, or make one -1.'
       )
@@ -247,7 +249,7 @@ def param_shardings(
         f'divisible by the {ways} devices of mesh axis {entry!r}'
       )
       if uneven == 'raise':
-        raise ValueError(
+        raise UserError(
           f'{sentence}. Change the size or the mesh, or state '
           "uneven='replicate'."
         )
@@ -270,7 +272,7 @@ def global_batch(batch: Any, mesh: Mesh) -> Any:
   def join(path: Any, rows: np.ndarray) -> jax.Array:
     total = rows.shape[0] * jax.process_count()
     if total % ways:
-      raise ValueError(
+      raise UserError(
         f'The batch holds {total} rows of {_joined(path)}, which do not divide '
         f'over the {ways} devices of mesh axes {"x".join(RULES["batch"])}. '
         'Change the batch size, the image share or the mesh.'

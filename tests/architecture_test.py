@@ -19,41 +19,45 @@ from phenaki_jax import types
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'phenaki_jax'
 
+# What every layer may import, and what all that runs models imports.
+BASE = {'config', 'errors', 'pixels', 'progress', 'rng', 'types'}
+MODELS = {'tokenizer', 'masked_transformer', 'text', 'sharding'}
+
 # What each layer may import of phenaki_jax, beside itself. A dotted entry
 # opens one module of a layer, no more.
 LAYERS = {
   'types': set(),
-  'fields': set(),
-  'config': {'fields'},
-  'sharding': {'config', 'types'},
-  'rng': {'config', 'types'},
-  'pixels': {'config', 'types'},
-  'nn': {'sharding', 'config', 'types'},
-  'text': {'nn', 'sharding', 'config', 'types'},
-  'tokenizer': {'nn', 'sharding', 'config', 'types'},
-  'masked_transformer': {'nn', 'sharding', 'config', 'types'},
-  'storyworld': {'types'},
-  'data': {'storyworld', 'config', 'types'},
-  'sampling': {
-    *('tokenizer', 'masked_transformer', 'text', 'sharding', 'rng'),
-    *('pixels', 'config', 'types'),
-  },
-  'training': {
-    *('tokenizer', 'masked_transformer', 'text', 'sharding', 'rng'),
-    *('pixels', 'config', 'types'),
-  },
+  'errors': set(),
+  'progress': {'errors'},
+  'rng': {'errors', 'types'},
+  'pixels': {'errors', 'types'},
+  'fields': {'errors'},
+  'config': {'fields', 'errors'},
+  'sharding': {'config', 'errors', 'types'},
+  'files': {'errors'},
+  'media': {'files', *BASE},
+  'nn': {'sharding', *BASE},
+  'text': {'nn', 'sharding', *BASE},
+  'tokenizer': {'nn', 'sharding', *BASE},
+  'masked_transformer': {'nn', 'sharding', *BASE},
+  'storyworld': {'media', 'files', *BASE},
+  'data': {'storyworld', 'media', 'files', *BASE},
+  'sampling': {*MODELS, *BASE},
+  'stories': {'sampling', 'media', 'files', *BASE},
+  'training': {*MODELS, 'media', 'files', *BASE},
   'evaluation': {
-    *('sampling', 'tokenizer', 'nn', 'data.schema', 'storyworld'),
-    *('sharding', 'pixels', 'config', 'types'),
+    *('stories', 'sampling', 'tokenizer', 'nn', 'data.schema', 'storyworld'),
+    *('sharding', 'media', 'files', *BASE),
   },
-  'export': {
-    *('sampling', 'tokenizer', 'masked_transformer', 'text', 'sharding'),
-    *('pixels', 'config', 'types'),
+  'export': {'sampling', 'files', *MODELS, *BASE},
+  'runs': {
+    *('data', 'training', 'evaluation', 'export', 'sampling', 'stories'),
+    *('storyworld', 'media', 'files', *MODELS, *BASE),
   },
-  'serving': {'export', 'sampling', 'config', 'types'},
+  'serving': {'runs', 'stories', 'media', 'files', *BASE},
   'cli': None,  # everything
   '__main__': {'cli'},
-  '__init__': set(),
+  '__init__': {'runs'},
 }
 
 # What outside packages these layers may import; the others are free.

@@ -15,7 +15,7 @@ import re
 import pytest
 
 from phenaki_jax import config as config_lib
-from phenaki_jax.cli import experiment as experiment_lib
+from phenaki_jax.runs import experiment as experiment_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -86,6 +86,6 @@ def test_config_refuses_an_argument_it_does_not_have(path):
   'path', sorted((CONFIGS / 'stories').glob('*.yaml')), ids=lambda p: p.stem
 )
 def test_stories_are_well_formed(path):
-  from phenaki_jax.sampling.story_file import read_story
+  from phenaki_jax.stories.story_file import read_story
 
   assert len(read_story(path).scenes) == 3

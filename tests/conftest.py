@@ -6,6 +6,8 @@ import os
 # of devices; the settings below hold in this process only.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
+import dataclasses  # noqa: E402
+
 import jax  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
@@ -25,8 +27,8 @@ def tiny_sampler():
   from phenaki_jax.text.config import TextConfig
   from phenaki_jax.text.vocab import SentencePieceVocabulary
   from phenaki_jax.tokenizer.config import TokenizerConfig
-  from phenaki_jax.training.generator_step import GeneratorTask
-  from phenaki_jax.training.tokenizer_step import TokenizerTask
+  from phenaki_jax.training.generator_task import GeneratorTask
+  from phenaki_jax.training.tokenizer_task import TokenizerTask
 
   tokenizer = TokenizerConfig(
     width=16,
@@ -81,3 +83,33 @@ def tiny_sampler():
     generator_params=params['generator'],
     vocabulary=vocabulary,
   )
+
+
+@pytest.fixture(scope='session')
+def tiny_bundle(tiny_sampler, tmp_path_factory):
+  """Write the untrained sampler as a bundle."""
+  from phenaki_jax import config as config_lib
+  from phenaki_jax.data.config import DataConfig
+  from phenaki_jax.export.bundle import write_bundle
+  from phenaki_jax.runs.open import StoryModelConfig
+  from phenaki_jax.sampling.sampler import SamplingSettings
+
+  folder = tmp_path_factory.mktemp('models') / 'tiny'
+  models = tiny_sampler.models
+  config = StoryModelConfig(
+    name='tiny',
+    tokenizer=models.tokenizer,
+    generator=models.generator,
+    text=models.text,
+    data=DataConfig(size=(16, 16)),
+    sampling=dataclasses.replace(SamplingSettings(), steps=2),
+  )
+  write_bundle(
+    folder,
+    tokenizer_params=tiny_sampler.tokenizer_params,
+    generator_params=tiny_sampler.generator_params,
+    config=config_lib.to_dict(config),
+    vocabulary=tiny_sampler.vocabulary.model,
+    model_card='# tiny\n',
+  )
+  return folder

@@ -21,8 +21,8 @@ from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training.generator_step import GeneratorTask
-from phenaki_jax.training.tokenizer_step import TokenizerTask
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 GOLDENS = pathlib.Path(__file__).parent / 'golden' / 'params'
 # The paper reads text vectors of T5-XXL, 4096 wide; its encoder is not ours

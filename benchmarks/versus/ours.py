@@ -33,7 +33,7 @@ from phenaki_jax.training import step as step_lib
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.tokenizer_step import TokenizerTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 from versus import worker
 from versus.shapes import MATMUL, Shapes
 

@@ -11,7 +11,9 @@ import functools
 import pathlib
 from typing import TYPE_CHECKING
 
-from phenaki_jax.cli import data_arguments, progress
+from phenaki_jax import progress
+from phenaki_jax.cli import data_arguments
+from phenaki_jax.errors import UserError
 
 if TYPE_CHECKING:
   from phenaki_jax.data.build import OpenSource
@@ -119,13 +121,13 @@ def run_inspect(args: argparse.Namespace) -> int:
 def run_storyworld(args: argparse.Namespace) -> int:
   """Write StoryWorld in the layouts of real data."""
   from phenaki_jax import storyworld
-  from phenaki_jax.data import staging
+  from phenaki_jax.files import staging
 
   out = pathlib.Path(args.out).absolute()
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    raise ValueError(f'{args.out} is not empty; name a new folder')
+    raise UserError(f'{args.out} is not empty; name a new folder')
   if not args.clips + args.images:
-    raise ValueError('--clips 0 and --images 0 leave nothing to write')
+    raise UserError('--clips 0 and --images 0 leave nothing to write')
   bar = progress.bar(
     total=args.clips + args.images, unit='example', desc=out.name
   )
@@ -162,7 +164,7 @@ def _openers(args: argparse.Namespace) -> list['OpenSource']:
   if args.storyworld is not None:
     openers.append(functools.partial(_open_storyworld, args))
   if not openers:
-    raise ValueError(
+    raise UserError(
       'name at least one source: --webvid DIR, --img2dataset DIR or '
       '--storyworld N'
     )

@@ -12,9 +12,11 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from phenaki_jax.errors import UserError
+
 if TYPE_CHECKING:
-  from phenaki_jax.cli.models import StoryModel
   from phenaki_jax.evaluation.storyworld import Setup
+  from phenaki_jax.runs.open import StoryModel
 
 EXAMPLES = """
   phenaki evaluate --out runs/reference_scores
@@ -72,12 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Evaluate one model."""
   _check(args)
-  from phenaki_jax.cli import models, progress
+  from phenaki_jax import progress
   from phenaki_jax.evaluation import (
     storyworld,
     storyworld_report,
     storyworld_stories,
   )
+  from phenaki_jax.runs import open as models
 
   model = models.load(args.model)
   setup = _setup(args, model)
@@ -125,18 +128,18 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
   for name in ('prompts', 'stories', 'seed'):
     if getattr(args, name) < 0:
-      raise ValueError(f'--{name} is {getattr(args, name)}; give 0 or more')
+      raise UserError(f'--{name} is {getattr(args, name)}; give 0 or more')
   for name in ('scenes', 'image_only_prompts', 'batch_size'):
     if getattr(args, name) < 1:
       flag = name.replace('_', '-')
-      raise ValueError(f'--{flag} is {getattr(args, name)}; give 1 or more')
+      raise UserError(f'--{flag} is {getattr(args, name)}; give 1 or more')
   if not (args.prompts or args.stories or args.image_only):
-    raise ValueError(
+    raise UserError(
       'nothing is asked for; give --prompts, --stories or --image-only'
     )
   out = pathlib.Path(args.out)
   if out.exists() and not out.is_dir():
-    raise ValueError(f'--out is {out}, which is a file; name a folder')
+    raise UserError(f'--out is {out}, which is a file; name a folder')
 
 
 def _setup(args: argparse.Namespace, model: 'StoryModel') -> 'Setup':
@@ -148,7 +151,7 @@ def _setup(args: argparse.Namespace, model: 'StoryModel') -> 'Setup':
 
   subset = args.subset or model.subset
   if not subset:
-    raise ValueError(
+    raise UserError(
       f'{model.name} was not trained on StoryWorld, and the oracle reads '
       'nothing else; give --subset to try it all the same'
     )
@@ -205,8 +208,8 @@ def _protocol(
 def _write(out: pathlib.Path, report: Any) -> None:
   """Print the tables and write everything."""
   from phenaki_jax.evaluation import storyworld_report
-  from phenaki_jax.evaluation.media import write_png
-  from phenaki_jax.training.atomic import replace_file
+  from phenaki_jax.files.atomic import replace_file
+  from phenaki_jax.media.film import write_png
 
   out.mkdir(parents=True, exist_ok=True)
   text = storyworld_report.to_markdown(report)

@@ -12,7 +12,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from phenaki_jax.cli.experiment import Experiment
+  from phenaki_jax.runs.experiment import Experiment
 
 EXAMPLES = """
   phenaki export --run runs/story/generator --out runs/story/bundle
@@ -57,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Write the bundle, and check that it opens."""
   from phenaki_jax import config as config_lib
-  from phenaki_jax.cli import experiment as experiment_lib
-  from phenaki_jax.cli import models
-  from phenaki_jax.cli.train import VOCABULARY_FILE
   from phenaki_jax.export import bundle as bundle_lib
+  from phenaki_jax.runs import experiment as experiment_lib
+  from phenaki_jax.runs import open as models
+  from phenaki_jax.runs.experiment import VOCABULARY_FILE
   from phenaki_jax.training import checkpoints
 
   folder = pathlib.Path(args.run_dir)

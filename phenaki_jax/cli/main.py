@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import phenaki_jax
 from phenaki_jax.cli.huge_pages import start_with_huge_pages
+from phenaki_jax.errors import UserError
 
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
@@ -151,10 +152,8 @@ def _set_up_logging() -> None:
 
 def _is_for_user(error: Exception) -> bool:
   """Say whether an error is the user's to mend, and not a fault of ours."""
-  if type(error).__module__.startswith('phenaki_jax.'):
-    return True
   return _is_out_of_memory(error) or isinstance(
-    error, ValueError | OSError | FloatingPointError
+    error, UserError | OSError | FloatingPointError
   )
 
 

@@ -24,10 +24,12 @@ import pathlib
 import platform
 from typing import TYPE_CHECKING, Any
 
+from phenaki_jax.errors import UserError
+
 if TYPE_CHECKING:
-  from phenaki_jax.cli.models import StoryModel
-  from phenaki_jax.sampling.script import Script
-  from phenaki_jax.sampling.story_file import Story
+  from phenaki_jax.runs.open import StoryModel
+  from phenaki_jax.stories.script import Script
+  from phenaki_jax.stories.story_file import Story
 
 EXAMPLES = """
   phenaki story configs/stories/circle.yaml --out circle.mp4
@@ -94,19 +96,20 @@ def run(args: argparse.Namespace) -> int:
   story = _story(args)
   out = pathlib.Path(args.out)
   if out.suffix != '.mp4':
-    raise ValueError(f'--out is {out}; it must end in .mp4')
+    raise UserError(f'--out is {out}; it must end in .mp4')
   if args.story and pathlib.Path(args.story).resolve() in (
     out.with_suffix(suffix).resolve() for suffix in _SUFFIXES
   ):
-    raise ValueError(
+    raise UserError(
       f'--out {out} would replace the story file {args.story}; choose another '
       'name'
     )
-  from phenaki_jax.cli import models, progress
-  from phenaki_jax.evaluation.story_files import StoryFiles
-  from phenaki_jax.sampling.script import scene_keys, write_script
-  from phenaki_jax.sampling.story import tell
-  from phenaki_jax.sampling.takes import Takes
+  from phenaki_jax import progress
+  from phenaki_jax.runs import open as models
+  from phenaki_jax.stories.outputs import StoryFiles
+  from phenaki_jax.stories.script import scene_keys, write_script
+  from phenaki_jax.stories.takes import Takes
+  from phenaki_jax.stories.telling import tell
 
   model = models.load(args.model)
   script = write_script(story, model.sampler, model.defaults)
@@ -129,10 +132,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _story(args: argparse.Namespace) -> 'Story':
   """Read the story from its file or from the prompts, and apply the flags."""
-  from phenaki_jax.sampling import story_file
+  from phenaki_jax.stories import story_file
 
   if bool(args.story) == bool(args.prompt):
-    raise ValueError(
+    raise UserError(
       'give either a story file or one --prompt for each scene'
       + (', not both' if args.story else '')
     )
@@ -182,7 +185,7 @@ def _rolled(
   made_by: dict[str, Any],
 ) -> 'Script':
   """Give the scenes of `numbers` other seeds than they had last time."""
-  from phenaki_jax.sampling.script import reroll, take_seeds
+  from phenaki_jax.stories.script import reroll, take_seeds
 
   if not numbers:
     return script

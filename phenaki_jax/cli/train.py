@@ -16,10 +16,12 @@ import pathlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from phenaki_jax.errors import UserError
+
 if TYPE_CHECKING:
-  from phenaki_jax.cli.experiment import Experiment
   from phenaki_jax.data.config import DataConfig
   from phenaki_jax.data.pipeline import Pipeline
+  from phenaki_jax.runs.experiment import Experiment
   from phenaki_jax.text.vocab import SentencePieceVocabulary
 
 EXAMPLES = """
@@ -32,7 +34,6 @@ EXAMPLES = """
 
 _log = logging.getLogger(__name__)
 
-VOCABULARY_FILE = 'vocab.model'
 
 _NEXT = {
   'tokenizer': 'Next, train a generator on its tokens: phenaki train --config '
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Wire one training run, and train."""
-  from phenaki_jax.cli import experiment as experiment_lib
+  from phenaki_jax.runs import experiment as experiment_lib
 
   experiment = experiment_lib.resolve(args.config, args.set)
   workdir = pathlib.Path(args.workdir)
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     from phenaki_jax import config as config_lib
     from phenaki_jax import sharding
-    from phenaki_jax.cli import evaluators
+    from phenaki_jax.runs import evaluators
     from phenaki_jax.training import loop
 
     experiment_lib.validate(
@@ -102,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
       experiment=config_lib.to_dict(experiment),
       workdir=workdir,
       mesh=mesh,
-      writers=_writers(experiment, vocabulary, workdir),
+      files=_files(experiment, vocabulary),
+      writers=_writers(workdir, fps=experiment.data.fps),
       evaluators=evaluators.build(
         experiment,
         task=task,
@@ -141,6 +143,7 @@ def _vocabulary(
   experiment: 'Experiment', workdir: pathlib.Path
 ) -> 'SentencePieceVocabulary':
   """Read the run's vocabulary, or learn one at its first start."""
+  from phenaki_jax.runs.experiment import VOCABULARY_FILE
   from phenaki_jax.text.vocab import SentencePieceVocabulary
 
   path = workdir / VOCABULARY_FILE
@@ -199,13 +202,13 @@ def _fingerprint(
 
 def _task(experiment: 'Experiment') -> Any:
   """Build what is trained."""
-  from phenaki_jax.training import generator_step, tokenizer_step
+  from phenaki_jax.training import generator_task, tokenizer_task
 
   if experiment.kind == 'tokenizer':
-    return tokenizer_step.TokenizerTask(
+    return tokenizer_task.TokenizerTask(
       config=experiment.tokenizer, weights=experiment.losses
     )
-  return generator_step.GeneratorTask(
+  return generator_task.GeneratorTask(
     config=experiment.generator,
     text=experiment.text,
     tokenizer=experiment.tokenizer,
@@ -231,37 +234,36 @@ def _tokenizer_params(experiment: 'Experiment') -> Any:
     if saved.get(key) != value
   )
   if differing:
-    raise ValueError(
+    raise UserError(
       f'the checkpoint in {experiment.tokenizer_dir} is of another tokenizer: '
       f'{"; ".join(differing)}; train it again or name another tokenizer_dir'
     )
   return snapshot.params
 
 
-def _writers(
-  experiment: 'Experiment',
-  vocabulary: 'SentencePieceVocabulary | None',
-  workdir: pathlib.Path,
-) -> list[Any]:
-  """Build what the run leaves in its directory beside the checkpoints."""
+def _files(
+  experiment: 'Experiment', vocabulary: 'SentencePieceVocabulary | None'
+) -> dict[str, bytes]:
+  """Return what the run's directory holds beside the checkpoints, by name."""
   from phenaki_jax import config as config_lib
-  from phenaki_jax.cli.experiment import CONFIG_FILE
-  from phenaki_jax.cli.run_files import RunFiles, save_gif, save_png
+  from phenaki_jax.runs.experiment import CONFIG_FILE, VOCABULARY_FILE
+
+  files = {CONFIG_FILE: config_lib.to_json(experiment).encode()}
+  if vocabulary is not None:
+    files[VOCABULARY_FILE] = vocabulary.model
+  return files
+
+
+def _writers(workdir: pathlib.Path, *, fps: float) -> list[Any]:
+  """Build what takes the run's numbers and samples."""
   from phenaki_jax.training.writers import (
     FileWriter,
     JsonlWriter,
     TensorBoardWriter,
   )
 
-  files = {CONFIG_FILE: config_lib.to_json(experiment).encode()}
-  if vocabulary is not None:
-    files[VOCABULARY_FILE] = vocabulary.model
-  fps = experiment.data.fps
   return [
-    RunFiles(workdir, files),
     JsonlWriter(workdir / 'metrics.jsonl'),
     TensorBoardWriter(workdir / 'tensorboard', fps=fps),
-    FileWriter(
-      workdir / 'samples', save_image=save_png, save_video=save_gif(fps)
-    ),
+    FileWriter(workdir / 'samples', fps=fps),
   ]

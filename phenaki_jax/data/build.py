@@ -21,8 +21,10 @@ import pyarrow.parquet
 import tqdm
 
 from phenaki_jax.data import filters as filters_lib
-from phenaki_jax.data import manifest, report, schema, staging
+from phenaki_jax.data import manifest, report, schema
 from phenaki_jax.data.sources import base
+from phenaki_jax.errors import UserError
+from phenaki_jax.files import staging
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source; is handed the folder for indices that fit nowhere else."""
@@ -55,15 +57,15 @@ def build(
     The account of each source.
 
   Raises:
-    ValueError: there is no source, a source lacks a score, keeps no record or
+    UserError: there is no source, a source lacks a score, keeps no record or
       has too many broken ones; or `out` holds something else.
   """
   filters = filters or filters_lib.FilterConfig()
   out = pathlib.Path(out).absolute()
   if not openers:
-    raise ValueError('there is no source; name at least one to build from')
+    raise UserError('there is no source; name at least one to build from')
   if not 0 <= max_broken_share <= 1:
-    raise ValueError(
+    raise UserError(
       f'max_broken_share is {max_broken_share}; it must lie in 0..1'
     )
   staging.recover(out)
@@ -247,13 +249,13 @@ def _refuse(account: report.Account, max_broken_share: float) -> None:
   said = ', '.join(f'{count} {reason}' for reason, count in counts.items())
   if account.broken_share > max_broken_share:
     broken = sum(account.broken.values())
-    raise ValueError(
+    raise UserError(
       f'{broken} of the {account.records} records of {name} are broken '
       f'({said}); at most a share of {max_broken_share:g} is accepted '
       '(--max-broken)'
     )
   if not account.kept:
-    raise ValueError(
+    raise UserError(
       f'none of the {account.records} records of {name} is left to train on '
       f'({said or "it lists none"}); mend the source or loosen the filters'
     )
@@ -264,9 +266,9 @@ def _check_target(out: pathlib.Path) -> None:
   if not out.exists():
     return
   if not out.is_dir():
-    raise ValueError(f'{out} is a file; name a folder for the manifest')
+    raise UserError(f'{out} is a file; name a folder for the manifest')
   if any(out.iterdir()) and not (out / manifest.HEADER).is_file():
-    raise ValueError(
+    raise UserError(
       f'{out} holds files but no manifest; name a new or empty folder'
     )
 

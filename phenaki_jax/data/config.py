@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from phenaki_jax.errors import UserError
+
 SPLITS = ('train', 'heldout')
 
 
@@ -50,55 +52,55 @@ class DataConfig:
 
   def __post_init__(self) -> None:
     if self.source not in ('storyworld', 'manifest'):
-      raise ValueError(
+      raise UserError(
         f"data.source is {self.source!r}; use 'storyworld' or 'manifest'"
       )
     if self.source == 'manifest' and not self.manifest:
-      raise ValueError(
+      raise UserError(
         "data.source is 'manifest' but data.manifest is empty; name the "
         'folder that `phenaki data build --out DIR` wrote'
       )
     if self.split not in SPLITS:
-      raise ValueError(
+      raise UserError(
         f'data.split is {self.split!r}; use one of {", ".join(SPLITS)}'
       )
     if len(self.size) != 2 or min(self.size) < 1:
-      raise ValueError(
+      raise UserError(
         f'data.size is {self.size}; give height,width in pixels, such as 32,32'
       )
     if self.frames < 1 or self.frames % 2 == 0:
-      raise ValueError(
+      raise UserError(
         f'data.frames is {self.frames}; a clip has 1 + 2k frames: 1, 3, 5, ...'
       )
     if not self.fps > 0:
-      raise ValueError(f'data.fps is {self.fps}; it must be positive')
+      raise UserError(f'data.fps is {self.fps}; it must be positive')
     if self.batch_size < 1:
-      raise ValueError(
+      raise UserError(
         f'data.batch_size is {self.batch_size}; it must be at least 1'
       )
     for name in ('image_share', 'continuation_share'):
       if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(
+        raise UserError(
           f'data.{name} is {getattr(self, name)}; it must lie in 0..1'
         )
     if not 0 <= self.heldout_share < 1:
-      raise ValueError(
+      raise UserError(
         f'data.heldout_share is {self.heldout_share}; it must lie in 0..1, '
         'below 1'
       )
     if self.context_frames < 1 or self.context_frames % 2 == 0:
-      raise ValueError(
+      raise UserError(
         f'data.context_frames is {self.context_frames}; it must be 1 + 2k, so '
         'that the context ends where a latent step ends'
       )
     joins = self.source == 'storyworld' and self.continuation_share > 0
     if joins and self.image_share < 1 and self.context_frames >= self.frames:
-      raise ValueError(
+      raise UserError(
         f'data.context_frames is {self.context_frames}, but a clip has '
         f'{self.frames} frames; it must be less, or data.continuation_share 0'
       )
     for name in ('num_threads', 'prefetch', 'cache_bytes', 'seed'):
       if getattr(self, name) < 0:
-        raise ValueError(
+        raise UserError(
           f'data.{name} is {getattr(self, name)}; it cannot be negative'
         )

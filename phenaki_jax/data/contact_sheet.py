@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import schema
+from phenaki_jax.errors import UserError
 
 _MARGIN = 16
 _GAP = 4
@@ -57,10 +58,10 @@ def draw(
     width: of the sheet, in pixels; it grows if a strip needs more.
 
   Raises:
-    ValueError: there is nothing to draw.
+    UserError: there is nothing to draw.
   """
   if not clips and not images:
-    raise ValueError('there are no examples to draw')
+    raise UserError('there are no examples to draw')
   blocks = [_strip(clip) for clip in clips]
   width = max([width - 2 * _MARGIN, *(block.width for block in blocks)])
   if images:

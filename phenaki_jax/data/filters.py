@@ -11,6 +11,7 @@ from typing import Any
 
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import base
+from phenaki_jax.errors import UserError
 
 # The column of each score, and LAION-400M's tag that stands in for the first.
 UNSAFE = 'punsafe'
@@ -45,12 +46,12 @@ class FilterConfig:
   def __post_init__(self) -> None:
     for name in self.allow_missing:
       if name not in (UNSAFE, WATERMARK):
-        raise ValueError(
+        raise UserError(
           f'allow_missing names {name!r}; only {UNSAFE} and {WATERMARK} are '
           'asked for'
         )
     if not 0 <= self.min_duration <= self.max_duration:
-      raise ValueError(
+      raise UserError(
         f'durations from {self.min_duration} to {self.max_duration} s hold '
         'none; give min_duration <= max_duration'
       )
@@ -60,7 +61,7 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
   """Refuse a source that lacks a score the filters ask for.
 
   Raises:
-    ValueError: names the column and the options that allow it.
+    UserError: names the column and the options that allow it.
   """
   if source.layout not in _SCORED_LAYOUTS:
     return
@@ -71,7 +72,7 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
       continue
     if name in source.columns or (name == UNSAFE and _TAG in source.columns):
       continue
-    raise ValueError(
+    raise UserError(
       f'{source.spec().get("folder", source.layout)} has no column {name!r}, '
       'and a missing score is not taken as a good one; allow it with '
       f'--allow-missing {name}, or ask for no score with {options[name]} none'

@@ -28,6 +28,7 @@ import pyarrow.parquet
 
 from phenaki_jax.data import report, schema
 from phenaki_jax.data.sources import base, files, storyworld
+from phenaki_jax.errors import UserError
 
 VERSION = 1
 HEADER = 'manifest.json'
@@ -73,12 +74,12 @@ class Manifest:
     """Open a manifest and check that its table is the one it was built with.
 
     Raises:
-      ValueError: the folder is no manifest, or was changed since.
+      UserError: the folder is no manifest, or was changed since.
     """
     self.folder = pathlib.Path(folder)
     path = self.folder / HEADER
     if not path.is_file():
-      raise ValueError(
+      raise UserError(
         f'{self.folder} is no manifest (it has no {HEADER}); make one with '
         '`phenaki data build --out DIR`'
       )
@@ -89,17 +90,17 @@ class Manifest:
       table_hash = self.header['records_sha256']
       specs = list(self.header['sources'])
     except (ValueError, KeyError, TypeError) as error:
-      raise ValueError(
+      raise UserError(
         f'{path} cannot be read ({error}); build the manifest again'
       ) from error
     if version != VERSION:
-      raise ValueError(
+      raise UserError(
         f'{path} has version {version!r}, this program reads {VERSION}; build '
         'the manifest again'
       )
     table = self.folder / RECORDS
     if not table.is_file() or file_hash(table) != table_hash:
-      raise ValueError(
+      raise UserError(
         f'{table} is not the one that {HEADER} was written with; build the '
         'manifest again'
       )
@@ -184,7 +185,7 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
   """Open what reads the pixels of a source, from its spec.
 
   Raises:
-    ValueError: the layout is unknown.
+    UserError: the layout is unknown.
   """
   layout = spec.get('layout')
   if layout == 'storyworld':
@@ -192,7 +193,7 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
     return storyworld.StoryWorldReader(**fields)
   if layout in ('webvid', 'img2dataset'):
     return files.FileReader(spec['folder'])
-  raise ValueError(
+  raise UserError(
     f'a manifest names the layout {layout!r}; webvid, img2dataset and '
     'storyworld are known'
   )

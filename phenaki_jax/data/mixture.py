@@ -9,6 +9,8 @@ equal shares of examples are very unequal shares of tokens.
 import dataclasses
 import logging
 
+from phenaki_jax.errors import UserError
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,15 +68,15 @@ def rows_of_process(
   The rows of all processes, one after the other, are the global batch.
 
   Raises:
-    ValueError: the rows cannot be divided equally.
+    UserError: the rows cannot be divided equally.
   """
   if not 0 <= process_index < process_count:
-    raise ValueError(
+    raise UserError(
       f'process_index is {process_index}; it must lie in '
       f'0..{process_count - 1}, one less than process_count'
     )
   if count % process_count:
-    raise ValueError(
+    raise UserError(
       f'a batch has {count} {part}, which {process_count} processes cannot '
       'share equally; change data.batch_size or data.image_share'
     )

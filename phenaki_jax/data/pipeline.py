@@ -19,6 +19,7 @@ import numpy as np
 from phenaki_jax import config as config_io
 from phenaki_jax.data import cache, manifest, mixture, schema, streams
 from phenaki_jax.data import config as config_lib
+from phenaki_jax.errors import UserError
 
 # How examples are made ready does not change what they are.
 _NOT_IN_FINGERPRINT = ('manifest', 'num_threads', 'prefetch', 'cache_bytes')
@@ -51,7 +52,7 @@ class Pipeline:
       process_count: processes that share each batch.
 
     Raises:
-      ValueError: the batch cannot be divided among the processes, or the
+      UserError: the batch cannot be divided among the processes, or the
         manifest does not hold what the config asks for.
     """
     self.config = config
@@ -82,7 +83,7 @@ class Pipeline:
   def batch(self, step: int) -> schema.Batch:
     """Return this process' rows of the global batch of `step`."""
     if step < 0:
-      raise ValueError(f'step is {step}; it cannot be negative')
+      raise UserError(f'step is {step}; it cannot be negative')
     batch = {}
     for part, rows in self._rows.items():
       first = step * self._counts[part]
@@ -95,7 +96,7 @@ class Pipeline:
   def iterate(self, start_step: int = 0) -> 'Batches':
     """Return the batches from `start_step` on, made ahead by threads."""
     if start_step < 0:
-      raise ValueError(f'start_step is {start_step}; it cannot be negative')
+      raise UserError(f'start_step is {start_step}; it cannot be negative')
     steps = grain.MapDataset.range(start_step, sys.maxsize)
     batches = Batches(
       steps.map(self.batch),

@@ -22,6 +22,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
+
 CLIP = 'clip'
 IMAGE = 'image'
 
@@ -34,7 +36,7 @@ _KEYS = {
 }
 
 
-class DecodeError(ValueError):
+class DecodeError(UserError):
   """Say why a record cannot be used.
 
   Attributes:
@@ -138,26 +140,24 @@ def check_batch(batch: Batch, *, size: tuple[int, int], frames: int) -> Batch:
     frames: length that every clip must have.
 
   Raises:
-    ValueError: a part, key, dtype, shape or count is not as documented.
+    UserError: a part, key, dtype, shape or count is not as documented.
   """
   if not batch or not set(batch) <= set(_KEYS):
-    raise ValueError(
-      f'a batch holds clips, images or both, not {sorted(batch)}'
-    )
+    raise UserError(f'a batch holds clips, images or both, not {sorted(batch)}')
   for part, arrays in batch.items():
     if set(arrays) != _KEYS[part]:
-      raise ValueError(
+      raise UserError(
         f'{part} must hold {sorted(_KEYS[part])}, not {sorted(arrays)}'
       )
     rows = len(arrays['pixels'])
     if not rows:
-      raise ValueError(f'{part} is empty; leave an empty part out')
+      raise UserError(f'{part} is empty; leave an empty part out')
     inner = (frames, *size, 3) if part == 'clips' else (*size, 3)
     _check(f'{part}.pixels', arrays['pixels'], np.uint8, (rows, *inner))
     length = arrays['text'].shape[-1]
     _check(f'{part}.text', arrays['text'], np.int32, (rows, length))
     if arrays['text'].min() < 0 or not arrays['text'].any(axis=1).all():
-      raise ValueError(
+      raise UserError(
         f'{part}.text holds a negative id or a row without an end mark'
       )
   if 'clips' in batch:
@@ -167,11 +167,11 @@ def check_batch(batch: Batch, *, size: tuple[int, int], frames: int) -> Batch:
       _check(f'clips.{name}', clips[name], np.int32, (rows,))
     valid, context = clips['num_frames'], clips['context_frames']
     if (valid < 1).any() or (valid > frames).any() or (valid % 2 == 0).any():
-      raise ValueError(
+      raise UserError(
         f'clips.num_frames must be 1 + 2k in 1..{frames}, not {valid.tolist()}'
       )
     if (context < 0).any() or (context >= valid).any():
-      raise ValueError(
+      raise UserError(
         'clips.context_frames must be 0 or less than num_frames, not '
         f'{context.tolist()}'
       )
@@ -182,7 +182,7 @@ def _check(
   name: str, array: np.ndarray, dtype: type, shape: tuple[int, ...]
 ) -> None:
   if array.dtype != dtype or array.shape != shape:
-    raise ValueError(
+    raise UserError(
       f'{name} must be {np.dtype(dtype)} {list(shape)}, not {array.dtype} '
       f'{list(array.shape)}'
     )

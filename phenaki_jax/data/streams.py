@@ -19,6 +19,7 @@ from phenaki_jax.data import config as config_lib
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import files, storyworld
+from phenaki_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
 
@@ -88,14 +89,14 @@ class ManifestStream:
     """Shuffle the rows.
 
     Raises:
-      ValueError: the manifest has no record of the kind in the split.
+      UserError: the manifest has no record of the kind in the split.
     """
     rows = content.rows(
       kind, split=config.split, heldout_share=config.heldout_share
     )
     if not len(rows):
       share = '0' if kind == schema.IMAGE else '1'
-      raise ValueError(
+      raise UserError(
         f'the manifest {config.manifest} holds no {kind}s in the split '
         f'{config.split!r}, but data.image_share={config.image_share:g} asks '
         f'for some; set data.image_share={share} or build with more sources'
@@ -119,7 +120,7 @@ class ManifestStream:
     """Decode example `index`.
 
     Raises:
-      ValueError: so many records in a row are broken that the data must have
+      UserError: so many records in a row are broken that the data must have
         been lost.
     """
     seed = (self._config.seed, _STREAM[self._kind], index)
@@ -136,7 +137,7 @@ class ManifestStream:
         return self._load(row, view)
       except schema.DecodeError as error:
         self._count(row, error)
-    raise ValueError(
+    raise UserError(
       f'{step + 1} {self._kind}s in a row cannot be read; check the manifest '
       f'with `phenaki data check {self._config.manifest}`'
     )

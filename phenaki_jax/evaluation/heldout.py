@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.base import Value
 
 Sums = Mapping[str, tuple[float, float]]
@@ -31,10 +32,10 @@ class HeldoutEvaluator:
       every: steps between two runs; 0: only when asked.
 
     Raises:
-      ValueError: there are no batches.
+      UserError: there are no batches.
     """
     if not batches:
-      raise ValueError('there are no held-out batches to measure')
+      raise UserError('there are no held-out batches to measure')
     self._measure = measure
     self._batches = batches
     self.every = every

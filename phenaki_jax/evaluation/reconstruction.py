@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.base import Value
 from phenaki_jax.tokenizer.losses import frame_mask
 
@@ -47,10 +48,10 @@ def ssim(
   window of 11 pixels, where it lies inside the frame.
 
   Raises:
-    ValueError: for frames smaller than the window.
+    UserError: for frames smaller than the window.
   """
   if min(a.shape[-3:-1]) < _WINDOW:
-    raise ValueError(
+    raise UserError(
       f'SSIM needs frames of {_WINDOW}x{_WINDOW} pixels or more, not '
       f'{a.shape[-3]}x{a.shape[-2]}'
     )
@@ -100,7 +101,7 @@ class ReconstructionEvaluator:
     """Yield names and values for the state; SSIM only if frames allow it.
 
     Raises:
-      ValueError: if there are no clips.
+      UserError: if there are no clips.
     """
     sums: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -119,7 +120,7 @@ class ReconstructionEvaluator:
           for t in range(mask.shape[1]):
             _add(sums, counts, f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
     if film is None:
-      raise ValueError('there are no clips to reconstruct')
+      raise UserError('there are no clips to reconstruct')
     if 'ssim' not in sums and not self._is_warned:
       self._is_warned = True
       _LOG.warning(

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.base import Value
-from phenaki_jax.evaluation.contact_sheet import SheetRow, contact_sheet
+from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
 
 
 class SampleEvaluator:
@@ -33,10 +34,10 @@ class SampleEvaluator:
       seed: of the first clip; the others follow it.
 
     Raises:
-      ValueError: there are no prompts.
+      UserError: there are no prompts.
     """
     if not prompts:
-      raise ValueError('there are no prompts to make samples of')
+      raise UserError('there are no prompts to make samples of')
     self._sample = sample
     self._prompts = tuple(prompts)
     self._seeds = tuple(seed + i for i in range(len(prompts)))

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.tally import Tally, total
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.sampling.script import ClipMaker
+from phenaki_jax.stories.script import ClipMaker
 from phenaki_jax.storyworld import caption, sample_facts
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import score as score_lib
@@ -45,7 +46,7 @@ class Setup:
   def __post_init__(self) -> None:
     """Refuse an empty batch."""
     if self.batch_size < 1:
-      raise ValueError(f'batch_size is {self.batch_size}; give 1 or more')
+      raise UserError(f'batch_size is {self.batch_size}; give 1 or more')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def report_image_only(
     on_done: told how many clips are done since the last call.
 
   Raises:
-    ValueError: the subset has no such concepts.
+    UserError: the subset has no such concepts.
   """
   check_count('prompts', prompts)
   asked = []
@@ -208,7 +209,7 @@ def image_only_values(subset: Subset) -> list[tuple[str, str]]:
   """List the (fact, value) that a subset shows in images alone.
 
   Raises:
-    ValueError: there are none.
+    UserError: there are none.
   """
   found = [
     (fact, value)
@@ -216,7 +217,7 @@ def image_only_values(subset: Subset) -> list[tuple[str, str]]:
     for value in subset.image_values(fact)
   ]
   if not found:
-    raise ValueError(
+    raise UserError(
       f'subset {subset.name!r} has no image-only concepts to ask for'
     )
   return found
@@ -296,6 +297,6 @@ def draw_seed(rng: np.random.Generator) -> int:
 
 
 def check_count(name: str, count: int) -> None:
-  """Raise a ValueError for a count below 1."""
+  """Raise a UserError for a count below 1."""
   if count < 1:
-    raise ValueError(f'{name} is {count}; give 1 or more')
+    raise UserError(f'{name} is {count}; give 1 or more')

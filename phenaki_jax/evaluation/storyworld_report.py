@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from phenaki_jax.evaluation.contact_sheet import SheetRow, contact_sheet
-from phenaki_jax.evaluation.provenance import NOTICE
 from phenaki_jax.evaluation.storyworld import (
   ClipReport,
   ImageOnlyReport,
@@ -16,6 +14,8 @@ from phenaki_jax.evaluation.storyworld import (
 )
 from phenaki_jax.evaluation.storyworld_stories import StoryReport
 from phenaki_jax.evaluation.tally import Tally
+from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
+from phenaki_jax.media.provenance import NOTICE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from phenaki_jax.evaluation.storyworld import (
   in_order,
 )
 from phenaki_jax.evaluation.tally import Tally, total
-from phenaki_jax.sampling.script import ClipMaker, Script, Shot
-from phenaki_jax.sampling.story import tell_together
+from phenaki_jax.stories.script import ClipMaker, Script, Shot
+from phenaki_jax.stories.telling import tell_together
 from phenaki_jax.storyworld import is_held_out, sample_story
 from phenaki_jax.storyworld import score as score_lib
 from phenaki_jax.storyworld.story import Story

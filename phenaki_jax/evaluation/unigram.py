@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.base import Value
 
 
@@ -22,10 +23,10 @@ def unigram_loss(
     Nats a token.
 
   Raises:
-    ValueError: nothing is to be guessed.
+    UserError: nothing is to be guessed.
   """
   if not hidden.sum():
-    raise ValueError('no token is to be guessed; give examples that hide some')
+    raise UserError('no token is to be guessed; give examples that hide some')
   share = (seen + 1.0) / (seen + 1.0).sum()
   return float(-np.sum(hidden * np.log(share)) / hidden.sum())
 

@@ -20,6 +20,7 @@ import safetensors
 import safetensors.numpy
 
 import phenaki_jax
+from phenaki_jax.errors import UserError
 from phenaki_jax.types import Params
 
 FORMAT = 'phenaki_jax bundle'
@@ -93,11 +94,11 @@ def write_bundle(
       size and eleven bits of precision.
 
   Raises:
-    ValueError: for content that a bundle cannot hold, and for a folder that
+    UserError: for content that a bundle cannot hold, and for a folder that
       holds other files.
   """
   if dtype not in _STORED_DTYPES:
-    raise ValueError(
+    raise UserError(
       f'a bundle stores {" or ".join(_STORED_DTYPES)}, not {dtype!r}'
     )
   target = pathlib.Path(path).absolute()
@@ -140,16 +141,16 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
   Whether the arrays fit a model is for the caller to compare.
 
   Raises:
-    ValueError: a file is missing, is not what its checksum says, or is not
+    UserError: a file is missing, is not what its checksum says, or is not
       what a bundle holds; the message names the file.
   """
   folder = pathlib.Path(path)
   checksums = _read_checksums(folder)
   for name, expected in checksums.items():
     if not (folder / name).is_file():
-      raise ValueError(f'the bundle {folder} lacks the file {name}')
+      raise UserError(f'the bundle {folder} lacks the file {name}')
     if _sha256(folder / name) != expected:
-      raise ValueError(
+      raise UserError(
         f'{folder / name} is not the file that {_CHECKSUMS} describes: it is '
         'damaged, incomplete or was changed; fetch or write the bundle again'
       )
@@ -169,11 +170,11 @@ def reference_dir() -> pathlib.Path:
   """Return the folder of the reference bundle that ships with the package.
 
   Raises:
-    ValueError: if this install has none.
+    UserError: if this install has none.
   """
   folder = pathlib.Path(phenaki_jax.__file__).parent / 'reference'
   if not (folder / _CHECKSUMS).is_file():
-    raise ValueError(
+    raise UserError(
       f'this install has no reference bundle at {folder}: install the package '
       'with its data files, or name the folder of another bundle'
     )
@@ -184,7 +185,7 @@ def flatten_params(params: Params) -> dict[str, np.ndarray]:
   """Return the arrays of nested dicts by their names, joined with slashes.
 
   Raises:
-    ValueError: for a name that is empty, holds a slash or is no string, and
+    UserError: for a name that is empty, holds a slash or is no string, and
       for a leaf that is no array.
   """
   return dict(sorted(_walk(params, '')))
@@ -194,7 +195,7 @@ def _walk(node: Any, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
   if not isinstance(node, Mapping):
     array = np.asarray(node)
     if not hasattr(node, 'dtype') or array.dtype.hasobject:
-      raise ValueError(
+      raise UserError(
         f'{prefix or "the tree"} must be an array or a dict of arrays, not a '
         f'{type(node).__name__}'
       )
@@ -202,7 +203,7 @@ def _walk(node: Any, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
     return
   for name, child in node.items():
     if not isinstance(name, str) or not name or '/' in name:
-      raise ValueError(
+      raise UserError(
         f'{name!r} under {prefix or "the top"} cannot name an array: names are '
         'strings without a slash'
       )
@@ -217,7 +218,7 @@ def _unflatten(flat: Mapping[str, np.ndarray], where: object) -> Params:
     for name in groups:
       node = node.setdefault(name, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last in node or not all((*groups, last)):
-      raise ValueError(f'{where}: the name {path!r} fits in no tree of arrays')
+      raise UserError(f'{where}: the name {path!r} fits in no tree of arrays')
     node[last] = array
   return tree
 
@@ -225,7 +226,7 @@ def _unflatten(flat: Mapping[str, np.ndarray], where: object) -> Params:
 def _stored(params: Params, dtype: str, where: str) -> dict[str, np.ndarray]:
   flat = flatten_params(params)
   if not flat:
-    raise ValueError(f'the {where} has no parameters')
+    raise UserError(f'the {where} has no parameters')
   for name, array in flat.items():
     # bfloat16 is not a floating type to numpy, but it casts like one.
     is_float = np.issubdtype(array.dtype, np.floating)
@@ -233,14 +234,14 @@ def _stored(params: Params, dtype: str, where: str) -> dict[str, np.ndarray]:
       with np.errstate(over='ignore'):
         stored = array.astype(np.float32).astype(dtype, order='C')
       if not np.isfinite(stored).all():
-        raise ValueError(
+        raise UserError(
           f'{where}: {name} holds values that are not finite in {dtype}'
         )
       flat[name] = stored
     elif array.dtype.name in _OTHERS.values():
       flat[name] = np.array(array, order='C')
     else:
-      raise ValueError(
+      raise UserError(
         f'{where}: {name} has the type {array.dtype.name}; a bundle holds '
         f'floating numbers and {", ".join(_OTHERS.values())}'
       )
@@ -254,33 +255,33 @@ def _read_arrays(path: pathlib.Path) -> Params:
       for name in file.keys():
         dtype = file.get_slice(name).get_dtype()
         if dtype not in _FLOATS and dtype not in _OTHERS:
-          raise ValueError(f'{path}: {name} has the unknown type {dtype}')
+          raise UserError(f'{path}: {name} has the unknown type {dtype}')
         array = file.get_tensor(name)
         flat[name] = array.astype(np.float32) if dtype == 'F16' else array
   except safetensors.SafetensorError as error:
-    raise ValueError(f'{path} is no safetensors file: {error}') from error
+    raise UserError(f'{path} is no safetensors file: {error}') from error
   return _unflatten(flat, path)
 
 
 def _read_checksums(folder: pathlib.Path) -> dict[str, str]:
   path = folder / _CHECKSUMS
   if not path.is_file():
-    raise ValueError(
+    raise UserError(
       f'{folder} is no bundle: it has no {_CHECKSUMS}; name the folder that '
       'holds one'
     )
   content = _parse_json(path)
   if content.get('format') != FORMAT:
-    raise ValueError(f'{path} does not say that it belongs to a {FORMAT}')
+    raise UserError(f'{path} does not say that it belongs to a {FORMAT}')
   if content.get('version') != VERSION:
-    raise ValueError(
+    raise UserError(
       f'{folder} has the bundle format {content.get("version")!r}, but this '
       f'release reads {VERSION}; use the release that wrote it'
     )
   checksums = content.get('sha256')
   # The names are compared, never followed, so none can lead out of the folder.
   if not isinstance(checksums, dict) or set(checksums) != set(_FILES):
-    raise ValueError(f'{path} must list exactly {", ".join(_FILES)}')
+    raise UserError(f'{path} must list exactly {", ".join(_FILES)}')
   return checksums
 
 
@@ -288,9 +289,9 @@ def _parse_json(path: pathlib.Path) -> dict[str, Any]:
   try:
     content = json.loads(_read_text(path))
   except (json.JSONDecodeError, RecursionError) as error:
-    raise ValueError(f'{path} is not readable JSON: {error}') from error
+    raise UserError(f'{path} is not readable JSON: {error}') from error
   if not isinstance(content, dict):
-    raise ValueError(f'{path} must hold a JSON object')
+    raise UserError(f'{path} must hold a JSON object')
   return content
 
 
@@ -298,7 +299,7 @@ def _to_json(config: Mapping[str, Any]) -> str:
   try:
     text = json.dumps(dict(config), indent=2, allow_nan=False) + '\n'
   except (TypeError, ValueError) as error:
-    raise ValueError(f'the config does not fit in JSON: {error}') from error
+    raise UserError(f'the config does not fit in JSON: {error}') from error
   return text
 
 
@@ -306,7 +307,7 @@ def _read_text(path: pathlib.Path) -> str:
   try:
     return path.read_bytes().decode('utf-8')
   except UnicodeDecodeError as error:
-    raise ValueError(f'{path} is not UTF-8 text: {error}') from error
+    raise UserError(f'{path} is not UTF-8 text: {error}') from error
 
 
 def _sha256(path: pathlib.Path) -> str:
@@ -347,10 +348,10 @@ def _check_replaceable(target: pathlib.Path) -> None:
   if not target.exists():
     return
   if not target.is_dir():
-    raise ValueError(f'{target} is a file; a bundle is a folder')
+    raise UserError(f'{target} is a file; a bundle is a folder')
   foreign = {entry.name for entry in target.iterdir()} - {*_FILES, _CHECKSUMS}
   if foreign:
-    raise ValueError(
+    raise UserError(
       f'{target} holds files that are not of a bundle and would be lost '
       f'({", ".join(sorted(foreign)[:3])}); choose another folder'
     )

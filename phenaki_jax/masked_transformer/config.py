@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.nn.compute import check_compute
 
 POSITIONS = ('rotary', 'learned')
@@ -45,15 +46,15 @@ class GeneratorConfig:
     """Check what no run could work with."""
     check_compute(dtype=self.dtype, remat=self.remat)
     if self.positions not in POSITIONS:
-      raise ValueError(
+      raise UserError(
         f'unknown positions {self.positions!r}; choose one of {POSITIONS}'
       )
     if self.width % self.num_heads:
-      raise ValueError(
+      raise UserError(
         f'width {self.width} is no multiple of num_heads {self.num_heads}'
       )
     if self.code_levels and math.prod(self.code_levels) != self.codebook_size:
-      raise ValueError(
+      raise UserError(
         f'code_levels {self.code_levels} make {math.prod(self.code_levels)} '
         f'codes, but codebook_size is {self.codebook_size}; leave both to '
         'the tokenizer'

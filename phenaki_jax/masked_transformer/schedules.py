@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from phenaki_jax.errors import UserError
+
 SCHEDULES: dict[str, Callable[[Array], Array]] = {
   'cosine': lambda progress: jnp.cos(0.5 * jnp.pi * progress),
   'linear': lambda progress: 1.0 - progress,
@@ -21,7 +23,7 @@ SCHEDULES: dict[str, Callable[[Array], Array]] = {
 def check_schedule(name: str) -> None:
   """Raise a ValueError unless there is a schedule of that name."""
   if name not in SCHEDULES:
-    raise ValueError(
+    raise UserError(
       f'unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}'
     )
 
@@ -30,7 +32,7 @@ def hidden_share(name: str, progress: Float[Array, '*b']) -> Float[Array, '*b']:
   """Return the share of tokens still hidden, from 1 down to 0.
 
   Raises:
-    ValueError: the schedule is unknown.
+    UserError: the schedule is unknown.
   """
   check_schedule(name)
   return jnp.clip(SCHEDULES[name](progress), 0.0, 1.0)

@@ -1,5 +1,7 @@
 """How blocks are computed: the names that every model's config shares."""
 
+from phenaki_jax.errors import UserError
+
 DTYPES = ('float32', 'bfloat16')
 REMATS = ('none', 'matmuls', 'full')
 
@@ -12,6 +14,6 @@ def check_compute(*, dtype: str, remat: str) -> None:
     remat: which activations the backward pass keeps (see `nn.blocks`).
   """
   if dtype not in DTYPES:
-    raise ValueError(f'unknown dtype {dtype!r}; choose one of {DTYPES}')
+    raise UserError(f'unknown dtype {dtype!r}; choose one of {DTYPES}')
   if remat not in REMATS:
-    raise ValueError(f'unknown remat {remat!r}; choose one of {REMATS}')
+    raise UserError(f'unknown remat {remat!r}; choose one of {REMATS}')

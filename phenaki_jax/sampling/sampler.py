@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from phenaki_jax import rng as rng_lib
+from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.pixels import normalise, to_uint8
@@ -54,7 +55,7 @@ class SamplingSettings:
     """Check what no sample could be drawn with."""
     for name in ('guidance', 'temperature', 'choice_temperature'):
       if not getattr(self, name) >= 0:
-        raise ValueError(f'{name} is {getattr(self, name)}; use 0 or more.')
+        raise UserError(f'{name} is {getattr(self, name)}; use 0 or more.')
     _ = self.decoding
 
   @property
@@ -70,7 +71,7 @@ class Models:
   """The shapes of the three networks; static for compilation.
 
   Raises:
-    ValueError: the generator was made for another codebook.
+    UserError: the generator was made for another codebook.
   """
 
   tokenizer: TokenizerConfig
@@ -81,7 +82,7 @@ class Models:
     """Check that generator and tokenizer belong together."""
     codes = self.tokenizer.codebook_size
     if self.generator.codebook_size != codes:
-      raise ValueError(
+      raise UserError(
         f'the generator predicts {self.generator.codebook_size} codes but '
         f'the tokenizer has {codes}; use the tokenizer that the generator '
         'was trained with.'
@@ -272,11 +273,11 @@ class Sampler:
       uint8 [B, T, H, W, 3]; with a context, its decoded form comes first.
 
     Raises:
-      ValueError: prompts, seeds and context differ in number, or sizes or
+      UserError: prompts, seeds and context differ in number, or sizes or
         lengths do not fit the tokenizer.
     """
     if not len(prompts) == len(seeds) > 0:
-      raise ValueError(
+      raise UserError(
         f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
         'each prompt, and at least one prompt.'
       )
@@ -288,7 +289,7 @@ class Sampler:
       wanted = (len(prompts), *size, 3)
       given = (context.shape[0], *context.shape[2:])
       if given != wanted or context.shape[1] >= self.clip_frames:
-        raise ValueError(
+        raise UserError(
           f'context frames of shape {context.shape}; give uint8 '
           f'[{len(prompts)}, K, {size[0]}, {size[1]}, 3] with K below the '
           f'clip length of {self.clip_frames}.'

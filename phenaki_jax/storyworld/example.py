@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import grammar, renderer, sampler
 from phenaki_jax.storyworld import scene as scene_lib
@@ -47,7 +48,7 @@ class ImageExample:
 
 def _generator(seed, kind, index):
   if seed < 0 or index < 0:
-    raise ValueError(f'seed {seed} and index {index} must not be negative')
+    raise UserError(f'seed {seed} and index {index} must not be negative')
   return np.random.default_rng((seed, kind, index))
 
 
@@ -128,11 +129,11 @@ def training_clip(
     split: 'train', 'heldout' or 'all'.
   """
   if not 0 <= continuation_share <= 1:
-    raise ValueError(
+    raise UserError(
       f'continuation_share is {continuation_share}; give it within [0, 1]'
     )
   if continuation_share and not 1 <= context_frames < frames:
-    raise ValueError(
+    raise UserError(
       f'context_frames is {context_frames} of {frames} frames; give at least '
       '1 and fewer than frames'
     )

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from phenaki_jax.errors import UserError
+
 SHAPES = ('circle', 'square', 'triangle', 'star', 'cross', 'heart')
 COLOURS = (
   'red',
@@ -47,13 +49,13 @@ SIZE_AFTER = {'grow': 'big', 'shrink': 'small'}
 
 
 def check_value(fact: str, value: str) -> None:
-  """Raise ValueError unless `value` is one of the values of `fact`."""
+  """Raise UserError unless `value` is one of the values of `fact`."""
   if fact not in VALUES:
-    raise ValueError(
+    raise UserError(
       f'unknown fact {fact!r}; use one of {", ".join(FACT_NAMES)}'
     )
   if value not in VALUES[fact]:
-    raise ValueError(
+    raise UserError(
       f'unknown {fact} {value!r}; use one of {", ".join(VALUES[fact])}'
     )
 
@@ -75,7 +77,7 @@ class Facts:
   """Say what a scene shows.
 
   `motion` is None for a picture, where nothing can be said of motion. Any
-  unknown value raises ValueError.
+  unknown value raises UserError.
   """
 
   shape: str

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import phrases
 from phenaki_jax.storyworld import subset as subset_lib
@@ -122,7 +123,7 @@ def _motion_clause(previous, facts, chooser):
 
 def _continue(previous, facts, chooser):
   if facts.motion is None:
-    raise ValueError(
+    raise UserError(
       'a continuation needs a motion; a picture (motion None) has none'
     )
   changed = changed_facts(previous, facts)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 
 SPLITS = ('train', 'heldout', 'all')
@@ -39,5 +40,5 @@ def is_held_out(facts: facts_lib.Facts) -> bool:
 def in_split(facts: facts_lib.Facts, split: str) -> bool:
   """Say whether facts belong to a split: 'train', 'heldout' or 'all'."""
   if split not in SPLITS:
-    raise ValueError(f'unknown split {split!r}; use one of {", ".join(SPLITS)}')
+    raise UserError(f'unknown split {split!r}; use one of {", ".join(SPLITS)}')
   return split == 'all' or is_held_out(facts) == (split == 'heldout')

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import example, renderer
 from phenaki_jax.storyworld import subset as subset_lib
 
@@ -133,7 +134,7 @@ def write_img2dataset(
     The paths of the tar files.
   """
   if not 1 <= shard_size <= 10_000:
-    raise ValueError(
+    raise UserError(
       f'shard_size is {shard_size}; keys have room for 1 to 10000'
     )
   size = renderer.frame_size(size)

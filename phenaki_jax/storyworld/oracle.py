@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import foreground, paint, silhouette, trajectory
 from phenaki_jax.storyworld import scene as scene_lib
@@ -50,7 +51,7 @@ def _check(frames):
     or frames.dtype != np.uint8
     or not frames.shape[0]
   ):
-    raise ValueError(
+    raise UserError(
       f'frames are {frames.dtype} of shape {frames.shape}; give uint8 '
       '[T, H, W, 3] with T at least 1'
     )

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import foreground, renderer
 from phenaki_jax.storyworld import scene as scene_lib
@@ -89,7 +90,7 @@ def match(
     subset: gives the colours and styles to choose from.
   """
   if ground.place is None:
-    raise ValueError('the place is not known; find it before the paint')
+    raise UserError('the place is not known; find it before the paint')
   place = ground.place
   styles = tuple(
     s for s in subset.values('style') if (s == 'pencil') == ground.pencil

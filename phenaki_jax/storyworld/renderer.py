@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import backdrop as backdrop_lib
 from phenaki_jax.storyworld import outline, palette
 from phenaki_jax.storyworld import scene as scene_lib
@@ -14,11 +15,11 @@ _STROKE = (0.5, 1.0)  # how much colour between and on pencil strokes
 def frame_size(size: int | tuple[int, int]) -> tuple[int, int]:
   """Return (height, width) in pixels of a size given as a side or a pair.
 
-  Raises ValueError for sides under 8 pixels.
+  Raises UserError for sides under 8 pixels.
   """
   height, width = (size, size) if isinstance(size, int) else size
   if min(height, width) < 8:
-    raise ValueError(
+    raise UserError(
       f'frame size {height}x{width} is too small; give at least 8x8 pixels'
     )
   return int(height), int(width)

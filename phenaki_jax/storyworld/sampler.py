@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import heldout
 from phenaki_jax.storyworld import scene as scene_lib
@@ -47,7 +48,7 @@ def _drawn(draw, subset, split):
     facts = _settled(draw())
     if facts_lib.is_visible(facts) and heldout.in_split(facts, split):
       return facts
-  raise ValueError(
+  raise UserError(
     f'subset {subset.name!r} has no combinations in split {split!r}; use '
     'another split or a bigger subset'
   )
@@ -153,13 +154,13 @@ def sample_change(
   The shape changes rarely, the style never; a second object is not kept. A
   size cannot change while it cannot be seen.
 
-  Raises ValueError where nothing can.
+  Raises UserError where nothing can.
   """
   subset = subset_lib.subset_named(subset)
   facts = facts.replace(second=None)
   names = [n for n in _CHANGE_WEIGHTS if len(subset.clip_values(n)) > 1]
   if not names:
-    raise ValueError(
+    raise UserError(
       f'subset {subset.name!r} has one value of every fact, so no story can '
       'change any; add values'
     )
@@ -176,7 +177,7 @@ def sample_change(
       continue
     if facts_lib.is_visible(found) and heldout.in_split(found, split):
       return found
-  raise ValueError(
+  raise UserError(
     f'no change of {facts} stays in split {split!r} of subset '
     f'{subset.name!r}; use split "all" or a bigger subset'
   )

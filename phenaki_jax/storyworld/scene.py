@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 
 REFERENCE_FPS = 8.0
@@ -69,13 +70,13 @@ def track(
   growing (shrinking) object goes through its radii in 16 reference frames
   and then starts anew, so any window shows the motion.
 
-  Raises ValueError for an fps that is not positive or a window that is empty
+  Raises UserError for an fps that is not positive or a window that is empty
   or starts before frame 0.
   """
   if not fps > 0:
-    raise ValueError(f'fps is {fps}; it must be positive')
+    raise UserError(f'fps is {fps}; it must be positive')
   if not 0 <= start < stop:
-    raise ValueError(
+    raise UserError(
       f'window [{start}, {stop}) is not valid; give 0 <= start < stop'
     )
   time = np.arange(start, stop) * (REFERENCE_FPS / fps)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import oracle
 from phenaki_jax.storyworld import scene as scene_lib
@@ -190,15 +191,15 @@ def score_story(
     subset: a name or a `Subset`, restricting what may be read.
     fps: frames per second.
 
-  Raises ValueError where a span lies outside the frames.
+  Raises UserError where a span lies outside the frames.
   """
   subset = subset_lib.subset_named(subset)
   spans = spans_of(story) if isinstance(story, story_lib.Story) else story
   if not spans:
-    raise ValueError('there are no scenes to score; give at least one span')
+    raise UserError('there are no scenes to score; give at least one span')
   for span in spans:
     if not 0 <= span.start < span.stop <= len(frames):
-      raise ValueError(
+      raise UserError(
         f'span [{span.start}, {span.stop}) does not lie in the '
         f'{len(frames)} frames; give 0 <= start < stop <= frames'
       )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import grammar, renderer, sampler
 from phenaki_jax.storyworld import scene as scene_lib
@@ -25,7 +26,7 @@ class StoryScene:
 
   def __post_init__(self):
     if self.frames < 1:
-      raise ValueError(f'a scene has {self.frames} frames; give at least 1')
+      raise UserError(f'a scene has {self.frames} frames; give at least 1')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Story:
 
   def __post_init__(self):
     if not self.scenes:
-      raise ValueError('a story has no scenes; give at least one')
+      raise UserError('a story has no scenes; give at least one')
 
   @property
   def frames(self) -> int:
@@ -84,7 +85,7 @@ def sample_story(
       few are neighbours, mostly the place changes) or 'all'.
   """
   if num_scenes < 1:
-    raise ValueError(f'num_scenes is {num_scenes}; give at least 1')
+    raise UserError(f'num_scenes is {num_scenes}; give at least 1')
   subset = subset_lib.subset_named(subset)
   facts = sampler.sample_facts(rng, subset, split).replace(second=None)
   start = sampler.sample_scene(rng, facts, subset)
@@ -149,7 +150,7 @@ def render_story(
   """
   stop = story.frames if stop is None else stop
   if not 0 <= start < stop <= story.frames:
-    raise ValueError(
+    raise UserError(
       f'window [{start}, {stop}) does not lie in the {story.frames} frames of '
       'the story; give 0 <= start < stop <= frames'
     )

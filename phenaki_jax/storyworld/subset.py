@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 
 
@@ -32,17 +33,17 @@ class Subset:
   def __post_init__(self):
     for fact in facts_lib.FACT_NAMES:
       if not self.clip_values(fact):
-        raise ValueError(f'subset {self.name!r} has no {fact}; name one')
+        raise UserError(f'subset {self.name!r} has no {fact}; name one')
       for value in self.values(fact):
         facts_lib.check_value(fact, value)
       both = set(self.clip_values(fact)) & set(self.image_values(fact))
       if both:
-        raise ValueError(
+        raise UserError(
           f'subset {self.name!r} has {sorted(both)} both in clips and as '
           f'image-only {fact}; leave them in one'
         )
     if self.image_values('motion'):
-      raise ValueError('a motion cannot be image-only; leave it out')
+      raise UserError('a motion cannot be image-only; leave it out')
 
   def clip_values(self, fact: str) -> tuple[str, ...]:
     """Return the values of a fact that clips show."""
@@ -126,12 +127,10 @@ SUBSETS = {
 def subset_named(name: str | Subset) -> Subset:
   """Return the subset of a name; a `Subset` is returned as it is.
 
-  Raises ValueError, with the names there are, for any other.
+  Raises UserError, with the names there are, for any other.
   """
   if isinstance(name, Subset):
     return name
   if name not in SUBSETS:
-    raise ValueError(
-      f'unknown subset {name!r}; use one of {", ".join(SUBSETS)}'
-    )
+    raise UserError(f'unknown subset {name!r}; use one of {", ".join(SUBSETS)}')
   return SUBSETS[name]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import av
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import example
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
@@ -32,7 +33,7 @@ def write_video(path: pathlib.Path, frames: np.ndarray, fps: int) -> None:
   """Write frames, uint8 [T, H, W, 3] with even H and W, as H.264 MP4."""
   height, width = frames.shape[1:3]
   if height % 2 or width % 2:
-    raise ValueError(
+    raise UserError(
       f'frames are {height}x{width}; H.264 needs even sides, so give an even '
       'size'
     )

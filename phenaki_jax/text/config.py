@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from phenaki_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextConfig:
@@ -34,7 +36,7 @@ class TextConfig:
   relative_max_distance: int = 128
 
   def __post_init__(self) -> None:
-    """Raise a ValueError when a size makes no encoder."""
+    """Raise a UserError when a size makes no encoder."""
     for name in (
       'width',
       'num_layers',
@@ -44,24 +46,24 @@ class TextConfig:
       'max_length',
     ):
       if getattr(self, name) < 1:
-        raise ValueError(
+        raise UserError(
           f'text.{name} is {getattr(self, name)}, but must be 1 or more'
         )
     if self.vocab_size < 4:
-      raise ValueError(
+      raise UserError(
         f'text.vocab_size is {self.vocab_size}, but must be 4 or more: ids 0, '
         '1 and 2 are padding, end of text and unknown'
       )
     if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(f'text.dropout is {self.dropout}, but must be in [0, 1)')
+      raise UserError(f'text.dropout is {self.dropout}, but must be in [0, 1)')
     if self.relative_buckets < 4 or self.relative_buckets % 4:
-      raise ValueError(
+      raise UserError(
         f'text.relative_buckets is {self.relative_buckets}, but must be a '
         'positive multiple of 4: half for each direction, and half of that '
         'for exact distances'
       )
     if self.relative_max_distance <= self.relative_buckets // 4:
-      raise ValueError(
+      raise UserError(
         f'text.relative_max_distance is {self.relative_max_distance}, but '
         f'must be above {self.relative_buckets // 4}, the distances that have '
         'a bucket of their own'

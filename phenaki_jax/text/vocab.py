@@ -17,6 +17,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import sentencepiece
 
+from phenaki_jax.errors import UserError
+
 PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
@@ -63,7 +65,7 @@ class SentencePieceVocabulary:
   """Hold a SentencePiece model, as the bytes of its model file."""
 
   def __init__(self, model: bytes) -> None:
-    """Load a model; raise a ValueError unless its ids are as T5's are."""
+    """Load a model; raise a UserError unless its ids are as T5's are."""
     self._model = bytes(model)
     self._processor = _load(self._model)
     self._lock = threading.Lock()
@@ -71,10 +73,10 @@ class SentencePieceVocabulary:
 
   @classmethod
   def from_file(cls, path: str | pathlib.Path) -> 'SentencePieceVocabulary':
-    """Read a model file; a missing or foreign file raises a ValueError."""
+    """Read a model file; a missing or foreign file raises a UserError."""
     path = pathlib.Path(path)
     if not path.is_file():
-      raise ValueError(
+      raise UserError(
         f'no vocabulary at {path}: give a SentencePiece model file, such as '
         'the vocab.model of a training run'
       )
@@ -88,11 +90,11 @@ class SentencePieceVocabulary:
 
     Few captions allow few pieces: the vocabulary is then smaller than asked
     for, which is logged. A `size` too small for the captions' characters
-    raises a ValueError that names the least that works.
+    raises a UserError that names the least that works.
     """
     lines = [line for c in captions if (line := _single_line(c))]
     if not lines:
-      raise ValueError(
+      raise UserError(
         'a vocabulary needs at least one caption that is not empty'
       )
     longest = max(len(line.encode()) for line in lines)
@@ -119,7 +121,7 @@ class SentencePieceVocabulary:
     except RuntimeError as error:
       least = _least_size(lines)
       advice = f'ask for {least} or more' if size < least else str(error)
-      raise ValueError(
+      raise UserError(
         f'a vocabulary of {size} pieces cannot be learned from {len(lines)} '
         f'captions: {advice}'
       ) from error
@@ -167,7 +169,7 @@ class SentencePieceVocabulary:
     try:
       return self._processor.encode(text, out_type=int)
     except RuntimeError as error:
-      raise ValueError(
+      raise UserError(
         f'a text is a string of valid Unicode, but was {text!r}'
       ) from error
 
@@ -178,7 +180,7 @@ class SentencePieceVocabulary:
     counted in `num_truncated`, and the first one is logged.
     """
     if length < 1:
-      raise ValueError(
+      raise UserError(
         f'the text length is {length}, but must be 1 or more: the end of text '
         'takes one id'
       )
@@ -198,7 +200,7 @@ class SentencePieceVocabulary:
       if i == EOS_ID:
         break
       if not 0 <= i < self.size:
-        raise ValueError(
+        raise UserError(
           f'id {i} is not in the vocabulary, which has {self.size} ids'
         )
       if i != PAD_ID:
@@ -236,14 +238,14 @@ def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
     # An empty model loads without complaint, and fails at its first use.
     is_loaded = bool(model) and processor.load_from_serialized_proto(model)
   except RuntimeError as error:
-    raise ValueError(
+    raise UserError(
       f'the vocabulary is not a SentencePiece model: {error}'
     ) from error
   if not is_loaded:
-    raise ValueError('the vocabulary is not a SentencePiece model: it is empty')
+    raise UserError('the vocabulary is not a SentencePiece model: it is empty')
   found = (processor.pad_id(), processor.eos_id(), processor.unk_id())
   if found != (PAD_ID, EOS_ID, UNK_ID):
-    raise ValueError(
+    raise UserError(
       f'the vocabulary has padding, end of text and unknown at {found}, but '
       f'must have them at {(PAD_ID, EOS_ID, UNK_ID)}, as T5 has'
     )

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.nn.compute import check_compute
 
 
@@ -61,20 +62,20 @@ class TokenizerConfig:
     """Check what no run could work with."""
     check_compute(dtype=self.dtype, remat=self.remat)
     if self.quantizer not in ('fsq', 'vq'):
-      raise ValueError(
+      raise UserError(
         f"unknown quantizer {self.quantizer!r}; choose 'fsq' or 'vq'"
       )
     if self.first_frame not in ('apart', 'repeated'):
-      raise ValueError(
+      raise UserError(
         f"unknown first_frame {self.first_frame!r}; choose 'apart' or "
         "'repeated'"
       )
     if self.width % self.num_heads:
-      raise ValueError(
+      raise UserError(
         f'width {self.width} is no multiple of num_heads {self.num_heads}'
       )
     if any(level < 2 for level in self.fsq_levels):
-      raise ValueError(
+      raise UserError(
         f'fsq_levels {self.fsq_levels}: each dimension needs 2 or more values'
       )
 
@@ -101,11 +102,11 @@ class TokenizerConfig:
       Latent steps, rows and columns.
 
     Raises:
-      ValueError: the patch or the tubelet does not divide the clip.
+      UserError: the patch or the tubelet does not divide the clip.
     """
     if frames < 1 or (frames - 1) % self.tubelet:
       below = 1 + max(0, frames - 1) // self.tubelet * self.tubelet
-      raise ValueError(
+      raise UserError(
         f'{frames} frames cannot be cut into one frame and pieces of '
         f'{self.tubelet}; use {below} or {below + self.tubelet} frames.'
       )
@@ -113,7 +114,7 @@ class TokenizerConfig:
       ('height', 'width'), size, self.patch, strict=True
     ):
       if length < patch or length % patch:
-        raise ValueError(
+        raise UserError(
           f'a {name} of {length} pixels is no multiple of the patch '
           f'({patch}); use {max(1, round(length / patch)) * patch}.'
         )

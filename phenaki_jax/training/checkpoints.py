@@ -20,8 +20,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from phenaki_jax.training import digests
-from phenaki_jax.training.atomic import replace_file
+from phenaki_jax.errors import UserError
+from phenaki_jax.files import digests
+from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.training.compatibility import check_same_run
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.state import TrainState
@@ -34,7 +35,7 @@ _MANIFEST = 'manifest.json'
 _NOTHING, _REFUSED = -1, -2
 
 
-class CheckpointError(OSError):
+class CheckpointError(UserError):
   """Say in a sentence why a checkpoint cannot be written or read."""
 
 
@@ -77,10 +78,10 @@ def load_params(workdir: str | pathlib.Path, *, item: str = 'ema') -> Snapshot:
 
   Raises:
     CheckpointError: if there is none, or all are damaged.
-    ValueError: if `item` is neither.
+    UserError: if `item` is neither.
   """
   if item not in ('ema', 'params'):
-    raise ValueError(f"item is 'ema' or 'params', not {item!r}.")
+    raise UserError(f"item is 'ema' or 'params', not {item!r}.")
   folder = pathlib.Path(workdir).absolute() / _FOLDER
   for step in _steps(folder):
     try:
@@ -139,7 +140,7 @@ class Checkpoints:
 
     Raises:
       CheckpointError: if there are checkpoints and all are damaged.
-      ValueError: if the run in the directory is another one.
+      UserError: if the run in the directory is another one.
     """
     # One process reads and judges, so that all resume from the same step.
     failure: Exception | None = None
@@ -381,12 +382,12 @@ def _read_json(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
   try:
     manifest = json.loads(path.read_bytes())
     if manifest['format'] != digests.FORMAT:
-      raise ValueError(f'format {manifest["format"]} is not known')
+      raise UserError(f'format {manifest["format"]} is not known')
     if str(manifest['step']) != folder.name:
-      raise ValueError(f'it is of step {manifest["step"]}')
+      raise UserError(f'it is of step {manifest["step"]}')
     entries = [manifest['arrays'], *manifest['arrays'].values()]
     if not all(isinstance(entry, dict) for entry in entries):
-      raise ValueError('its entries are not objects')
+      raise UserError('its entries are not objects')
     expected = {name: manifest['json'][name] for name in ('data', 'config')}
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise DamagedError(

@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from phenaki_jax.training import digests
+from phenaki_jax.errors import UserError
+from phenaki_jax.files import digests
 
 FROZEN = 'frozen parameters'
 """Names the fingerprint of what a run uses and does not train."""
@@ -33,12 +34,12 @@ def check_same_run(
     ours: the same of the run.
 
   Raises:
-    ValueError: naming every difference that matters.
+    UserError: naming every difference that matters.
   """
   changed = _differences(saved[0], ours[0])
   bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
   if not bound and saved[1].get(FROZEN) != ours[1].get(FROZEN):
-    raise ValueError(
+    raise UserError(
       f'{folder} was trained on the tokens of another tokenizer, or of this '
       f'one before it was trained further: its {FROZEN} are '
       f'{saved[1].get(FROZEN)} there and {ours[1].get(FROZEN)} here. Give the '
@@ -53,7 +54,7 @@ def check_same_run(
   bound = bound or [text for _, text in _differences(saved[2], ours[2])]
   if bound:
     more = len(bound) - _SHOWN
-    raise ValueError(
+    raise UserError(
       f'{folder} belongs to another run: {"; ".join(bound[:_SHOWN])}'
       f'{f"; and {more} more" if more > 0 else ""}. Give another --workdir, '
       'or the settings of that run.'

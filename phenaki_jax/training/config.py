@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from phenaki_jax.errors import UserError
+
 _DECAYS = ('cosine', 'constant')
 _OPTIMIZERS = ('adamw', 'muon')
 
@@ -31,14 +33,14 @@ class TrainConfig:
     """Refuse what cannot be run.
 
     Raises:
-      ValueError: naming the field, its value and what is allowed.
+      UserError: naming the field, its value and what is allowed.
     """
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
       if field.name != 'uneven_shards' and value < 1:
-        raise ValueError(f'train.{field.name} is {value}; give 1 or more.')
+        raise UserError(f'train.{field.name} is {value}; give 1 or more.')
     if self.uneven_shards not in ('raise', 'replicate'):
-      raise ValueError(
+      raise UserError(
         f'train.uneven_shards is {self.uneven_shards!r}; give '
         "'raise' or 'replicate'."
       )
@@ -82,33 +84,33 @@ class OptimConfig:
     """Refuse what cannot be run.
 
     Raises:
-      ValueError: naming the field, its value and what is allowed.
+      UserError: naming the field, its value and what is allowed.
     """
     if self.optimizer not in _OPTIMIZERS:
-      raise ValueError(
+      raise UserError(
         f'optim.optimizer is {self.optimizer!r}; give one of '
         f'{", ".join(_OPTIMIZERS)}.'
       )
     if self.decay not in _DECAYS:
-      raise ValueError(
+      raise UserError(
         f'optim.decay is {self.decay!r}; give one of {", ".join(_DECAYS)}.'
       )
     for name in ('learning_rate', 'adam_learning_rate', 'clip_norm'):
       if not getattr(self, name) > 0:
-        raise ValueError(
+        raise UserError(
           f'optim.{name} is {getattr(self, name)}; give a number above 0.'
         )
     for name in ('warmup_steps', 'weight_decay'):
       if getattr(self, name) < 0:
-        raise ValueError(
+        raise UserError(
           f'optim.{name} is {getattr(self, name)}; give 0 or more.'
         )
     for name in ('b1', 'b2', 'ema_decay'):
       if not 0 <= getattr(self, name) < 1:
-        raise ValueError(
+        raise UserError(
           f'optim.{name} is {getattr(self, name)}; give a number in [0, 1).'
         )
     if not 0 <= self.end_factor <= 1:
-      raise ValueError(
+      raise UserError(
         f'optim.end_factor is {self.end_factor}; give a number in [0, 1].'
       )

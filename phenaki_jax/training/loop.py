@@ -15,11 +15,13 @@ from jax.sharding import Mesh
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
-from phenaki_jax.training import digests, metrics
+from phenaki_jax.files import digests
+from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.lock import run_lock
+from phenaki_jax.training import metrics
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
-from phenaki_jax.training.lock import run_lock
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
@@ -68,6 +70,7 @@ def train(
   experiment: Mapping[str, Any],
   workdir: str | pathlib.Path,
   mesh: Mesh,
+  files: Mapping[str, bytes],
   writers: Sequence[Writer],
   evaluators: Sequence[Evaluator],
   seed: int,
@@ -84,6 +87,8 @@ def train(
     experiment: the resolved experiment, kept in every checkpoint.
     workdir: the run's directory, for this run alone.
     mesh: from `sharding.make_mesh`.
+    files: by name, what the directory holds beside the checkpoints; written
+      once it is known to be this run's.
     writers: where numbers and samples go; closed at the end.
     evaluators: run on their own steps and after the last one.
     seed: of the parameters and of every random choice of the steps.
@@ -133,6 +138,8 @@ def train(
     else:
       start, window = restored.step, restored.metrics
       state = restored.state
+    if is_first:
+      _keep(files, workdir)
     for writer in writers:
       writer.rewind(start)
     compiled = compile_step(
@@ -232,6 +239,13 @@ def _results(
     if stop and jax.process_count() == 1:
       break
   return results
+
+
+def _keep(files: Mapping[str, bytes], workdir: pathlib.Path) -> None:
+  for name, content in files.items():
+    path = workdir / name
+    if not path.exists() or path.read_bytes() != content:
+      replace_file(path, content)
 
 
 def _write(

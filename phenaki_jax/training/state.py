@@ -69,7 +69,7 @@ def abstract_state(
     uneven: see `sharding.param_shardings`.
 
   Raises:
-    ValueError: if a parameter has no names, or does not divide over the mesh.
+    UserError: if a parameter has no names, or does not divide over the mesh.
   """
   boxed = jax.eval_shape(
     lambda key: _fresh(task.init(key), optimizer), jax.random.key(0)

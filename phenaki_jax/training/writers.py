@@ -8,7 +8,7 @@ needs no TensorFlow and no moviepy.
 import json
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,23 +16,24 @@ import tensorboardX
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from phenaki_jax.training.animation import encode_gif, encode_png
-from phenaki_jax.training.atomic import replace_file
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.media.animation import encode_gif, encode_png
 
 Value = Any
-SaveFile = Callable[[pathlib.Path, np.ndarray], pathlib.Path]
 
 
 @runtime_checkable
 class Writer(Protocol):
   """Take the results of a step: numbers, u8[H,W,3] images, u8[T,H,W,3] videos.
 
-  A writer keeps the kinds that it is for.
+  A writer keeps the kinds that it is for. One that has nothing to forget or to
+  bring to the disk inherits `rewind` and `close` from here.
   """
 
   def rewind(self, step: int) -> None:
     """Forget what was written after a step: the run resumes from there."""
-    ...
+    return
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
     """Write the results of a step, by name."""
@@ -40,14 +41,14 @@ class Writer(Protocol):
 
   def close(self) -> None:
     """Bring everything to the disk."""
-    ...
+    return
 
 
 def rank(value: Value) -> int:
   """Return 0 for a number, 3 for an image, 4 for a video.
 
   Raises:
-    ValueError: if the value is none of them.
+    UserError: if the value is none of them.
   """
   array = np.asarray(value)
   if array.ndim == 0 and array.dtype.kind in 'iufb':
@@ -55,14 +56,17 @@ def rank(value: Value) -> int:
   is_pixels = array.dtype == np.uint8 and array.shape[-1:] == (3,)
   if array.ndim in (3, 4) and is_pixels:
     return array.ndim
-  raise ValueError(
+  raise UserError(
     f'A result of type {array.dtype} and shape {array.shape} cannot be '
     'written; give a number, uint8[H,W,3] or uint8[T,H,W,3].'
   )
 
 
-class JsonlWriter:
-  """Append one JSON object per step to a file: {"step": 10, "loss": 0.5}."""
+class JsonlWriter(Writer):
+  """Append one JSON object per step to a file: {"step": 10, "loss": 0.5}.
+
+  A line is whole once it is written, so that nothing is left for `close`.
+  """
 
   def __init__(self, path: str | pathlib.Path) -> None:
     """Name the file; it is made by the first write."""
@@ -95,9 +99,6 @@ class JsonlWriter:
       self._path.parent.mkdir(parents=True, exist_ok=True)
       with self._path.open('a') as file:
         file.write(json.dumps({'step': step, **record}) + '\n')
-
-  def close(self) -> None:
-    """Do nothing: every line is on its way already."""
 
 
 class TensorBoardWriter:
@@ -148,37 +149,28 @@ class TensorBoardWriter:
     return self._events
 
 
-class FileWriter:
-  """Write images and videos as files: samples/<name>_<step>.png and so on."""
+class FileWriter(Writer):
+  """Write images and videos as files: samples/<name>_<step>.png and .gif.
 
-  def __init__(
-    self,
-    folder: str | pathlib.Path,
-    *,
-    save_image: SaveFile,
-    save_video: SaveFile,
-  ) -> None:
-    """Name the folder and how to write.
+  Files of steps that come again are written over, and every file is whole as
+  soon as it is there, so that nothing is left for `rewind` and `close`.
+  """
 
-    Args:
-      folder: made by the first write.
-      save_image: gets a path without an ending and u8[H,W,3].
-      save_video: gets a path without an ending and u8[T,H,W,3].
-    """
-    self._folder = pathlib.Path(folder)
-    self._save = {3: save_image, 4: save_video}
-
-  def rewind(self, step: int) -> None:
-    """Do nothing: files of steps that come again are written over."""
+  def __init__(self, folder: str | pathlib.Path, *, fps: float = 8.0) -> None:
+    """Name the folder and the speed of videos, in frames per second."""
+    self._folder, self._fps = pathlib.Path(folder), fps
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
     """Write images and videos; numbers are not for this writer."""
     for name, value in sorted(values.items()):
       kind = rank(value)
-      if kind:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        stem = f'{name.replace("/", "_")}_{step:07d}'
-        self._save[kind](self._folder / stem, np.asarray(value))
-
-  def close(self) -> None:
-    """Do nothing: every file is whole already."""
+      if not kind:
+        continue
+      self._folder.mkdir(parents=True, exist_ok=True)
+      pixels = np.asarray(value)
+      if kind == 3:
+        ending, content = 'png', encode_png(pixels)
+      else:
+        ending, content = 'gif', encode_gif(pixels, fps=self._fps)
+      stem = f'{name.replace("/", "_")}_{step:07d}'
+      replace_file(self._folder / f'{stem}.{ending}', content)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from phenaki_jax.cli.main import main
-from phenaki_jax.evaluation.provenance import read_provenance
+from phenaki_jax.media.provenance import read_provenance
 
 FEW = [
   *('--prompts', '3', '--stories', '1', '--scenes', '2'),

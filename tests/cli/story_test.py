@@ -165,7 +165,7 @@ def test_interrupted_story_goes_on(tiny_bundle, tmp_path, monkeypatch):
   broken.mkdir()
   whole = _tell(unbroken, tiny_bundle)
 
-  from phenaki_jax.evaluation.story_files import StoryFiles
+  from phenaki_jax.stories.outputs import StoryFiles
 
   write = StoryFiles.write
 

@@ -9,13 +9,14 @@ import pytest
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
-from phenaki_jax.cli import experiment as experiment_lib
 from phenaki_jax.cli import main as main_lib
+from phenaki_jax.files import digests
+from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.text.vocab import SentencePieceVocabulary
-from phenaki_jax.training import compatibility, digests
+from phenaki_jax.training import compatibility
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.state import TrainState
-from phenaki_jax.training.tokenizer_step import TokenizerTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 

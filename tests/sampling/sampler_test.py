@@ -12,8 +12,8 @@ from phenaki_jax.sampling import sampler as sampler_lib
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training.generator_step import GeneratorTask
-from phenaki_jax.training.tokenizer_step import TokenizerTask
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 SIZE = (16, 16)
 FAST = SamplingSettings(steps=3)

@@ -142,6 +142,19 @@ def test_another_run_is_refused(unbroken):
       toy.train(unbroken, **change)
 
 
+def test_files_are_kept_beside_the_checkpoints_of_their_run(tmp_path):
+  files = {'config.json': b'{}', 'vocab.model': b'words'}
+  toy.train(tmp_path, steps=1, files=files)
+  assert {name: (tmp_path / name).read_bytes() for name in files} == files
+  toy.train(tmp_path, steps=1, files={**files, 'config.json': b'{"a": 1}'})
+  assert (tmp_path / 'config.json').read_bytes() == b'{"a": 1}'
+  with pytest.raises(ValueError, match='belongs to another run'):
+    toy.train(
+      tmp_path, data_fingerprint='other data', files={'config.json': b'other'}
+    )
+  assert (tmp_path / 'config.json').read_bytes() == b'{"a": 1}'
+
+
 class OtherFrozen(toy.ToyTask):
   frozen = {'offset': np.full((1, 12), 0.5, np.float32)}
 

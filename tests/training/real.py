@@ -7,8 +7,8 @@ from phenaki_jax import sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training.generator_step import GeneratorTask
-from phenaki_jax.training.tokenizer_step import TokenizerTask
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 TOKENIZER = TokenizerConfig(
   patch=(4, 4),

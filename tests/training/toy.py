@@ -90,6 +90,7 @@ def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
     'workdir': workdir,
     'mesh': mesh
     or sharding.make_mesh(sharding.MeshConfig(), devices=jax.devices()[:1]),
+    'files': {},
     'writers': [JsonlWriter(os.path.join(workdir, 'metrics.jsonl'))],
     'evaluators': [],
     'seed': 3,

@@ -17,7 +17,7 @@ from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
-from phenaki_jax.training.tokenizer_step import TokenizerTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 from phenaki_jax.training.writers import JsonlWriter
 
 TOKENIZER = TokenizerConfig(
@@ -67,6 +67,7 @@ def main(argv):
     experiment={'kind': 'tokenizer', 'seed': 0},
     workdir=args.workdir,
     mesh=sharding.make_mesh(sharding.MeshConfig(data=1, fsdp=args.count)),
+    files={},
     writers=[JsonlWriter(os.path.join(args.workdir, 'metrics.jsonl'))],
     evaluators=[],
     seed=0,

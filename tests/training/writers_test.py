@@ -114,21 +114,19 @@ def test_tensorboard_hides_steps_that_come_again(tmp_path):
 
 
 def test_files_are_named_by_result_and_step(tmp_path):
-  saved = []
-
-  def save(path, pixels):
-    saved.append((path, pixels.ndim))
-    return path
-
-  writer = FileWriter(tmp_path / 'samples', save_image=save, save_video=save)
+  folder = tmp_path / 'run' / 'samples'
+  writer = FileWriter(folder, fps=4.0)
   writer.rewind(0)
+  writer.write(40, {'loss': 0.5})
+  assert not folder.exists()
   writer.write(40, RESULTS)
   writer.close()
-  folder = tmp_path / 'samples'
-  assert saved == [
-    (folder / 'grid_0000040', 3),
-    (folder / 'story_first_0000040', 4),
-  ]
+  names = ['grid_0000040.png', 'story_first_0000040.gif']
+  assert sorted(path.name for path in folder.iterdir()) == names
+  with Image.open(folder / names[0]) as image:
+    np.testing.assert_array_equal(np.asarray(image), IMAGE)
+  with Image.open(folder / names[1]) as video:
+    assert (video.n_frames, video.info['duration']) == (3, 250)
 
 
 def test_writers_need_no_tensorflow(tmp_path):

@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import files, tar_index
+from phenaki_jax.errors import UserError
 
 _REQUIRED = ('key', 'caption')
 _KINDS = {
@@ -42,25 +43,25 @@ class Img2Dataset:
       index_folder: where an index is kept if the folder cannot be written.
 
     Raises:
-      ValueError: there is no folder or no shard, or a table lacks a column or
+      UserError: there is no folder or no shard, or a table lacks a column or
         cannot be read.
     """
     self.folder = pathlib.Path(folder)
     if not self.folder.is_dir():
-      raise ValueError(
+      raise UserError(
         f'there is no folder {self.folder}; name one in the '
         'img2dataset layout (tar and parquet files)'
       )
     tables = sorted(self.folder.glob('*.parquet'))
     tars = sorted(self.folder.glob('*.tar'))
     if not tables and not tars:
-      raise ValueError(
+      raise UserError(
         f'{self.folder} holds no shards; the img2dataset layout is '
         '00000.tar with 00000.parquet, 00001.tar, ...'
       )
     alone = {p.stem for p in tars} - {p.stem for p in tables}
     if alone:
-      raise ValueError(
+      raise UserError(
         f'{self.folder / min(alone)}.tar has no {min(alone)}.parquet beside '
         'it; without its metadata nothing is known of what the tar holds'
       )
@@ -124,10 +125,10 @@ def _read(path: pathlib.Path) -> pyarrow.Table:
     table = pyarrow.parquet.ParquetFile(path).read()
   except (pyarrow.ArrowException, OSError) as error:
     detail = str(error).splitlines()[0]
-    raise ValueError(f'{path} cannot be read as parquet: {detail}') from error
+    raise UserError(f'{path} cannot be read as parquet: {detail}') from error
   for name in _REQUIRED:
     if name not in table.column_names:
-      raise ValueError(
+      raise UserError(
         f'{path} has no column {name!r}; the img2dataset layout needs '
         f'{", ".join(_REQUIRED)}, it has {", ".join(table.column_names)}'
       )

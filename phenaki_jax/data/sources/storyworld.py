@@ -6,6 +6,7 @@ from typing import Any
 
 from phenaki_jax import storyworld
 from phenaki_jax.data import schema
+from phenaki_jax.errors import UserError
 
 # The caption of an example does not depend on its size or rate; these are
 # the cheapest at which it can be asked for.
@@ -86,7 +87,7 @@ class StoryWorld:
     self, reader: StoryWorldReader, *, num_clips: int, num_images: int
   ):
     if min(num_clips, num_images) < 0 or num_clips + num_images == 0:
-      raise ValueError(
+      raise UserError(
         f'StoryWorld with {num_clips} clips and {num_images} images has no '
         'examples; ask for at least one'
       )

@@ -18,6 +18,8 @@ import tempfile
 from collections import Counter
 from typing import Any
 
+from phenaki_jax.errors import UserError
+
 _VERSION = 1
 _BLOCK = 512
 _MAX_MEMBERS = 2_000_000
@@ -51,7 +53,7 @@ def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
       None keeps none there.
 
   Raises:
-    ValueError: the file is no tar archive.
+    UserError: the file is no tar archive.
   """
   status = tar.stat()
   name = f'{tar.name}.index.json'
@@ -71,7 +73,7 @@ def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
   with open(tar, 'rb') as file:
     index = scan(file, status.st_size)
   if not index.members:
-    raise ValueError(f'{tar} holds no files; is it a tar archive?')
+    raise UserError(f'{tar} holds no files; is it a tar archive?')
   for place in places if is_writable else places[1:]:
     with contextlib.suppress(OSError):
       _write(place, index, status)
@@ -204,9 +206,9 @@ def _read(place: pathlib.Path, status: os.stat_result) -> TarIndex | None:
 def _place(pair: Any, size: int) -> Place:
   offset, length = pair
   if not (isinstance(offset, int) and isinstance(length, int)):
-    raise ValueError('an offset is no whole number')
+    raise UserError('an offset is no whole number')
   if not 0 <= offset <= offset + length <= size:
-    raise ValueError('an offset lies outside the shard')
+    raise UserError('an offset lies outside the shard')
   return offset, length
 
 

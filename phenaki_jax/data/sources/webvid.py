@@ -13,6 +13,7 @@ from typing import Any
 
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import files
+from phenaki_jax.errors import UserError
 
 _REQUIRED = ('videoid', 'page_dir', 'name')
 _SAFE = re.compile(r'(?!\.{1,2}$)[\w.-]+')
@@ -31,18 +32,18 @@ class WebVid:
     """Read the CSV files.
 
     Raises:
-      ValueError: there is no folder or no CSV file, or one of them lacks a
+      UserError: there is no folder or no CSV file, or one of them lacks a
         column or cannot be read.
     """
     self.folder = pathlib.Path(folder)
     if not self.folder.is_dir():
-      raise ValueError(
+      raise UserError(
         f'there is no folder {self.folder}; name one in the '
         'WebVid layout (CSV files and videos)'
       )
     tables = sorted(self.folder.glob('*.csv'))
     if not tables:
-      raise ValueError(
+      raise UserError(
         f'{self.folder} holds no CSV file; the WebVid layout is a CSV with '
         f'the columns {", ".join(_REQUIRED)} beside the videos'
       )
@@ -66,13 +67,13 @@ class WebVid:
         for name in _REQUIRED:
           if name not in names:
             found = ', '.join(sorted(names)) or 'none'
-            raise ValueError(
+            raise UserError(
               f'{path} has no column {name!r}; the WebVid layout needs '
               f'{", ".join(_REQUIRED)}, it has {found}'
             )
         self._rows.extend(table)
       except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise UserError(
           f'{path}, line {table.line_num + 1}, cannot be read as CSV: {error}'
         ) from error
     return names

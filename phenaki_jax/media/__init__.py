@@ -1,0 +1,1 @@
+"""Films, GIFs, pictures and contact sheets: one writer of each format."""

@@ -1,0 +1,1 @@
+"""Runs: what a config describes, assembled, trained, opened again."""

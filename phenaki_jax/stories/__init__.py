@@ -1,0 +1,1 @@
+"""Stories: files of scenes, and the films made from them."""

@@ -1,0 +1,124 @@
+"""Experiments: resolved from configs, checked as a whole, kept and compared."""
+
+import pathlib
+
+import pytest
+
+from phenaki_jax import config as config_lib
+from phenaki_jax.runs import experiment as experiment_lib
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+TOKENIZER = str(CONFIGS / 'tokenizer' / 'tiny.py')
+GENERATOR = str(CONFIGS / 'generator' / 'tiny.py')
+
+
+def _keep(experiment, folder):
+  folder.mkdir(exist_ok=True)
+  path = folder / experiment_lib.CONFIG_FILE
+  path.write_text(config_lib.to_json(experiment))
+  return folder
+
+
+@pytest.fixture
+def tokenizer_dir(tmp_path):
+  overrides = ['tokenizer.fsq_levels=4,4,4', 'tokenizer.patch=4,4']
+  experiment = experiment_lib.resolve(TOKENIZER, overrides)
+  return _keep(experiment, tmp_path / 'tokenizer')
+
+
+def test_generator_takes_its_shapes_from_the_tokenizer(tokenizer_dir):
+  experiment = experiment_lib.resolve(
+    GENERATOR, [f'tokenizer_dir={tokenizer_dir}', 'data.frames=17']
+  )
+  assert experiment.generator.codebook_size == 64
+  assert experiment.generator.grid == (9, 8, 8)
+  assert experiment.tokenizer == experiment_lib.read(tokenizer_dir).tokenizer
+
+
+@pytest.mark.parametrize(
+  ('override', 'sentence'),
+  [
+    (
+      'generator.codebook_size=1024',
+      r'generator\.codebook_size is 1024, but the tokenizer in .* makes it 64',
+    ),
+    ('generator.grid=5,4,4', r'generator\.grid is .*makes it \[5, 8, 8\]'),
+    ('tokenizer.patch=8,8', r'tokenizer\.patch is .*makes it \[4, 4\]'),
+    ('data.size=30,32', 'height of 30 pixels is no multiple of the patch'),
+  ],
+)
+def test_generator_refuses_what_contradicts_its_tokenizer(
+  tokenizer_dir, override, sentence
+):
+  overrides = [f'tokenizer_dir={tokenizer_dir}', override]
+  with pytest.raises(ValueError, match=sentence):
+    experiment_lib.resolve(GENERATOR, overrides)
+
+
+def test_generator_refuses_a_generator_as_its_tokenizer(
+  tokenizer_dir, tmp_path
+):
+  generator = experiment_lib.resolve(
+    GENERATOR, [f'tokenizer_dir={tokenizer_dir}']
+  )
+  folder = _keep(generator, tmp_path / 'generator')
+  with pytest.raises(ValueError, match='is the run of a generator'):
+    experiment_lib.resolve(GENERATOR, [f'tokenizer_dir={folder}'])
+
+
+def test_generator_needs_a_tokenizer():
+  experiment = experiment_lib.resolve(
+    GENERATOR, ['data.size=32,32', 'generator.grid=5,4,4']
+  )
+  with pytest.raises(ValueError, match='needs a trained tokenizer'):
+    experiment_lib.validate(experiment, num_devices=1)
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'sentence'),
+  [
+    (['data.size=32,36'], 'a width of 36 pixels is no multiple'),
+    (['data.batch_size=15'], r'15 with .* cannot be divided among 4 devices'),
+    (['mesh.data=3'], r'does not fit 4 device'),
+  ],
+)
+def test_validate_refuses(overrides, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    experiment_lib.validate(
+      experiment_lib.resolve(TOKENIZER, overrides), num_devices=4
+    )
+
+
+def test_validate_counts_processes():
+  experiment = experiment_lib.resolve(
+    TOKENIZER, ['data.batch_size=4', 'data.image_share=0.25', 'mesh.tensor=2']
+  )
+  with pytest.raises(ValueError, match='cannot be divided among 2 processes'):
+    experiment_lib.validate(experiment, num_devices=2, process_count=2)
+
+
+@pytest.mark.parametrize(
+  ('override', 'sentence'),
+  [
+    ('data.context_frames=9', r'data\.context_frames is 9, but a clip has'),
+    ('task.prediction_frames=11', r'task\.prediction_frames is 11'),
+    ('text.max_length=1', 'at least 2 ids'),
+  ],
+)
+def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):
+  overrides = [f'tokenizer_dir={tokenizer_dir}', override]
+  with pytest.raises(ValueError, match=sentence):
+    experiment_lib.validate(
+      experiment_lib.resolve(GENERATOR, overrides), num_devices=1
+    )
+
+
+def test_read_refuses_a_folder_that_is_no_run(tmp_path):
+  with pytest.raises(FileNotFoundError, match='is no run directory'):
+    experiment_lib.read(tmp_path)
+
+
+def test_read_names_the_file_that_is_broken(tmp_path):
+  (tmp_path / experiment_lib.CONFIG_FILE).write_text('{"kind": "tokenizer",')
+  with pytest.raises(ValueError, match=r'config\.json: not a JSON config'):
+    experiment_lib.read(tmp_path)

@@ -1,0 +1,196 @@
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import config as config_lib
+from phenaki_jax.data.config import DataConfig
+from phenaki_jax.export import bundle as bundle_lib
+from phenaki_jax.files import digests
+from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import open as models
+from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.training import compatibility
+from phenaki_jax.training.checkpoints import CheckpointError, Checkpoints
+from phenaki_jax.training.state import TrainState
+
+
+def _rewrite(source, target, **changes):
+  bundle = bundle_lib.load_bundle(source)
+  values = {
+    'tokenizer_params': bundle.tokenizer_params,
+    'generator_params': bundle.generator_params,
+    'config': bundle.config,
+    'vocabulary': bundle.vocabulary,
+    'model_card': bundle.model_card,
+  }
+  bundle_lib.write_bundle(target, **{**values, **changes})
+
+
+def _clips(model):
+  return model.sampler.clips(
+    ['a red circle'],
+    size=model.defaults.size,
+    seeds=[1],
+    settings=model.defaults.settings,
+  )
+
+
+def test_bundle_makes_the_clips_of_its_model(tiny_bundle, tiny_sampler):
+  model = models.load(tiny_bundle)
+  assert model.name == 'tiny' and model.subset == 'easy'
+  assert model.defaults.size == (16, 16)
+  assert model.defaults.context_frames == 5
+  assert model.defaults.settings.steps == 2
+  same = dataclasses.replace(model, sampler=tiny_sampler)
+  np.testing.assert_array_equal(_clips(model), _clips(same))
+
+
+def _save_run(folder, experiment, params, *, frozen):
+  folder.mkdir()
+  (folder / 'config.json').write_text(config_lib.to_json(experiment))
+  params = jax.tree.map(jax.numpy.asarray, params)
+  keeper = Checkpoints(
+    folder,
+    keep=1,
+    config=config_lib.to_dict(experiment),
+    identity={compatibility.FROZEN: digests.digest_tree(frozen)},
+  )
+  worse = jax.tree.map(jax.numpy.zeros_like, params)
+  # What is used is the average, not the last parameters.
+  state = TrainState(
+    step=jax.numpy.asarray(7),
+    params=worse,
+    ema=params,
+    opt_state={'count': jax.numpy.zeros(())},
+  )
+  keeper.save(7, state, {})
+  keeper.close()
+
+
+@pytest.fixture
+def run_dir(tiny_sampler, tmp_path):
+  shapes = tiny_sampler.models
+  common = {'tokenizer': shapes.tokenizer, 'data': DataConfig(size=(16, 16))}
+  _save_run(
+    tmp_path / 'tokenizer',
+    Experiment(kind='tokenizer', **common),
+    tiny_sampler.tokenizer_params,
+    frozen={},
+  )
+  _save_run(
+    tmp_path / 'generator',
+    Experiment(
+      kind='generator',
+      name='mine',
+      tokenizer_dir=str(tmp_path / 'tokenizer'),
+      text=shapes.text,
+      generator=shapes.generator,
+      sampling=SamplingSettings(steps=2),
+      **common,
+    ),
+    tiny_sampler.generator_params,
+    frozen=tiny_sampler.tokenizer_params,
+  )
+  tiny_sampler.vocabulary.save(tmp_path / 'generator' / 'vocab.model')
+  return tmp_path / 'generator'
+
+
+def test_run_makes_the_clips_of_its_model(run_dir, tiny_sampler):
+  model = models.load(run_dir)
+  assert model.name == 'mine at step 7'
+  assert model.defaults.settings.steps == 2
+  same = dataclasses.replace(model, sampler=tiny_sampler)
+  np.testing.assert_array_equal(_clips(model), _clips(same))
+  assert models.load(run_dir).fingerprint == model.fingerprint
+
+  # Another vocabulary makes another model.
+  path = run_dir / 'vocab.model'
+  from phenaki_jax.text.vocab import SentencePieceVocabulary
+
+  SentencePieceVocabulary.learn(['a green star'], 20).save(path)
+  assert models.load(run_dir).fingerprint != model.fingerprint
+
+
+def test_run_whose_tokenizer_was_trained_further_is_refused(
+  run_dir, tiny_sampler
+):
+  folder = run_dir.parent / 'tokenizer'
+  experiment = experiment_lib.read(folder)
+  before = models.load(run_dir).fingerprint
+  shutil.move(folder, folder.with_name('before'))
+  params = jax.tree.map(lambda leaf: leaf + 1, tiny_sampler.tokenizer_params)
+  _save_run(folder, experiment, params, frozen={})
+  with pytest.raises(ValueError, match='of another tokenizer than that') as no:
+    models.load(run_dir)
+  assert 'at step 7' in str(no.value) and 'phenaki export' in str(no.value)
+
+  # Any place will do, as long as the parameters are those of that time.
+  shutil.rmtree(folder)
+  shutil.move(folder.with_name('before'), folder)
+  assert models.load(run_dir).fingerprint == before
+
+
+def test_run_of_a_tokenizer_is_refused(run_dir):
+  with pytest.raises(ValueError, match='name the run of a generator'):
+    models.load(run_dir.parent / 'tokenizer')
+
+
+def test_run_without_its_tokenizer_is_refused(run_dir):
+  shutil.rmtree(run_dir.parent / 'tokenizer')
+  with pytest.raises(CheckpointError, match='no usable checkpoint'):
+    models.load(run_dir)
+
+
+def test_run_without_a_vocabulary_is_refused(run_dir):
+  (run_dir / 'vocab.model').unlink()
+  with pytest.raises(ValueError, match='no vocabulary'):
+    models.load(run_dir)
+
+
+@pytest.mark.parametrize(
+  ('part', 'changes', 'words'),
+  [
+    ('tokenizer', {'width': 32}, 'the tokenizer does not fit its config'),
+    ('generator', {'num_layers': 2}, 'should be'),
+    ('generator', {'codebook_size': 17}, 'the tokenizer has 16'),
+    ('generator', {'grid': [5, 3, 2]}, 'token grid'),
+    ('text', {'vocab_size': 10}, 'the vocabulary has'),
+    ('text', {'width': 8}, 'the generator does not fit its config'),
+    ('text', {'widht': 8}, 'width'),
+  ],
+)
+def test_parts_that_do_not_fit_are_refused(
+  tiny_bundle, tmp_path, part, changes, words
+):
+  config = json.loads(json.dumps(bundle_lib.load_bundle(tiny_bundle).config))
+  config[part].update(changes)
+  _rewrite(tiny_bundle, tmp_path / 'other', config=config)
+  with pytest.raises(ValueError, match=words):
+    models.load(tmp_path / 'other')
+
+
+def test_missing_array_is_named(tiny_bundle, tmp_path):
+  bundle = bundle_lib.load_bundle(tiny_bundle)
+  params = {'text': bundle.generator_params['text']}
+  _rewrite(tiny_bundle, tmp_path / 'other', generator_params=params)
+  with pytest.raises(ValueError, match='is missing and should be'):
+    models.load(tmp_path / 'other')
+
+
+@pytest.mark.parametrize('config', [{}, {'name': 'x'}, {'kind': 'y'}])
+def test_bundle_of_something_else_is_refused(tiny_bundle, tmp_path, config):
+  _rewrite(tiny_bundle, tmp_path / 'other', config=config)
+  with pytest.raises(ValueError, match='describes no story model'):
+    models.load(tmp_path / 'other')
+
+
+def test_missing_folder_is_refused(tmp_path):
+  with pytest.raises(FileNotFoundError, match='leave --model out'):
+    models.load(tmp_path / 'none')
+  with pytest.raises(ValueError, match='no bundle'):
+    models.load(tmp_path)

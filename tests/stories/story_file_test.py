@@ -1,0 +1,272 @@
+import json
+
+import pytest
+
+from phenaki_jax.stories import story_file
+from phenaki_jax.stories.story_file import Scene, Story, parse_story
+
+EXAMPLE = """\
+size: [64, 64]          # height, width in pixels
+fps: 8
+seed: 7
+context_frames: 5
+scenes:
+  - {prompt: "a red circle moves right on grass", frames: 17}
+  - {prompt: "the red circle turns blue", frames: 12, guidance: 6.0}
+  - {prompt: "it falls", seconds: 2.0, cut: false}
+"""
+
+
+def test_example_is_read_whole():
+  assert parse_story(EXAMPLE) == Story(
+    size=(64, 64),
+    fps=8.0,
+    seed=7,
+    context_frames=5,
+    scenes=(
+      Scene(prompt='a red circle moves right on grass', frames=17),
+      Scene(prompt='the red circle turns blue', frames=12, guidance=6.0),
+      Scene(prompt='it falls', seconds=2.0, cut=False),
+    ),
+  )
+
+
+def test_json_is_read_as_yaml_is():
+  as_json = json.dumps(
+    {
+      'size': [64, 64],
+      'fps': 8,
+      'seed': 7,
+      'context_frames': 5,
+      'scenes': [
+        {'prompt': 'a red circle moves right on grass', 'frames': 17},
+        {'prompt': 'the red circle turns blue', 'frames': 12, 'guidance': 6.0},
+        {'prompt': 'it falls', 'seconds': 2.0, 'cut': False},
+      ],
+    },
+    indent='\t',
+  )
+  assert parse_story(as_json, is_json=True) == parse_story(EXAMPLE)
+
+
+def test_only_prompts_are_needed():
+  story = parse_story('scenes:\n- prompt: it falls\n')
+  assert story == Story(scenes=(Scene(prompt='it falls'),))
+  assert story.size is None and story.seed == 0
+
+
+def test_white_space_of_prompts_is_settled():
+  story = parse_story('scenes:\n- prompt: >\n    it falls\n    down\n')
+  assert story.scenes[0].prompt == 'it falls down'
+
+
+def test_unicode_prompts_are_kept():
+  for text in ('ein großer Ball \U0001f388', '赤い丸'):
+    story = parse_story(
+      json.dumps({'scenes': [{'prompt': text}]}), is_json=True
+    )
+    assert story.scenes[0].prompt == text
+
+
+# (text, line, words of the message)
+BAD = {
+  'empty': ('', 1, 'empty'),
+  'only a comment': ('# nothing\n', 1, 'empty'),
+  'a list': ('- prompt: x\n', 1, 'the story must be a group of keys'),
+  'a word': ('hello', 1, "not 'hello'"),
+  'no scenes': ('fps: 8\n', 1, 'add "scenes:"'),
+  'scenes empty': ('fps: 8\nscenes: []\n', 2, '1 to 1000'),
+  'scenes a word': ('scenes: many\n', 1, "not 'many'"),
+  'unknown key': (
+    'fps: 8\nframe_rate: 8\nscenes: [{prompt: x}]',
+    2,
+    "no key 'frame_rate'",
+  ),
+  'key nearly right': (
+    'context_frame: 5\nscenes: [{prompt: x}]',
+    1,
+    'mean context_frames?',
+  ),
+  'scene key nearly right': (
+    'scenes:\n- prompt: x\n- prompt: y\n  guidence: 3\n',
+    4,
+    'Did you mean guidance? Allowed: cut, frames, guidance, prompt',
+  ),
+  'key of a scene in the story': (
+    'guidance: 3\nscenes: [{prompt: x}]',
+    1,
+    "no key 'guidance'",
+  ),
+  'key twice': ('fps: 8\nfps: 9\nscenes: [{prompt: x}]', 2, 'stands twice'),
+  'key no word': ('8: 9\nscenes: [{prompt: x}]', 1, 'a key must be a word'),
+  'scene a word': ('scenes:\n- x\n', 2, 'a scene must be a group of keys'),
+  'no prompt': ('scenes:\n- prompt: x\n- frames: 9\n', 3, 'has no prompt'),
+  'prompt empty': ('scenes:\n- prompt: " "\n', 2, 'is empty'),
+  'prompt a number': ('scenes:\n- prompt: 5\n', 2, 'in quotation marks'),
+  'prompt nothing': ('scenes:\n- prompt:\n', 2, 'must be text, not None'),
+  'prompt a list': ('scenes:\n- prompt: [x]\n', 2, 'must be text'),
+  'prompt a group': ('scenes:\n- prompt: {x: y}\n', 2, 'one value'),
+  'prompt long': ('scenes:\n- prompt: ' + 'x' * 10_000, 2, '10000 characters'),
+  'control character': (
+    'scenes:\n- prompt: "a\\u0007b"\n',
+    2,
+    'control character',
+  ),
+  'frames zero': (
+    'scenes:\n- prompt: x\n  frames: 0\n',
+    3,
+    'from 1 to 100000, not 0',
+  ),
+  'frames below zero': ('scenes:\n- {prompt: x, frames: -3}\n', 2, 'not -3'),
+  'frames a fraction': ('scenes:\n- {prompt: x, frames: 9.5}\n', 2, 'whole'),
+  'frames a word': ('scenes:\n- {prompt: x, frames: nine}\n', 2, "not 'nine'"),
+  'frames true': ('scenes:\n- {prompt: x, frames: true}\n', 2, 'not True'),
+  'frames huge': ('scenes:\n- {prompt: x, frames: 1000000}\n', 2, 'to 100000'),
+  'frames and seconds': (
+    'scenes:\n- prompt: x\n  frames: 8\n  seconds: 1\n',
+    2,
+    'give one of them',
+  ),
+  'seconds zero': ('scenes:\n- {prompt: x, seconds: 0}\n', 2, 'above 0'),
+  'seconds nan': ('scenes:\n- {prompt: x, seconds: .nan}\n', 2, 'not nan'),
+  'seconds endless': ('scenes:\n- {prompt: x, seconds: .inf}\n', 2, 'not inf'),
+  'cut a number': ('scenes:\n- {prompt: x, cut: 1}\n', 2, 'true or false'),
+  'guidance below zero': (
+    'scenes:\n- {prompt: x, guidance: -1}\n',
+    2,
+    'from 0 to 100',
+  ),
+  'steps none': ('scenes:\n- {prompt: x, steps: 0}\n', 2, 'from 1 to 1000'),
+  'temperature a word': (
+    'scenes:\n- {prompt: x, temperature: hot}\n',
+    2,
+    "not 'hot'",
+  ),
+  'scene seed': ('scenes:\n- {prompt: x, seed: -1}\n', 2, '4294967295'),
+  'seed too big': ('seed: 4294967296\nscenes: [{prompt: x}]', 1, '4294967295'),
+  'size a number': ('size: 64\nscenes: [{prompt: x}]', 1, '[height, width]'),
+  'size of three': (
+    'size: [64, 64, 3]\nscenes: [{prompt: x}]',
+    1,
+    '[height, width]',
+  ),
+  'size tiny': ('size: [64, 4]\nscenes: [{prompt: x}]', 1, 'the width in size'),
+  'size nested': ('size: [[1], 4]\nscenes: [{prompt: x}]', 1, 'a list of 1'),
+  'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'above 0, at most 240'),
+  'context zero': (
+    'context_frames: 0\nscenes: [{prompt: x}]',
+    1,
+    'whole number from 1',
+  ),
+  'too many scenes': (
+    'scenes: [' + '{prompt: x},' * 1001 + ']',
+    1,
+    'a list of 1001',
+  ),
+  'not yaml': ('scenes:\n- {prompt: "x}\n', 3, 'this is not YAML'),
+  'tab': ('scenes:\n\t- prompt: x\n', 2, 'this is not YAML'),
+  'two documents': ('a: 1\n---\nb: 2\n', 2, 'this is not YAML'),
+  'python object': (
+    'scenes:\n- prompt: !!python/object/apply:os.getcwd []\n',
+    2,
+    'must be text',
+  ),
+  'python name': (
+    'scenes:\n- prompt: !!python/name:os.getcwd\n',
+    2,
+    'this is not YAML',
+  ),
+  'alias': (
+    'scenes:\n- &a {prompt: x}\n- *a\n',
+    3,
+    'the alias *a is not allowed',
+  ),
+  'bad date': ('seed: 2024-13-45\nscenes: [{prompt: x}]', 1, 'cannot be read'),
+  'deep': ('[' * 20_000, 1, 'nested too deeply'),
+  'zero byte': ('scenes:\n- prompt: "a\0b"\n', 2, 'not allowed'),
+}
+
+
+@pytest.mark.parametrize(('text', 'line', 'words'), BAD.values(), ids=BAD)
+def test_bad_story_is_refused_with_its_line(tmp_path, text, line, words):
+  path = tmp_path / 'story.yaml'
+  path.write_text(text)
+  with pytest.raises(ValueError) as caught:
+    story_file.read_story(path)
+  message = str(caught.value)
+  assert message.startswith(f'{path}, line {line}: '), message
+  assert words in message
+  assert len(message) < 400
+
+
+BAD_JSON = {
+  'unknown key': (
+    '{\n "scenes": [\n  {"prompt": "x"},\n  {"prompt": "y",\n'
+    '   "sead": 3}\n ]\n}',
+    5,
+    'Did you mean seed?',
+  ),
+  'wrong value': (
+    '{"fps": 8,\n"scenes": [{"prompt":\n"x", "frames":\n "9"}]}',
+    4,
+    "not '9'",
+  ),
+  'key twice': ('{"fps": 8,\n"fps": 8, "scenes": []}', 2, 'stands twice'),
+  'empty': ('', 1, 'this is not JSON'),
+  'trailing comma': ('{"fps": 8,\n}', 2, 'this is not JSON'),
+  'nan': ('{\n"fps": NaN, "scenes": [{"prompt": "x"}]}', 2, 'not nan'),
+  'empty list': ('{"scenes":\n[ ]}', 2, 'a list of 0'),
+  'empty group': ('{"scenes":\n[{},{"prompt":"x"}]}', 2, 'has no prompt'),
+  'deep': ('[' * 50_000 + ']' * 50_000, 1, 'nested too deeply'),
+  'long number': ('{"fps": ' + '9' * 5000 + '}', 1, 'a number'),
+}
+
+
+@pytest.mark.parametrize(
+  ('text', 'line', 'words'), BAD_JSON.values(), ids=BAD_JSON
+)
+def test_bad_json_is_refused_with_its_line(tmp_path, text, line, words):
+  path = tmp_path / 'story.json'
+  path.write_text(text)
+  with pytest.raises(ValueError) as caught:
+    story_file.read_story(path)
+  message = str(caught.value)
+  assert message.startswith(f'{path}, line {line}: '), message
+  assert words in message
+  assert len(message) < 400
+
+
+def test_missing_file_says_what_to_do(tmp_path):
+  with pytest.raises(FileNotFoundError, match='--prompt'):
+    story_file.read_story(tmp_path / 'none.yaml')
+
+
+def test_other_encodings_are_refused(tmp_path):
+  path = tmp_path / 'story.yaml'
+  path.write_bytes('scenes:\n- prompt: größer\n'.encode('latin-1'))
+  with pytest.raises(ValueError, match='line 2: this is not UTF-8'):
+    story_file.read_story(path)
+
+
+def test_byte_order_mark_is_passed_over(tmp_path):
+  path = tmp_path / 'story.yaml'
+  path.write_text(EXAMPLE, 'utf-8-sig')
+  assert story_file.read_story(path) == parse_story(EXAMPLE)
+
+
+def test_huge_file_is_not_read(tmp_path):
+  path = tmp_path / 'story.yaml'
+  path.write_text('#' * 1_000_001)
+  with pytest.raises(ValueError, match='at most 1000000'):
+    story_file.read_story(path)
+
+
+def test_scene_made_in_code_is_checked_too():
+  with pytest.raises(ValueError, match='frames must be a whole number'):
+    Scene(prompt='x', frames=0)
+  with pytest.raises(ValueError, match='prompt is empty'):
+    Scene(prompt='')
+  with pytest.raises(ValueError, match='0 scenes'):
+    Story(scenes=())
+  with pytest.raises(ValueError, match='fps must be'):
+    Story(scenes=(Scene(prompt='x'),), fps=-1.0)

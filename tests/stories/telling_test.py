@@ -1,0 +1,325 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from phenaki_jax.sampling import sampler as sampler_lib
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.stories import script as script_lib
+from phenaki_jax.stories import telling as story_lib
+from phenaki_jax.stories.story_file import Scene, Story
+from phenaki_jax.stories.takes import Takes
+
+SIZE = (16, 16)
+DEFAULTS = script_lib.StoryDefaults(
+  size=SIZE, fps=8.0, context_frames=5, settings=SamplingSettings(steps=2)
+)
+
+
+class Counter:
+  """Make clips whose frames are numbered, and keep what was asked for.
+
+  A frame shows one grey value: the number of frames made before it. A clip
+  that continues others begins with their own values.
+  """
+
+  def __init__(self, clip_frames=9, tubelet=2):
+    self.clip_frames = clip_frames
+    self._tubelet = tubelet
+    self._next = 0
+    self.calls = []
+
+  def frames_of(self, steps):
+    return 1 + (steps - 1) * self._tubelet
+
+  def clips(self, prompts, *, size, seeds, settings, context=None):
+    seen = 0 if context is None else context.shape[1]
+    values = None if context is None else context[0, :, 0, 0, 0].tolist()
+    self.calls.append((list(prompts), list(seeds), values))
+    new = self.clip_frames - seen
+    grey = (np.arange(self._next, self._next + new) % 256).astype(np.uint8)
+    self._next += new
+    frames = np.broadcast_to(
+      grey[None, :, None, None, None], (len(prompts), new, *size, 3)
+    )
+    if context is not None:
+      frames = np.concatenate([context, frames], axis=1)
+    return frames
+
+
+def _script(maker, *scenes, **story):
+  scenes = tuple(
+    Scene(**{'prompt': f'scene {i}', **scene}) for i, scene in enumerate(scenes)
+  )
+  return script_lib.write_script(Story(scenes=scenes, **story), maker, DEFAULTS)
+
+
+def _film(maker, script, **options):
+  parts = list(story_lib.tell(maker, script, **options))
+  return [
+    np.concatenate([part.frames for part in parts if part.scene == i])
+    for i in range(len(script.shots))
+  ]
+
+
+def _contexts(maker):
+  return [context for _, _, context in maker.calls]
+
+
+def test_first_window_is_a_whole_clip_and_later_ones_see_the_last_frames():
+  maker = Counter()
+  film = _film(maker, _script(maker, {'frames': 17}))
+  assert _contexts(maker) == [None, [4, 5, 6, 7, 8], [8, 9, 10, 11, 12]]
+  assert film[0][:, 0, 0, 0].tolist() == list(range(17))
+
+
+def test_context_is_what_was_kept_not_what_was_made():
+  maker = Counter()
+  film = _film(maker, _script(maker, {'frames': 11}, {'frames': 3}))
+  # The second window made frames 9 to 12, of which two were kept.
+  assert _contexts(maker)[2] == [6, 7, 8, 9, 10]
+  assert film[1][:, 0, 0, 0].tolist() == [13, 14, 15]
+
+
+def test_cut_sees_nothing_of_the_scenes_before():
+  maker = Counter()
+  scenes = [{'frames': 9}, {'frames': 11, 'cut': True}, {'frames': 1}]
+  _film(maker, _script(maker, *scenes))
+  assert _contexts(maker) == [
+    None,
+    None,
+    [13, 14, 15, 16, 17],
+    [15, 16, 17, 18, 19],
+  ]
+
+
+@pytest.mark.parametrize(
+  ('frames', 'context'),
+  [(1, [0]), (2, [1]), (3, [0, 1, 2]), (4, [1, 2, 3]), (5, [0, 1, 2, 3, 4])],
+)
+def test_short_first_scene_gives_the_longest_context_there_is(frames, context):
+  maker = Counter()
+  _film(maker, _script(maker, {'frames': frames}, {'frames': 4}))
+  assert _contexts(maker)[1] == context
+
+
+def test_context_grows_over_several_short_scenes():
+  maker = Counter()
+  _film(maker, _script(maker, *[{'frames': 2}] * 4))
+  # Kept: 0 1 | 9 10 | 17 18, of which two, four and five can be used.
+  assert _contexts(maker) == [None, [1], [1, 9, 10], [1, 9, 10, 17, 18]]
+
+
+def test_other_tubelets_and_lengths():
+  maker = Counter(clip_frames=13, tubelet=4)
+  script = _script(maker, {'frames': 30}, {'frames': 6})
+  film = _film(maker, script)
+  assert [len(part) for part in film] == [30, 6]
+  assert [c and len(c) for c in _contexts(maker)] == [None, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize('context', [1, 3, 5, 7])
+def test_possible_contexts_are_used(context):
+  maker = Counter()
+  _film(maker, _script(maker, {'frames': 12}, context_frames=context))
+  assert {len(c) for c in _contexts(maker)[1:]} == {context}
+
+
+def test_reroll_leaves_earlier_seeds_alone():
+  calls = []
+  for seed in (None, 5):
+    maker = Counter()
+    scene = {'frames': 13, **({} if seed is None else {'seed': seed})}
+    _film(maker, _script(maker, {'frames': 13}, scene, {'frames': 13}, seed=3))
+    calls.append([seeds for _, seeds, _ in maker.calls])
+  before, after = calls
+  changed = [i for i in range(len(before)) if before[i] != after[i]]
+  assert changed == [2, 3, 4, 5]  # the windows of scene 2 of 3
+
+
+def test_frames_come_before_the_rest_is_made():
+  maker = Counter()
+  film = story_lib.tell(maker, _script(maker, {'frames': 5000}))
+  for count in range(1, 20):
+    part = next(film)
+    assert len(maker.calls) == count
+    assert len(part.frames) <= maker.clip_frames
+
+
+def test_memory_does_not_grow_with_the_story():
+  import tracemalloc
+
+  def peak(frames):
+    maker = Counter()
+    script = _script(maker, {'frames': frames}, size=(64, 64))
+    tracemalloc.start()
+    for part in story_lib.tell(maker, script):
+      del part
+      maker.calls.clear()
+    result = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result
+
+  assert peak(4000) < 1.1 * peak(40)
+
+
+def test_real_model_same_seed_same_story_other_seed_another(tiny_sampler):
+  scenes = [{'frames': 9}, {'frames': 6}]
+  films = [
+    _film(tiny_sampler, _script(tiny_sampler, *scenes, seed=seed))
+    for seed in (1, 1, 2)
+  ]
+  for scene in range(2):
+    np.testing.assert_array_equal(films[0][scene], films[1][scene])
+    assert (films[0][scene] != films[2][scene]).any()
+
+
+def test_real_model_reroll_of_scene_three_keeps_one_and_two(tiny_sampler):
+  films = []
+  for seed in (None, 99):
+    third = {'frames': 5, **({} if seed is None else {'seed': seed})}
+    script = _script(
+      tiny_sampler, {'frames': 9}, {'frames': 5}, third, {'frames': 5}
+    )
+    films.append(_film(tiny_sampler, script))
+  for scene in (0, 1):
+    np.testing.assert_array_equal(films[0][scene], films[1][scene])
+  for scene in (2, 3):
+    assert (films[0][scene] != films[1][scene]).any()
+
+
+def test_real_model_prompt_and_context_matter(tiny_sampler):
+  first = {'frames': 9, 'prompt': 'a red circle', 'temperature': 0}
+  second = [
+    {'prompt': 'a blue square'},
+    {'prompt': 'it turns green'},
+    {'prompt': 'a blue square', 'cut': True},
+  ]
+  one, other, cut = (
+    _film(
+      tiny_sampler,
+      _script(tiny_sampler, first, {'frames': 4, 'temperature': 0, **scene}),
+    )
+    for scene in second
+  )
+  np.testing.assert_array_equal(one[0], other[0])
+  assert (one[1] != other[1]).any()
+  assert (one[1] != cut[1]).any()
+
+
+def test_real_model_compiles_once_for_all_scenes(tiny_sampler):
+  functions = (sampler_lib._encode, sampler_lib._tokens, sampler_lib._pixels)
+  _film(tiny_sampler, _script(tiny_sampler, {'frames': 10}))
+  before = [function._cache_size() for function in functions]
+  script = _script(
+    tiny_sampler,
+    {'frames': 17},
+    {'frames': 3, 'guidance': 1.0},
+    {'frames': 12, 'temperature': 0.5, 'prompt': 'a longer prompt than most'},
+    {'frames': 10, 'cut': True, 'seed': 5},
+  )
+  _film(tiny_sampler, script)
+  assert [function._cache_size() for function in functions] == before
+
+
+def test_stories_told_together_equal_those_told_alone():
+  class Seeded(Counter):
+    """Make each clip from its own seed, prompt and context alone."""
+
+    def clips(self, prompts, *, size, seeds, settings, context=None):
+      clips = []
+      for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        past = 0 if context is None else int(context[i].sum())
+        rng = np.random.default_rng([seed, past, *prompt.encode()])
+        shape = (self.clip_frames, *size, 3)
+        clips.append(rng.integers(0, 256, shape).astype(np.uint8))
+      clips = np.stack(clips)
+      if context is not None:
+        clips[:, : context.shape[1]] = context
+      return clips
+
+  maker = Seeded()
+  scripts = [
+    _script(maker, {'frames': 11}, {'frames': 6, 'prompt': name}, seed=i)
+    for i, name in enumerate('abc')
+  ]
+  together = list(story_lib.tell_together(maker, scripts))
+  for i, script in enumerate(scripts):
+    alone = list(story_lib.tell(maker, script))
+    assert len(alone) == len(together)
+    for one, all_of_them in zip(alone, together, strict=True):
+      np.testing.assert_array_equal(one.frames, all_of_them.frames[i])
+
+
+def test_stories_of_other_timelines_are_not_told_together():
+  maker = Counter()
+  scripts = [_script(maker, {'frames': n}) for n in (3, 4)]
+  with pytest.raises(ValueError, match='one by one'):
+    list(story_lib.tell_together(maker, scripts))
+
+
+class Broken(Exception):
+  pass
+
+
+def test_half_made_story_goes_on_as_if_unbroken(tiny_sampler, tmp_path):
+  script = _script(tiny_sampler, {'frames': 11}, {'frames': 6}, {'frames': 9})
+  unbroken = _film(tiny_sampler, script)
+  takes = Takes(tmp_path)
+  told = story_lib.tell(tiny_sampler, script, takes=takes)
+  with pytest.raises(Broken):
+    for part in told:
+      if part.scene == 2:
+        raise Broken
+  told.close()
+  assert len(list(tmp_path.glob('*.json'))) == 2
+  assert not list(tmp_path.glob('*.part'))
+  maker = Counter()  # It would make other frames, were it asked for any.
+  kept = _film(
+    maker, dataclasses.replace(script, shots=script.shots[:2]), takes=takes
+  )
+  assert not maker.calls
+  resumed = _film(tiny_sampler, script, takes=takes)
+  for i in range(3):
+    np.testing.assert_array_equal(unbroken[i], resumed[i])
+    if i < 2:
+      np.testing.assert_array_equal(unbroken[i], kept[i])
+
+
+def test_kept_scenes_are_used_only_where_everything_is_the_same(tmp_path):
+  origin = {'model': 'a'}
+  scenes = [{'frames': 3}, {'frames': 3}, {'frames': 3, 'cut': True}]
+
+  def made(scenes, origin=origin, **story):
+    maker = Counter()
+    script = _script(maker, *scenes, **story)
+    _film(maker, script, takes=Takes(tmp_path), origin=origin)
+    return [prompts[0] for prompts, _, _ in maker.calls]
+
+  everything = ['scene 0', 'scene 1', 'scene 2']
+  assert made(scenes) == everything
+  assert made(scenes) == []
+  assert made(scenes, fps=30) == []  # It changes no frame.
+  # What comes after a changed scene saw it, up to the next cut.
+  changed = [{'frames': 3, 'seed': 8}, *scenes[1:]]
+  assert made(changed) == everything[:2]
+  assert made([scenes[0], {'frames': 4}, scenes[2]]) == ['scene 1']
+  assert made(scenes, seed=4) == everything
+  assert made(scenes, size=(24, 16)) == everything
+  assert made(scenes, context_frames=3) == everything
+  assert made(scenes, origin={'model': 'b'}) == everything
+
+
+def test_damaged_kept_scene_is_made_again(tmp_path, caplog):
+  maker = Counter()
+  script = _script(maker, {'frames': 3}, {'frames': 3})
+  first = _film(maker, script, takes=Takes(tmp_path))
+  path = sorted(tmp_path.glob('*.npy'))[0]
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+  again = Counter()
+  film = _film(again, script, takes=Takes(tmp_path))
+  assert len(again.calls) == 1
+  assert 'damaged' in caplog.text
+  assert len(film) == len(first)

@@ -1,0 +1,238 @@
+"""What the tokenizer lowers: only real frames, each frame once."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.pixels import normalise
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.tokenizer.cvivit import CViViT
+from phenaki_jax.tokenizer.losses import TokenizerLossWeights
+from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.metrics import fetched, finalise
+from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.state import abstract_state, create_state
+from phenaki_jax.training.step import compile_step, make_step
+from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+CONFIG = TokenizerConfig(
+  patch=(4, 4),
+  width=16,
+  num_heads=2,
+  mlp_dim=32,
+  spatial_layers=1,
+  temporal_layers=1,
+  quantizer='vq',
+  vq_codes=32,
+  vq_dim=4,
+)
+WEIGHTS = TokenizerLossWeights(l2=1.0, l1=0.5, edge=0.25, quantizer=2.0)
+TASK = TokenizerTask(config=CONFIG, weights=WEIGHTS)
+
+
+def _batch(clips=2, images=3, seed=0):
+  generator = np.random.default_rng(seed)
+
+  def pixels(*shape):
+    return generator.integers(0, 256, (*shape, 8, 8, 3)).astype(np.uint8)
+
+  batch = {
+    'clips': {
+      'pixels': pixels(clips, 5),
+      'text': np.ones((clips, 4), np.int32),
+      'num_frames': np.array([3, 5], np.int32)[:clips],
+      'context_frames': np.zeros(clips, np.int32),
+    },
+    'images': {
+      'pixels': pixels(images),
+      'text': np.ones((images, 4), np.int32),
+    },
+  }
+  sizes = {'clips': clips, 'images': images}
+  return {name: part for name, part in batch.items() if sizes[name]}
+
+
+def _drawn(task):
+  """Draw every parameter: those that start at zero would hide faults."""
+  boxed = jax.eval_shape(task.init, rng.root(0))
+  generator = np.random.default_rng(1)
+  return jax.tree.map(
+    lambda leaf: np.float32(
+      generator.normal(size=leaf.shape) / leaf.shape[0] ** 0.5
+    ),
+    sharding.unbox(boxed),
+  )
+
+
+@functools.cache
+def _params():
+  return _drawn(TASK)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _grads(task, params, batch):
+  def loss(params):
+    return task.loss(params, {}, batch, rng.root(0))
+
+  return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def _run(batch):
+  (loss, metrics), grads = _grads(TASK, _params(), batch)
+  return float(loss), finalise(fetched(metrics)), grads
+
+
+@jax.jit
+def _loss(params, batch):
+  return TASK.loss(params, {}, batch, rng.root(0))
+
+
+@jax.jit
+def _outputs(params, pixels):
+  pixels = normalise(pixels)
+  return pixels, CViViT(CONFIG).apply({'params': params}, pixels)
+
+
+def _naive(batch):
+  """Average each term over real frames, in numpy, example by example."""
+  terms = {'l2': [], 'l1': [], 'edge': [], 'quantizer': []}
+  for name, part in batch.items():
+    pixels = part['pixels'] if name == 'clips' else part['pixels'][:, None]
+    pixels, output = jax.tree.map(np.asarray, _outputs(_params(), pixels))
+    valid = part.get('num_frames', np.ones(len(pixels), int))
+    for row, frames in enumerate(valid):
+      for frame in range(frames):
+        error = output.reconstruction[row, frame] - pixels[row, frame]
+        terms['l2'].append((error**2).mean())
+        terms['l1'].append(np.abs(error).mean())
+        terms['edge'].append(
+          0.5 * np.abs(np.diff(error, axis=0)).mean()
+          + 0.5 * np.abs(np.diff(error, axis=1)).mean()
+        )
+      for step in range(1 + (frames - 1) // 2):
+        terms['quantizer'].append(output.quantizer_loss[row, step].mean())
+  return {name: np.mean(values) for name, values in terms.items()}
+
+
+@pytest.mark.parametrize(('clips', 'images'), [(2, 3), (2, 0), (0, 3)])
+def test_the_loss_equals_loops(clips, images):
+  batch = _batch(clips, images)
+  loss, metrics = _loss(_params(), batch)
+  loss, metrics = float(loss), finalise(fetched(metrics))
+  expected = _naive(batch)
+  for name, value in expected.items():
+    assert metrics[name] == pytest.approx(value, rel=1e-4), name
+  total = sum(getattr(WEIGHTS, name) * expected[name] for name in expected)
+  assert loss == pytest.approx(total, rel=1e-4)
+  assert metrics['loss'] == pytest.approx(loss, rel=1e-6)
+
+
+def test_padding_frames_change_neither_loss_nor_gradient():
+  batch = _batch()
+  loss, metrics, grads = _run(batch)
+  other = _batch()
+  other['clips']['pixels'][0, 3:] = 255 - other['clips']['pixels'][0, 3:]
+  other_loss, other_metrics, other_grads = _run(other)
+  assert other_loss == loss
+  jax.tree.map(np.testing.assert_array_equal, other_grads, grads)
+  assert other_metrics == metrics
+  # The same change in a real frame is seen.
+  other['clips']['pixels'][1, 3:] = 255 - other['clips']['pixels'][1, 3:]
+  assert _run(other)[0] != loss
+
+
+def test_every_parameter_is_trained():
+  _, _, grads = _run(_batch())
+  still = [
+    path
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
+    if not np.any(leaf)
+  ]
+  assert not still
+
+
+def test_psnr_is_measured_in_decibels():
+  batch = _batch(0, 3)
+  metrics = finalise(fetched(_loss(_params(), batch)[1]))
+  pixels, output = _outputs(_params(), batch['images']['pixels'][:, None])
+  errors = (np.asarray(output.reconstruction) - pixels) ** 2
+  psnr = 10 * np.log10(4 / errors.mean((1, 2, 3, 4)))
+  assert metrics['psnr_images_first'] == pytest.approx(psnr.mean(), rel=1e-4)
+
+
+def test_codes_in_use_are_counted():
+  batch = _batch(0, 3)
+  metrics = finalise(fetched(_loss(_params(), batch)[1]))
+  _, output = _outputs(_params(), batch['images']['pixels'][:, None])
+  assert metrics['codes/usage'] == pytest.approx(
+    len(np.unique(output.ids)) / 32
+  )
+  assert 1 <= metrics['codes/perplexity'] <= 32
+
+
+def test_images_of_a_repeated_first_frame_are_clips_that_stand_still():
+  config = dataclasses.replace(CONFIG, first_frame='repeated')
+  task = dataclasses.replace(TASK, config=config)
+  params = _drawn(task)
+  images = _batch(0, 3)
+  still = {
+    'clips': {
+      'pixels': np.repeat(images['images']['pixels'][:, None], 3, axis=1),
+      'num_frames': np.full(3, 3, np.int32),
+    }
+  }
+  (loss, _), grads = _grads(task, params, images)
+  (expected, _), expected_grads = _grads(task, params, still)
+  assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+  jax.tree.map(
+    lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
+    grads,
+    expected_grads,
+  )
+
+
+def test_nothing_is_frozen():
+  assert TASK.frozen == {}
+
+
+def test_it_overfits_one_batch():
+  config = TokenizerConfig(
+    patch=(4, 4),
+    width=32,
+    num_heads=2,
+    mlp_dim=64,
+    spatial_layers=1,
+    temporal_layers=1,
+    fsq_levels=(8, 8, 8),
+  )
+  task = TokenizerTask(config=config)
+  optimizer = make_optimizer(
+    OptimConfig(learning_rate=1e-2, warmup_steps=5, decay='constant'),
+    steps=100,
+  )
+  mesh = sharding.make_mesh(
+    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
+  )
+  abstract = abstract_state(task, optimizer, mesh)
+  state = create_state(task, optimizer, abstract, rng.root(0))
+  step = compile_step(make_step(task, optimizer, ema_decay=0.9), abstract)
+  # Smooth pictures: gradients of colour that turn from frame to frame.
+  batch = _batch(2, 3)
+  ramp = np.linspace(0, 1, 8)
+  turn = np.linspace(0, np.pi, 10).reshape(2, 5)
+  across = 0.5 + 0.5 * np.cos(
+    3 * ramp[None, None, :, None] + turn[:, :, None, None]
+  ) * np.sin(2 * ramp + 0.5)
+  clips = np.stack([across, 1 - across, across**2], -1)
+  batch['clips']['pixels'] = np.uint8(255 * clips)
+  batch['images']['pixels'] = batch['clips']['pixels'][0, :3].copy()
+  losses = []
+  for _ in range(60):
+    state, metrics = step(state, batch, rng.root(1), {})
+    losses.append(finalise(fetched(metrics))['loss'])
+  assert losses[0] > 0.5
+  assert losses[-1] < 0.05, losses[::10]
