@@ -3,7 +3,8 @@ import json
 import pytest
 
 from phenaki_jax.stories import story_file
-from phenaki_jax.stories.story_file import Scene, Story, parse_story
+from phenaki_jax.stories.story import Scene, Story
+from phenaki_jax.stories.story_file import parse_story
 
 EXAMPLE = """\
 size: [64, 64]          # height, width in pixels

@@ -1,0 +1,119 @@
+"""Finished scenes on disk, from which an interrupted story continues.
+
+A scene is two files named by its key, the hash of everything that its frames
+need: `<key>.npy` holds the frames (uint8) and is written as they come, and
+`<key>.json` holds its digest and is written when the scene is complete. A
+scene without the second file is ignored, and one that does not match its
+digest is generated again. Nothing is pickled.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.types import VideoU8
+
+_LOG = logging.getLogger(__name__)
+_OURS = re.compile(r'[0-9a-f]{32}\.(npy|json)(\.part)?')
+
+
+class KeptScenes:
+  """The finished scenes in a folder, which is created when needed."""
+
+  def __init__(self, folder: str | os.PathLike[str]):
+    """Set the folder; nothing is read or written yet."""
+    self.folder = pathlib.Path(folder)
+
+  def find(self, key: str, shape: tuple[int, ...]) -> VideoU8 | None:
+    """Return a kept scene as a memory map, or None.
+
+    Args:
+      key: 32 hexadecimal digits.
+      shape: expected shape of the frames, [T, H, W, 3].
+    """
+    frames, mark = self._paths(key)
+    if not mark.is_file() or not frames.is_file():
+      return None
+    try:
+      digest = json.loads(mark.read_text('utf-8'))['sha256']
+      if _digest(frames) != digest:
+        raise UserError('it does not match its digest')
+      array = np.load(frames, mmap_mode='r', allow_pickle=False)
+      if array.shape != shape or array.dtype != np.uint8:
+        raise UserError(f'it contains {array.dtype} {list(array.shape)}')
+    except (ValueError, KeyError, TypeError, OSError) as error:
+      _LOG.warning(
+        'the kept scene %s is damaged (%s) and is generated again',
+        frames,
+        error,
+      )
+      return None
+    return array
+
+  @contextlib.contextmanager
+  def record(
+    self, key: str, shape: tuple[int, ...]
+  ) -> Iterator[Callable[[VideoU8], None]]:
+    """Yield a function that appends frames to a new scene.
+
+    The scene is kept if the block succeeds.
+
+    Args:
+      key: 32 hexadecimal digits.
+      shape: shape of all frames together, [T, H, W, 3].
+    """
+    frames, mark = self._paths(key)
+    left = shape[0]
+    self.folder.mkdir(parents=True, exist_ok=True)
+    mark.unlink(missing_ok=True)
+    part = frames.with_name(frames.name + '.part')
+    try:
+      with part.open('wb') as file:
+        header = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def append(new: VideoU8) -> None:
+          nonlocal left
+          assert new.shape[1:] == shape[1:], new.shape
+          left -= len(new)
+          file.write(np.ascontiguousarray(new).tobytes())
+
+        yield append
+        assert not left, f'{left} frames are missing'
+        file.flush()
+        os.fsync(file.fileno())
+      digest = _digest(part)
+      part.replace(frames)
+    finally:
+      part.unlink(missing_ok=True)
+    part = mark.with_name(mark.name + '.part')
+    with part.open('w', encoding='utf-8') as file:
+      json.dump({'sha256': digest}, file)
+      file.flush()
+      os.fsync(file.fileno())
+    part.replace(mark)
+
+  def keep_only(self, keys: Collection[str]) -> int:
+    """Delete all scenes with other keys; return the number of deleted files."""
+    count = 0
+    for path in sorted(self.folder.glob('*')):
+      if _OURS.fullmatch(path.name) and path.name[:32] not in keys:
+        path.unlink()
+        count += 1
+    return count
+
+  def _paths(self, key: str) -> tuple[pathlib.Path, pathlib.Path]:
+    return self.folder / f'{key}.npy', self.folder / f'{key}.json'
+
+
+def _digest(path: pathlib.Path) -> str:
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
