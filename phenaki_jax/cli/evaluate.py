@@ -16,7 +16,7 @@ from phenaki_jax.errors import UserError
 
 if TYPE_CHECKING:
   from phenaki_jax.evaluation.storyworld import Setup
-  from phenaki_jax.runs.open import StoryModel
+  from phenaki_jax.runs.open import Model
 
 EXAMPLES = """
   phenaki evaluate --out runs/reference_scores
@@ -142,7 +142,7 @@ def _check(args: argparse.Namespace) -> None:
     raise UserError(f'--out is {out}, which is a file; name a folder')
 
 
-def _setup(args: argparse.Namespace, model: 'StoryModel') -> 'Setup':
+def _setup(args: argparse.Namespace, model: 'Model') -> 'Setup':
   """Settle how the model is asked."""
   import dataclasses
 
@@ -172,7 +172,7 @@ def _setup(args: argparse.Namespace, model: 'StoryModel') -> 'Setup':
 
 def _protocol(
   args: argparse.Namespace,
-  model: 'StoryModel',
+  model: 'Model',
   setup: 'Setup',
   frames_per_scene: int,
 ) -> dict[str, Any]:

@@ -7,6 +7,7 @@ only when it is complete.
 """
 
 import contextlib
+import dataclasses
 import fractions
 import os
 import pathlib
@@ -21,7 +22,7 @@ from PIL import Image, PngImagePlugin
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.provenance import COMMENT, provenance_json
-from phenaki_jax.types import ImageU8
+from phenaki_jax.types import ImageU8, VideoU8
 
 Path = str | os.PathLike[str]
 
@@ -318,3 +319,27 @@ def _complete(path: pathlib.Path) -> Iterator[pathlib.Path]:
     part.replace(path)
   finally:
     part.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Film:
+  """The frames of a generated story.
+
+  Attributes:
+    frames: uint8 RGB [T, H, W, 3].
+    fps: frames per second.
+    scenes: the prompt and the number of frames of each scene, in order.
+    provenance: JSON values that describe how the film was made.
+  """
+
+  frames: VideoU8
+  fps: float
+  scenes: tuple[tuple[str, int], ...]
+  provenance: Mapping[str, Any]
+
+  def save(self, path: Path) -> pathlib.Path:
+    """Write the film as `.mp4` or `.gif`, by the suffix of the path."""
+    path = pathlib.Path(path)
+    writer = write_gif if path.suffix == '.gif' else write_mp4
+    writer(path, self.frames, fps=self.fps, provenance=self.provenance)
+    return path

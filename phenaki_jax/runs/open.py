@@ -1,31 +1,46 @@
-"""Open a trained story model, wherever it lies.
+"""Open a trained story model, and generate films with it.
 
 A model is a bundle (see `export.bundle`) or the run directory of a generator,
-whose tokenizer is found through its config. Without a name it is the
-reference bundle that ships with the package. Either way the arrays are
-compared with the shapes that the configs describe before anything runs.
+whose config names the run directory of its tokenizer. The default is the
+reference bundle that ships with the package. The shapes of all arrays are
+compared with the configs before anything runs.
 """
 
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import Int32, UInt8
 
+import phenaki_jax
 from phenaki_jax import config as config_lib
-from phenaki_jax import sharding
+from phenaki_jax import progress, sharding
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files import digests
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.media.film import Film
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
-from phenaki_jax.stories.script import StoryDefaults
+from phenaki_jax.stories.generate import generate
+from phenaki_jax.stories.seeds import describe as describe_story
+from phenaki_jax.stories.story import (
+  ModelDefaults,
+  Scene,
+  Story,
+  resolve,
+  with_options,
+)
+from phenaki_jax.stories.story_file import as_story
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -33,40 +48,160 @@ from phenaki_jax.training import checkpoints, compatibility
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
+__all__ = ['Film', 'Model', 'Scene', 'Story', 'load']
+
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StoryModel:
-  """Hold a model that is ready to tell stories.
+class Model:
+  """A trained model that generates films of stories.
 
   Attributes:
     name: where it came from, for people.
-    fingerprint: names its arrays, configs and vocabulary; the same for the
-      same content.
-    sampler: makes the clips.
-    defaults: size, speed, context and settings it was made for.
-    subset: the part of StoryWorld it was trained on; empty if on other data.
+    fingerprint: identifies its arrays, configs and vocabulary.
+    sampler: makes single clips.
+    defaults: size, frame rate, lengths and settings where a story has none.
+    subset: the part of StoryWorld that it was trained on; empty for other
+      data.
   """
 
   name: str
   fingerprint: str
   sampler: Sampler
-  defaults: StoryDefaults
+  defaults: ModelDefaults
   subset: str
+
+  def story(
+    self,
+    story: Story | Sequence[str] | str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    frames: int | None = None,
+    guidance: float | int | None = None,
+    steps: int | None = None,
+    temperature: float | int | None = None,
+  ) -> Film:
+    """Generate a film of a story.
+
+    The film is held in memory; `phenaki story` writes long films to disk as
+    they are generated. Both give the same frames.
+
+    Args:
+      story: one prompt per scene, the path of a story file, or a `Story`.
+      seed: 0 to 2**32 - 1, replaces the seed of the story. The same seed
+        gives the same film.
+      frames: length of scenes that give none; by default one clip of the
+        model.
+      guidance: guidance scale of scenes that give none.
+      steps: decoding steps of scenes that give none.
+      temperature: sampling temperature of scenes that give none.
+
+    Raises:
+      UserError: the story or an option is wrong, or the model cannot make it.
+    """
+    asked = with_options(
+      as_story(story),
+      seed=seed,
+      frames=frames,
+      guidance=guidance,
+      steps=steps,
+      temperature=temperature,
+    )
+    resolved = resolve(asked, self.defaults)
+    assert resolved.fps is not None
+    chunks = []
+    total = resolved.num_frames
+    with progress.bar(total=total, unit='frame', desc='story') as bar:
+      for chunk in generate(self.sampler, resolved):
+        chunks.append(chunk.frames)
+        bar.update(len(chunk.frames))
+    return Film(
+      frames=np.concatenate(chunks),
+      fps=resolved.fps,
+      scenes=tuple((s.prompt, s.frames or 0) for s in resolved.scenes),
+      provenance={**self.provenance, 'story': describe_story(resolved)},
+    )
+
+  def encode(
+    self, frames: UInt8[np.ndarray, '*b T H W 3']
+  ) -> Int32[np.ndarray, '*b t h w']:
+    """Turn frames into token ids.
+
+    Args:
+      frames: a clip, or a batch of clips; the height and the width are
+        multiples of the tokenizer's patch. If T is not 1 + k * tubelet, the
+        last frame is repeated until it is.
+
+    Raises:
+      UserError: the frames have another shape or dtype.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.shape[-1:] != (3,):
+      raise UserError(f'the frames are {frames.dtype}; they must be uint8 RGB')
+    batch = _batch(frames, 'frames', '[T, H, W, 3]')
+    tokenizer = self.sampler.models.tokenizer
+    missing = (1 - batch.shape[1]) % tokenizer.tubelet
+    batch = np.pad(batch, [(0, 0), (0, missing)] + [(0, 0)] * 3, mode='edge')
+    tokenizer.grid(batch.shape[1], batch.shape[2:4])  # Checks the size.
+    tokens = self.sampler.encode(batch)
+    return tokens.reshape(*frames.shape[:-4], *tokens.shape[1:])
+
+  def decode(
+    self, tokens: Int32[np.ndarray, '*b t h w']
+  ) -> UInt8[np.ndarray, '*b T H W 3']:
+    """Turn token ids into 1 + (t - 1) * tubelet frames.
+
+    Raises:
+      UserError: the tokens have another shape, or are not ids of the codebook.
+    """
+    tokens = np.asarray(tokens)
+    batch = _batch(tokens, 'tokens', '[t, h, w]')
+    size = self.sampler.models.tokenizer.codebook_size
+    if not 0 <= batch.min() <= batch.max() < size:
+      raise UserError(
+        f'the tokens are {batch.min()} to {batch.max()}; they must be ids of '
+        f'the codebook, 0 to {size - 1}'
+      )
+    frames = self.sampler.decode(batch)
+    return frames.reshape(*tokens.shape[:-3], *frames.shape[1:])
+
+  @functools.cached_property
+  def provenance(self) -> dict[str, Any]:
+    """Return JSON values that describe what makes the films of this model."""
+    return {
+      'model': {'name': self.name, 'fingerprint': self.fingerprint},
+      'versions': {
+        'phenaki_jax': phenaki_jax.__version__,
+        'jax': jax.__version__,
+        'python': platform.python_version(),
+      },
+      'platform': jax.default_backend(),
+    }
+
+
+def _batch(array: np.ndarray, what: str, shape: str) -> np.ndarray:
+  """Return an array of one clip or of a batch as that of a batch."""
+  rank = shape.count(',') + 1
+  if array.ndim not in (rank, rank + 1) or not array.size:
+    raise UserError(
+      f'the {what} have the shape {list(array.shape)}; it must be {shape}, or '
+      'that of a batch of clips of equal length'
+    )
+  return array.reshape(-1, *array.shape[-rank:])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryModelConfig:
-  """Describe a story model; what `config.json` of a bundle holds.
+  """Description of a story model: the `config.json` of a bundle.
 
   Attributes:
     name: of the model, for people.
-    tokenizer: the tokenizer's shape.
-    generator: the masked transformer's shape.
-    text: the text encoder's shape.
-    data: what it was trained on.
-    sampling: the settings that suit it.
+    tokenizer: architecture of the tokenizer.
+    generator: architecture of the masked transformer.
+    text: architecture of the text encoder.
+    data: the training data.
+    sampling: default sampling settings.
   """
 
   name: str = ''
@@ -78,67 +213,74 @@ class StoryModelConfig:
 
 
 def describe(experiment: Experiment) -> StoryModelConfig:
-  """Return what a bundle keeps of a generator's experiment."""
-  return StoryModelConfig(
-    name=experiment.name,
-    tokenizer=experiment.tokenizer,
-    generator=experiment.generator,
-    text=experiment.text,
-    data=experiment.data,
-    sampling=experiment.sampling,
-  )
+  """Return the part of a generator's experiment that a bundle holds."""
+  names = [field.name for field in dataclasses.fields(StoryModelConfig)]
+  return StoryModelConfig(**{name: getattr(experiment, name) for name in names})
 
 
-def load(path: str | os.PathLike[str] | None = None) -> StoryModel:
-  """Open a bundle or a generator's run directory.
+def load(path: str | os.PathLike[str] | None = None) -> Model:
+  """Open a bundle or the run directory of a generator.
 
   Args:
     path: the folder; None for the reference bundle.
 
   Raises:
-    FileNotFoundError: there is no such folder, or nothing of ours in it.
-    UserError: the model is damaged, its parts do not fit together, or the
-      tokenizer has changed since the generator was trained on it.
+    NotFoundError: there is no such folder.
+    UserError: the folder holds no model, the model is damaged, its parts do
+      not fit together, or the tokenizer has changed since the generator was
+      trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
   folder = bundle_lib.reference_dir() if path is None else pathlib.Path(path)
   if not folder.is_dir():
-    raise FileNotFoundError(
-      f'there is no folder {folder}; name a bundle or the --workdir that a '
-      'generator was trained in, or leave --model out for the reference model'
+    raise NotFoundError(
+      f'there is no folder {folder}; name a bundle or the --workdir of a '
+      'trained generator, or leave --model out for the reference model'
     )
-  if (folder / experiment_lib.CONFIG_FILE).is_file() and (
+  is_run = (folder / experiment_lib.CONFIG_FILE).is_file() and (
     folder / 'checkpoints'
-  ).is_dir():
-    return _from_run(folder)
-  return _from_bundle(folder)
-
-
-def _from_bundle(folder: pathlib.Path) -> StoryModel:
-  bundle = bundle_lib.load_bundle(folder)
+  ).is_dir()
+  bundle = _read_run(folder) if is_run else bundle_lib.load_bundle(folder)
   try:
     config = config_lib.build(StoryModelConfig, bundle.config)
   except ValueError as error:
     raise UserError(
       f'the config of {folder} describes no story model: {error}'
     ) from error
-  return _model(
-    config,
+  vocabulary = SentencePieceVocabulary(bundle.vocabulary)
+  _check(folder, config, bundle, vocabulary)
+  data = config.data
+  sampler = Sampler(
+    models=Models(
+      tokenizer=config.tokenizer, generator=config.generator, text=config.text
+    ),
+    tokenizer_params=jax.tree.map(jax.numpy.asarray, bundle.tokenizer_params),
+    generator_params=jax.tree.map(jax.numpy.asarray, bundle.generator_params),
+    vocabulary=vocabulary,
+  )
+  return Model(
     name=config.name or folder.name,
-    where=folder,
-    tokenizer_params=bundle.tokenizer_params,
-    generator_params=bundle.generator_params,
-    vocabulary=SentencePieceVocabulary(bundle.vocabulary),
     fingerprint=bundle.fingerprint,
+    sampler=sampler,
+    defaults=ModelDefaults(
+      size=data.size,
+      fps=data.fps,
+      context_frames=data.context_frames,
+      clip_frames=sampler.clip_frames,
+      tubelet=config.tokenizer.tubelet,
+      settings=config.sampling,
+    ),
+    subset=data.subset if data.source == 'storyworld' else '',
   )
 
 
-def _from_run(folder: pathlib.Path) -> StoryModel:
+def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
+  """Read what a bundle would hold from the run directory of a generator."""
   experiment = experiment_lib.read(folder)
   if experiment.kind != 'generator':
     raise UserError(
       f'{folder} is the run of a {experiment.kind}; name the run of a '
-      'generator, which knows its tokenizer'
+      'generator, whose config names its tokenizer'
     )
   generator = checkpoints.load_params(folder)
   tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
@@ -149,106 +291,78 @@ def _from_run(folder: pathlib.Path) -> StoryModel:
       f'the generator in {folder} was trained on the tokens of another '
       f'tokenizer than that in {experiment.tokenizer_dir}, which is at step '
       f'{tokenizer.step} (parameters {trained_on} then, {tokenizer_digest} '
-      'now); put back the tokenizer of that time, or train a new generator. '
+      'now); restore the tokenizer of that time, or train a new generator. '
       '`phenaki export` keeps the two together'
     )
-  config = describe(experiment)
-  vocabulary = SentencePieceVocabulary.from_file(folder / VOCABULARY_FILE)
+  config = config_lib.to_dict(describe(experiment))
+  vocabulary = SentencePieceVocabulary.from_file(folder / VOCABULARY_FILE).model
+  generator_digest = digests.digest_tree(generator.params)
   _log.info('Read %s at step %d.', folder, generator.step)
-  return _model(
-    config,
-    name=f'{experiment.name or folder.name} at step {generator.step}',
-    where=folder,
+  name = f'{experiment.name or folder.name} at step {generator.step}'
+  return bundle_lib.Bundle(
     tokenizer_params=tokenizer.params,
     generator_params=generator.params,
+    config={**config, 'name': name},
     vocabulary=vocabulary,
+    model_card='',
     fingerprint=digests.digest_json(
-      [
-        config_lib.to_dict(config),
-        tokenizer_digest,
-        digests.digest_tree(generator.params),
-        vocabulary.model.hex(),
-      ]
+      [config, tokenizer_digest, generator_digest, vocabulary.hex()]
     ),
   )
 
 
-def _model(
+def _check(
+  folder: pathlib.Path,
   config: StoryModelConfig,
-  *,
-  name: str,
-  where: pathlib.Path,
-  tokenizer_params: Any,
-  generator_params: Any,
+  bundle: bundle_lib.Bundle,
   vocabulary: SentencePieceVocabulary,
-  fingerprint: str,
-) -> StoryModel:
-  """Put the parts together, after checking that they fit."""
-  models = Models(
-    tokenizer=config.tokenizer, generator=config.generator, text=config.text
-  )
+) -> None:
+  """Raise a UserError unless the parts of a model fit together."""
   if vocabulary.size > config.text.vocab_size:
     raise UserError(
-      f'{where}: the vocabulary has {vocabulary.size} ids, but the text '
-      f'encoder knows {config.text.vocab_size}; use the vocab.model of this run'
+      f'{folder}: the vocabulary has {vocabulary.size} ids, but the text '
+      f'encoder has {config.text.vocab_size}; use the vocab.model of this run'
     )
   data = config.data
   grid = config.tokenizer.grid(data.frames, data.size)
   if grid != config.generator.grid:
     raise UserError(
-      f'{where}: clips of {data.frames} frames of {data.size} make a token '
-      f'grid of {grid}, but the generator has {config.generator.grid}; its '
-      'config was changed by hand'
+      f'{folder}: clips of {data.frames} frames of {data.size} have a token '
+      f'grid of {grid}, but the generator has {config.generator.grid}; the '
+      'config was edited by hand'
     )
-  tokenizer_task = TokenizerTask(config=config.tokenizer)
   generator_task = GeneratorTask(
     config=config.generator,
     text=config.text,
     tokenizer=config.tokenizer,
     tokenizer_params={},
   )
+  tokenizer_task = TokenizerTask(config=config.tokenizer)
   for what, task, params in (
-    ('tokenizer', tokenizer_task, tokenizer_params),
-    ('generator', generator_task, generator_params),
+    ('tokenizer', tokenizer_task, bundle.tokenizer_params),
+    ('generator', generator_task, bundle.generator_params),
   ):
-    _check_arrays(f'{where}: the {what}', task, params)
-  return StoryModel(
-    name=name,
-    fingerprint=fingerprint,
-    sampler=Sampler(
-      models=models,
-      tokenizer_params=jax.tree.map(jax.numpy.asarray, tokenizer_params),
-      generator_params=jax.tree.map(jax.numpy.asarray, generator_params),
-      vocabulary=vocabulary,
-    ),
-    defaults=StoryDefaults(
-      size=data.size,
-      fps=data.fps,
-      context_frames=data.context_frames,
-      settings=config.sampling,
-    ),
-    subset=data.subset if data.source == 'storyworld' else '',
-  )
+    _check_arrays(f'{folder}: the {what}', task, params)
 
 
 def _check_arrays(what: str, task: Any, params: Mapping[str, Any]) -> None:
-  """Raise a UserError unless the arrays are those of the described model."""
-  boxed = jax.eval_shape(task.init, jax.random.key(0))
-  expected = _shapes(sharding.unbox(boxed))
+  """Raise a UserError unless the arrays have the shapes of the config."""
+  expected = _shapes(
+    sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  )
   found = _shapes(params)
-  if expected == found:
-    return
   wrong = sorted(
     f'{name} is {found.get(name, "missing")} and should be '
     f'{expected.get(name, "absent")}'
     for name in expected.keys() | found.keys()
     if expected.get(name) != found.get(name)
   )
-  more = f', and {len(wrong) - 2} more' if len(wrong) > 2 else ''
-  raise UserError(
-    f'{what} does not fit its config: {"; ".join(wrong[:2])}{more}. The '
-    'config or the arrays are of another model.'
-  )
+  if wrong:
+    more = f', and {len(wrong) - 2} more' if len(wrong) > 2 else ''
+    raise UserError(
+      f'{what} does not fit its config: {"; ".join(wrong[:2])}{more}. The '
+      'config or the arrays belong to another model.'
+    )
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:

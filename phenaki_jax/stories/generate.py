@@ -190,9 +190,7 @@ def _context(tail: Frames | None, maker: ClipMaker) -> Frames | None:
   return tail[:, -(1 + (tail.shape[1] - 1) // tubelet * tubelet) :]
 
 
-def _extend(
-  tail: Frames | None, frames: Frames, count: int | None
-) -> Frames:
+def _extend(tail: Frames | None, frames: Frames, count: int | None) -> Frames:
   """Return the last `count` frames of the story so far, as a copy."""
   assert count is not None, 'the story is not resolved'
   if tail is not None and frames.shape[1] < count:

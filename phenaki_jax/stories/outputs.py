@@ -4,6 +4,7 @@ They are written to a temporary folder and replace the files of an earlier
 story together, once all of them are complete.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -45,13 +46,9 @@ def output_paths(
 ) -> list[pathlib.Path]:
   """Return the files of a story: film, GIF, contact sheet, provenance.
 
-  Args:
-    out: the film; the others are named after it.
-    story_file: the file that the story is read from, if any.
-
   Raises:
-    UserError: `out` does not end in `.mp4`, or one of the files is the story
-      file.
+    UserError: `out` does not end in `.mp4`, or a file would replace
+      `story_file`.
   """
   out = pathlib.Path(out)
   if out.suffix != '.mp4':
@@ -80,62 +77,51 @@ def write_story(
   """Generate a story into files, with a progress bar; return their paths.
 
   Finished scenes are kept in a folder beside the film, from which the same
-  call continues after an interruption. It is emptied of the scenes of other
-  stories once the story is complete.
+  call continues after an interruption. When the story is complete, the scenes
+  of other stories are removed from it.
 
   Args:
     maker: makes the clips.
     story: a resolved story.
-    out: the film, ending in `.mp4`; the other files are named after it.
+    out: the film; see `output_paths`.
     made_by: JSON values that describe what makes it (model, versions).
   """
-  files = StoryFiles(out, story, made_by=made_by)
-  kept = KeptScenes(files.paths[0].with_suffix('.scenes'))
-  name = files.paths[0].name
+  paths = output_paths(out)
+  kept = KeptScenes(paths[0].with_suffix('.scenes'))
+  total, name = story.num_frames, paths[0].name
   with (
-    files,
-    progress.bar(total=story.num_frames, unit='frame', desc=name) as bar,
+    StoryFiles(out, story, made_by=made_by) as files,
+    progress.bar(total=total, unit='frame', desc=name) as bar,
   ):
     for chunk in generate(maker, story, kept=kept, origin=made_by):
       files.write(chunk)
       bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
       bar.update(len(chunk.frames))
   kept.keep_only(scene_keys(story, made_by))
-  return files.paths
+  return paths
 
 
-def reroll_recorded(
+def reroll_story(
   story: Story,
   numbers: Sequence[int],
-  record: pathlib.Path,
+  out: str | os.PathLike[str],
   *,
   made_by: Mapping[str, Any],
 ) -> Story:
-  """Give scenes other seeds than they had when `record` was written.
+  """Give scenes (from 1) other seeds than in the last film written to `out`.
 
-  Args:
-    story: a resolved story.
-    numbers: numbers of the scenes, from 1.
-    record: the provenance file of the story. If it belongs to another story
-      or model, the seeds of the story itself are used instead.
-    made_by: see `write_story`.
+  If that film is of another story or model, the seeds of `story` are changed.
 
   Raises:
     UserError: there is no scene with that number.
   """
-  recorded = None
-  try:
+  record, recorded = output_paths(out)[-1], None
+  with contextlib.suppress(OSError, ValueError, AttributeError):
     content = json.loads(record.read_text('utf-8'))
     if content.get('model') == made_by['model']:
       recorded = take_seeds(story, content.get('story'))
-  except (OSError, ValueError, AttributeError):
-    pass
   if recorded is None and record.exists():
-    _LOG.warning(
-      '%s belongs to another story; the scenes are rolled again from the '
-      'seeds of this story',
-      record,
-    )
+    _LOG.warning('%s belongs to another story; its seeds are not used', record)
   return reroll(recorded or story, numbers)
 
 

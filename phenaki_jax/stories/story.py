@@ -138,7 +138,7 @@ class Story:
   seed: int = _whole(0, MAX_SEED, default=0)
   context_frames: int | None = _whole(1, MAX_FRAMES)
   sampling: InstanceOf[SamplingSettings] | None = Field(
-    default=None, exclude=True, description="left to the model's config"
+    default=None, exclude=True
   )
 
   @property
@@ -210,7 +210,7 @@ def _explain(error: ErrorDetails) -> str:
   if kind == 'dataclass_type':
     return f'a {what} must be a group of keys ({", ".join(keys)}), not {value}'
   name = next(str(part) for part in reversed(where) if isinstance(part, str))
-  if kind == 'unexpected_keyword_argument':
+  if name not in keys:
     close = difflib.get_close_matches(name, keys, n=1)
     hint = f' Did you mean {close[0]}?' if close else ''
     return (
@@ -218,8 +218,7 @@ def _explain(error: ErrorDetails) -> str:
     )
   if kind == 'missing' and where[-1] == name:
     return f'the {what} has no {name}; add "{name}:"'
-  field = (_FIELDS['story'] | _FIELDS['scene'])[name]
-  return f'{name} must be {field.description}, not {value}'
+  return f'{name} must be {_FIELDS[what][name].description}, not {value}'
 
 
 def with_options(

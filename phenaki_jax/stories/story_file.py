@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from pydantic_core import ErrorDetails
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.stories import markup
 from phenaki_jax.stories.story import Story, build
 
@@ -30,12 +30,12 @@ def read_story(path: str | os.PathLike[str]) -> Story:
   """Read a story file: JSON if its name ends in .json, YAML otherwise.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    NotFoundError: there is no such file.
     UserError: names the file, the line and what is allowed there.
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'there is no story file {path}; name a YAML or JSON file, or give the '
       'scenes as --prompt "..." --prompt "..."'
     )
@@ -81,7 +81,7 @@ def as_story(
   """Return a story: as it is, of the prompts in a list, or read from a file.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    NotFoundError: there is no such file.
     UserError: a prompt or a value of the file is wrong.
   """
   if isinstance(source, Story):

@@ -4,14 +4,14 @@ import json
 import av
 import numpy as np
 import pytest
+from phenaki_jax.stories.script import Script, Shot, describe
+from phenaki_jax.stories.telling import Footage
 from PIL import Image
 
 from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories import outputs as story_files
 from phenaki_jax.stories.outputs import StoryFiles
-from phenaki_jax.stories.script import Script, Shot, describe
-from phenaki_jax.stories.telling import Footage
 
 MADE_BY = {'model': {'name': 'none', 'fingerprint': '0f'}}
 

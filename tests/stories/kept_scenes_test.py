@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-
 from phenaki_jax.stories.takes import Takes
 
 NAME = '0123456789abcdef' * 2

@@ -2,13 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from phenaki_jax.stories.takes import Takes
 
 from phenaki_jax.sampling import sampler as sampler_lib
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories import script as script_lib
 from phenaki_jax.stories import telling as story_lib
 from phenaki_jax.stories.story_file import Scene, Story
-from phenaki_jax.stories.takes import Takes
 
 SIZE = (16, 16)
 DEFAULTS = script_lib.StoryDefaults(
