@@ -8,12 +8,19 @@ import tqdm
 
 
 def is_shown() -> bool:
-  """Say whether a bar has a reader: a terminal, and no wish for silence.
+  """Return whether bars are shown: on a terminal and in a notebook.
 
-  tqdm reads TQDM_DISABLE itself, but not where `disable` is given.
+  The environment variable TQDM_DISABLE turns them off. tqdm itself reads it
+  only where `disable` is not given.
   """
   wish = os.environ.get('TQDM_DISABLE', '').lower()
-  return sys.stderr.isatty() and wish in ('', '0', 'false', 'no')
+  is_notebook = type(sys.stderr).__module__.startswith('ipykernel')
+  return (sys.stderr.isatty() or is_notebook) and wish in (
+    '',
+    '0',
+    'false',
+    'no',
+  )
 
 
 def bar(*, total: int, unit: str, desc: str) -> Any:

@@ -16,7 +16,7 @@ from phenaki_jax.errors import UserError
 
 if TYPE_CHECKING:
   from phenaki_jax.evaluation.storyworld import Setup
-  from phenaki_jax.runs.open import Model
+  from phenaki_jax.runs.model import Model
 
 EXAMPLES = """
   phenaki evaluate --out runs/reference_scores

@@ -1,4 +1,4 @@
-"""Open a trained story model, and generate films with it.
+"""Open a trained story model.
 
 A model is a bundle (see `export.bundle`) or the run directory of a generator,
 whose config names the run directory of its tokenizer. The default is the
@@ -7,40 +7,26 @@ compared with the configs before anything runs.
 """
 
 import dataclasses
-import functools
 import logging
 import os
 import pathlib
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import Int32, UInt8
 
-import phenaki_jax
 from phenaki_jax import config as config_lib
-from phenaki_jax import progress, sharding
+from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files import digests
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.media.film import Film
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
+from phenaki_jax.runs.model import Model
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
-from phenaki_jax.stories.generate import generate
-from phenaki_jax.stories.seeds import describe as describe_story
-from phenaki_jax.stories.story import (
-  ModelDefaults,
-  Scene,
-  Story,
-  resolve,
-  with_options,
-)
-from phenaki_jax.stories.story_file import as_story
+from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -48,147 +34,7 @@ from phenaki_jax.training import checkpoints, compatibility
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
-__all__ = ['Film', 'Model', 'Scene', 'Story', 'load']
-
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Model:
-  """A trained model that generates films of stories.
-
-  Attributes:
-    name: where it came from, for people.
-    fingerprint: identifies its arrays, configs and vocabulary.
-    sampler: makes single clips.
-    defaults: size, frame rate, lengths and settings where a story has none.
-    subset: the part of StoryWorld that it was trained on; empty for other
-      data.
-  """
-
-  name: str
-  fingerprint: str
-  sampler: Sampler
-  defaults: ModelDefaults
-  subset: str
-
-  def story(
-    self,
-    story: Story | Sequence[str] | str | os.PathLike[str],
-    *,
-    seed: int | None = None,
-    frames: int | None = None,
-    guidance: float | int | None = None,
-    steps: int | None = None,
-    temperature: float | int | None = None,
-  ) -> Film:
-    """Generate a film of a story.
-
-    The film is held in memory; `phenaki story` writes long films to disk as
-    they are generated. Both give the same frames.
-
-    Args:
-      story: one prompt per scene, the path of a story file, or a `Story`.
-      seed: 0 to 2**32 - 1, replaces the seed of the story. The same seed
-        gives the same film.
-      frames: length of scenes that give none; by default one clip of the
-        model.
-      guidance: guidance scale of scenes that give none.
-      steps: decoding steps of scenes that give none.
-      temperature: sampling temperature of scenes that give none.
-
-    Raises:
-      UserError: the story or an option is wrong, or the model cannot make it.
-    """
-    asked = with_options(
-      as_story(story),
-      seed=seed,
-      frames=frames,
-      guidance=guidance,
-      steps=steps,
-      temperature=temperature,
-    )
-    resolved = resolve(asked, self.defaults)
-    assert resolved.fps is not None
-    chunks = []
-    total = resolved.num_frames
-    with progress.bar(total=total, unit='frame', desc='story') as bar:
-      for chunk in generate(self.sampler, resolved):
-        chunks.append(chunk.frames)
-        bar.update(len(chunk.frames))
-    return Film(
-      frames=np.concatenate(chunks),
-      fps=resolved.fps,
-      scenes=tuple((s.prompt, s.frames or 0) for s in resolved.scenes),
-      provenance={**self.provenance, 'story': describe_story(resolved)},
-    )
-
-  def encode(
-    self, frames: UInt8[np.ndarray, '*b T H W 3']
-  ) -> Int32[np.ndarray, '*b t h w']:
-    """Turn frames into token ids.
-
-    Args:
-      frames: a clip, or a batch of clips; the height and the width are
-        multiples of the tokenizer's patch. If T is not 1 + k * tubelet, the
-        last frame is repeated until it is.
-
-    Raises:
-      UserError: the frames have another shape or dtype.
-    """
-    frames = np.asarray(frames)
-    if frames.dtype != np.uint8 or frames.shape[-1:] != (3,):
-      raise UserError(f'the frames are {frames.dtype}; they must be uint8 RGB')
-    batch = _batch(frames, 'frames', '[T, H, W, 3]')
-    tokenizer = self.sampler.models.tokenizer
-    missing = (1 - batch.shape[1]) % tokenizer.tubelet
-    batch = np.pad(batch, [(0, 0), (0, missing)] + [(0, 0)] * 3, mode='edge')
-    tokenizer.grid(batch.shape[1], batch.shape[2:4])  # Checks the size.
-    tokens = self.sampler.encode(batch)
-    return tokens.reshape(*frames.shape[:-4], *tokens.shape[1:])
-
-  def decode(
-    self, tokens: Int32[np.ndarray, '*b t h w']
-  ) -> UInt8[np.ndarray, '*b T H W 3']:
-    """Turn token ids into 1 + (t - 1) * tubelet frames.
-
-    Raises:
-      UserError: the tokens have another shape, or are not ids of the codebook.
-    """
-    tokens = np.asarray(tokens)
-    batch = _batch(tokens, 'tokens', '[t, h, w]')
-    size = self.sampler.models.tokenizer.codebook_size
-    if not 0 <= batch.min() <= batch.max() < size:
-      raise UserError(
-        f'the tokens are {batch.min()} to {batch.max()}; they must be ids of '
-        f'the codebook, 0 to {size - 1}'
-      )
-    frames = self.sampler.decode(batch)
-    return frames.reshape(*tokens.shape[:-3], *frames.shape[1:])
-
-  @functools.cached_property
-  def provenance(self) -> dict[str, Any]:
-    """Return JSON values that describe what makes the films of this model."""
-    return {
-      'model': {'name': self.name, 'fingerprint': self.fingerprint},
-      'versions': {
-        'phenaki_jax': phenaki_jax.__version__,
-        'jax': jax.__version__,
-        'python': platform.python_version(),
-      },
-      'platform': jax.default_backend(),
-    }
-
-
-def _batch(array: np.ndarray, what: str, shape: str) -> np.ndarray:
-  """Return an array of one clip or of a batch as that of a batch."""
-  rank = shape.count(',') + 1
-  if array.ndim not in (rank, rank + 1) or not array.size:
-    raise UserError(
-      f'the {what} have the shape {list(array.shape)}; it must be {shape}, or '
-      'that of a batch of clips of equal length'
-    )
-  return array.reshape(-1, *array.shape[-rank:])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

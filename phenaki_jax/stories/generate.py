@@ -12,10 +12,9 @@ of the scene and the number of the window in the scene. A new seed for one
 scene leaves all earlier scenes unchanged.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,7 +25,8 @@ from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.seeds import scene_keys, window_seed
 from phenaki_jax.stories.story import Story
 
-Frames = UInt8[np.ndarray, 'B T H W 3']
+Frames: TypeAlias = UInt8[np.ndarray, 'B _ H W 3']
+"""Frames of several stories; their number differs between arguments."""
 
 
 @runtime_checkable
@@ -147,11 +147,10 @@ def _chunks(
   for number, scene in enumerate(story.scenes):
     tail = None if scene.cut else tail
     start = 0
-    with contextlib.closing(generate_scene(number, tail)) as pieces:
-      for frames in pieces:
-        tail = _extend(tail, frames, story.context_frames)
-        yield Chunk(scene=number, start=start, frames=frames)
-        start += frames.shape[1]
+    for frames in generate_scene(number, tail):
+      tail = _extend(tail, frames, story.context_frames)
+      yield Chunk(scene=number, start=start, frames=frames)
+      start += frames.shape[1]
 
 
 def _windows(

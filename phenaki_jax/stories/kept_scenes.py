@@ -95,10 +95,10 @@ class KeptScenes:
     finally:
       part.unlink(missing_ok=True)
     part = mark.with_name(mark.name + '.part')
-    with part.open('w', encoding='utf-8') as file:
-      json.dump({'sha256': digest}, file)
-      file.flush()
-      os.fsync(file.fileno())
+    with part.open('w', encoding='utf-8') as text:
+      json.dump({'sha256': digest}, text)
+      text.flush()
+      os.fsync(text.fileno())
     part.replace(mark)
 
   def keep_only(self, keys: Collection[str]) -> int:

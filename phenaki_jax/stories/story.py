@@ -46,9 +46,10 @@ def _number(
   return Field(
     default=default,
     strict=True,
+    gt=low if above else None,
+    ge=None if above else low,
     le=high,
     description=f'{kind} {bounds}',
-    **{'gt' if above else 'ge': low},  # type: ignore[arg-type]
   )
 
 
@@ -132,7 +133,7 @@ class Story:
   )
   size: tuple[_Side, _Side] | None = Field(
     default=None,
-    description=f'[height, width] in pixels, whole numbers from 8 to {MAX_SIDE}',
+    description=f'[height, width] in pixels, each from 8 to {MAX_SIDE}',
   )
   fps: float | None = _number(0, 240, above=True)
   seed: int = _whole(0, MAX_SEED, default=0)

@@ -1,39 +1,36 @@
 import dataclasses
-import json
 
 import pytest
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.stories import script as script_lib
-from phenaki_jax.stories.story_file import Scene, Story
+from phenaki_jax.stories.story import (
+  ModelDefaults,
+  Scene,
+  Story,
+  resolve,
+  with_options,
+)
 
-DEFAULTS = script_lib.StoryDefaults(
+DEFAULTS = ModelDefaults(
   size=(16, 16),
   fps=8.0,
   context_frames=5,
+  clip_frames=9,
+  tubelet=2,
   settings=SamplingSettings(steps=2),
 )
 
 
-class Lengths:
-  """Know how long clips are; no test here makes any."""
-
-  clip_frames = 9
-
-  def frames_of(self, steps):
-    return 1 + (steps - 1) * 2
-
-  def clips(self, prompts, *, size, seeds, settings, context=None):
-    raise AssertionError('a script makes no clips')
-
-
-def _script(*scenes, **story):
+def _story(*scenes, **story):
   scenes = tuple(
     Scene(**{'prompt': f'scene {i}', **scene}) for i, scene in enumerate(scenes)
   )
-  return script_lib.write_script(
-    Story(scenes=scenes, **story), Lengths(), DEFAULTS
-  )
+  return Story(scenes=scenes, **story)
+
+
+def _resolved(*scenes, **story):
+  return resolve(_story(*scenes, **story), DEFAULTS)
 
 
 @pytest.mark.parametrize(
@@ -41,85 +38,77 @@ def _script(*scenes, **story):
 )
 def test_impossible_context_names_the_nearest_possible(context, nearest):
   with pytest.raises(ValueError, match=f'use {nearest}[.]'):
-    _script({'frames': 3}, context_frames=context)
+    _resolved({'frames': 3}, context_frames=context)
 
 
 def test_lengths_in_seconds_frames_or_neither():
-  script = _script({'seconds': 0.5}, {'frames': 7}, {}, fps=6)
-  assert [shot.frames for shot in script.shots] == [3, 7, 9]
+  story = _resolved({'seconds': 0.5}, {'frames': 7}, {}, fps=6)
+  assert [scene.frames for scene in story.scenes] == [3, 7, 9]
 
 
 def test_scene_shorter_than_a_frame_is_refused():
   with pytest.raises(ValueError, match='scene 2 lasts 0.01 seconds'):
-    _script({'frames': 7}, {'seconds': 0.01})
+    _resolved({'frames': 7}, {'seconds': 0.01})
 
 
 def test_story_too_long_is_refused():
-  with pytest.raises(ValueError, match='200000 frames; give at most 100000'):
-    _script({'frames': 100_000}, {'frames': 100_000})
+  with pytest.raises(ValueError, match='has 200000 frames; .* 100000'):
+    _resolved({'frames': 100_000}, {'frames': 100_000})
 
 
 def test_settings_of_a_scene_override_the_defaults():
-  script = _script({}, {'guidance': 6, 'steps': 4, 'temperature': 0.5})
-  first, second = (shot.settings for shot in script.shots)
+  story = _resolved({}, {'guidance': 6, 'steps': 4, 'temperature': 0.5})
+  first, second = map(story.settings, story.scenes)
   assert first == DEFAULTS.settings
   assert second == dataclasses.replace(
     first, guidance=6.0, steps=4, temperature=0.5
   )
 
 
-def test_window_seeds_depend_on_seed_scene_and_window_alone():
-  seeds = {
-    script_lib.window_seed(seed, scene, window)
-    for seed in (0, 1, 2**32 - 1)
-    for scene in range(5)
-    for window in range(5)
-  }
-  assert len(seeds) == 75
-  assert all(0 <= seed < 2**32 for seed in seeds)
-  # A golden value: stories must come out the same in every release.
-  assert script_lib.window_seed(7, 2, 1) == 246509110
+def test_resolved_story_has_no_open_values_and_stays_as_it_is():
+  story = _resolved({}, {'seconds': 2, 'seed': 4}, {'cut': True}, seed=7)
+  assert story.size == (16, 16) and story.fps == 8.0
+  assert story.context_frames == 5 and story.num_frames == 34
+  assert [scene.cut for scene in story.scenes] == [True, False, True]
+  assert [scene.seed for scene in story.scenes] == [7, 4, 7]
+  assert resolve(story, DEFAULTS) == story
+  other = dataclasses.replace(
+    DEFAULTS, size=(32, 32), fps=4.0, settings=SamplingSettings()
+  )
+  assert resolve(story, other) == story
 
 
-def test_reroll_changes_one_seed_and_twice_is_another():
-  script = _script({}, {}, {'seed': 4}, seed=7)
-  once = script_lib.reroll(script, [2])
-  twice = script_lib.reroll(once, [2])
-  assert twice == script_lib.reroll(script, [2, 2])
-  seeds = [[shot.seed for shot in s.shots] for s in (script, once, twice)]
-  assert [s[0] for s in seeds] == [7, 7, 7]
-  assert [s[2] for s in seeds] == [4, 4, 4]
-  assert len({s[1] for s in seeds}) == 3
-  assert script_lib.reroll(script, []) == script
+def test_options_replace_the_seed_and_fill_open_values():
+  story = with_options(
+    _story({'guidance': 2, 'frames': 4}, {'seconds': 0.5}, {}, seed=3),
+    seed=5,
+    frames=7,
+    guidance=9.0,
+    temperature=None,
+  )
+  assert story.seed == 5
+  assert [scene.guidance for scene in story.scenes] == [2, 9, 9]
+  assert [scene.frames for scene in story.scenes] == [4, None, 7]
+  assert story.scenes[1].seconds == 0.5
+  assert {scene.temperature for scene in story.scenes} == {None}
 
 
-@pytest.mark.parametrize('number', [0, 4, -1])
-def test_reroll_of_no_scene_is_refused(number):
-  with pytest.raises(ValueError, match='scenes 1 to 3'):
-    script_lib.reroll(_script({}, {}, {}), [number])
+@pytest.mark.parametrize(
+  ('options', 'words'),
+  [
+    ({'seed': -1}, 'seed must be a whole number from 0 to 4294967295, not -1'),
+    ({'frames': 0}, 'frames must be a whole number from 1 to 100000, not 0'),
+    ({'steps': 1001}, 'steps must be a whole number from 1 to 1000'),
+    ({'guidance': -1.0}, 'guidance must be a number from 0 to 100, not -1.0'),
+    ({'temperature': float('nan')}, 'temperature must be .* not nan'),
+  ],
+)
+def test_bad_option_is_refused_in_a_sentence(options, words):
+  with pytest.raises(UserError, match=words):
+    with_options(_story({}), **options)
 
 
-def test_description_survives_json_and_tells_where_scenes_start():
-  script = _script({'frames': 9}, {'frames': 3, 'guidance': 5})
-  found = json.loads(json.dumps(script_lib.describe(script)))
-  assert found == script_lib.describe(script)
-  assert [scene['start'] for scene in found['scenes']] == [0, 9]
-  assert found['frames'] == 12
-  assert found['scenes'][1]['guidance'] == 5.0
-
-
-def test_seeds_are_taken_from_the_same_story_only():
-  script = _script({'frames': 9}, {'frames': 3})
-  rolled = script_lib.reroll(script, [2])
-  description = json.loads(json.dumps(script_lib.describe(rolled)))
-  assert script_lib.take_seeds(script, description) == rolled
-  others = [
-    _script({'frames': 9}, {'frames': 4}),
-    _script({'frames': 9}, {'frames': 3, 'prompt': 'other'}),
-    _script({'frames': 9}, {'frames': 3}, fps=9),
-    _script({'frames': 9}),
-  ]
-  for other in others:
-    assert script_lib.take_seeds(other, description) is None
-  for broken in (None, {}, {'scenes': 3}, {'scenes': [{'seed': 'x'}] * 2}):
-    assert script_lib.take_seeds(script, broken) is None
+def test_model_that_no_story_file_could_describe_is_refused():
+  defaults = dataclasses.replace(DEFAULTS, fps=1000.0)
+  with pytest.raises(UserError, match='fps must be a number above 0'):
+    resolve(_story({}), defaults)
