@@ -93,13 +93,14 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
     raise UserError(
       f'the config of {folder} describes no story model: {error}'
     ) from error
+  models = Models(
+    tokenizer=config.tokenizer, generator=config.generator, text=config.text
+  )
   vocabulary = SentencePieceVocabulary(bundle.vocabulary)
   _check(folder, config, bundle, vocabulary)
   data = config.data
   sampler = Sampler(
-    models=Models(
-      tokenizer=config.tokenizer, generator=config.generator, text=config.text
-    ),
+    models=models,
     tokenizer_params=jax.tree.map(jax.numpy.asarray, bundle.tokenizer_params),
     generator_params=jax.tree.map(jax.numpy.asarray, bundle.generator_params),
     vocabulary=vocabulary,

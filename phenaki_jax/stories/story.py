@@ -9,13 +9,12 @@ import dataclasses
 import difflib
 import functools
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import pydantic
 from pydantic import AfterValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
-from pydantic_core import ErrorDetails
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
@@ -183,13 +182,14 @@ class ModelDefaults:
 
 
 def build(
-  values: Any, locate: Callable[[ErrorDetails], str] = lambda error: ''
+  values: Any, locate: Callable[[Mapping[str, Any]], str] = lambda error: ''
 ) -> Story:
   """Build a story from plain values, such as those of a parsed file.
 
   Args:
     values: a mapping of the fields of a story.
-    locate: returns the place of a wrong value, the start of the message.
+    locate: returns the start of the message about a pydantic error: where
+      the wrong value is.
 
   Raises:
     UserError: a value is missing, unknown or out of range.
@@ -201,7 +201,7 @@ def build(
     raise UserError(locate(first) + _explain(first)) from error
 
 
-def _explain(error: ErrorDetails) -> str:
+def _explain(error: Mapping[str, Any]) -> str:
   """Describe a validation error of a story in one sentence."""
   where, kind, value = error['loc'], error['type'], shorten(error['input'])
   if kind == 'value_error':

@@ -15,9 +15,8 @@ keys.
 
 import os
 import pathlib
-from collections.abc import Sequence
-
-from pydantic_core import ErrorDetails
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.stories import markup
@@ -63,7 +62,7 @@ def parse_story(text: str, *, is_json: bool = False) -> Story:
   read = markup.read_json if is_json else markup.read_yaml
   values, lines = read(text)
 
-  def locate(error: ErrorDetails) -> str:
+  def locate(error: Mapping[str, Any]) -> str:
     where = error['loc']
     # A missing value has no line; its scene or the story has one.
     while where not in lines:
