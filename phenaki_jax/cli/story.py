@@ -36,11 +36,7 @@ _OPTIONS = (
   ('frames', int, 'length of scenes that give none (one clip of the model)'),
   ('guidance', float, 'guidance scale of scenes that give none; 0 for none'),
   ('steps', int, 'decoding steps of scenes that give none'),
-  (
-    'temperature',
-    float,
-    'of sampling, for scenes that give none; 0 for the most likely tokens',
-  ),
+  ('temperature', float, 'of scenes that give none; 0: most likely tokens'),
 )
 
 
@@ -91,18 +87,17 @@ def run(args: argparse.Namespace) -> None:
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
   model = load(args.model)
+  made_by = model.provenance
   story = resolve(story, model.defaults)
-  if args.reroll:
-    story = outputs.reroll_story(
-      story, args.reroll, args.out, made_by=model.provenance
-    )
-  for number in sorted(set(args.reroll or ())):
+  if rolled := args.reroll or []:
+    story = outputs.reroll_story(story, rolled, args.out, made_by=made_by)
+  for number in sorted(set(rolled)):
     seed = story.scenes[number - 1].seed
     print(
       f'scene {number} now has the seed {seed}; write "seed: {seed}" in the '
       'story file to keep it'
     )
-  paths = outputs.write_story(
-    model.sampler, story, args.out, made_by=model.provenance
+  print(
+    *outputs.write_story(model.sampler, story, args.out, made_by=made_by),
+    sep='\n',
   )
-  print(*paths, sep='\n')

@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -178,38 +177,32 @@ def _check(
       f'grid of {grid}, but the generator has {config.generator.grid}; the '
       'config was edited by hand'
     )
-  generator_task = GeneratorTask(
-    config=config.generator,
-    text=config.text,
-    tokenizer=config.tokenizer,
-    tokenizer_params={},
-  )
-  tokenizer_task = TokenizerTask(config=config.tokenizer)
-  for what, task, params in (
-    ('tokenizer', tokenizer_task, bundle.tokenizer_params),
-    ('generator', generator_task, bundle.generator_params),
-  ):
-    _check_arrays(f'{folder}: the {what}', task, params)
-
-
-def _check_arrays(what: str, task: Any, params: Mapping[str, Any]) -> None:
-  """Raise a UserError unless the arrays have the shapes of the config."""
-  expected = _shapes(
-    sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
-  )
-  found = _shapes(params)
-  wrong = sorted(
-    f'{name} is {found.get(name, "missing")} and should be '
-    f'{expected.get(name, "absent")}'
-    for name in expected.keys() | found.keys()
-    if expected.get(name) != found.get(name)
-  )
-  if wrong:
-    more = f', and {len(wrong) - 2} more' if len(wrong) > 2 else ''
-    raise UserError(
-      f'{what} does not fit its config: {"; ".join(wrong[:2])}{more}. The '
-      'config or the arrays belong to another model.'
+  tasks: dict[str, Any] = {
+    'tokenizer': TokenizerTask(config=config.tokenizer),
+    'generator': GeneratorTask(
+      config=config.generator,
+      text=config.text,
+      tokenizer=config.tokenizer,
+      tokenizer_params={},
+    ),
+  }
+  for name, task in tasks.items():
+    boxed = jax.eval_shape(task.init, jax.random.key(0))
+    expected = _shapes(sharding.unbox(boxed))
+    found = _shapes(getattr(bundle, f'{name}_params'))
+    wrong = sorted(
+      f'{path} is {found.get(path, "missing")} and should be '
+      f'{expected.get(path, "absent")}'
+      for path in expected.keys() | found.keys()
+      if expected.get(path) != found.get(path)
     )
+    if wrong:
+      more = f', and {len(wrong) - 2} more' if len(wrong) > 2 else ''
+      raise UserError(
+        f'{folder}: the {name} does not fit its config: '
+        f'{"; ".join(wrong[:2])}{more}. The config or the arrays belong to '
+        'another model.'
+      )
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:

@@ -88,24 +88,18 @@ def generate(
   """
   keys = scene_keys(story, origin or {})
 
-  def scene(number: int, tail: Frames | None) -> Iterator[Frames]:
+  def generate_scene(number: int, tail: Frames | None) -> Iterator[Frames]:
     windows = _windows(maker, [story], number, tail)
-    if kept is None:
-      yield from windows
-      return
-    assert story.size is not None
-    shape = (story.scenes[number].frames or 0, *story.size, 3)
-    found = kept.find(keys[number], shape)
-    if found is not None:
-      for start in range(0, len(found), maker.clip_frames):
-        yield np.array(found[None, start : start + maker.clip_frames])
-      return
-    with kept.record(keys[number], shape) as append:
-      for frames in windows:
-        append(frames[0])
-        yield frames
+    chunks: Iterator[np.ndarray] = (frames[0] for frames in windows)
+    if kept is not None:
+      assert story.size is not None
+      shape = (story.scenes[number].frames or 0, *story.size, 3)
+      chunks = kept.through(
+        keys[number], shape, chunks, chunk_frames=maker.clip_frames
+      )
+    return (frames[None] for frames in chunks)
 
-  for chunk in _chunks(story, scene):
+  for chunk in _chunks(story, generate_scene):
     yield dataclasses.replace(chunk, frames=chunk.frames[0])
 
 

@@ -7,22 +7,22 @@ scene without the second file is ignored, and one that does not match its
 digest is generated again. Nothing is pickled.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.types import VideoU8
 
 _LOG = logging.getLogger(__name__)
-_OURS = re.compile(r'[0-9a-f]{32}\.(npy|json)(\.part)?')
+_OURS = re.compile(r'\.?([0-9a-f]{32})\.(npy|json)(\.part)?')
 
 
 class KeptScenes:
@@ -58,35 +58,41 @@ class KeptScenes:
       return None
     return array
 
-  @contextlib.contextmanager
-  def record(
-    self, key: str, shape: tuple[int, ...]
-  ) -> Iterator[Callable[[VideoU8], None]]:
-    """Yield a function that appends frames to a new scene.
-
-    The scene is kept if the block succeeds.
+  def through(
+    self,
+    key: str,
+    shape: tuple[int, ...],
+    chunks: Iterator[VideoU8],
+    *,
+    chunk_frames: int,
+  ) -> Iterator[VideoU8]:
+    """Yield a kept scene, or else yield new chunks and keep them.
 
     Args:
       key: 32 hexadecimal digits.
-      shape: shape of all frames together, [T, H, W, 3].
+      shape: shape of all frames of the scene, [T, H, W, 3].
+      chunks: yields the frames of the scene if it is not kept.
+      chunk_frames: length of the chunks of a kept scene.
     """
+    found = self.find(key, shape)
+    if found is not None:
+      for start in range(0, len(found), chunk_frames):
+        yield np.array(found[start : start + chunk_frames])
+      return
     frames, mark = self._paths(key)
-    left = shape[0]
     self.folder.mkdir(parents=True, exist_ok=True)
     mark.unlink(missing_ok=True)
     part = frames.with_name(frames.name + '.part')
+    left = shape[0]
     try:
       with part.open('wb') as file:
         header = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
         np.lib.format.write_array_header_1_0(file, header)
-
-        def append(new: VideoU8) -> None:
-          nonlocal left
-          assert new.shape[1:] == shape[1:], new.shape
-          left -= len(new)
-          file.write(np.ascontiguousarray(new).tobytes())
-
-        yield append
+        for chunk in chunks:
+          assert chunk.shape[1:] == shape[1:], chunk.shape
+          file.write(np.ascontiguousarray(chunk).tobytes())
+          left -= len(chunk)
+          yield chunk
         assert not left, f'{left} frames are missing'
         file.flush()
         os.fsync(file.fileno())
@@ -94,18 +100,14 @@ class KeptScenes:
       part.replace(frames)
     finally:
       part.unlink(missing_ok=True)
-    part = mark.with_name(mark.name + '.part')
-    with part.open('w', encoding='utf-8') as text:
-      json.dump({'sha256': digest}, text)
-      text.flush()
-      os.fsync(text.fileno())
-    part.replace(mark)
+    replace_file(mark, json.dumps({'sha256': digest}).encode())
 
   def keep_only(self, keys: Collection[str]) -> int:
     """Delete all scenes with other keys; return the number of deleted files."""
     count = 0
     for path in sorted(self.folder.glob('*')):
-      if _OURS.fullmatch(path.name) and path.name[:32] not in keys:
+      match = _OURS.fullmatch(path.name)
+      if match and match[1] not in keys:
         path.unlink()
         count += 1
     return count

@@ -105,6 +105,7 @@ def _from_yaml(
     return mapping
   try:
     value = loader.construct_object(node)
+    repr(value)  # Messages show it; thousands of digits cannot be shown.
   except ValueError as error:  # 2024-13-45 has the form of a date.
     raise _error(line, f'{shorten(node.value)} cannot be read') from error
   if value is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -52,20 +53,19 @@ def describe(story: Story) -> dict[str, Any]:
 
   `start` of a scene is the number of its first frame in the story.
   """
-  scenes: list[dict[str, Any]] = []
-  start = 0
-  for scene in story.scenes:
-    scenes.append(
-      {
-        'prompt': scene.prompt,
-        'start': start,
-        'frames': scene.frames,
-        'cut': scene.cut,
-        'seed': scene.seed,
-        **dataclasses.asdict(story.settings(scene)),
-      }
-    )
-    start += scene.frames or 0
+  lengths = [scene.frames or 0 for scene in story.scenes]
+  starts = itertools.accumulate(lengths, initial=0)
+  scenes = [
+    {
+      'prompt': scene.prompt,
+      'start': start,
+      'frames': scene.frames,
+      'cut': scene.cut,
+      'seed': scene.seed,
+      **dataclasses.asdict(story.settings(scene)),
+    }
+    for scene, start in zip(story.scenes, starts, strict=False)
+  ]
   return {
     'size': list(story.size or ()),
     'fps': story.fps,

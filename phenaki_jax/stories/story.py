@@ -28,8 +28,6 @@ MAX_STEPS = 1000
 MAX_SIDE = 4096
 
 _STRICT = pydantic.ConfigDict(extra='forbid', allow_inf_nan=False)
-# The scenes' own settings; each replaces one of the story's `sampling`.
-_SETTINGS = ('guidance', 'steps', 'temperature')
 
 
 def _number(
@@ -149,7 +147,8 @@ class Story:
   def settings(self, scene: Scene) -> SamplingSettings:
     """Return the sampling settings of a scene of a resolved story."""
     assert self.sampling is not None, 'the story is not resolved'
-    own = {k: v for k, v in _given(scene).items() if k in _SETTINGS}
+    names = ('guidance', 'steps', 'temperature')
+    own = {k: v for k, v in _given(scene).items() if k in names}
     return dataclasses.replace(self.sampling, **own)
 
 

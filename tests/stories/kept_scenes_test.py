@@ -11,16 +11,26 @@ OTHER = 'f' * 32
 FRAMES = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
 
 
+def _through(folder, chunks, key=KEY):
+  return KeptScenes(folder).through(
+    key, FRAMES.shape, iter(chunks), chunk_frames=3
+  )
+
+
 def _keep(folder, key=KEY):
-  with KeptScenes(folder).record(key, FRAMES.shape) as append:
-    append(FRAMES[:1])
-    append(FRAMES[1:])
+  chunks = [FRAMES[:1], FRAMES[1:]]
+  for given, chunk in zip(chunks, _through(folder, chunks, key), strict=True):
+    np.testing.assert_array_equal(chunk, given)
 
 
 def test_frames_come_back_as_they_were(tmp_path):
-  _keep(tmp_path / 'deep' / 'folder')
-  found = KeptScenes(tmp_path / 'deep' / 'folder').find(KEY, FRAMES.shape)
+  folder = tmp_path / 'deep' / 'folder'
+  _keep(folder)
+  found = KeptScenes(folder).find(KEY, FRAMES.shape)
   np.testing.assert_array_equal(found, FRAMES)
+  again = list(_through(folder, []))
+  assert [len(chunk) for chunk in again] == [3, 1]
+  np.testing.assert_array_equal(np.concatenate(again), FRAMES)
 
 
 def test_missing_scene_is_not_found(tmp_path):
@@ -30,17 +40,26 @@ def test_missing_scene_is_not_found(tmp_path):
 def test_incomplete_scene_is_not_kept(tmp_path):
   kept = KeptScenes(tmp_path)
   with pytest.raises(AssertionError, match='1 frames'):
-    with kept.record(KEY, FRAMES.shape) as append:
-      append(FRAMES[:3])
+    list(_through(tmp_path, [FRAMES[:3]]))
   assert kept.find(KEY, FRAMES.shape) is None
   assert not list(tmp_path.iterdir())
 
 
+def test_interruption_leaves_nothing(tmp_path):
+  chunks = _through(tmp_path, [FRAMES[:3], FRAMES[3:]])
+  next(chunks)
+  assert list(tmp_path.iterdir())
+  chunks.close()
+  assert not list(tmp_path.iterdir())
+
+
 def test_error_leaves_nothing(tmp_path):
+  def fail():
+    yield FRAMES[:3]
+    raise RuntimeError
+
   with pytest.raises(RuntimeError):
-    with KeptScenes(tmp_path).record(KEY, FRAMES.shape) as append:
-      append(FRAMES)
-      raise RuntimeError
+    list(_through(tmp_path, fail()))
   assert not list(tmp_path.iterdir())
 
 

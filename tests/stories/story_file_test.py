@@ -198,6 +198,11 @@ BAD = {
     3,
     'the alias *a is not allowed',
   ),
+  'number of 6000 digits': (
+    f'seed: 0x{"f" * 5000}\nscenes: [{{prompt: x}}]',
+    1,
+    'cannot be read',
+  ),
   'bad date': ('seed: 2024-13-45\nscenes: [{prompt: x}]', 1, 'cannot be read'),
   'deep': ('[' * 20_000, 1, 'nested too deeply'),
   'zero byte': ('scenes:\n- prompt: "a\0b"\n', 2, 'not allowed'),
