@@ -26,7 +26,7 @@ from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.sampling.decode import DecodeConfig, decode
-from phenaki_jax.sampling.guidance import doubled
+from phenaki_jax.sampling.guidance import guided
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training import step as step_lib
@@ -213,7 +213,7 @@ def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
     def predict(shown: Any) -> Any:
       # The peer's scale s is our 1 + s.
       scale = jnp.full((1,), shapes.guidance - 1.0)
-      return doubled(forward, shown, (text, here), (text, empty), scale)
+      return guided(forward, shown, (text, here), (text, empty), scale)
 
     return decode(
       predict,

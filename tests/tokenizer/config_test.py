@@ -1,4 +1,4 @@
-"""A tokenizer's shape, and sentences for what does not fit it."""
+"""TokenizerConfig: the token grid, validation and named sizes."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_grid(frames, size, grid):
   assert TokenizerConfig().grid(frames, size) == grid
 
 
-def test_grid_of_other_patches():
+def test_grid_with_other_patch_and_tubelet():
   config = TokenizerConfig(patch=(4, 8), tubelet=3)
   assert config.grid(7, (16, 16)) == (3, 4, 2)
 
@@ -33,7 +33,7 @@ def test_grid_of_other_patches():
     (3, (4, 8), 'use 8'),
   ],
 )
-def test_what_does_not_fit_is_a_sentence(frames, size, sentence):
+def test_grid_rejects_clips_that_do_not_fit(frames, size, sentence):
   with pytest.raises(ValueError, match=sentence):
     TokenizerConfig().grid(frames, size)
 
@@ -48,16 +48,16 @@ def test_what_does_not_fit_is_a_sentence(frames, size, sentence):
     ({'dtype': 'float16'}, "unknown dtype 'float16'"),
   ],
 )
-def test_a_shape_that_cannot_be_is_a_sentence(field, sentence):
+def test_invalid_settings_raise(field, sentence):
   with pytest.raises(ValueError, match=sentence):
     TokenizerConfig(**field)
 
 
-def test_codebook_size_follows_the_quantizer():
+def test_codebook_size_depends_on_the_quantizer():
   assert TokenizerConfig(fsq_levels=(8, 5, 3)).codebook_size == 120
   assert TokenizerConfig(quantizer='vq', vq_codes=99).codebook_size == 99
 
 
 @pytest.mark.parametrize('name', SIZES)
-def test_every_size_builds(name):
+def test_named_sizes_are_valid(name):
   assert TokenizerConfig(**SIZES[name]).codebook_size > 1
