@@ -128,8 +128,8 @@ def decode(
   def body(state: DecodeState, step: Array) -> tuple[DecodeState, None]:
     progress = (step + 1) / config.steps
     folded = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
-    shown = jnp.where(state.hidden, mask_id, state.ids)
-    drawn, confidence = draw(folded, predict(shown), temperature)
+    logits = predict(jnp.where(state.hidden, mask_id, state.ids))
+    drawn, confidence = draw(folded, logits, temperature)
     noise = jax.vmap(
       lambda key: jax.random.gumbel(
         jax.random.fold_in(key, 1), confidence.shape[1:]

@@ -220,17 +220,6 @@ class SentencePieceVocabulary:
       )
 
 
-def _single_line(caption: str) -> str:
-  # SentencePiece reads line by line and drops lines that contain NUL.
-  return ' '.join(caption.replace('\0', ' ').split())
-
-
-def _least_size(lines: Iterable[str]) -> int:
-  # Three special ids, the mark of a word start, and every character.
-  folded = unicodedata.normalize('NFKC', ' '.join(lines)).casefold()
-  return 4 + len(set(folded) - {' '})
-
-
 def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
   processor = sentencepiece.SentencePieceProcessor()
   try:
@@ -249,3 +238,14 @@ def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
       f'unknown, but they must be {(PAD_ID, EOS_ID, UNK_ID)}, as in T5'
     )
   return processor
+
+
+def _single_line(caption: str) -> str:
+  # SentencePiece reads line by line and drops lines that contain NUL.
+  return ' '.join(caption.replace('\0', ' ').split())
+
+
+def _least_size(lines: Iterable[str]) -> int:
+  # Three special ids, the mark of a word start, and every character.
+  folded = unicodedata.normalize('NFKC', ' '.join(lines)).casefold()
+  return 4 + len(set(folded) - {' '})

@@ -261,11 +261,11 @@ def test_tokens_of_probability_zero_are_never_drawn():
 
 
 @pytest.mark.parametrize(
-  ('field', 'sentence'),
+  ('field', 'message'),
   [({'steps': 0}, 'use 1 or more'), ({'order': 'best'}, "order 'best'")],
 )
-def test_invalid_settings_raise(field, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_invalid_settings_raise(field, message):
+  with pytest.raises(ValueError, match=message):
     DecodeConfig(**field)
 
 

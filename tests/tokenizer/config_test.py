@@ -24,7 +24,7 @@ def test_grid_with_other_patch_and_tubelet():
 
 
 @pytest.mark.parametrize(
-  ('frames', 'size', 'sentence'),
+  ('frames', 'size', 'message'),
   [
     (0, (8, 8), 'use 1 or 3 frames'),
     (4, (8, 8), 'use 3 or 5 frames'),
@@ -33,13 +33,13 @@ def test_grid_with_other_patch_and_tubelet():
     (3, (4, 8), 'use 8'),
   ],
 )
-def test_grid_rejects_clips_that_do_not_fit(frames, size, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_grid_rejects_clips_that_do_not_fit(frames, size, message):
+  with pytest.raises(ValueError, match=message):
     TokenizerConfig().grid(frames, size)
 
 
 @pytest.mark.parametrize(
-  ('field', 'sentence'),
+  ('field', 'message'),
   [
     ({'quantizer': 'lfq'}, "unknown quantizer 'lfq'"),
     ({'width': 30, 'num_heads': 4}, 'width 30 is no multiple'),
@@ -48,8 +48,8 @@ def test_grid_rejects_clips_that_do_not_fit(frames, size, sentence):
     ({'dtype': 'float16'}, "unknown dtype 'float16'"),
   ],
 )
-def test_invalid_settings_raise(field, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_invalid_settings_raise(field, message):
+  with pytest.raises(ValueError, match=message):
     TokenizerConfig(**field)
 
 
