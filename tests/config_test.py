@@ -201,9 +201,15 @@ def test_override_keeps_the_other_fields_of_the_config():
     ('data.sources=[]', '^data.sources is empty$'),
     ('optim=1', 'optim is 1, but it must be a group of fields'),
     ('name.x=1', "no config key name.x, because 'x' is no entry of 'x'"),
-    ('optim.steps=1.5', r'optim\.steps is 1\.5, but it must be a valid integer'),
+    (
+      'optim.steps=1.5',
+      r'optim\.steps is 1\.5, but it must be a valid integer',
+    ),
     ('optim.steps=-1', r'optim\.steps is -1, but it must be greater than'),
-    ('optim.rate=fast', r"optim\.rate is 'fast', but it must be a valid number"),
+    (
+      'optim.rate=fast',
+      r"optim\.rate is 'fast', but it must be a valid number",
+    ),
     ('optim.rate=13', '^optim: 13 brings bad luck$'),
     ('optim.clip=x', r"optim\.clip is 'x', but it must be a valid number"),
     ('optim.betas=1', r'optim\.betas is 1, but it must be values such as 1,2'),

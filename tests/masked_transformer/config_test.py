@@ -8,8 +8,14 @@ from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
 @pytest.mark.parametrize(
   ('field', 'sentence'),
   [
-    ({'positions': 'sine'}, "positions is 'sine', but it must be 'rotary' or 'learned'"),
-    ({'width': 30, 'num_heads': 4}, 'width 30 must be a multiple of num_heads 4'),
+    (
+      {'positions': 'sine'},
+      "positions is 'sine', but it must be 'rotary' or 'learned'",
+    ),
+    (
+      {'width': 30, 'num_heads': 4},
+      'width 30 must be a multiple of num_heads 4',
+    ),
     ({'code_levels': (8, 8)}, 'make 64 codes, but codebook_size is 8192'),
     ({'remat': 'some'}, "remat is 'some'"),
   ],

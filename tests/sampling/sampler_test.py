@@ -144,7 +144,10 @@ def test_what_does_not_fit_is_a_sentence(tiny_sampler, options, sentence):
   ('setting', 'sentence'),
   [
     ({'steps': 0}, 'steps is 0, but it must be greater than 0'),
-    ({'order': 'rnd'}, "order is 'rnd', but it must be 'confidence' or 'random'"),
+    (
+      {'order': 'rnd'},
+      "order is 'rnd', but it must be 'confidence' or 'random'",
+    ),
     ({'schedule': 'linaer'}, "schedule is 'linaer'"),
     ({'temperature': -1.0}, 'temperature is -1.0, but it must be greater'),
   ],

@@ -42,7 +42,10 @@ def test_clip_that_does_not_fit_raises(frames, size, sentence):
   ('field', 'sentence'),
   [
     ({'quantizer': 'lfq'}, "quantizer is 'lfq', but it must be 'fsq' or 'vq'"),
-    ({'width': 30, 'num_heads': 4}, 'width 30 must be a multiple of num_heads 4'),
+    (
+      {'width': 30, 'num_heads': 4},
+      'width 30 must be a multiple of num_heads 4',
+    ),
     ({'fsq_levels': (8, 1)}, r'fsq_levels.1 is 1, but it must be greater than'),
     ({'first_frame': 'alone'}, "first_frame is 'alone'"),
     ({'dtype': 'float16'}, "dtype is 'float16'"),

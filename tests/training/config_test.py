@@ -27,7 +27,10 @@ def test_train_settings_are_checked(settings, sentence):
     ({'warmup_steps': -1}, 'warmup_steps is -1'),
     ({'weight_decay': -0.1}, 'weight_decay is -0.1'),
     ({'ema_decay': 1.0}, 'ema_decay is 1.0, but it must be less than 1'),
-    ({'decay': 'linear'}, "decay is 'linear', but it must be 'cosine' or 'constant'"),
+    (
+      {'decay': 'linear'},
+      "decay is 'linear', but it must be 'cosine' or 'constant'",
+    ),
     ({'end_factor': 1.5}, 'end_factor is 1.5'),
   ],
 )
