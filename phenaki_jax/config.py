@@ -135,14 +135,16 @@ def override(cls: type, config: Any, overrides: Iterable[str]) -> Any:
         f'cannot read the override {entry!r}; write it as section.field=value'
       )
     group, index = _open(cls, values, path)
-    first = None
-    for group[index] in _readings(text):
+    faults: list[UserError] = []
+    for reading in _readings(text):
+      group[index] = reading
       fault = _fault(cls, values, path)
       if fault is None:
         break
-      first = first or fault
+      faults.append(fault)
     else:
-      raise first or AssertionError(text)
+      # The first reading is the likeliest, so its fault says the most.
+      raise faults[0]
   return values
 
 
