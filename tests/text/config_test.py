@@ -1,4 +1,4 @@
-"""Validation of TextConfig."""
+"""Invalid sizes of the text encoder raise an error that names the field."""
 
 import pytest
 
@@ -22,6 +22,6 @@ from phenaki_jax.text.config import TextConfig
     ('relative_max_distance', 8),
   ],
 )
-def test_invalid_settings_raise(field, value):
-  with pytest.raises(ValueError, match=f'text.{field} is {value}'):
+def test_invalid_size_raises(field, value):
+  with pytest.raises(ValueError, match=f'{field} is {value}, but it must'):
     TextConfig(**{field: value})
