@@ -16,7 +16,7 @@ from phenaki_jax import storyworld
 from phenaki_jax.storyworld import grammar, webvid
 
 
-def test_webvid_reads_back(tmp_path):
+def test_webvid_round_trip(tmp_path):
   path = storyworld.write_webvid(
     tmp_path, 3, seed=1, subset='easy', size=64, frames=16
   )
@@ -73,12 +73,12 @@ def test_a_film_does_not_depend_on_what_was_in_memory(tmp_path):
   assert b' threads=1 lookahead_threads=1 ' in film
 
 
-def test_webvid_needs_even_sides(tmp_path):
+def test_webvid_with_odd_sides_raises(tmp_path):
   with pytest.raises(ValueError, match='even'):
     storyworld.write_webvid(tmp_path, 1, seed=0, subset='easy', size=33)
 
 
-def test_img2dataset_reads_back(tmp_path):
+def test_img2dataset_round_trip(tmp_path):
   paths = storyworld.write_img2dataset(
     tmp_path, 7, seed=1, subset='full', size=64, shard_size=4
   )
@@ -109,7 +109,7 @@ def test_img2dataset_reads_back(tmp_path):
   assert index == 7
 
 
-def test_shard_sizes_are_checked(tmp_path):
+def test_invalid_shard_size_raises(tmp_path):
   with pytest.raises(ValueError, match='shard_size'):
     storyworld.write_img2dataset(
       tmp_path, 1, seed=0, subset='easy', size=32, shard_size=0
