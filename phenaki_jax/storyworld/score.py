@@ -110,7 +110,7 @@ def score_clip(
   )
 
 
-def mean(values: Iterable[float]) -> float:
+def mean(values: Iterable[float | bool]) -> float:
   """Return the mean of the values that are not nan; nan if there are none."""
   known = [value for value in values if not math.isnan(value)]
   return float(np.mean(known)) if known else math.nan

@@ -43,8 +43,8 @@ def test_webvid_round_trip(tmp_path):
     assert storyworld.score_clip(frames, clip.facts, 'easy').mean == 1
 
 
-# Prints the digest of films that x264 made differently from call to call.
-FILMS = """
+# Print the digests of videos that x264 used to encode differently each time.
+VIDEOS = """
 import hashlib, pathlib, sys
 from phenaki_jax import storyworld
 for index in (2, 3):
@@ -55,20 +55,20 @@ for index in (2, 3):
 """
 
 
-def test_a_film_does_not_depend_on_what_was_in_memory(tmp_path):
-  # Where the C library knows the variable, it fills fresh memory with it.
-  said = {
+def test_video_is_independent_of_uninitialised_memory(tmp_path):
+  # The C library, if it knows the variable, fills new memory with its value.
+  digests = {
     subprocess.run(
-      [sys.executable, '-c', FILMS, tmp_path / 'film.mp4'],
+      [sys.executable, '-c', VIDEOS, tmp_path / 'film.mp4'],
       env={**os.environ, 'MALLOC_PERTURB_': value},
       stdout=subprocess.PIPE,
       check=True,
     ).stdout
     for value in ('0', '85')
   }
-  assert len(said) == 1
-  # The encoder writes its settings down. By itself it takes as many threads
-  # as the machine has, and other files come of another number.
+  assert len(digests) == 1
+  # The file holds the settings of the encoder. By default, the number of threads
+  # is that of the machine, and the encoded bytes depend on it.
   film = (tmp_path / 'film.mp4').read_bytes()
   assert b' threads=1 lookahead_threads=1 ' in film
 

@@ -39,8 +39,7 @@ def test_full_turn_around_the_torus_changes_nothing(motion):
 def test_object_at_the_border_shows_on_both_sides():
   frames = storyworld.render_clip(_scene('right', x=0.5, y=0.5), 9, 32)
   empty = storyworld.render_clip(_scene('right', x=0.5, y=0.0), 1, 32)[0]
-  # The object of `empty` is at the top and the bottom; the middle rows show only
-  # the place.
+  # The object of `empty` is at the top and the bottom, not in the middle rows.
   shown = (np.abs(frames[4, 12:20] - empty[12:20].astype(int)) > 40).any(-1)
   assert shown[:, :4].any() and shown[:, -4:].any()
   assert not shown[:, 14:18].any()

@@ -18,9 +18,7 @@ def _story(index, subset='full', scenes=4, frames=7, split='train'):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 27), st.integers(1, 28))
-def test_rendered_frames_equal_the_slice_of_the_whole_story(
-  index, start, length
-):
+def test_rendered_frames_equal_slice_of_whole_story(index, start, length):
   story = _story(index)
   stop = min(start + length, story.frames)
   whole = storyworld.render_story(story, 16)
