@@ -170,7 +170,7 @@ def training_image(
   facts = random_scene.sample_image_facts(rng, subset, split)
   scene = random_scene.sample_scene(rng, facts, subset)
   return ImageExample(
-    frame=renderer.render_image(scene, size),
+    frame=renderer.render_clip(scene, 1, size)[0],
     caption=grammar.caption(facts, rng, subset),
     facts=facts,
   )

@@ -11,7 +11,7 @@ from phenaki_jax.storyworld import subset as subset_lib
 _WORD = re.compile(r'[a-z0-9]+|,')
 
 
-def article(noun: str) -> str:
+def _article(noun: str) -> str:
   """Return a noun phrase with its article, 'a' or 'an'."""
   return ('an ' if noun[0] in 'aeiou' else 'a ') + noun
 
@@ -44,10 +44,12 @@ def caption(
   """
   text = _pick(rng, phrases.STYLE_PREFIXES[facts.style])
   words = f'{facts.colour} {facts.shape}'
-  named = subset is None or subset_lib.subset_named(subset).names_size()
-  if named and facts_lib.size_is_visible(facts.motion):
+  sizes = facts_lib.SIZES
+  if subset is not None:
+    sizes = subset_lib.subset_named(subset).values('size')
+  if len(sizes) > 1 and facts_lib.size_is_visible(facts.motion):
     words = f'{facts.size} {words}'
-  text += article(words)
+  text += _article(words)
   place = _pick(rng, phrases.PLACE_PHRASES[facts.place])
   if facts.motion is not None:
     if _chance(rng, 0.25):
@@ -56,7 +58,7 @@ def caption(
       text += ' ' + _pick(rng, phrases.MOTION_VERBS[facts.motion])
   text = f'{place}, {text}' if _chance(rng, 0.2) else f'{text} {place}'
   if facts.second is not None:
-    text += f' and {article(f"{facts.second.colour} {facts.second.shape}")}'
+    text += f' and {_article(f"{facts.second.colour} {facts.second.shape}")}'
   return text
 
 
@@ -113,7 +115,7 @@ def continuation(
     if fact in changed:
       value = getattr(facts, fact)
       form = _pick(rng, phrases.BECOMES[fact])
-      clauses.append(form.format(article(value) if fact == 'shape' else value))
+      clauses.append(form.format(_article(value) if fact == 'shape' else value))
   if 'style' in changed:
     clauses.append(phrases.STYLE_CHANGES[facts.style])
   text = _motion_clause(previous, facts, rng)

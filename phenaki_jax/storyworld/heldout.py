@@ -25,16 +25,10 @@ def is_held_out(facts: facts_lib.Facts) -> bool:
   So most held-out combinations differ in a single fact from combinations that
   are trained on. Images (motion None) have combinations of their own.
   """
-  size = facts.size if facts_lib.size_is_visible(facts.motion) else ''
-  parts = (
-    facts.shape,
-    facts.colour,
-    size,
-    facts.motion,
-    facts.place,
-    facts.style,
-  )
-  return _is_drawn('|'.join((_SALT, *map(str, parts))))
+  values = facts.as_dict()
+  if not facts_lib.size_is_visible(facts.motion):
+    values['size'] = ''
+  return _is_drawn('|'.join((_SALT, *map(str, values.values()))))
 
 
 def in_split(facts: facts_lib.Facts, split: str) -> bool:

@@ -7,7 +7,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import backdrop as backdrop_lib
 from phenaki_jax.storyworld import outline, palette
 from phenaki_jax.storyworld import scene as scene_lib
-from phenaki_jax.types import ImageU8, VideoU8
+from phenaki_jax.types import VideoU8
 
 _RIM = 0.03  # of the frame's shorter side, but at least a pixel
 _CONTOUR = 0.27  # thickness of the outline style, in radii
@@ -130,10 +130,3 @@ def render_clip(
   """
   track = scene_lib.track(scene, start, start + frames, fps)
   return render_track(scene, track, size)
-
-
-def render_image(
-  scene: scene_lib.Scene, size: int | tuple[int, int]
-) -> ImageU8:
-  """Render the first frame of a scene."""
-  return render_clip(scene, 1, size)[0]

@@ -57,10 +57,6 @@ class Subset:
     """Return all values of `fact`, those of clips first."""
     return self.clip_values(fact) + self.image_values(fact)
 
-  def names_size(self) -> bool:
-    """Return whether prompts name the size: there is more than one."""
-    return len(self.values('size')) > 1
-
 
 SUBSETS = {
   'easy': Subset(

@@ -67,8 +67,8 @@ def test_video_is_independent_of_uninitialised_memory(tmp_path):
     for value in ('0', '85')
   }
   assert len(digests) == 1
-  # The file holds the settings of the encoder. By default, the number of threads
-  # is that of the machine, and the encoded bytes depend on it.
+  # The file holds the settings of the encoder. The encoded bytes depend on the
+  # number of threads, which is that of the machine by default.
   film = (tmp_path / 'film.mp4').read_bytes()
   assert b' threads=1 lookahead_threads=1 ' in film
 
