@@ -51,7 +51,7 @@ def to_json(report: Report) -> dict[str, Any]:
       'scenes': [_numbers(counts) for counts in stories.scenes],
       'splits': _by_name(stories.splits),
       'total': _numbers(stories.total),
-      **{name: _number(getattr(stories, name)) for name in _MEMORY},
+      **{name: _number(getattr(stories, name)) for name in _CONSISTENCY},
     }
   if report.image_only:
     found['image_only'] = {
@@ -83,8 +83,8 @@ def to_markdown(report: Report) -> str:
     lines += _table('scene', rows)
     rows = {_SPLITS[name]: counts for name, counts in stories.splits.items()}
     lines += _table('combination of facts', rows)
-    lines += ['| memory | share |', '|---|---:|']
-    for name, what in _MEMORY.items():
+    lines += ['| consistency | share |', '|---|---:|']
+    for name, what in _CONSISTENCY.items():
       lines.append(f'| {what} | {getattr(stories, name):.3f} |')
     lines.append('')
   if report.image_only:
@@ -120,7 +120,7 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
 
 _SPLITS = {'train': 'trained on', 'heldout': 'held out'}
 
-_MEMORY = {
+_CONSISTENCY = {
   'persistence': 'unchanged facts that are right in later scenes',
   'last_persistence': 'unchanged facts that are right in the last scene',
   'smoothness': 'joins without a jump of the object',
@@ -138,24 +138,20 @@ def _row(kind: str, sample: Sample) -> SheetRow:
 def _table(
   head: str, rows: dict[str, Counts], total: Counts | None = None
 ) -> list[str]:
+  if total is not None:
+    rows = {**rows, '**all**': total}
   lines = [
     '',
     f'| {head} | right | ± | unsure | asked |',
     '|---|---:|---:|---:|---:|',
   ]
   for name, counts in rows.items():
-    lines.append(_line(name, counts))
-  if total is not None:
-    lines.append(_line('**all**', total))
+    unsure = counts.unsure / counts.asked if counts.asked else math.nan
+    lines.append(
+      f'| {name} | {counts.accuracy:.3f} | {counts.error:.3f} | {unsure:.3f} | '
+      f'{counts.asked} |'
+    )
   return [*lines, '']
-
-
-def _line(name: str, counts: Counts) -> str:
-  unsure = counts.unsure / counts.asked if counts.asked else math.nan
-  return (
-    f'| {name} | {counts.accuracy:.3f} | {counts.error:.3f} | {unsure:.3f} | '
-    f'{counts.asked} |'
-  )
 
 
 def _by_name(found: dict[str, Counts]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Blob:
 
 
 def margin(costs: Mapping[Any, float], best: Any) -> float:
-  """Return by how much of the next cost the best is lower, in [0, 1]."""
+  """Return 1 - best cost / second best cost, in [0, 1]; 1 if there is one."""
   others = [cost for key, cost in costs.items() if key != best]
   return float(1 - costs[best] / max(min(others), 1e-6)) if others else 1.0
 

@@ -44,7 +44,7 @@ def caption(
   """
   text = _pick(rng, phrases.STYLE_PREFIXES[facts.style])
   words = f'{facts.colour} {facts.shape}'
-  sizes = facts_lib.SIZES
+  sizes: tuple[str, ...] = facts_lib.SIZES
   if subset is not None:
     sizes = subset_lib.subset_named(subset).values('size')
   if len(sizes) > 1 and facts_lib.size_is_visible(facts.motion):

@@ -30,9 +30,7 @@ def _pick(rng, choices):
 
 
 def _coordinate(rng, grid):
-  if grid:
-    return int(rng.integers(grid)) / grid
-  return float(rng.random())
+  return int(rng.integers(grid)) / grid if grid else float(rng.random())
 
 
 def _with_final_size(facts):
