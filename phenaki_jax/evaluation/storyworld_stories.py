@@ -30,8 +30,8 @@ class StoryReport:
     scenes: counts by scene, over all facts.
     splits: counts over all facts of scenes with combinations of the training
       data ('train') and of those with held-out ones ('heldout').
-    persistence, last_persistence, smoothness, continuity: means over all
-      stories of the numbers of `storyworld.score.StoryScore`.
+    persistence, last_persistence, smoothness, continuity: means of the numbers
+      of `storyworld.score.StoryScore` over the stories where they are not nan.
     stories: the first few, as (prompts, frames of each scene).
   """
 

@@ -21,8 +21,8 @@ _MIN_SIMILARITY = 0.8  # of a silhouette, to read a shape
 _TIE, _WIDE_TIE = 0.06, 0.14
 _CLEAR = 0.96  # similarity of a clear silhouette
 _MAX_COST = 85.0  # of an appearance, to read colour and style
-# The mask extends beyond the object by so many pixels, because pixels that the
-# object covers only partly belong to it.
+# Margin of the mask around the object in pixels: the mask includes pixels that
+# the object covers only partly.
 _HALO = 0.35
 _MAX_LOG_RATIO = 0.5  # of radii, to read a size: from 0.6 to 1.6 times as big
 
@@ -102,7 +102,7 @@ def read_clip(
     return reading()
   found = np.array(list(blobs))
   times = found * (scene_lib.REFERENCE_FPS / fps)
-  likely = _likely_shapes(
+  candidates = _candidates(
     silhouette.match(
       list(blobs.values()),
       times,
@@ -112,9 +112,9 @@ def read_clip(
     list(blobs.values()),
     (height, width),
   )
-  looks = appearance.match(frames[found], background, likely, subset)
-  best = min(range(len(likely)), key=lambda i: looks[i].cost)
-  chosen, look = likely[best], looks[best]
+  looks = appearance.match(frames[found], background, candidates, subset)
+  best = min(range(len(candidates)), key=lambda i: looks[i].cost)
+  chosen, look = candidates[best], looks[best]
   x[found], y[found] = chosen.track.x, chosen.track.y
   radius[found] = chosen.track.radius * look.scale
 
@@ -143,7 +143,7 @@ class _Candidate(appearance.Candidate):
   confidence: float
 
 
-def _likely_shapes(ranked, blobs, size):
+def _candidates(ranked, blobs, size):
   """Return the candidates that silhouettes alone do not exclude."""
   top = ranked[0].similarity
   clear = top > _CLEAR and len(blobs) > 1
@@ -152,7 +152,7 @@ def _likely_shapes(ranked, blobs, size):
   areas = np.array([blob.area for blob in blobs])
   x = np.array([blob.x for blob in blobs])
   y = np.array([blob.y for blob in blobs])
-  likely = []
+  candidates = []
   for one in ranked:
     if one.similarity < top - tie:
       break
@@ -167,7 +167,7 @@ def _likely_shapes(ranked, blobs, size):
       radius=pixels / min(size),
       angle=one.angles,
     )
-    likely.append(
+    candidates.append(
       _Candidate(
         shape=one.shape,
         track=track,
@@ -175,7 +175,7 @@ def _likely_shapes(ranked, blobs, size):
         confidence=float(np.clip(4 * lead, 0.05, 1)),
       )
     )
-  return likely
+  return candidates
 
 
 def _read_size(values, confidences, radius, subset):

@@ -121,8 +121,7 @@ def render_clip(
     scene: what to render.
     frames: number of frames, at least 1.
     size: side in pixels, or (height, width).
-    fps: frames per second; the speed of objects per second is independent of
-      it.
+    fps: frames per second; speeds per second do not depend on it.
     start: the first frame, 0 or more.
 
   Raises:

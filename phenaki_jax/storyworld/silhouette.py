@@ -38,8 +38,7 @@ class Silhouette:
 def area_and_centroid(shape: str) -> tuple[float, float]:
   """Return the area and the y of the centroid of a shape of radius 1.
 
-  The centroid is so far below the centre, in radii; its x is 0, because all
-  shapes are symmetric.
+  The x of the centroid is 0, because all shapes are symmetric.
   """
   grid = np.linspace(-1.6, 1.6, 401)
   x, y = np.meshgrid(grid, grid)

@@ -59,7 +59,7 @@ def test_video_is_independent_of_uninitialised_memory(tmp_path):
   # The C library, if it knows the variable, fills new memory with its value.
   digests = {
     subprocess.run(
-      [sys.executable, '-c', VIDEOS, tmp_path / 'film.mp4'],
+      [sys.executable, '-c', VIDEOS, tmp_path / 'video.mp4'],
       env={**os.environ, 'MALLOC_PERTURB_': value},
       stdout=subprocess.PIPE,
       check=True,
@@ -69,8 +69,8 @@ def test_video_is_independent_of_uninitialised_memory(tmp_path):
   assert len(digests) == 1
   # The file holds the settings of the encoder. The encoded bytes depend on the
   # number of threads, which is that of the machine by default.
-  film = (tmp_path / 'film.mp4').read_bytes()
-  assert b' threads=1 lookahead_threads=1 ' in film
+  video = (tmp_path / 'video.mp4').read_bytes()
+  assert b' threads=1 lookahead_threads=1 ' in video
 
 
 def test_webvid_with_odd_sides_raises(tmp_path):
