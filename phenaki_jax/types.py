@@ -47,5 +47,8 @@ AXES: Mapping[str, str] = {
 Params: TypeAlias = Mapping[str, Any]
 """Parameters: nested dicts of arrays, without partitioning metadata."""
 
+VideoU8: TypeAlias = UInt8[np.ndarray, 'T H W 3']
+"""RGB frames, values 0 to 255."""
+
 ImageU8: TypeAlias = UInt8[np.ndarray, 'H W 3']
 """An RGB image or frame, values 0 to 255."""
