@@ -3,7 +3,8 @@ r"""The masked transformer `tiny` on a manifest, after its tokenizer.
     phenaki train --config configs/generator/lpc.py --workdir runs/lpc_gen \
       --set tokenizer_dir=runs/lpc_tok
 
-One CPU core: about an hour.
+Another manifest than `runs/lpc_data` is an argument of the config, as in
+`configs/generator/lpc.py:manifest=DIR`. One CPU core: about an hour.
 """
 
 import ml_collections
@@ -13,15 +14,14 @@ from phenaki_jax.masked_transformer.config import SIZES
 
 
 def get_config(arg=''):
-  config.parse_arg(arg)
+  arg = config.parse_arg(arg, manifest='runs/lpc_data')
   return ml_collections.ConfigDict(
     {
       'kind': 'generator',
       'name': 'generator_lpc',
       'seed': 0,
       'data': {
-        'source': 'manifest',
-        'manifest': 'runs/lpc_data',
+        'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (48, 48),
         'frames': 9,
         'batch_size': 20,

@@ -21,8 +21,7 @@ def get_config(arg=''):
       'name': 'generator_reference',
       'seed': 0,
       'data': {
-        'source': 'storyworld',
-        'subset': 'easy',
+        'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
         'size': (64, 64),
         'frames': 9,
         'batch_size': 25,

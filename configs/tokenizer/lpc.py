@@ -3,7 +3,8 @@
     phenaki data build --webvid DIR --img2dataset DIR --out runs/lpc_data
     phenaki train --config configs/tokenizer/lpc.py --workdir runs/lpc_tok
 
-One CPU core: about half an hour.
+Another manifest is an argument of the config, as in
+`configs/tokenizer/lpc.py:manifest=DIR`. One CPU core: about half an hour.
 """
 
 import ml_collections
@@ -13,15 +14,14 @@ from phenaki_jax.tokenizer.config import SIZES
 
 
 def get_config(arg=''):
-  config.parse_arg(arg)
+  arg = config.parse_arg(arg, manifest='runs/lpc_data')
   return ml_collections.ConfigDict(
     {
       'kind': 'tokenizer',
       'name': 'tokenizer_lpc',
       'seed': 0,
       'data': {
-        'source': 'manifest',
-        'manifest': 'runs/lpc_data',
+        'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (48, 48),
         'frames': 9,
         'batch_size': 16,

@@ -20,8 +20,7 @@ def get_config(arg=''):
       'name': 'tokenizer_reference',
       'seed': 0,
       'data': {
-        'source': 'storyworld',
-        'subset': 'easy',
+        'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
         'size': (64, 64),
         'frames': 9,
         'batch_size': 20,

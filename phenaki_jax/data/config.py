@@ -1,42 +1,75 @@
-"""What the loader hands out: from where, how large, how many, how mixed."""
+"""Configuration of the data: sources, sizes and the mixture of a batch."""
 
 import dataclasses
+import math
+from typing import Literal
 
 from phenaki_jax.errors import UserError
 
-SPLITS = ('train', 'heldout')
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+  """One source of examples.
+
+  Attributes:
+    layout: 'storyworld' renders new examples of the built-in world
+      indefinitely; 'manifest' reads what `phenaki data build` wrote.
+    path: folder of the manifest.
+    subset: name of a subset of StoryWorld.
+    weight: how often the source is drawn, relative to the other sources.
+  """
+
+  layout: Literal['storyworld', 'manifest']
+  path: str = ''
+  subset: str = 'easy'
+  weight: float = 1.0
+
+  def __post_init__(self) -> None:
+    if self.layout == 'manifest' and not self.path:
+      raise UserError(
+        "data.sources has a source of the layout 'manifest' without a path; "
+        'name the folder that `phenaki data build --out DIR` wrote'
+      )
+    if not 0 < self.weight < math.inf:
+      raise UserError(
+        f'data.sources has a weight of {self.weight}; it must be positive and '
+        'finite'
+      )
+
+  @property
+  def name(self) -> str:
+    """Return the layout with the subset or the path, for messages."""
+    is_world = self.layout == 'storyworld'
+    return f'{self.layout} {self.subset if is_world else self.path}'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-  """Describe the examples of every batch.
+  """The examples of every batch.
 
   Attributes:
-    source: 'storyworld' draws an endless stream from the built-in world,
-      'manifest' reads what `phenaki data build` wrote to `manifest`.
-    manifest: folder of the manifest.
-    subset: part of StoryWorld, for the source 'storyworld'.
-    split: 'train', or 'heldout' for what training never sees.
+    sources: where the examples come from. Those of one kind (clips, images)
+      are drawn from the sources that have the kind, by their weights.
+    split: 'train', or 'heldout' for examples that are never trained on.
     size: height and width, in pixels.
-    frames: length of a clip, 1 + 2k.
-    fps: frames per second of the clips handed out.
-    batch_size: examples of a step, over all processes.
-    image_share: share of images among the examples of every batch.
-    continuation_share: share of StoryWorld clips that go on from an earlier
-      scene.
-    context_frames: leading frames such a clip shows of the earlier scene.
-    heldout_share: share of a manifest's records that are the 'heldout' split.
-    seed: of the order of the examples and of every draw.
+    frames: frames of a clip, 1 + k * tubelet.
+    fps: frames per second of the clips.
+    batch_size: examples per step, over all processes.
+    image_share: share of images among the examples of every batch, 0 to 1.
+    continuation_share: share of StoryWorld clips that continue an earlier
+      scene, 0 to 1.
+    context_frames: leading frames of such a clip that show the earlier scene,
+      1 + k * tubelet.
+    heldout_share: share of a manifest's records in the split 'heldout'.
+    seed: of the order of the examples and of all random draws.
     num_threads: loader threads; 0 loads in the caller's thread.
-    prefetch: batches made ahead at most.
-    cache_bytes: bound of the memory that keeps decoded clips and images of a
-      manifest, so that each file is decoded once; 0 keeps none.
+    prefetch: maximum number of batches that are loaded ahead.
+    cache_bytes: maximum size of the cache that keeps decoded clips and images
+      of manifests, so that each file is decoded once; 0 disables it.
   """
 
-  source: str = 'storyworld'
-  manifest: str = ''
-  subset: str = 'easy'
-  split: str = 'train'
+  sources: tuple[SourceConfig, ...] = (SourceConfig(layout='storyworld'),)
+  split: Literal['train', 'heldout'] = 'train'
   size: tuple[int, int] = (32, 32)
   frames: int = 9
   fps: float = 8.0
@@ -51,56 +84,41 @@ class DataConfig:
   cache_bytes: int = 0
 
   def __post_init__(self) -> None:
-    if self.source not in ('storyworld', 'manifest'):
-      raise UserError(
-        f"data.source is {self.source!r}; use 'storyworld' or 'manifest'"
-      )
-    if self.source == 'manifest' and not self.manifest:
-      raise UserError(
-        "data.source is 'manifest' but data.manifest is empty; name the "
-        'folder that `phenaki data build --out DIR` wrote'
-      )
-    if self.split not in SPLITS:
-      raise UserError(
-        f'data.split is {self.split!r}; use one of {", ".join(SPLITS)}'
-      )
-    if len(self.size) != 2 or min(self.size) < 1:
-      raise UserError(
-        f'data.size is {self.size}; give height,width in pixels, such as 32,32'
-      )
-    if self.frames < 1 or self.frames % 2 == 0:
-      raise UserError(
-        f'data.frames is {self.frames}; a clip has 1 + 2k frames: 1, 3, 5, ...'
-      )
-    if not self.fps > 0:
-      raise UserError(f'data.fps is {self.fps}; it must be positive')
-    if self.batch_size < 1:
-      raise UserError(
-        f'data.batch_size is {self.batch_size}; it must be at least 1'
-      )
-    for name in ('image_share', 'continuation_share'):
-      if not 0 <= getattr(self, name) <= 1:
-        raise UserError(
-          f'data.{name} is {getattr(self, name)}; it must lie in 0..1'
-        )
-    if not 0 <= self.heldout_share < 1:
-      raise UserError(
-        f'data.heldout_share is {self.heldout_share}; it must lie in 0..1, '
-        'below 1'
-      )
-    if self.context_frames < 1 or self.context_frames % 2 == 0:
-      raise UserError(
-        f'data.context_frames is {self.context_frames}; it must be 1 + 2k, so '
-        'that the context ends where a latent step ends'
-      )
-    joins = self.source == 'storyworld' and self.continuation_share > 0
-    if joins and self.image_share < 1 and self.context_frames >= self.frames:
+    rules = (
+      ('sources', bool(self.sources), 'must name at least one source'),
+      ('size', min(self.size) >= 1, 'must be height,width in pixels: 32,32'),
+      ('frames', self.frames >= 1, 'must be at least 1'),
+      ('fps', self.fps > 0, 'must be positive'),
+      ('batch_size', self.batch_size >= 1, 'must be at least 1'),
+      ('image_share', 0 <= self.image_share <= 1, 'must be in 0..1'),
+      (
+        'continuation_share',
+        0 <= self.continuation_share <= 1,
+        'must be in 0..1',
+      ),
+      (
+        'heldout_share',
+        0 <= self.heldout_share < 1,
+        'must be at least 0 and less than 1',
+      ),
+      ('context_frames', self.context_frames >= 1, 'must be at least 1'),
+      ('seed', self.seed >= 0, 'must not be negative'),
+      ('num_threads', self.num_threads >= 0, 'must not be negative'),
+      ('prefetch', self.prefetch >= 0, 'must not be negative'),
+      ('cache_bytes', self.cache_bytes >= 0, 'must not be negative'),
+    )
+    for name, is_valid, rule in rules:
+      if not is_valid:
+        raise UserError(f'data.{name} is {getattr(self, name)}; it {rule}')
+    if self.has_continuations and self.context_frames >= self.frames:
       raise UserError(
         f'data.context_frames is {self.context_frames}, but a clip has '
-        f'{self.frames} frames; it must be less, or data.continuation_share 0'
+        f'data.frames={self.frames}; it must be less, or set '
+        'data.continuation_share=0'
       )
-    for name in ('num_threads', 'prefetch', 'cache_bytes', 'seed'):
-      if getattr(self, name) < 0:
-        raise UserError(
-          f'data.{name} is {getattr(self, name)}; it cannot be negative'
-        )
+
+  @property
+  def has_continuations(self) -> bool:
+    """Return whether any clip continues an earlier scene of StoryWorld."""
+    has_world = any(source.layout == 'storyworld' for source in self.sources)
+    return has_world and self.continuation_share > 0 and self.image_share < 1
