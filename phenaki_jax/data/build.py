@@ -77,36 +77,34 @@ def build(
     sources = [open_source(indices) for open_source in openers]
     for source in sources:
       filters_lib.check_columns(source, filters)
-    builder = _Builder(folder, filters, workers=workers, progress=progress)
+    builder = _Builder(
+      folder=folder,
+      filters=filters,
+      workers=max(1, workers),
+      progress=progress,
+    )
     return builder.run(sources, max_broken_share=max_broken_share)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Builder:
   """Writes the files of one manifest."""
 
-  def __init__(
-    self,
-    folder: pathlib.Path,
-    filters: filters_lib.FilterConfig,
-    *,
-    workers: int,
-    progress: bool,
-  ):
-    self._folder = folder
-    self._filters = filters
-    self._workers = max(1, workers)
-    self._progress = progress
-    self._seen: set[str] = set()
+  folder: pathlib.Path
+  filters: filters_lib.FilterConfig
+  workers: int
+  progress: bool
+  seen: set[str] = dataclasses.field(default_factory=set)
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
   ) -> list[report.SourceReport]:
     """Decode the records of all sources and write all files."""
-    path = self._folder / manifest.RECORDS
+    path = self.folder / manifest.RECORDS
     reports = []
     with (
-      open(self._folder / manifest.DROPPED, 'w') as dropped,
-      open(self._folder / manifest.QUARANTINE, 'w') as quarantine,
+      open(self.folder / manifest.DROPPED, 'w') as dropped,
+      open(self.folder / manifest.QUARANTINE, 'w') as quarantine,
       pyarrow.parquet.ParquetWriter(path, manifest.COLUMNS) as writer,
     ):
       for number, source in enumerate(sources):
@@ -121,7 +119,7 @@ class _Builder:
       'clips': sum(found.clips for found in reports),
       'images': sum(found.images for found in reports),
       'sources': [source.spec() for source in sources],
-      'filters': dataclasses.asdict(self._filters),
+      'filters': dataclasses.asdict(self.filters),
     }
     content = {
       'hash': header['hash'],
@@ -130,8 +128,8 @@ class _Builder:
       'filters': header['filters'],
       'sources': [found.to_dict() for found in reports],
     }
-    _write_json(self._folder / manifest.REPORT, content)
-    _write_json(self._folder / manifest.HEADER, header)
+    _write_json(self.folder / manifest.REPORT, content)
+    _write_json(self.folder / manifest.HEADER, header)
     return reports
 
   def _add(
@@ -152,7 +150,7 @@ class _Builder:
       total=len(source),
       desc=f'{source.layout} {number + 1}',
       unit='records',
-      disable=not self._progress,
+      disable=not self.progress,
     )
     for record, outcome in bar:
       line = {'source': number, 'key': record.key}
@@ -162,8 +160,8 @@ class _Builder:
         _write_line(quarantine, line | {'detail': outcome.detail})
         continue
       if not isinstance(outcome, str):
-        if outcome.content_hash not in self._seen:
-          self._seen.add(outcome.content_hash)
+        if outcome.content_hash not in self.seen:
+          self.seen.add(outcome.content_hash)
           kept[record.kind] += 1
           rows.append(_row(number, record, outcome))
           if len(rows) == _ROWS_PER_WRITE:
@@ -191,12 +189,12 @@ class _Builder:
   ) -> Iterator[tuple[schema.Record, _Outcome]]:
     """Yield each record with its outcome, in order; threads decode ahead."""
     waiting: deque = deque()
-    with concurrent.futures.ThreadPoolExecutor(self._workers) as pool:
+    with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
       try:
         for index in range(len(source)):
           record = source[index]
           waiting.append((record, pool.submit(self._examine, source, record)))
-          if len(waiting) > _AHEAD * self._workers:
+          if len(waiting) > _AHEAD * self.workers:
             record, future = waiting.popleft()
             yield record, future.result()
         while waiting:
@@ -210,14 +208,14 @@ class _Builder:
       return record.fault  # As img2dataset reports it; nothing is broken.
     if record.fault:
       return schema.DecodeError(record.fault)
-    reason = filters_lib.metadata_fault(record, self._filters)
+    reason = filters_lib.metadata_fault(record, self.filters)
     if reason:
       return reason
     try:
       info = source.reader.examine(record)
     except schema.DecodeError as error:
       return error
-    return filters_lib.content_fault(info, record.kind, self._filters) or info
+    return filters_lib.content_fault(info, record.kind, self.filters) or info
 
 
 def _row(

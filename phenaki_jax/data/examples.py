@@ -11,7 +11,6 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import grain
 import numpy as np
@@ -29,26 +28,13 @@ _MAX_REPLACEMENTS = 100  # consecutive broken records before an error
 _KINDS = (schema.CLIP, schema.IMAGE)  # their numbers seed the random draws
 
 
-class ExampleDataset(Protocol):
-  """An infinite dataset of examples of one kind.
+class StoryWorldExamples:
+  """Examples of the built-in world; none repeats.
 
   Attributes:
-    epoch: number of examples after which records repeat.
+    epoch: number of examples after which they repeat.
     replaced: number of broken examples that were replaced so far.
   """
-
-  epoch: int
-  replaced: int
-
-  def __getitem__(self, index: int) -> schema.Example:
-    """Return example `index`."""
-
-  def caption(self, index: int) -> str:
-    """Return the caption of example `index`, without decoding it."""
-
-
-class StoryWorldExamples:
-  """Examples of the built-in world; none repeats."""
 
   epoch = sys.maxsize
   replaced = 0  # Rendering cannot fail.
@@ -83,7 +69,8 @@ class ManifestExamples:
   """The records of one kind of a manifest, shuffled anew in every epoch.
 
   A record that turns out to be broken is replaced by the next one in the
-  manifest, the same on every run, and is counted.
+  manifest, the same on every run, and is counted. The attributes are those of
+  `StoryWorldExamples`.
   """
 
   def __init__(
@@ -190,10 +177,10 @@ class MixedExamples:
       schema.EmptySplitError: no source has an example of the kind in the
         split.
     """
-    self._datasets: list[ExampleDataset] = []
+    self._datasets: list[StoryWorldExamples | ManifestExamples] = []
     used = []
     for source, manifest in zip(config.sources, manifests, strict=True):
-      dataset = (
+      dataset: StoryWorldExamples | ManifestExamples = (
         StoryWorldExamples(config, request, kind, source.subset)
         if manifest is None
         else ManifestExamples(config, request, kind, manifest, cache)

@@ -38,20 +38,20 @@ QUARANTINE = 'quarantine.jsonl'
 INDICES = 'indices'
 
 COLUMNS = pyarrow.schema(
-  [
-    ('source', pyarrow.int32()),
-    ('kind', pyarrow.string()),
-    ('key', pyarrow.string()),
-    ('caption', pyarrow.string()),
-    ('path', pyarrow.string()),
-    ('offset', pyarrow.int64()),
-    ('size', pyarrow.int64()),
-    ('content_hash', pyarrow.string()),
-    ('width', pyarrow.int32()),
-    ('height', pyarrow.int32()),
-    ('num_frames', pyarrow.int32()),
-    ('duration', pyarrow.float64()),
-  ]
+  {
+    'source': pyarrow.int32(),
+    'kind': pyarrow.string(),
+    'key': pyarrow.string(),
+    'caption': pyarrow.string(),
+    'path': pyarrow.string(),
+    'offset': pyarrow.int64(),
+    'size': pyarrow.int64(),
+    'content_hash': pyarrow.string(),
+    'width': pyarrow.int32(),
+    'height': pyarrow.int32(),
+    'num_frames': pyarrow.int32(),
+    'duration': pyarrow.float64(),
+  }
 )
 """The columns of the records."""
 

@@ -18,19 +18,21 @@ class Composition:
 
   Attributes:
     num_clips, num_images: examples of a batch, over all processes.
-    requested_image_share, realised_image_share: in examples.
   """
 
   num_clips: int
   num_images: int
-  requested_image_share: float
-  realised_image_share: float
 
   @property
   def counts(self) -> dict[str, int]:
     """Return the number of examples of each part that has any."""
     counts = {'clips': self.num_clips, 'images': self.num_images}
     return {part: count for part, count in counts.items() if count}
+
+  @property
+  def image_share(self) -> float:
+    """Return the realised share of images in examples."""
+    return self.num_images / (self.num_clips + self.num_images)
 
   def token_share(self, latent_frames: int) -> float:
     """Return the share of images in visual tokens.
@@ -47,17 +49,9 @@ def compose(*, batch_size: int, image_share: float) -> Composition:
   Args:
     batch_size: examples of a batch, over all processes.
     image_share: requested share of images, 0 to 1.
-
-  Returns:
-    The counts, and the share that they realise.
   """
   num_images = round(image_share * batch_size)
-  return Composition(
-    num_clips=batch_size - num_images,
-    num_images=num_images,
-    requested_image_share=image_share,
-    realised_image_share=num_images / batch_size,
-  )
+  return Composition(num_clips=batch_size - num_images, num_images=num_images)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ class Pipeline:
     self._process_index = process_index
     self._tokenize = tokenize
     self._tubelet = tubelet
-    self._open: weakref.WeakSet[Batches] = weakref.WeakSet()
+    self._open: weakref.WeakSet[grain.DatasetIterator] = weakref.WeakSet()
     manifests = [
       manifest.Manifest(source.path) if source.layout == 'manifest' else None
       for source in config.sources
@@ -122,23 +122,25 @@ class Pipeline:
       batch, self._process_spec, tubelet=self._tubelet
     )
 
-  def iterate(self, start_step: int = 0) -> 'Batches':
-    """Return an iterator from `start_step` on; threads load ahead."""
+  def iterate(
+    self, start_step: int = 0
+  ) -> grain.DatasetIterator[spec_lib.Batch]:
+    """Return an infinite iterator from `start_step` on; close it after use."""
     if start_step < 0:
       raise UserError(f'start_step is {start_step}; it must not be negative')
+    threads, ahead = self.config.num_threads, self.config.prefetch
+    if not threads or not ahead:
+      threads, ahead = 0, 0
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     steps = grain.MapDataset.range(start_step, sys.maxsize)
-    batches = Batches(
-      steps.map(self.batch),
-      num_threads=self.config.num_threads,
-      prefetch=self.config.prefetch,
-    )
-    self._open.add(batches)
-    return batches
+    iterator = iter(steps.map(self.batch).to_iter_dataset(options))
+    self._open.add(iterator)
+    return iterator
 
   def close(self) -> None:
     """Stop the threads of all open iterators."""
-    for batches in list(self._open):
-      batches.close()
+    for iterator in list(self._open):
+      iterator.close()
 
   def captions(self, limit: int) -> Iterator[str]:
     """Yield up to `limit` captions, of clips and images in turn.
@@ -166,8 +168,8 @@ class Pipeline:
     made = self.composition
     lines = [
       f'Every batch holds {made.num_clips} clips and {made.num_images} images: '
-      f'images are {made.realised_image_share:.3g} of its examples (requested: '
-      f'{made.requested_image_share:.3g}) and '
+      f'images are {made.image_share:.3g} of its examples (requested: '
+      f'{self.config.image_share:.3g}) and '
       f'{made.token_share(latent_frames):.3g} of its tokens.'
     ]
     for part, mixed in self._examples.items():
@@ -183,38 +185,6 @@ class Pipeline:
   def replaced(self) -> int:
     """Return how many broken examples this process has replaced."""
     return sum(mixed.replaced for mixed in self._examples.values())
-
-
-class Batches:
-  """An iterator over batches that threads load ahead; close it after use."""
-
-  def __init__(
-    self, dataset: grain.MapDataset, *, num_threads: int, prefetch: int
-  ):
-    """Start at the first element of `dataset`.
-
-    Args:
-      dataset: the batches by position.
-      num_threads: threads that load batches; 0 loads in the caller's thread.
-      prefetch: maximum number of batches that are loaded ahead.
-    """
-    ahead = prefetch if num_threads else 0
-    options = grain.ReadOptions(
-      num_threads=num_threads if ahead else 0, prefetch_buffer_size=ahead
-    )
-    self._iterator = iter(dataset.to_iter_dataset(options))
-
-  def __iter__(self) -> 'Batches':
-    """Return itself."""
-    return self
-
-  def __next__(self) -> spec_lib.Batch:
-    """Return the next batch; wait for it if necessary."""
-    return next(self._iterator)
-
-  def close(self) -> None:
-    """Stop the threads."""
-    self._iterator.close()
 
 
 def _fingerprint(

@@ -8,7 +8,7 @@ from phenaki_jax.data import mixture
 def test_shares_are_given_in_examples_and_in_tokens():
   found = mixture.compose(batch_size=10, image_share=0.2)
   assert found.counts == {'clips': 8, 'images': 2}
-  assert found.realised_image_share == found.requested_image_share == 0.2
+  assert found.image_share == 0.2
   # An image has one latent frame, a clip of 11 frames has six.
   assert found.token_share(6) == pytest.approx(2 / (2 + 8 * 6))
 
@@ -18,8 +18,7 @@ def test_the_number_of_images_is_rounded(share, images):
   found = mixture.compose(batch_size=8, image_share=float(share))
   assert found.num_images == images
   assert found.num_clips == 8 - images
-  assert found.requested_image_share == share
-  assert found.realised_image_share == images / 8
+  assert found.image_share == images / 8
 
 
 @pytest.mark.parametrize(
