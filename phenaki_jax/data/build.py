@@ -223,12 +223,8 @@ def _row(
 ) -> dict[str, Any]:
   return {
     'source': number,
-    'kind': record.kind,
-    'key': record.key,
+    **{name: getattr(record, name) for name in manifest.RECORD_FIELDS},
     'caption': record.caption.strip(),
-    'path': record.path,
-    'offset': record.offset,
-    'size': record.size,
     **dataclasses.asdict(info),
   }
 

@@ -177,18 +177,18 @@ class MixedExamples:
       schema.EmptySplitError: no source has an example of the kind in the
         split.
     """
-    self._datasets: list[StoryWorldExamples | ManifestExamples] = []
-    used = []
-    for source, manifest in zip(config.sources, manifests, strict=True):
-      dataset: StoryWorldExamples | ManifestExamples = (
-        StoryWorldExamples(config, request, kind, source.subset)
-        if manifest is None
-        else ManifestExamples(config, request, kind, manifest, cache)
-      )
-      used.append(dataset.epoch > 0)
-      if used[-1]:
-        self._datasets.append(dataset)
-    if not self._datasets:
+    self._datasets: list[StoryWorldExamples | ManifestExamples] = [
+      StoryWorldExamples(config, request, kind, source.subset)
+      if manifest is None
+      else ManifestExamples(config, request, kind, manifest, cache)
+      for source, manifest in zip(config.sources, manifests, strict=True)
+    ]
+    weights = mixture.integer_weights([s.weight for s in config.sources])
+    self._weights = [
+      weight if dataset.epoch else 0
+      for weight, dataset in zip(weights, self._datasets, strict=True)
+    ]
+    if not any(self._weights):
       names = ', '.join(source.name for source in config.sources)
       share = '0' if kind == schema.IMAGE else '1'
       raise schema.EmptySplitError(
@@ -196,16 +196,14 @@ class MixedExamples:
         f'data.image_share={config.image_share:g} requests some; set '
         f'data.image_share={share} or build with more sources'
       )
-    weights = mixture.integer_weights([s.weight for s in config.sources])
-    self._weights = [w for w, u in zip(weights, used, strict=True) if u]
     self.shares = tuple(
       mixture.SourceShare(
         name=source.name,
         requested=weight / sum(weights),
-        realised=is_used * weight / sum(self._weights),
+        realised=used / sum(self._weights),
       )
-      for source, weight, is_used in zip(
-        config.sources, weights, used, strict=True
+      for source, weight, used in zip(
+        config.sources, weights, self._weights, strict=True
       )
     )
 
@@ -221,7 +219,7 @@ class MixedExamples:
 
   def captions(self) -> Iterator[str]:
     """Yield the captions of the first epoch of each dataset, in order."""
-    unfinished = set(range(len(self._datasets)))
+    unfinished = {i for i, weight in enumerate(self._weights) if weight}
     for index in itertools.count():
       number, place = mixture.source_at(index, self._weights)
       if place < self._datasets[number].epoch:

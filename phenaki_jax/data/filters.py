@@ -67,9 +67,10 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
   """
   if source.layout not in _SCORED_LAYOUTS:
     return
-  limits = {UNSAFE: config.max_unsafe, WATERMARK: config.max_watermark}
-  options = {UNSAFE: '--max-unsafe', WATERMARK: '--max-watermark'}
-  for name, limit in limits.items():
+  for name, option, limit in (
+    (UNSAFE, '--max-unsafe', config.max_unsafe),
+    (WATERMARK, '--max-watermark', config.max_watermark),
+  ):
     if limit is None or name in config.allow_missing:
       continue
     if name in source.columns or (name == UNSAFE and _TAG in source.columns):
@@ -77,8 +78,7 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
     raise UserError(
       f'{source.spec().get("folder", source.layout)} has no column {name!r}, '
       'and a missing score does not count as a good one; allow it with '
-      f'--allow-missing {name}, or disable the filter with {options[name]} '
-      'none'
+      f'--allow-missing {name}, or disable the filter with {option} none'
     )
 
 

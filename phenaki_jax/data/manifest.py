@@ -55,7 +55,9 @@ COLUMNS = pyarrow.schema(
 )
 """The columns of the records."""
 
-_RECORD = ('kind', 'key', 'caption', 'path', 'offset', 'size')
+RECORD_FIELDS = ('kind', 'key', 'caption', 'path', 'offset', 'size')
+"""The fields of a record, beside its `info`, that are columns."""
+
 _INFO = ('content_hash', 'width', 'height', 'num_frames', 'duration')
 # The content of a record. Its location may change when a folder is moved.
 _HASHED = ('kind', 'key', 'caption', 'content_hash', 'num_frames', 'duration')
@@ -116,7 +118,7 @@ class Manifest:
     """Return the record of a row."""
     values = self._table.slice(row, 1).to_pylist()[0]
     info = {name: values[name] for name in _INFO}
-    record = {name: values[name] for name in _RECORD}
+    record = {name: values[name] for name in RECORD_FIELDS}
     return schema.Record(**record, info=schema.MediaInfo(**info))
 
   def reader(self, row: int) -> base.Reader:

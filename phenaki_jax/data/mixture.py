@@ -93,7 +93,7 @@ def source_at(position: int, weights: Sequence[int]) -> tuple[int, int]:
 
   Args:
     position: in the mixture, from 0.
-    weights: positive integer weight of each source.
+    weights: integer weight of each source, 0 for a source that is never drawn.
 
   Returns:
     The index of the source, and the position within it.

@@ -57,8 +57,7 @@ def batch_spec(
   ).counts
   parts: BatchSpec = {}
   if 'clips' in counts:
-    names = ('frames', *(('context_frames',) * data.has_continuations))
-    for name in names:
+    for name in ['frames'] + ['context_frames'] * data.has_continuations:
       frames = getattr(data, name)
       if (frames - 1) % tubelet:
         raise UserError(
@@ -136,7 +135,7 @@ def check_batch(batch: Batch, spec: BatchSpec, *, tubelet: int) -> Batch:
         )
     if 'num_frames' in arrays:
       valid, context = arrays['num_frames'], arrays['context_frames']
-      # Tokens and text vectors may stand in for pixels and text.
+      # A batch of tokens instead of pixels does not limit the frames.
       most = arrays['pixels'].shape[1] if 'pixels' in arrays else valid.max()
       is_valid = (valid >= 1) & (valid <= most) & ((valid - 1) % tubelet == 0)
       if not is_valid.all():

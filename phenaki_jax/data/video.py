@@ -233,30 +233,24 @@ def _frames(
   """Yield (seconds after the first frame, frame) from `start` or earlier."""
   origin = previous = None
   count = 0
-  for frame in container.decode(stream):
+  frames = container.decode(stream)
+  while (frame := next(frames, None)) is not None:
     _check_pixels(frame.width, frame.height)
     if frame.pts is None:
       raise schema.DecodeError('broken_file', 'a frame has no timestamp')
     if origin is None:
       origin = frame.pts
       if start > _SEEK_AFTER:
-        break
+        target = origin + int(start / stream.time_base)
+        container.seek(target, stream=stream, backward=True, any_frame=False)
+        frames = container.decode(stream)
+        continue
     if previous is not None and frame.pts < previous:
       raise schema.DecodeError('broken_file', 'timestamps run backwards')
     previous = frame.pts
     count += 1
     if count > MAX_FRAMES:
       raise schema.DecodeError('too_many_frames', f'more than {MAX_FRAMES}')
-    yield float((frame.pts - origin) * stream.time_base), frame
-  else:
-    return
-  target = origin + int(start / stream.time_base)
-  container.seek(target, stream=stream, backward=True, any_frame=False)
-  for frame in container.decode(stream):
-    _check_pixels(frame.width, frame.height)
-    count += 1
-    if count > MAX_FRAMES or frame.pts is None:
-      raise schema.DecodeError('broken_file', 'key frames are too far apart')
     yield float((frame.pts - origin) * stream.time_base), frame
 
 

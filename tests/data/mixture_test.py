@@ -40,7 +40,9 @@ def test_one_source_has_every_position():
   ]
 
 
-@pytest.mark.parametrize('weights', [(7, 3), (1, 1, 1), (5, 1, 9, 2), (1, 99)])
+@pytest.mark.parametrize(
+  'weights', [(7, 3), (1, 1, 1), (0, 5, 1, 9, 0, 2), (1, 99)]
+)
 def test_shares_are_exact_and_sources_are_interleaved_evenly(weights):
   total = sum(weights)
   counts = collections.Counter()
