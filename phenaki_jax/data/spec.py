@@ -15,6 +15,7 @@ A part without examples is absent.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -113,20 +114,10 @@ def check_batch(batch: Batch, spec: BatchSpec, *, tubelet: int) -> Batch:
     ValueError: an array is missing, unexpected, of another shape or dtype, or
       has values that its spec does not allow.
   """
-  if batch.keys() != spec.keys():
-    raise ValueError(f'a batch must hold {sorted(spec)}, not {sorted(batch)}')
+  expected, found = _flatten(spec), _flatten(batch)
+  if found != expected or batch.keys() != spec.keys():
+    raise ValueError(f'a batch must hold {expected}, not {found}')
   for part, arrays in batch.items():
-    if arrays.keys() != spec[part].keys():
-      raise ValueError(
-        f'{part} must hold {sorted(spec[part])}, not {sorted(arrays)}'
-      )
-    for name, array in arrays.items():
-      expected = spec[part][name]
-      if (array.shape, array.dtype) != (expected.shape, expected.dtype):
-        raise ValueError(
-          f'{part}.{name} must be {expected.dtype} {list(expected.shape)}, '
-          f'not {array.dtype} {list(array.shape)}'
-        )
     if 'text' in arrays:
       text = arrays['text']
       if text.min() < 0 or not text.any(axis=1).all():
@@ -149,6 +140,16 @@ def check_batch(batch: Batch, spec: BatchSpec, *, tubelet: int) -> Batch:
           f'{context.tolist()}'
         )
   return batch
+
+
+def _flatten(
+  parts: Mapping[str, Mapping[str, ArraySpec | np.ndarray]],
+) -> dict[str, str]:
+  return {
+    f'{part}.{name}': f'{array.dtype} {list(array.shape)}'
+    for part, arrays in parts.items()
+    for name, array in arrays.items()
+  }
 
 
 def _array(dtype: type, *shape: int) -> ArraySpec:

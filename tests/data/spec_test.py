@@ -42,13 +42,18 @@ def test_a_batch_that_meets_its_spec_is_returned():
 @pytest.mark.parametrize(
   'part, key, value, words',
   [
-    ('clips', 'pixels', np.zeros((2, 5, 4, 6, 3), np.float32), 'uint8'),
-    ('clips', 'pixels', np.zeros((2, 5, 3, 4, 6), np.uint8), 'pixels must'),
-    ('images', 'pixels', np.zeros((3, 6, 4, 3), np.uint8), 'pixels must'),
-    ('images', 'text', np.ones((2, 7), np.int32), 'text must'),
+    (
+      'clips',
+      'pixels',
+      np.zeros((2, 5, 4, 6, 3), np.float32),
+      'not .*pixels.: .float32',
+    ),
+    ('clips', 'pixels', np.zeros((2, 5, 3, 4, 6), np.uint8), 'must hold'),
+    ('images', 'pixels', np.zeros((3, 6, 4, 3), np.uint8), 'must hold'),
+    ('images', 'text', np.ones((2, 7), np.int32), 'must hold'),
     ('images', 'text', np.zeros((3, 7), np.int32), 'end mark'),
-    ('clips', 'text', np.ones((2, 6), np.int32), 'text must'),
-    ('clips', 'text', np.ones((2, 7), np.int64), 'int32'),
+    ('clips', 'text', np.ones((2, 6), np.int32), 'must hold'),
+    ('clips', 'text', np.ones((2, 7), np.int64), 'not .*text.: .int64'),
     ('clips', 'num_frames', np.array([5, 4], np.int32), '1 \\+ k \\* 2'),
     ('clips', 'num_frames', np.array([5, 7], np.int32), 'at most 5'),
     ('clips', 'num_frames', np.array([5, -1], np.int32), '1 \\+ k \\* 2'),
@@ -64,12 +69,12 @@ def test_arrays_that_differ_from_the_spec_are_rejected(part, key, value, words):
 
 
 def test_parts_and_names_must_be_those_of_the_spec():
-  for batch in ({}, {'videos': {}}, make() | {'more': {}}):
-    with pytest.raises(ValueError, match="must hold .*'clips', 'images'"):
+  for batch in ({}, make() | {'more': {}}):
+    with pytest.raises(ValueError, match="must hold {'clips.pixels'"):
       check(batch)
   batch = make()
   del batch['clips']['num_frames']
-  with pytest.raises(ValueError, match='clips must hold'):
+  with pytest.raises(ValueError, match='clips.num_frames.*, not'):
     check(batch)
 
 
