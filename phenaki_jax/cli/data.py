@@ -2,8 +2,8 @@
 
 A folder of clips in the WebVid layout, a folder of images in the img2dataset
 layout and the built-in StoryWorld become one manifest, which a config names
-with data.source=manifest and data.manifest=DIR. Every record is kept, or left
-out for a reason that is counted in report.json.
+among its data.sources. Every record is kept, or left out for a reason that is
+counted in report.json.
 """
 
 import argparse
@@ -25,8 +25,8 @@ EXAMPLES = """
   phenaki data check data/manifest
   phenaki data inspect data/manifest --out sheet.png
   phenaki data storyworld --out data/world --clips 200 --images 200
-  phenaki train --config configs/tokenizer/tiny.py --workdir runs/tokenizer \\
-    --set data.source=manifest --set data.manifest=data/manifest
+  phenaki train --config configs/tokenizer/lpc.py:manifest=data/manifest \\
+    --workdir runs/tokenizer
 """
 
 _FAILED = 1
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_build(args: argparse.Namespace) -> int:
-  """Build a manifest and print its account."""
+  """Build a manifest and print its report."""
   from phenaki_jax.data import build, filters
 
-  accounts = build.build(
+  reports = build.build(
     _openers(args),
     args.out,
     filters=filters.FilterConfig(
@@ -69,9 +69,9 @@ def run_build(args: argparse.Namespace) -> int:
     workers=args.workers,
     progress=progress.is_shown(),
   )
-  for account in accounts:
-    print('\n'.join(account.lines()))
-  print(f'wrote {args.out}; its account is {args.out}/report.json')
+  for report in reports:
+    print('\n'.join(report.lines()))
+  print(f'wrote {args.out}; its report is {args.out}/report.json')
   return 0
 
 
@@ -80,8 +80,8 @@ def run_check(args: argparse.Namespace) -> int:
   from phenaki_jax.data import check, manifest
 
   content = manifest.Manifest(args.folder)
-  for account in content.accounts():
-    print('\n'.join(account.lines()))
+  for report in content.reports():
+    print('\n'.join(report.lines()))
   problems = 0
   for problem in check.find_problems(
     content, workers=args.workers, progress=progress.is_shown()
@@ -98,11 +98,11 @@ def run_inspect(args: argparse.Namespace) -> int:
   from phenaki_jax.data import contact_sheet, manifest, schema
 
   content = manifest.Manifest(args.folder)
-  view = schema.View(
+  request = schema.ExampleRequest(
     size=(args.size, args.size), frames=args.frames, fps=float(args.fps)
   )
   pick = functools.partial(
-    contact_sheet.pick, content, view=view, seed=args.seed
+    contact_sheet.pick, content, request=request, seed=args.seed
   )
   sheet = contact_sheet.draw(
     clips=pick(schema.CLIP, count=args.clips),

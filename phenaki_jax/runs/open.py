@@ -116,7 +116,9 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
       tubelet=config.tokenizer.tubelet,
       settings=config.sampling,
     ),
-    subset=data.subset if data.source == 'storyworld' else '',
+    subset=next(
+      (one.subset for one in data.sources if one.layout == 'storyworld'), ''
+    ),
   )
 
 
