@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import AfterValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
+from pydantic.json_schema import SkipJsonSchema
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
@@ -135,7 +136,7 @@ class Story:
   fps: float | None = _number(0, 240, above=True)
   seed: int = _whole(0, MAX_SEED, default=0)
   context_frames: int | None = _whole(1, MAX_FRAMES)
-  sampling: InstanceOf[SamplingSettings] | None = Field(
+  sampling: SkipJsonSchema[InstanceOf[SamplingSettings] | None] = Field(
     default=None, exclude=True
   )
 

@@ -35,8 +35,8 @@ def read_story(path: str | os.PathLike[str]) -> Story:
   path = pathlib.Path(path)
   if not path.is_file():
     raise NotFoundError(
-      f'there is no story file {path}; name a YAML or JSON file, or give the '
-      'scenes as --prompt "..." --prompt "..."'
+      f'there is no story file {path}; name a YAML or JSON file, or give a '
+      'list of prompts (--prompt "..." --prompt "..." on the command line)'
     )
   if path.stat().st_size > MAX_BYTES:
     raise UserError(
