@@ -18,13 +18,14 @@ from typing import Any, TypeAlias
 
 import pyarrow
 import pyarrow.parquet
-import tqdm
 
+from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import manifest, report, schema
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
-from phenaki_jax.files import staging
+from phenaki_jax.files.atomic import recover, staged_folder
+from phenaki_jax.files.digests import file_digest
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source; is handed the folder for indices that fit nowhere else."""
@@ -40,7 +41,6 @@ def build(
   filters: filters_lib.FilterConfig | None = None,
   max_broken_share: float = 0.2,
   workers: int = 2,
-  progress: bool = False,
 ) -> list[report.Account]:
   """Build a manifest in the folder `out`.
 
@@ -51,7 +51,6 @@ def build(
     max_broken_share: a source with a larger share of broken records is
       refused.
     workers: threads that decode.
-    progress: whether a progress bar is shown.
 
   Returns:
     The account of each source.
@@ -68,14 +67,15 @@ def build(
     raise UserError(
       f'max_broken_share is {max_broken_share}; it must lie in 0..1'
     )
-  staging.recover(out)
+  recover(out)
   _check_target(out)
-  with staging.staged(out) as folder:
+  with staged_folder(out) as staged:
+    folder = pathlib.Path(staged)
     indices = folder / manifest.INDICES
     sources = [open_source(indices) for open_source in openers]
     for source in sources:
       filters_lib.check_columns(source, filters)
-    builder = _Builder(folder, filters, workers=workers, progress=progress)
+    builder = _Builder(folder, filters, workers=workers)
     return builder.run(sources, max_broken_share=max_broken_share)
 
 
@@ -88,12 +88,10 @@ class _Builder:
     filters: filters_lib.FilterConfig,
     *,
     workers: int,
-    progress: bool,
   ):
     self._folder = folder
     self._filters = filters
     self._workers = max(1, workers)
-    self._progress = progress
     self._seen: set[str] = set()
 
   def run(
@@ -117,7 +115,7 @@ class _Builder:
       'hash': manifest.rows_hash(
         row for batch in table.to_batches() for row in batch.to_pylist()
       ),
-      'records_sha256': manifest.file_hash(path),
+      'records_sha256': file_digest(path),
       'clips': sum(account.clips for account in accounts),
       'images': sum(account.images for account in accounts),
       'sources': [source.spec() for source in sources],
@@ -145,14 +143,11 @@ class _Builder:
     """Examine one source; write its rows and what was left out of it."""
     tally = report.Tally()
     rows = []
-    bar = tqdm.tqdm(
-      self._examined(source),
-      total=len(source),
-      desc=f'{source.layout} {number + 1}',
-      unit='records',
-      disable=not self._progress,
+    bar = progress.bar(
+      total=len(source), unit='record', desc=f'{source.layout} {number + 1}'
     )
-    for record, outcome in bar:
+    for record, outcome in self._examined(source):
+      bar.update()
       line = {'source': number, 'key': record.key}
       if isinstance(outcome, schema.DecodeError):
         tally.broken[outcome.reason] += 1
@@ -169,6 +164,7 @@ class _Builder:
       if len(rows) == _ROWS_PER_WRITE:
         writer.write_table(_table(rows))
         rows = []
+    bar.close()
     if rows:
       writer.write_table(_table(rows))
     return tally.account(

@@ -1,9 +1,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 
 import av
@@ -41,36 +38,6 @@ def test_webvid_reads_back(tmp_path):
     assert frames.shape == clip.frames.shape
     assert np.abs(frames - clip.frames.astype(int)).mean() < 8
     assert storyworld.score_clip(frames, clip.facts, 'easy').mean == 1
-
-
-# Prints the digest of films that x264 made differently from call to call.
-FILMS = """
-import hashlib, pathlib, sys
-from phenaki_jax import storyworld
-for index in (2, 3):
-  clip = storyworld.training_clip(0, index, 'easy', frames=17, size=64)
-  path = pathlib.Path(sys.argv[1])
-  storyworld.webvid.write_video(path, clip.frames, 8)
-  print(hashlib.sha256(path.read_bytes()).hexdigest())
-"""
-
-
-def test_a_film_does_not_depend_on_what_was_in_memory(tmp_path):
-  # Where the C library knows the variable, it fills fresh memory with it.
-  said = {
-    subprocess.run(
-      [sys.executable, '-c', FILMS, tmp_path / 'film.mp4'],
-      env={**os.environ, 'MALLOC_PERTURB_': value},
-      stdout=subprocess.PIPE,
-      check=True,
-    ).stdout
-    for value in ('0', '85')
-  }
-  assert len(said) == 1
-  # The encoder writes its settings down. By itself it takes as many threads
-  # as the machine has, and other files come of another number.
-  film = (tmp_path / 'film.mp4').read_bytes()
-  assert b' threads=1 lookahead_threads=1 ' in film
 
 
 def test_webvid_needs_even_sides(tmp_path):

@@ -1,4 +1,4 @@
-"""Each writer keeps its kinds, and forgets what comes again."""
+"""Each writer stores its kinds of results and can be rewound."""
 
 import io
 import json

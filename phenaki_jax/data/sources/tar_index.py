@@ -14,11 +14,11 @@ import io
 import json
 import os
 import pathlib
-import tempfile
 from collections import Counter
 from typing import Any
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file
 
 _VERSION = 1
 _BLOCK = 512
@@ -220,13 +220,5 @@ def _write(
     'size': status.st_size,
     'mtime_ns': status.st_mtime_ns,
   }
-  place.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=place.parent, prefix='.index-')
-  try:
-    with open(handle, 'w') as file:
-      json.dump({**stamp, **dataclasses.asdict(index)}, file)
-    os.chmod(name, 0o644)  # The temporary file is its owner's alone.
-    os.replace(name, place)
-  except BaseException:
-    os.unlink(name)
-    raise
+  text = json.dumps({**stamp, **dataclasses.asdict(index)})
+  replace_file(place, text.encode())
