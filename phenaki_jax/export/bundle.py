@@ -21,7 +21,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 import phenaki_jax
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_folder
-from phenaki_jax.files.digests import file_digest
 from phenaki_jax.files.paths import absolute
 from phenaki_jax.types import Params
 
@@ -96,28 +95,25 @@ def write_bundle(
     )
   target = absolute(path)
   _check_replaceable(target)
-  arrays = {
-    _TOKENIZER: _stored(tokenizer_params, dtype, 'tokenizer'),
-    _GENERATOR: _stored(generator_params, dtype, 'generator'),
+  contents = {
+    _TOKENIZER: _encode_arrays(tokenizer_params, dtype, 'tokenizer'),
+    _GENERATOR: _encode_arrays(generator_params, dtype, 'generator'),
+    _CONFIG: _encode_json(dict(config)),
+    _VOCABULARY: vocabulary,
+    _MODEL_CARD: model_card.encode(),
   }
-  config_text = _to_json(config)
-  with staged_folder(target) as folder:
-    for name, flat in arrays.items():
-      # safetensors' own writer makes files that only their owner may read.
-      (folder / name).write_bytes(safetensors.numpy.save(flat))
-    (folder / _CONFIG).write_bytes(config_text.encode())
-    (folder / _VOCABULARY).write_bytes(vocabulary)
-    (folder / _MODEL_CARD).write_bytes(model_card.encode())
-    checksums = {
+  # The checksums are of memory, so that reading back finds a faulty disk.
+  contents[_CHECKSUMS] = _encode_json(
+    {
       'format': FORMAT,
       'version': VERSION,
-      'sha256': {name: file_digest(folder / name) for name in _FILES},
+      'sha256': {name: _sha256(data) for name, data in contents.items()},
     }
-    text = json.dumps(checksums, indent=2) + '\n'
-    (folder / _CHECKSUMS).write_bytes(text.encode())
-    written = load_bundle(folder)
-    _check_equal(written, arrays, config_text, vocabulary, model_card)
-  return written
+  )
+  with staged_folder(target) as folder:
+    for name, data in contents.items():
+      (folder / name).write_bytes(data)
+    return load_bundle(folder)
 
 
 def load_bundle(path: epath.PathLike) -> Bundle:
@@ -129,23 +125,24 @@ def load_bundle(path: epath.PathLike) -> Bundle:
   """
   folder = epath.Path(path)
   checksums = _read_checksums(folder)
+  contents = {}
   for name, expected in checksums.items():
-    if not (folder / name).is_file():
+    if not (folder / name).exists():
       raise UserError(f'the bundle {folder} lacks the file {name}')
-    if file_digest(folder / name) != expected:
+    contents[name] = (folder / name).read_bytes()
+    if _sha256(contents[name]) != expected:
       raise UserError(
         f'{folder / name} differs from its checksum in {_CHECKSUMS}: it is '
         'damaged, incomplete or was changed; download or write the bundle again'
       )
   canonical = json.dumps(checksums, sort_keys=True)
-  config = _parse_json(folder / _CONFIG)
   return Bundle(
-    tokenizer_params=_read_arrays(folder / _TOKENIZER),
-    generator_params=_read_arrays(folder / _GENERATOR),
-    config=config,
-    vocabulary=(folder / _VOCABULARY).read_bytes(),
-    model_card=_read_text(folder / _MODEL_CARD),
-    fingerprint=hashlib.sha256(canonical.encode()).hexdigest(),
+    tokenizer_params=_decode_arrays(contents[_TOKENIZER], folder / _TOKENIZER),
+    generator_params=_decode_arrays(contents[_GENERATOR], folder / _GENERATOR),
+    config=_decode_json(contents[_CONFIG], folder / _CONFIG),
+    vocabulary=contents[_VOCABULARY],
+    model_card=_decode_text(contents[_MODEL_CARD], folder / _MODEL_CARD),
+    fingerprint=_sha256(canonical.encode()),
   )
 
 
@@ -189,7 +186,7 @@ def flatten_params(params: Params) -> dict[str, np.ndarray]:
   return dict(sorted(flat.items()))
 
 
-def _stored(params: Params, dtype: str, where: str) -> dict[str, np.ndarray]:
+def _encode_arrays(params: Params, dtype: str, where: str) -> bytes:
   flat = flatten_params(params)
   if not flat:
     raise UserError(f'the {where} has no parameters')
@@ -211,12 +208,12 @@ def _stored(params: Params, dtype: str, where: str) -> dict[str, np.ndarray]:
         f'{where}: {name} has the dtype {array.dtype.name}; a bundle holds '
         f'floating-point arrays and {", ".join(_OTHER_DTYPES)}'
       )
-  return flat
+  return safetensors.numpy.save(flat)
 
 
-def _read_arrays(path: epath.Path) -> Params:
+def _decode_arrays(data: bytes, path: epath.Path) -> Params:
   try:
-    flat = safetensors.numpy.load(path.read_bytes())
+    flat = safetensors.numpy.load(data)
   except (safetensors.SafetensorError, KeyError) as error:
     raise UserError(
       f'{path} is not a safetensors file of known dtypes: {error}'
@@ -241,7 +238,7 @@ def _read_checksums(folder: epath.Path) -> dict[str, str]:
       f'{folder} is not a bundle: it has no {_CHECKSUMS}; give the folder of '
       'a bundle'
     )
-  content = _parse_json(path)
+  content = _decode_json(path.read_bytes(), path)
   if content.get('format') != FORMAT:
     raise UserError(f'{path} does not belong to a {FORMAT}')
   if content.get('version') != VERSION:
@@ -256,9 +253,17 @@ def _read_checksums(folder: epath.Path) -> dict[str, str]:
   return checksums
 
 
-def _parse_json(path: epath.Path) -> dict[str, Any]:
+def _encode_json(content: dict[str, Any]) -> bytes:
   try:
-    content = json.loads(_read_text(path))
+    text = json.dumps(content, indent=2, allow_nan=False) + '\n'
+  except (TypeError, ValueError) as error:
+    raise UserError(f'the config cannot be written as JSON: {error}') from error
+  return text.encode()
+
+
+def _decode_json(data: bytes, path: epath.Path) -> dict[str, Any]:
+  try:
+    content = json.loads(_decode_text(data, path))
   except (json.JSONDecodeError, RecursionError) as error:
     raise UserError(f'{path} is not valid JSON: {error}') from error
   if not isinstance(content, dict):
@@ -266,48 +271,15 @@ def _parse_json(path: epath.Path) -> dict[str, Any]:
   return content
 
 
-def _to_json(config: Mapping[str, Any]) -> str:
+def _decode_text(data: bytes, path: epath.Path) -> str:
   try:
-    text = json.dumps(dict(config), indent=2, allow_nan=False) + '\n'
-  except (TypeError, ValueError) as error:
-    raise UserError(f'the config cannot be written as JSON: {error}') from error
-  return text
-
-
-def _read_text(path: epath.Path) -> str:
-  try:
-    return path.read_bytes().decode('utf-8')
+    return data.decode()
   except UnicodeDecodeError as error:
     raise UserError(f'{path} is not UTF-8 text: {error}') from error
 
 
-def _check_equal(
-  written: Bundle,
-  arrays: Mapping[str, Mapping[str, np.ndarray]],
-  config_text: str,
-  vocabulary: bytes,
-  model_card: str,
-) -> None:
-  """Raise an OSError unless the content that was read is the one given."""
-  trees = {
-    _TOKENIZER: written.tokenizer_params,
-    _GENERATOR: written.generator_params,
-  }
-  is_same = (
-    written.config == json.loads(config_text)
-    and written.vocabulary == vocabulary
-    and written.model_card == model_card
-  )
-  for name, tree in trees.items():
-    flat = flatten_params(tree)
-    is_same = is_same and flat.keys() == arrays[name].keys()
-    is_same = is_same and all(
-      np.array_equal(flat[key], array) for key, array in arrays[name].items()
-    )
-  if not is_same:
-    raise OSError(
-      'the bundle on disk differs from what was written: the disk is faulty'
-    )
+def _sha256(data: bytes) -> str:
+  return hashlib.sha256(data).hexdigest()
 
 
 def _check_replaceable(target: epath.Path) -> None:

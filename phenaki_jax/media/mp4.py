@@ -42,7 +42,6 @@ class Mp4Writer:
     fps: float | int,
     provenance: Mapping[str, Any],
     min_height: int = 256,
-    quality: int = 18,
   ) -> None:
     """Check the settings; nothing is written before the first frame.
 
@@ -52,16 +51,12 @@ class Mp4Writer:
       provenance: JSON values that describe how the film was made.
       min_height: small frames are enlarged by the smallest integer factor
         that gives this height, without smoothing; 1 keeps their size.
-      quality: constant rate factor, 0 (lossless) to 51.
 
     Raises:
       UserError: for a value out of these ranges.
     """
     self._path = checked_path(path, '.mp4')
     self._fps = fractions.Fraction(checked_fps(fps)).limit_denominator(1001)
-    if not 0 <= quality <= 51:
-      raise UserError(f'quality is {quality}, but must be in 0..51')
-    self._quality = quality
     self._min_height = min_height
     self._comment = provenance_json(provenance)
     self._stack = contextlib.ExitStack()
@@ -69,11 +64,6 @@ class Mp4Writer:
     self._container: Any = None
     self._stream: Any = None
     self._num_frames = 0
-
-  @property
-  def num_frames(self) -> int:
-    """Return the number of frames written so far."""
-    return self._num_frames
 
   def write(self, frame: np.ndarray) -> None:
     """Append one frame, uint8 RGB [H, W, 3].
@@ -141,7 +131,7 @@ class Mp4Writer:
     # none of x264's processor-specific code paths (which also read
     # uninitialised memory for small frames).
     self._stream.options = {
-      'crf': str(self._quality),
+      'crf': '18',
       'x264-params': 'cpu-independent=1',
     }
     context = self._stream.codec_context
