@@ -77,6 +77,13 @@ class TestRoundTrip:
     assert read.fingerprint == written.fingerprint
     assert {p.name for p in (tmp_path / 'a').iterdir()} == {'model'}
 
+  def test_bucket_holds_a_bundle(self, bucket):
+    path = bucket / 'models' / 'model'
+    for seed in (0, 1):
+      written = bundle.write_bundle(path, **content(seed))
+      assert bundle.load_bundle(path).fingerprint == written.fingerprint
+    assert [entry.name for entry in path.parent.iterdir()] == ['model']
+
   def test_float16_halves_the_file_and_reads_as_float32(self, tmp_path):
     given = content()
     kernel = np.random.default_rng(1).normal(size=(128, 128))
