@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import tqdm
@@ -20,6 +21,7 @@ def is_shown(stream: Any = None) -> bool:
 
 
 def bar(
+  items: Iterable[Any] | None = None,
   *,
   total: int,
   unit: str,
@@ -29,6 +31,7 @@ def bar(
 ) -> Any:
   """Return a tqdm bar over `total` units; it is silent unless `is_shown`."""
   return tqdm.tqdm(
+    items,
     total=total,
     unit=unit,
     desc=desc,

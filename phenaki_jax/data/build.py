@@ -144,10 +144,12 @@ class _Builder:
     tally = report.Tally()
     rows = []
     bar = progress.bar(
-      total=len(source), unit='record', desc=f'{source.layout} {number + 1}'
+      self._examined(source),
+      total=len(source),
+      unit='records',
+      desc=f'{source.layout} {number + 1}',
     )
-    for record, outcome in self._examined(source):
-      bar.update()
+    for record, outcome in bar:
       line = {'source': number, 'key': record.key}
       if isinstance(outcome, schema.DecodeError):
         tally.broken[outcome.reason] += 1
@@ -164,7 +166,6 @@ class _Builder:
       if len(rows) == _ROWS_PER_WRITE:
         writer.write_table(_table(rows))
         rows = []
-    bar.close()
     if rows:
       writer.write_table(_table(rows))
     return tally.account(

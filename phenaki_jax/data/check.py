@@ -34,7 +34,7 @@ def find_problems(
   """
   if manifest.recomputed_hash() != manifest.hash:
     yield Problem(key=manifest_lib.RECORDS, reason='changed_manifest')
-  bar = progress.bar(total=len(manifest), unit='record', desc='check')
+  bar = progress.bar(total=len(manifest), unit='records', desc='check')
   rows = iter(range(len(manifest)))
   with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool, bar:
     while chunk := list(itertools.islice(rows, _CHUNK)):

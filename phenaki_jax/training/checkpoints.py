@@ -142,7 +142,7 @@ class Checkpoints:
         step, failure = _REFUSED, error
     step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
     if step == _REFUSED:
-      raise failure or CheckpointError('Process 0 refused the checkpoints.')
+      raise failure or CheckpointError('Process 0 cannot resume; see its log.')
     if step == _NOTHING:
       return None
     # This makes Orbax delete what a killed save left behind.
@@ -320,11 +320,11 @@ class Checkpoints:
 
   def _failed(self, step: int, error: Exception) -> CheckpointError:
     good = files.finished(self._folder)
-    there = f'Checkpoint {good[0]} is intact' if good else 'There is no other'
+    last = f'step {good[0]}' if good else 'the beginning'
     return CheckpointError(
       f'Checkpoint {step} could not be written to {self._folder}: '
-      f'{files.first_line(error)}. {there}. Check that the disk has space and '
-      'is writable, and start the same command again to resume.'
+      f'{files.first_line(error)}. Check that the disk has space and is '
+      f'writable, and start the same command again to resume from {last}.'
     )
 
 

@@ -192,5 +192,5 @@ def test_bundle_of_something_else_is_refused(tiny_bundle, tmp_path, config):
 def test_missing_folder_is_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match='leave --model out'):
     models.load(tmp_path / 'none')
-  with pytest.raises(ValueError, match='no bundle'):
+  with pytest.raises(ValueError, match='not a bundle'):
     models.load(tmp_path)

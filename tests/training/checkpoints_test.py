@@ -360,5 +360,5 @@ def test_full_disk_is_reported_and_keeps_older_checkpoints(tmp_path):
   )
   assert result.returncode == 0, result.stderr
   assert 'Checkpoint 2 could not be written' in result.stdout
-  assert 'Checkpoint 1 is intact' in result.stdout
+  assert 'to resume from step 1' in result.stdout
   _assert_is_step(_restore(tmp_path), 1)
