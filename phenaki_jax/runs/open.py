@@ -13,13 +13,14 @@ import pathlib
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
-from phenaki_jax.files import digests
+from phenaki_jax.files.digests import digest_json
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
@@ -30,6 +31,7 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, compatibility
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -132,7 +134,7 @@ def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
     )
   generator = checkpoints.load_params(folder)
   tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
-  tokenizer_digest = digests.digest_tree(tokenizer.params)
+  tokenizer_digest = digest_tree(tokenizer.params)
   trained_on = generator.identity.get(compatibility.FROZEN)
   if trained_on != tokenizer_digest:
     raise UserError(
@@ -144,7 +146,7 @@ def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
     )
   config = config_lib.to_dict(describe(experiment))
   vocabulary = SentencePieceVocabulary.from_file(folder / VOCABULARY_FILE).model
-  generator_digest = digests.digest_tree(generator.params)
+  generator_digest = digest_tree(generator.params)
   _log.info('Read %s at step %d.', folder, generator.step)
   name = f'{experiment.name or folder.name} at step {generator.step}'
   return bundle_lib.Bundle(
@@ -153,7 +155,7 @@ def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
     config={**config, 'name': name},
     vocabulary=vocabulary,
     model_card='',
-    fingerprint=digests.digest_json(
+    fingerprint=digest_json(
       [config, tokenizer_digest, generator_digest, vocabulary.hex()]
     ),
   )
@@ -209,5 +211,6 @@ def _check(
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
   return {
-    name: tuple(leaf.shape) for name, leaf in digests.flatten(params).items()
+    name: tuple(leaf.shape)
+    for name, leaf in flatten_dict(dict(params), sep='/').items()
   }

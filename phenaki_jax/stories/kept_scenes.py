@@ -7,22 +7,23 @@ scene without the second file is ignored, and one that does not match its
 digest is generated again. Nothing is pickled.
 """
 
-import hashlib
 import json
 import logging
 import os
 import pathlib
 import re
+import shutil
 from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.atomic import replace_file, staged_file
+from phenaki_jax.files.digests import file_digest
 from phenaki_jax.types import VideoU8
 
 _LOG = logging.getLogger(__name__)
-_OURS = re.compile(r'\.?([0-9a-f]{32})\.(npy|json)(\.part)?')
+_OURS = re.compile(r'\.?([0-9a-f]{32})\.(npy|json)(\.part.*)?')
 
 
 class KeptScenes:
@@ -44,7 +45,7 @@ class KeptScenes:
       return None
     try:
       digest = json.loads(mark.read_text('utf-8'))['sha256']
-      if _digest(frames) != digest:
+      if file_digest(frames) != digest:
         raise UserError('it does not match its digest')
       array = np.load(frames, mmap_mode='r', allow_pickle=False)
       if array.shape != shape or array.dtype != np.uint8:
@@ -80,12 +81,10 @@ class KeptScenes:
         yield np.array(found[start : start + chunk_frames])
       return
     frames, mark = self._paths(key)
-    self.folder.mkdir(parents=True, exist_ok=True)
     mark.unlink(missing_ok=True)
-    part = frames.with_name(frames.name + '.part')
     left = shape[0]
-    try:
-      with part.open('wb') as file:
+    with staged_file(frames) as part:
+      with open(part, 'wb') as file:
         header = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
         np.lib.format.write_array_header_1_0(file, header)
         for chunk in chunks:
@@ -94,12 +93,7 @@ class KeptScenes:
           left -= len(chunk)
           yield chunk
         assert not left, f'{left} frames are missing'
-        file.flush()
-        os.fsync(file.fileno())
-      digest = _digest(part)
-      part.replace(frames)
-    finally:
-      part.unlink(missing_ok=True)
+      digest = file_digest(part)
     replace_file(mark, json.dumps({'sha256': digest}).encode())
 
   def keep_only(self, keys: Collection[str]) -> int:
@@ -108,14 +102,9 @@ class KeptScenes:
     for path in sorted(self.folder.glob('*')):
       match = _OURS.fullmatch(path.name)
       if match and match[1] not in keys:
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
         count += 1
     return count
 
   def _paths(self, key: str) -> tuple[pathlib.Path, pathlib.Path]:
     return self.folder / f'{key}.npy', self.folder / f'{key}.json'
-
-
-def _digest(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -11,8 +11,6 @@ import logging
 import math
 import os
 import pathlib
-import shutil
-import tempfile
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +19,12 @@ import numpy as np
 
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
-from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
-from phenaki_jax.media.film import Mp4Writer, write_gif, write_png
+from phenaki_jax.files.atomic import staged_files
+from phenaki_jax.media.contact_sheet import contact_sheet
+from phenaki_jax.media.frames import spread
+from phenaki_jax.media.gif import MAX_FPS, write_gif
+from phenaki_jax.media.mp4 import Mp4Writer
+from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import NOTICE
 from phenaki_jax.stories.generate import Chunk, ClipMaker, generate
 from phenaki_jax.stories.kept_scenes import KeptScenes
@@ -37,7 +39,6 @@ _SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 MAX_GIF_FRAMES = 480
 MAX_SHEET_SCENES = 40
 _MAX_BYTES = 200_000_000  # Of the frames in memory for either.
-_MAX_GIF_FPS = 50
 _COLUMNS = 8
 
 
@@ -159,13 +160,13 @@ class StoryFiles:
     self._num_frames = 0
     self._gif: list[np.ndarray] = []
     self._fps = story.fps
-    self._stride = math.ceil(story.fps / _MAX_GIF_FPS)
+    self._stride = math.ceil(story.fps / MAX_FPS)
     room = _MAX_BYTES // (story.size[0] * story.size[1] * 3)
     self._max_in_gif = max(1, min(MAX_GIF_FRAMES, room))
     scenes = max(1, min(MAX_SHEET_SCENES, room // _COLUMNS))
-    chosen = _spread(len(story.scenes), scenes)
+    chosen = spread(len(story.scenes), scenes)
     self._shown = {
-      scene: _spread(story.scenes[scene].frames or 0, _COLUMNS)
+      scene: spread(story.scenes[scene].frames or 0, _COLUMNS)
       for scene in chosen
     }
     self._rows: dict[int, list[np.ndarray]] = {scene: [] for scene in chosen}
@@ -186,14 +187,14 @@ class StoryFiles:
 
   def __enter__(self) -> 'StoryFiles':
     """Create the temporary folder beside the files."""
-    self._out.parent.mkdir(parents=True, exist_ok=True)
-    self._folder = pathlib.Path(
-      tempfile.mkdtemp(prefix=f'.{self._out.stem}.', dir=self._out.parent)
-    )
-    self._film = Mp4Writer(
-      self._folder / self._out.name,
-      fps=self._fps,
-      provenance=self._provenance,
+    self._stack = contextlib.ExitStack()
+    self._folder = self._stack.enter_context(staged_files(*self.paths))
+    self._film = self._stack.enter_context(
+      Mp4Writer(
+        self._folder / self._out.name,
+        fps=self._fps,
+        provenance=self._provenance,
+      )
     )
     return self
 
@@ -204,12 +205,11 @@ class StoryFiles:
     trace: types.TracebackType | None,
   ) -> None:
     """Finish the files and move them into place, or discard them all."""
-    try:
-      self._film.__exit__(kind, error, trace)
-      if kind is None:
-        self._finish()
-    finally:
-      shutil.rmtree(self._folder, ignore_errors=True)
+    if kind is not None:
+      self._stack.__exit__(kind, error, trace)
+      return
+    with self._stack:
+      self._finish()
 
   def _finish(self) -> None:
     _, gif, sheet, record = self.paths
@@ -223,21 +223,13 @@ class StoryFiles:
       self._folder / sheet.name, self._sheet(), provenance=self._provenance
     )
     content = {**self._provenance, 'frames_sha256': self._digest.hexdigest()}
-    (self._folder / record.name).write_text(
-      json.dumps(content, indent=2, ensure_ascii=False) + '\n', 'utf-8'
-    )
-    for path in self.paths:
-      with (self._folder / path.name).open('rb') as file:
-        os.fsync(file.fileno())
-    for path in self.paths:
-      (self._folder / path.name).replace(path)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    (self._folder / record.name).write_bytes(text.encode())
 
   def _sheet(self) -> np.ndarray:
     total = len(self._story.scenes)
     rows = [
-      SheetRow(
-        text=f'{scene + 1}. {self._story.scenes[scene].prompt}', frames=frames
-      )
+      (f'{scene + 1}. {self._story.scenes[scene].prompt}', frames)
       for scene, frames in self._rows.items()
     ]
     left_out = total - len(rows)
@@ -245,9 +237,3 @@ class StoryFiles:
     if left_out:
       footer += f'; {left_out} of {total} scenes are not shown'
     return contact_sheet(rows, columns=_COLUMNS, footer=footer)
-
-
-def _spread(count: int, most: int) -> list[int]:
-  """Return at most `most` numbers in 0..count - 1, including both ends."""
-  chosen = np.linspace(0, count - 1, min(count, most)).round()
-  return [int(i) for i in chosen]

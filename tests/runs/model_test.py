@@ -52,7 +52,7 @@ def test_prompts_a_file_and_a_story_give_the_same_film(model, tmp_path):
 
 def test_film_is_saved(model, tmp_path):
   film = model.story(PROMPTS[:1], frames=3)
-  for name in ('film.mp4', 'film.gif'):
+  for name in ('film.mp4', 'film.gif', 'film.png'):
     film.save(tmp_path / name)
     assert (tmp_path / name).stat().st_size
 

@@ -112,8 +112,10 @@ def test_only_scenes_are_deleted(tmp_path):
   _keep(tmp_path)
   _keep(tmp_path, OTHER)
   (tmp_path / 'notes.txt').write_text('mine')
+  # Killed processes leave these.
   (tmp_path / f'{OTHER}.npy.part').write_bytes(b'x')
-  assert KeptScenes(tmp_path).keep_only([KEY]) == 3
+  (tmp_path / f'.{OTHER}.npy.part-01234567').mkdir()
+  assert KeptScenes(tmp_path).keep_only([KEY]) == 4
   assert sorted(p.name for p in tmp_path.iterdir()) == [
     f'{KEY}.json',
     f'{KEY}.npy',
