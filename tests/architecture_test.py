@@ -262,6 +262,7 @@ def test_folder_is_a_package(folder):
 # Tests of several modules together.
 WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
+  'readme',
   'parameters',
   *('storyworld/layout', 'training/resume', 'training/distributed'),
 }
