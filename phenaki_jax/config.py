@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import ml_collections
 
 from phenaki_jax import fields
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.fields import build
 
 T = TypeVar('T')
@@ -44,7 +44,7 @@ def load(spec: str) -> ml_collections.ConfigDict:
   name, colon, arg = spec.partition('.py:')
   path = pathlib.Path(name + '.py' if colon else spec)
   if not path.is_file():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'there is no config file {path}; name a Python file such as '
       'configs/tokenizer/tiny.py'
     )

@@ -50,6 +50,10 @@ class DecodeError(UserError):
     self.detail = detail
 
 
+class EmptySplitError(UserError):
+  """Report that a manifest holds no example of a kind in a split."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
   """Hold what a full decode of a record found.

@@ -89,14 +89,14 @@ class ManifestStream:
     """Shuffle the rows.
 
     Raises:
-      UserError: the manifest has no record of the kind in the split.
+      EmptySplitError: the manifest has no record of the kind in the split.
     """
     rows = content.rows(
       kind, split=config.split, heldout_share=config.heldout_share
     )
     if not len(rows):
       share = '0' if kind == schema.IMAGE else '1'
-      raise UserError(
+      raise schema.EmptySplitError(
         f'the manifest {config.manifest} holds no {kind}s in the split '
         f'{config.split!r}, but data.image_share={config.image_share:g} asks '
         f'for some; set data.image_share={share} or build with more sources'

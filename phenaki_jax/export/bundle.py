@@ -6,6 +6,7 @@ SHA-256 stands in `checksums.json`, which is checked before a file is read.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -340,7 +341,8 @@ def _check_equal(
     )
   if not is_same:
     raise OSError(
-      'the bundle read back is not the one written: the disk is faulty'
+      errno.EIO,
+      'the bundle read back is not the one written: the disk is faulty',
     )
 
 

@@ -1,8 +1,8 @@
-"""One run, whole: what is trained, on what, how, and where.
+"""The complete configuration of a training run.
 
-A config file resolves into an `Experiment`, which is also what a run directory
-keeps as `config.json`; every later command reads it from there. The parts are
-handed to those they concern: nothing outside `cli` sees an experiment.
+A config file resolves into an `Experiment`, which a run directory keeps as
+`config.json` for every later command. Only `runs` and `cli` see an experiment;
+everything else receives the part that concerns it.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.mixture import compose
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
@@ -29,23 +29,23 @@ VOCABULARY_FILE = 'vocab.model'
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-  """Describe one training run.
+  """The configuration of one training run.
 
   Attributes:
-    kind: which of the two models is trained.
-    name: of the run, for people.
-    seed: of the first parameters and of every draw of a step.
-    tokenizer_dir: run directory of the tokenizer, for a generator.
-    data: what the batches are.
-    tokenizer: shape of the tokenizer; of a generator, that of its tokenizer.
-    losses: weights of the tokenizer's loss.
-    text: shape of the text encoder, and the size of the vocabulary.
-    generator: shape of the masked transformer.
-    task: how the generator's examples are made.
-    sampling: settings that suit the generator, used where none are given.
+    kind: the model that is trained.
+    name: of the run, for logs and model cards.
+    seed: of the initial parameters and of the random choices of every step.
+    tokenizer_dir: run directory of the trained tokenizer, for a generator.
+    data: the data and the composition of a batch.
+    tokenizer: the tokenizer; for a generator, the one it is trained on.
+    losses: weights of the tokenizer's loss terms.
+    text: the text encoder and the size of its vocabulary.
+    generator: the masked transformer.
+    task: masking, text dropout and prediction from a prefix.
+    sampling: the default sampling settings of the trained generator.
     optim: the optimizer.
-    train: length and rhythm.
-    mesh: devices.
+    train: number of steps; intervals of logging, saving and evaluating.
+    mesh: the devices along each mesh axis.
   """
 
   kind: Literal['tokenizer', 'generator']
@@ -67,53 +67,57 @@ class Experiment:
 def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   """Resolve `config.py[:arg]` and overrides into an experiment.
 
-  A generator's `tokenizer` and the shapes that follow from it are read from
-  the run in its `tokenizer_dir`; without one they keep what the config says.
+  The shapes of a generator that follow from its tokenizer (codebook and token
+  grid) are filled in. The tokenizer is the one trained in `tokenizer_dir`, or
+  the one that the config describes if `tokenizer_dir` is empty.
 
   Raises:
-    UserError: the config or an override is wrong, or contradicts the
-      tokenizer that was trained.
-    FileNotFoundError: there is no such config or no such tokenizer.
+    UserError: the config or an override is wrong or contradicts the tokenizer,
+      or there is no such config or tokenizer.
   """
   config = config_lib.load(spec)
   values = config_lib.override(Experiment, config, overrides)
-  if values.get('kind') == 'generator' and values.get('tokenizer_dir'):
-    _take_from_tokenizer(values, pathlib.Path(values['tokenizer_dir']))
+  if values.get('kind') == 'generator':
+    _derive_from_tokenizer(values)
   return config_lib.build(Experiment, values)
 
 
-def _take_from_tokenizer(values: dict[str, Any], folder: pathlib.Path) -> None:
-  """Fill what a trained tokenizer decides; refuse what contradicts it."""
-  trained = read(folder)
-  if trained.kind != 'tokenizer':
-    raise UserError(
-      f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
-      'directory of a tokenizer'
-    )
+def _derive_from_tokenizer(values: dict[str, Any]) -> None:
+  """Fill in what the tokenizer determines; raise where values contradict it."""
+  folder = values.get('tokenizer_dir')
+  source = f'the tokenizer in {folder}' if folder else 'the tokenizer'
   section = values.setdefault('tokenizer', {})
-  if isinstance(section, dict):
-    _fill(section, config_lib.to_dict(trained.tokenizer), 'tokenizer', folder)
+  if folder:
+    trained = read(folder)
+    if trained.kind != 'tokenizer':
+      raise UserError(
+        f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
+        'directory of a tokenizer'
+      )
+    known = config_lib.to_dict(trained.tokenizer)
+    _fill(section, known, 'tokenizer', source)
+  tokenizer = config_lib.build(TokenizerConfig, section, where='tokenizer')
   data = config_lib.build(DataConfig, values.get('data', {}), where='data')
   derived = {
-    'codebook_size': trained.tokenizer.codebook_size,
-    'code_levels': list(trained.tokenizer.code_levels),
-    'grid': list(trained.tokenizer.grid(data.frames, data.size)),
+    'codebook_size': tokenizer.codebook_size,
+    'code_levels': list(tokenizer.code_levels),
+    'grid': list(tokenizer.grid(data.frames, data.size)),
   }
-  section = values.setdefault('generator', {})
-  if isinstance(section, dict):
-    _fill(section, derived, 'generator', folder)
+  _fill(values.setdefault('generator', {}), derived, 'generator', source)
 
 
 def _fill(
-  section: dict[str, Any], derived: dict[str, Any], name: str, folder: Any
+  section: Any, derived: dict[str, Any], name: str, source: str
 ) -> None:
+  if not isinstance(section, dict):
+    return  # `config.build` reports it.
   for key, value in derived.items():
     given = section.get(key, value)
     given = list(given) if isinstance(given, tuple) else given
     if given != value:
       raise UserError(
-        f'{name}.{key} is {given}, but the tokenizer in {folder} makes it '
-        f'{value}; leave {name}.{key} out, or name another tokenizer_dir'
+        f'{name}.{key} is {given}, but {source} makes it {value}; leave '
+        f'{name}.{key} out, or name another tokenizer_dir'
       )
     section[key] = value
 
@@ -125,22 +129,17 @@ def validate(
 
   Args:
     experiment: a resolved experiment.
-    num_devices: devices of all processes together.
-    process_count: processes of the run.
+    num_devices: number of devices of all processes together.
+    process_count: number of processes of the run.
 
   Raises:
-    UserError: says what does not fit, and what would.
+    UserError: two parts contradict each other.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
-  steps, _, _ = tokenizer.grid(data.frames, data.size)
+  grid = tokenizer.grid(data.frames, data.size)
   _check_batch(experiment, num_devices, process_count)
   if experiment.kind == 'tokenizer':
     return
-  if not experiment.tokenizer_dir:
-    raise UserError(
-      'a generator needs a trained tokenizer: --set tokenizer_dir=DIR, the '
-      '--workdir of `phenaki train` with a tokenizer config'
-    )
   names = (
     ('data.context_frames', data.context_frames),
     ('task.prediction_frames', experiment.task.prediction_frames),
@@ -148,26 +147,35 @@ def validate(
   for name, frames in names:
     if frames >= data.frames:
       raise UserError(
-        f'{name} is {frames}, but a clip has data.frames={data.frames}; the '
-        'known frames must be fewer, so that something is left to learn'
+        f'{name} is {frames}, but a clip has data.frames={data.frames}; it '
+        'must be less, so that there are frames to predict'
       )
     if (frames - 1) % tokenizer.tubelet:
       raise UserError(
-        f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
-        'so that it ends where a latent step ends'
+        f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet}, so that '
+        'it ends at the end of a latent frame'
       )
   if experiment.text.max_length < 2:
     raise UserError(
-      f'text.max_length is {experiment.text.max_length}; a caption needs at '
-      'least 2 ids, one of them its end'
+      f'text.max_length is {experiment.text.max_length}; it must be '
+      'at least 2: one token id and the end of text'
     )
-  assert steps == experiment.generator.grid[0]
+  assert grid == experiment.generator.grid, 'resolve derives one from the other'
+
+
+def check_tokenizer_dir(experiment: Experiment) -> None:
+  """Raise a UserError for a generator that names no trained tokenizer."""
+  if experiment.kind == 'generator' and not experiment.tokenizer_dir:
+    raise UserError(
+      'a generator needs a trained tokenizer: --set tokenizer_dir=DIR, the '
+      '--workdir of `phenaki train` with a tokenizer config'
+    )
 
 
 def _check_batch(
   experiment: Experiment, num_devices: int, process_count: int
 ) -> None:
-  """Check that each part of the batch divides over devices and processes."""
+  """Check that devices and processes divide each part of the batch."""
   data = experiment.data
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
@@ -183,25 +191,25 @@ def _check_batch(
           f'data.batch_size={data.batch_size} with data.image_share='
           f'{data.image_share} is {composition.num_clips} clips and '
           f'{composition.num_images} images a step; the {count} {part} cannot '
-          f'be divided among {divisor} {what}. Choose both counts as '
-          f'multiples of {divisor}'
+          f'be divided among {divisor} {what}. Both counts must be multiples '
+          f'of {divisor}'
         )
 
 
 def read(folder: str | pathlib.Path) -> Experiment:
-  """Read the experiment that a run directory keeps.
+  """Read the experiment of a run directory.
 
   Raises:
-    FileNotFoundError: the folder holds no run.
-    UserError: its config is not of this version.
+    NotFoundError: the folder is no run directory.
+    UserError: its config is of another version of this package.
   """
   path = pathlib.Path(folder) / CONFIG_FILE
   if not path.is_file():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'{folder} is no run directory: it has no {CONFIG_FILE}; name the '
       '--workdir of a `phenaki train`'
     )
   try:
     return config_lib.from_json(Experiment, path.read_text())
-  except ValueError as error:
+  except UserError as error:
     raise UserError(f'{path}: {error}') from error

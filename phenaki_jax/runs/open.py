@@ -18,7 +18,7 @@ import jax
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files import digests
 from phenaki_jax.masked_transformer.config import GeneratorConfig
@@ -103,7 +103,7 @@ def load(path: str | os.PathLike[str] | None = None) -> StoryModel:
   """
   folder = bundle_lib.reference_dir() if path is None else pathlib.Path(path)
   if not folder.is_dir():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'there is no folder {folder}; name a bundle or the --workdir that a '
       'generator was trained in, or leave --model out for the reference model'
     )

@@ -21,7 +21,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.stories import markup
 
 MAX_SCENES = 1000
@@ -108,7 +108,7 @@ def read_story(path: str | pathlib.Path) -> Story:
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'there is no story file {path}; name a YAML or JSON file, or give the '
       'scenes as --prompt "..." --prompt "..."'
     )
