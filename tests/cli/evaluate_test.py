@@ -1,3 +1,5 @@
+"""`phenaki evaluate` writes numbers, tables and pictures."""
+
 import json
 
 import pytest
@@ -12,7 +14,9 @@ FEW = [
 ]
 
 
-def test_numbers_tables_and_pictures_are_written(tiny_bundle, tmp_path, capsys):
+def test_evaluate_writes_numbers_tables_and_pictures(
+  tiny_bundle, tmp_path, capsys
+):
   out = tmp_path / 'scores'
   call = ['evaluate', '--model', str(tiny_bundle), '--out', str(out), *FEW]
   assert main(call) == 0
@@ -64,7 +68,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(('flags', 'words'), BAD.values(), ids=BAD)
-def test_bad_call_ends_in_a_sentence(
+def test_wrong_arguments_end_in_one_sentence(
   tiny_bundle, tmp_path, monkeypatch, capsys, flags, words
 ):
   monkeypatch.chdir(tmp_path)

@@ -22,7 +22,7 @@ from phenaki_jax.training.state import TrainState, create_state
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 SMALL = [
   *('data.size=16,16', 'data.frames=5', 'data.context_frames=3'),
-  *('data.batch_size=16', 'data.image_share=0.5'),
+  *('data.batch_size=16', 'data.image_share=0.5', 'optim.optimizer=adamw'),
 ]
 TOKENIZER = [
   *SMALL,
@@ -120,6 +120,7 @@ def test_paper_sized_run_is_assembled_without_an_array():
     {
       'kind': 'generator',
       'tokenizer': sizes,
+      'text': {'width': 4096, 'num_layers': 1},
       'generator': {
         **SIZES['paper_1p8b'],
         'codebook_size': tokenizer.codebook_size,
@@ -138,7 +139,7 @@ def test_paper_sized_run_is_assembled_without_an_array():
   run = assemble.assemble_abstract(settings, mesh=mesh)
   params, frozen, batch = run.state.params, run.frozen, run.batch
   assert {id(array) for array in jax.live_arrays()} <= before
-  assert 1.8e9 < sum(leaf.size for leaf in jax.tree.leaves(params)) < 2e9
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 1.8e9
   assert sum(leaf.size for leaf in jax.tree.leaves(frozen)) > 5e7
   assert batch['clips']['pixels'].shape == (256, 11, 128, 128, 3)
   specs = [leaf.sharding.spec for leaf in jax.tree.leaves(params)]
@@ -164,10 +165,7 @@ def test_tokenizer_of_another_shape_than_its_config_is_refused(
   settings = _resolve(
     'generator', [*GENERATOR, f'tokenizer_dir={tokenizer_dir}']
   )
-  other = _resolve(
-    'generator', [*GENERATOR, *TOKENIZER, 'tokenizer.mlp_dim=64']
-  )
-  changed = dataclasses.replace(settings, tokenizer=other.tokenizer)
-  mesh = sharding.make_mesh(settings.mesh)
+  tokenizer = dataclasses.replace(settings.tokenizer, mlp_dim=64)
+  changed = dataclasses.replace(settings, tokenizer=tokenizer)
   with pytest.raises(UserError, match='mlp_dim is 32 there and 64'):
     assemble.assemble(changed, workdir=workdir, mesh=_mesh())
