@@ -84,30 +84,47 @@ def workdir(tmp_path):
   return tmp_path
 
 
-@pytest.mark.parametrize('kind', ['tokenizer', 'generator'])
-def test_abstract_run_describes_and_compiles_the_real_one(
-  kind, tokenizer_dir, workdir
-):
+def _assemble(kind, tokenizer_dir, workdir):
+  """Assemble one run really and abstractly."""
   overrides = TOKENIZER
   if kind == 'generator':
     overrides = [*GENERATOR, f'tokenizer_dir={tokenizer_dir}']
   settings = _resolve(kind, overrides)
-  real = assemble.assemble(settings, workdir=workdir, mesh=_mesh())
-  abstract = assemble.assemble_abstract(
-    dataclasses.replace(settings, tokenizer_dir=''), mesh=_mesh()
+  described = dataclasses.replace(settings, tokenizer_dir='')
+  return (
+    assemble.assemble(settings, workdir=workdir, mesh=_mesh()),
+    assemble.assemble_abstract(described, mesh=_mesh()),
   )
-  state = create_state(real.task, real.optimizer, real.state, rng.root(0))
-  rows = real.open_pipeline(settings.data).batch(0)
-  batch = sharding.global_batch(rows, real.mesh)
-  described = abstract.state, abstract.batch, abstract.frozen
-  arrays = state, batch, real.task.frozen
-  assert jax.tree.map(_describe, described) == jax.tree.map(_describe, arrays)
 
-  lowered = abstract.lower()
-  assert lowered.as_text() == real.lower().as_text()
-  state, metrics = lowered.compile()(
-    state, batch, rng.root(settings.seed), real.task.frozen
-  )
+
+def _batch(run):
+  rows = run.open_pipeline(run.experiment.data).batch(0)
+  return sharding.global_batch(rows, run.mesh)
+
+
+def test_abstract_run_lowers_to_the_program_of_the_real_run(
+  tokenizer_dir, workdir
+):
+  real, abstract = _assemble('generator', tokenizer_dir, workdir)
+  described = abstract.batch, abstract.frozen
+  arrays = _batch(real), real.task.frozen
+  assert jax.tree.map(_describe, described) == jax.tree.map(_describe, arrays)
+  assert abstract.lower().as_text() == real.lower().as_text()
+
+
+@pytest.mark.parametrize(
+  'kind', ['tokenizer', pytest.param('generator', marks=pytest.mark.slow)]
+)
+def test_compiled_step_of_an_abstract_run_trains_the_real_run(
+  kind, tokenizer_dir, workdir
+):
+  real, abstract = _assemble(kind, tokenizer_dir, workdir)
+  root = rng.root(real.experiment.seed)
+  state = create_state(real.task, real.optimizer, real.state, root)
+  described = jax.tree.map(_describe, abstract.state)
+  assert described == jax.tree.map(_describe, state)
+  step = abstract.lower().compile()
+  state, metrics = step(state, _batch(real), root, real.task.frozen)
   assert int(state.step) == 1
   assert np.isfinite(metrics['loss'].sum)
 

@@ -111,7 +111,7 @@ def test_validate_counts_processes():
   [
     ('data.context_frames=9', r'data\.context_frames is 9, but a clip has'),
     ('task.prediction_frames=11', r'task\.prediction_frames is 11'),
-    ('text.max_length=1', 'at least 2 ids'),
+    ('text.max_length=1', 'it must be at least 2'),
   ],
 )
 def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):
