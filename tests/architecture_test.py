@@ -31,8 +31,7 @@ LAYERS = {
   'progress': {'errors'},
   'rng': {'errors', 'types'},
   'pixels': {'errors', 'types'},
-  'fields': {'errors'},
-  'config': {'fields', 'errors'},
+  'config': {'errors'},
   'sharding': {'config', 'errors', 'types'},
   'files': {'errors'},
   'media': {'files', *BASE},
@@ -61,11 +60,10 @@ LAYERS = {
 }
 
 # What outside packages these layers may import; the others are free.
-NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections'}
+NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections', 'pydantic'}
 OUTSIDE = {
   'types': NUMPY_ONLY,
   'config': NUMPY_ONLY,
-  'fields': set(),
   # The last three write the real layouts.
   'storyworld': NUMPY_ONLY | {'scipy', 'av', 'PIL', 'pyarrow'},
 }

@@ -26,7 +26,7 @@ def get_config(arg=''):
         'batch_size': 20,
         'image_share': 0.4,
       },
-      'tokenizer': SIZES['tiny'],
+      'tokenizer': {**SIZES['tiny'], 'patch': (8, 8)},
       'optim': {
         'optimizer': 'muon',
         'learning_rate': 7e-3,

@@ -1,14 +1,13 @@
-"""The complete configuration of a training run.
+"""The complete description of one training run.
 
-A config file resolves into an `Experiment`, which a run directory keeps as
-`config.json` for every later command. Only `runs` and `cli` see an experiment;
-everything else receives the part that concerns it.
+A config file resolves into an `Experiment`, which the run directory keeps as
+`config.json`; every later command reads it from there. The layers below `runs`
+receive only the parts that concern them.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
@@ -27,25 +26,25 @@ CONFIG_FILE = 'config.json'
 VOCABULARY_FILE = 'vocab.model'
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@config_lib.validated
 class Experiment:
-  """The configuration of one training run.
+  """One training run.
 
   Attributes:
-    kind: the model that is trained.
-    name: of the run, for logs and model cards.
-    seed: of the initial parameters and of the random choices of every step.
-    tokenizer_dir: run directory of the trained tokenizer, for a generator.
-    data: the data and the composition of a batch.
-    tokenizer: the tokenizer; for a generator, the one it is trained on.
-    losses: weights of the tokenizer's loss terms.
-    text: the text encoder and the size of its vocabulary.
-    generator: the masked transformer.
-    task: masking, text dropout and prediction from a prefix.
-    sampling: the default sampling settings of the trained generator.
+    kind: which of the two models is trained.
+    name: name of the run, for display.
+    seed: seed of the initial parameters and of all random draws of the steps.
+    tokenizer_dir: run directory of the tokenizer, for a generator.
+    data: the data of the batches.
+    tokenizer: shape of the tokenizer that is trained, or used by a generator.
+    losses: weights of the tokenizer's loss.
+    text: shape of the text encoder, and the size of the vocabulary.
+    generator: shape of the masked transformer.
+    task: how the generator's training examples are made.
+    sampling: default sampling settings of the generator.
     optim: the optimizer.
-    train: number of steps; intervals of logging, saving and evaluating.
-    mesh: the devices along each mesh axis.
+    train: the length of the run, and how often it logs, saves and evaluates.
+    mesh: number of devices on each mesh axis.
   """
 
   kind: Literal['tokenizer', 'generator']
@@ -68,25 +67,21 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   """Resolve `config.py[:arg]` and overrides into an experiment.
 
   The shapes of a generator that follow from its tokenizer (codebook and token
-  grid) are filled in. The tokenizer is the one trained in `tokenizer_dir`, or
-  the one that the config describes if `tokenizer_dir` is empty.
+  grid) are filled in. The tokenizer is read from the run in `tokenizer_dir`; if
+  that is empty, it is the one that the config describes.
 
   Raises:
-    UserError: the config or an override is wrong or contradicts the tokenizer,
-      or there is no such config or tokenizer.
+    UserError: the config or an override is wrong, or contradicts the
+      tokenizer that was trained.
+    FileNotFoundError: the config or the tokenizer does not exist.
   """
   config = config_lib.load(spec)
   values = config_lib.override(Experiment, config, overrides)
-  if values.get('kind') == 'generator':
-    _derive_from_tokenizer(values)
-  return config_lib.build(Experiment, values)
-
-
-def _derive_from_tokenizer(values: dict[str, Any]) -> None:
-  """Fill in what the tokenizer determines; raise where values contradict it."""
-  folder = values.get('tokenizer_dir')
-  source = f'the tokenizer in {folder}' if folder else 'the tokenizer'
-  section = values.setdefault('tokenizer', {})
+  experiment = config_lib.build(Experiment, values)
+  if experiment.kind == 'tokenizer':
+    return experiment
+  folder, data = experiment.tokenizer_dir, experiment.data
+  tokenizer, source = experiment.tokenizer, 'the tokenizer'
   if folder:
     trained = read(folder)
     if trained.kind != 'tokenizer':
@@ -94,32 +89,24 @@ def _derive_from_tokenizer(values: dict[str, Any]) -> None:
         f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
         'directory of a tokenizer'
       )
-    known = config_lib.to_dict(trained.tokenizer)
-    _fill(section, known, 'tokenizer', source)
-  tokenizer = config_lib.build(TokenizerConfig, section, where='tokenizer')
-  data = config_lib.build(DataConfig, values.get('data', {}), where='data')
+    tokenizer, source = trained.tokenizer, f'the tokenizer in {folder}'
   derived = {
-    'codebook_size': tokenizer.codebook_size,
-    'code_levels': list(tokenizer.code_levels),
-    'grid': list(tokenizer.grid(data.frames, data.size)),
+    'tokenizer': tokenizer,
+    'generator': {
+      'codebook_size': tokenizer.codebook_size,
+      'code_levels': tokenizer.code_levels,
+      'grid': tokenizer.grid(data.frames, data.size),
+    },
   }
-  _fill(values.setdefault('generator', {}), derived, 'generator', source)
-
-
-def _fill(
-  section: Any, derived: dict[str, Any], name: str, source: str
-) -> None:
-  if not isinstance(section, dict):
-    return  # `config.build` reports it.
-  for key, value in derived.items():
-    given = section.get(key, value)
-    given = list(given) if isinstance(given, tuple) else given
-    if given != value:
-      raise UserError(
-        f'{name}.{key} is {given}, but {source} makes it {value}; leave '
-        f'{name}.{key} out, or name another tokenizer_dir'
-      )
-    section[key] = value
+  for group, fields in config_lib.to_dict(derived).items():
+    section = values.setdefault(group, {})
+    for name, value in fields.items():
+      if section.setdefault(name, value) != value:
+        raise UserError(
+          f'{group}.{name} is {section[name]}, but {source} makes it {value}; '
+          f'leave {group}.{name} out, or name another tokenizer_dir'
+        )
+  return config_lib.build(Experiment, values)
 
 
 def validate(
@@ -133,7 +120,7 @@ def validate(
     process_count: number of processes of the run.
 
   Raises:
-    UserError: two parts contradict each other.
+    UserError: parts do not fit together; the message says what would.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
   grid = tokenizer.grid(data.frames, data.size)
@@ -147,18 +134,18 @@ def validate(
   for name, frames in names:
     if frames >= data.frames:
       raise UserError(
-        f'{name} is {frames}, but a clip has data.frames={data.frames}; it '
-        'must be less, so that there are frames to predict'
+        f'{name} is {frames}, but a clip has data.frames={data.frames}; the '
+        'known frames must be fewer, so that some frames are left to predict'
       )
     if (frames - 1) % tokenizer.tubelet:
       raise UserError(
-        f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet}, so that '
-        'it ends at the end of a latent frame'
+        f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
+        'so that it ends where a latent frame ends'
       )
   if experiment.text.max_length < 2:
     raise UserError(
-      f'text.max_length is {experiment.text.max_length}; it must be '
-      'at least 2: one token id and the end of text'
+      f'text.max_length is {experiment.text.max_length}; a caption needs at '
+      'least 2 ids, one of them its end'
     )
   assert grid == experiment.generator.grid, 'resolve derives one from the other'
 
@@ -175,7 +162,7 @@ def check_tokenizer_dir(experiment: Experiment) -> None:
 def _check_batch(
   experiment: Experiment, num_devices: int, process_count: int
 ) -> None:
-  """Check that devices and processes divide each part of the batch."""
+  """Check that each part of the batch divides over devices and processes."""
   data = experiment.data
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
@@ -190,9 +177,9 @@ def _check_batch(
         raise UserError(
           f'data.batch_size={data.batch_size} with data.image_share='
           f'{data.image_share} is {composition.num_clips} clips and '
-          f'{composition.num_images} images a step; the {count} {part} cannot '
-          f'be divided among {divisor} {what}. Both counts must be multiples '
-          f'of {divisor}'
+          f'{composition.num_images} images per step; the {count} {part} '
+          f'cannot be divided among {divisor} {what}; make both counts '
+          f'multiples of {divisor}'
         )
 
 
@@ -200,14 +187,14 @@ def read(folder: str | pathlib.Path) -> Experiment:
   """Read the experiment of a run directory.
 
   Raises:
-    NotFoundError: the folder is no run directory.
-    UserError: its config is of another version of this package.
+    NotFoundError: the folder is not a run directory.
+    UserError: its config is not valid in this version.
   """
   path = pathlib.Path(folder) / CONFIG_FILE
   if not path.is_file():
     raise NotFoundError(
       f'{folder} is no run directory: it has no {CONFIG_FILE}; name the '
-      '--workdir of a `phenaki train`'
+      '--workdir of a `phenaki train` command'
     )
   try:
     return config_lib.from_json(Experiment, path.read_text())

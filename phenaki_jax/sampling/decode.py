@@ -7,45 +7,36 @@ program, and every sample has its own random key, so that it comes out the
 same alone and in a batch.
 """
 
-import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import PositiveInt
 
-from phenaki_jax.masked_transformer.schedules import (
-  check_schedule,
-  hidden_share,
-)
+from phenaki_jax.config import validated
+from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 from phenaki_jax.sampling.state import DecodeState, start, uncover
 
-ORDERS = ('confidence', 'random')
+Order = Literal['confidence', 'random']
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class DecodeConfig:
-  """Settle what is compiled into a decoding loop.
+  """The settings that are compiled into a decoding loop.
 
   Attributes:
-    steps: forward passes, 1 or more (paper: 12 to 48).
+    steps: decoding steps, one forward pass each (paper: 12 to 48).
     schedule: share of tokens still hidden as a function of progress.
-    order: 'confidence' keeps the likeliest candidates first, 'random' keeps
-      any; confidence commits plain background first, which can lose small
+    order: 'confidence' keeps the most likely candidates first and 'random'
+      keeps any; confidence keeps plain background first, which can lose small
       objects.
   """
 
-  steps: int = 18
-  schedule: str = 'cosine'
-  order: str = 'confidence'
-
-  def __post_init__(self) -> None:
-    """Check what no loop could work with."""
-    if self.steps < 1:
-      raise ValueError(f'{self.steps} decoding steps; use 1 or more.')
-    if self.order not in ORDERS:
-      raise ValueError(f'unknown order {self.order!r}; choose one of {ORDERS}')
-    check_schedule(self.schedule)
+  steps: PositiveInt = 18
+  schedule: Schedule = 'cosine'
+  order: Order = 'confidence'
 
 
 def draw(

@@ -15,13 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from pydantic import NonNegativeFloat, PositiveInt
 
 from phenaki_jax import rng as rng_lib
+from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.sampling.decode import DecodeConfig, decode
+from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
 from phenaki_jax.sampling.guidance import doubled
 from phenaki_jax.sampling.state import DecodeState
 from phenaki_jax.text.config import TextConfig
@@ -31,36 +34,30 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class SamplingSettings:
-  """Say how clips are drawn.
+  """How clips are sampled.
 
   Attributes:
-    steps: decoding steps, 1 or more.
+    steps: number of decoding steps.
     guidance: guidance scale, 0 for none.
-    temperature: softness of each token's draw, 0 for the likeliest token.
-    choice_temperature: noise on the order of uncovering.
+    temperature: temperature of each token's distribution, 0 for the most
+      likely token.
+    choice_temperature: noise on the order in which tokens are kept.
     schedule: share of tokens still hidden as a function of progress.
-    order: 'confidence' or 'random'.
+    order: 'confidence' or 'random' (see `DecodeConfig`).
   """
 
-  steps: int = 18
-  guidance: float = 3.0
-  temperature: float = 1.0
-  choice_temperature: float = 4.5
-  schedule: str = 'cosine'
-  order: str = 'confidence'
-
-  def __post_init__(self) -> None:
-    """Check what no sample could be drawn with."""
-    for name in ('guidance', 'temperature', 'choice_temperature'):
-      if not getattr(self, name) >= 0:
-        raise UserError(f'{name} is {getattr(self, name)}; use 0 or more.')
-    _ = self.decoding
+  steps: PositiveInt = 18
+  guidance: NonNegativeFloat = 3.0
+  temperature: NonNegativeFloat = 1.0
+  choice_temperature: NonNegativeFloat = 4.5
+  schedule: Schedule = 'cosine'
+  order: Order = 'confidence'
 
   @property
   def decoding(self) -> DecodeConfig:
-    """Return the part that is compiled in."""
+    """Return the settings that are compiled into the decoding loop."""
     return DecodeConfig(
       steps=self.steps, schedule=self.schedule, order=self.order
     )

@@ -5,17 +5,19 @@ real frames. A new term is one function and one weight; weight 0 removes a
 term without touching the others.
 """
 
-import dataclasses
 from typing import no_type_check
 
 import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+from pydantic import NonNegativeFloat
+
+from phenaki_jax.config import validated
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class TokenizerLossWeights:
-  """Weight each term; the paper's terms keep the paper's names.
+  """The weight of each term of the tokenizer's loss; 0 removes a term.
 
   Attributes:
     l2: squared error of pixels (paper: 1).
@@ -23,27 +25,12 @@ class TokenizerLossWeights:
     edge: absolute error of the differences between neighbouring pixels,
       which rewards sharp outlines (not in the paper).
     quantizer: the quantizer's own loss (paper: 1).
-    adversarial: needs a discriminator (paper: 0.1); none is built yet.
-    image_perceptual: needs an image network (paper: 0.1); none yet.
-    video_perceptual: needs a video network (paper: 1); none yet.
   """
 
-  l2: float = 1.0
-  l1: float = 0.0
-  edge: float = 0.0
-  quantizer: float = 1.0
-  adversarial: float = 0.0
-  image_perceptual: float = 0.0
-  video_perceptual: float = 0.0
-
-  def __post_init__(self) -> None:
-    """Refuse weights of terms that would silently be left out."""
-    for name in ('adversarial', 'image_perceptual', 'video_perceptual'):
-      if getattr(self, name):
-        raise ValueError(
-          f'loss weight {name}={getattr(self, name)}: this term needs a '
-          'network that is not part of this version; set the weight to 0.'
-        )
+  l2: NonNegativeFloat = 1.0
+  l1: NonNegativeFloat = 0.0
+  edge: NonNegativeFloat = 0.0
+  quantizer: NonNegativeFloat = 1.0
 
 
 # jax rebuilds it around leaves that are no arrays, so no checks inside.

@@ -13,13 +13,14 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from pydantic import PositiveInt
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.config import Share, validated
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
 from phenaki_jax.masked_transformer.model import MaskedTransformer
-from phenaki_jax.masked_transformer.schedules import check_schedule
+from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
@@ -29,9 +30,9 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.metrics import Mean
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class GeneratorTaskConfig:
-  """Say how the generator is trained.
+  """How the generator's training examples are made.
 
   Attributes:
     text_dropout: share of the captions replaced by the empty one, for
@@ -40,27 +41,14 @@ class GeneratorTaskConfig:
       that are continued from a known prefix all the same.
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
     schedule: distribution of the share of hidden tokens.
-    label_smoothing: share of the target spread over all codes.
+    label_smoothing: share of the target spread over all token ids.
   """
 
-  text_dropout: float = 0.1
-  prediction_share: float = 0.1
-  prediction_frames: int = 5
-  schedule: str = 'cosine'
-  label_smoothing: float = 0.0
-
-  def __post_init__(self) -> None:
-    """Check what no run could work with."""
-    for name in ('text_dropout', 'prediction_share', 'label_smoothing'):
-      if not 0 <= getattr(self, name) <= 1:
-        raise UserError(
-          f'{name} is {getattr(self, name)}; it is a share, 0 to 1.'
-        )
-    if self.prediction_frames < 1:
-      raise UserError(
-        f'prediction_frames is {self.prediction_frames}; use 1 or more.'
-      )
-    check_schedule(self.schedule)
+  text_dropout: Share = 0.1
+  prediction_share: Share = 0.1
+  prediction_frames: PositiveInt = 5
+  schedule: Schedule = 'cosine'
+  label_smoothing: Share = 0.0
 
 
 # jax rebuilds it around leaves that are no arrays, so no checks inside.

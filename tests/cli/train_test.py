@@ -32,7 +32,7 @@ def _train(config, workdir, *overrides):
 @pytest.mark.parametrize(
   ('overrides', 'sentence'),
   [
-    (['data.size=30,32'], 'no multiple of the patch'),
+    (['data.size=30,32'], 'not a multiple of the patch'),
     (['data.frames=8'], 'a clip has 1 + 2k frames'),
     (['optim.rate=1'], 'unknown config key optim.rate'),
     (['data.batch_size=0'], 'data.batch_size is 0'),

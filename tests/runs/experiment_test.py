@@ -1,4 +1,4 @@
-"""Experiments: resolved from configs, validated, written and read."""
+"""Experiments are resolved from configs, validated, written and read."""
 
 import pathlib
 
@@ -45,7 +45,7 @@ def test_generator_takes_its_shapes_from_the_tokenizer(tokenizer_dir):
     ),
     ('generator.grid=5,4,4', r'generator\.grid is .*makes it \[5, 8, 8\]'),
     ('tokenizer.patch=8,8', r'tokenizer\.patch is .*makes it \[4, 4\]'),
-    ('data.size=30,32', 'height of 30 pixels is no multiple of the patch'),
+    ('data.size=30,32', 'height of 30 pixels is not a multiple of the patch'),
   ],
 )
 def test_generator_cannot_contradict_its_tokenizer(
@@ -86,7 +86,7 @@ def test_generator_needs_a_trained_tokenizer_to_train():
 @pytest.mark.parametrize(
   ('overrides', 'sentence'),
   [
-    (['data.size=32,36'], 'a width of 36 pixels is no multiple'),
+    (['data.size=32,36'], 'a width of 36 pixels is not a multiple'),
     (['data.batch_size=15'], r'15 with .* cannot be divided among 4 devices'),
     (['mesh.data=3'], r'does not fit 4 device'),
   ],
@@ -111,7 +111,7 @@ def test_validate_counts_processes():
   [
     ('data.context_frames=9', r'data\.context_frames is 9, but a clip has'),
     ('task.prediction_frames=11', r'task\.prediction_frames is 11'),
-    ('text.max_length=1', 'it must be at least 2'),
+    ('text.max_length=1', 'at least 2 ids'),
   ],
 )
 def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):

@@ -250,9 +250,9 @@ def test_packed_images_equal_unpacked_ones():
 @pytest.mark.parametrize(
   ('setting', 'sentence'),
   [
-    ({'text_dropout': 1.5}, 'text_dropout is 1.5; it is a share'),
+    ({'text_dropout': 1.5}, 'text_dropout is 1.5, but it must be less than or'),
     ({'prediction_frames': 0}, 'prediction_frames is 0'),
-    ({'schedule': 'sine'}, "unknown schedule 'sine'"),
+    ({'schedule': 'sine'}, "schedule is 'sine', but it must be 'cosine'"),
   ],
 )
 def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
