@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -50,7 +49,7 @@ class Request:
   image_only: bool = False
   image_only_prompts: int = 20
   subset: str | None = None
-  settings: Mapping[str, Any] = MappingProxyType({})
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   seed: int = 0
   batch_size: int = 16
 
