@@ -25,7 +25,7 @@ from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
-from phenaki_jax.sampling.guidance import doubled
+from phenaki_jax.sampling.guidance import guided
 from phenaki_jax.sampling.state import DecodeState
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
@@ -133,7 +133,7 @@ def _tokens(
     return logits.reshape(shown.shape[0], shown.shape[1], -1)
 
   def predict(shown: Array) -> Array:
-    return doubled(
+    return guided(
       forward,
       shown,
       (vectors[:batch], mask[:batch]),

@@ -1,4 +1,4 @@
-"""Writing StoryWorld clips in the layout of WebVid."""
+"""Write StoryWorld clips in the layout of WebVid."""
 
 import csv
 import pathlib
@@ -15,7 +15,7 @@ from phenaki_jax.storyworld import subset as subset_lib
 CSV_NAME = 'results_10M_train.csv'
 COLUMNS = ('videoid', 'contentUrl', 'duration', 'page_dir', 'name')
 _FIRST_ID = 10_000_000
-_PAGE = 500  # clips in a folder
+_PAGE = 500  # clips per folder
 
 
 def _page_dir(index):
@@ -70,18 +70,21 @@ def write_webvid(
   page_dir and name (the caption). Clip i is `training_clip(seed, i, ...)`.
 
   Args:
-    out_dir: folder to write to; made if it is not there.
-    num_clips: how many.
-    seed: of the data set.
+    out_dir: folder to write to; created if necessary.
+    num_clips: number of clips.
+    seed: seed of the data set.
     subset: a name or a `Subset`.
-    size: even side in pixels, or (height, width).
-    frames: of each clip.
-    fps: whole frames per second.
+    size: side in pixels, or (height, width); even.
+    frames: number of frames of each clip.
+    fps: frames per second, a whole number.
     split: 'train', 'heldout' or 'all'.
     on_written: called after each clip.
 
   Returns:
     The path of the CSV file.
+
+  Raises:
+    UserError: a side is odd, or as `training_clip`.
   """
   out_dir = pathlib.Path(out_dir)
   out_dir.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,7 @@
-"""The tokenizer's loss: a weighted sum of named terms (Phenaki, eq. 5).
+"""Terms of the tokenizer's loss (Phenaki, equation 5) and their weights.
 
-Each term is a pure function of the clip, its reconstruction and the mask of
-real frames. A new term is one function and one weight; weight 0 removes a
-term without touching the others.
+The loss is a weighted sum of named terms. Each term is a pure function of the
+clip and its reconstruction. A weight of 0 removes a term.
 """
 
 from typing import no_type_check
@@ -33,11 +32,19 @@ class TokenizerLossWeights:
   quantizer: NonNegativeFloat = 1.0
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
+# JAX rebuilds this class with leaves that are not arrays, so the annotations
+# of its fields are not checked.
 @no_type_check
 @flax.struct.dataclass
 class PixelErrors:
-  """Errors of each frame, averaged over pixels and channels, [B, T]."""
+  """Errors of each frame, averaged over pixels and channels.
+
+  Attributes:
+    l2: squared error.
+    l1: absolute error.
+    edge: absolute error of the differences between neighbouring pixels, mean of
+      the vertical and the horizontal ones.
+  """
 
   l2: Float[Array, 'B T']
   l1: Float[Array, 'B T']
@@ -47,7 +54,7 @@ class PixelErrors:
 def pixel_errors(
   target: Float[Array, 'B T H W C'], output: Float[Array, 'B T H W C']
 ) -> PixelErrors:
-  """Compute the pixel terms of each frame, values in [-1, 1]."""
+  """Compute the errors of each frame of clips with values in [-1, 1]."""
   error = output - target
   frame = (2, 3, 4)
   down = jnp.abs(error[:, :, 1:] - error[:, :, :-1]).mean(frame)
@@ -60,5 +67,5 @@ def pixel_errors(
 
 
 def frame_mask(num_frames: Int[Array, 'B'], frames: int) -> Bool[Array, 'B T']:
-  """Mark the frames that are no padding."""
+  """Return True at the first `num_frames` frames, False at padding."""
   return jnp.arange(frames)[None, :] < num_frames[:, None]

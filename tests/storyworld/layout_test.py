@@ -16,7 +16,7 @@ from phenaki_jax import storyworld
 from phenaki_jax.storyworld import grammar, webvid
 
 
-def test_webvid_reads_back(tmp_path):
+def test_webvid_round_trip(tmp_path):
   path = storyworld.write_webvid(
     tmp_path, 3, seed=1, subset='easy', size=64, frames=16
   )
@@ -43,8 +43,8 @@ def test_webvid_reads_back(tmp_path):
     assert storyworld.score_clip(frames, clip.facts, 'easy').mean == 1
 
 
-# Prints the digest of films that x264 made differently from call to call.
-FILMS = """
+# Print the digests of videos that x264 used to encode differently each time.
+VIDEOS = """
 import hashlib, pathlib, sys
 from phenaki_jax import storyworld
 for index in (2, 3):
@@ -55,30 +55,30 @@ for index in (2, 3):
 """
 
 
-def test_a_film_does_not_depend_on_what_was_in_memory(tmp_path):
-  # Where the C library knows the variable, it fills fresh memory with it.
-  said = {
+def test_video_is_independent_of_uninitialised_memory(tmp_path):
+  # The C library, if it knows the variable, fills new memory with its value.
+  digests = {
     subprocess.run(
-      [sys.executable, '-c', FILMS, tmp_path / 'film.mp4'],
+      [sys.executable, '-c', VIDEOS, tmp_path / 'video.mp4'],
       env={**os.environ, 'MALLOC_PERTURB_': value},
       stdout=subprocess.PIPE,
       check=True,
     ).stdout
     for value in ('0', '85')
   }
-  assert len(said) == 1
-  # The encoder writes its settings down. By itself it takes as many threads
-  # as the machine has, and other files come of another number.
-  film = (tmp_path / 'film.mp4').read_bytes()
-  assert b' threads=1 lookahead_threads=1 ' in film
+  assert len(digests) == 1
+  # The file holds the settings of the encoder. The encoded bytes depend on the
+  # number of threads, which is that of the machine by default.
+  video = (tmp_path / 'video.mp4').read_bytes()
+  assert b' threads=1 lookahead_threads=1 ' in video
 
 
-def test_webvid_needs_even_sides(tmp_path):
+def test_webvid_with_odd_sides_raises(tmp_path):
   with pytest.raises(ValueError, match='even'):
     storyworld.write_webvid(tmp_path, 1, seed=0, subset='easy', size=33)
 
 
-def test_img2dataset_reads_back(tmp_path):
+def test_img2dataset_round_trip(tmp_path):
   paths = storyworld.write_img2dataset(
     tmp_path, 7, seed=1, subset='full', size=64, shard_size=4
   )
@@ -109,7 +109,7 @@ def test_img2dataset_reads_back(tmp_path):
   assert index == 7
 
 
-def test_shard_sizes_are_checked(tmp_path):
+def test_invalid_shard_size_raises(tmp_path):
   with pytest.raises(ValueError, match='shard_size'):
     storyworld.write_img2dataset(
       tmp_path, 1, seed=0, subset='easy', size=32, shard_size=0

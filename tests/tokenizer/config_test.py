@@ -18,13 +18,13 @@ def test_grid(frames, size, grid):
   assert TokenizerConfig().grid(frames, size) == grid
 
 
-def test_grid_of_other_patches():
+def test_grid_with_other_patch_and_tubelet():
   config = TokenizerConfig(patch=(4, 8), tubelet=3)
   assert config.grid(7, (16, 16)) == (3, 4, 2)
 
 
 @pytest.mark.parametrize(
-  ('frames', 'size', 'sentence'),
+  ('frames', 'size', 'message'),
   [
     (0, (8, 8), 'use 1 or 3 frames'),
     (4, (8, 8), 'use 3 or 5 frames'),
@@ -33,13 +33,13 @@ def test_grid_of_other_patches():
     (3, (4, 8), 'use 8'),
   ],
 )
-def test_clip_that_does_not_fit_raises(frames, size, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_clip_that_does_not_fit_raises(frames, size, message):
+  with pytest.raises(ValueError, match=message):
     TokenizerConfig().grid(frames, size)
 
 
 @pytest.mark.parametrize(
-  ('field', 'sentence'),
+  ('field', 'message'),
   [
     ({'quantizer': 'lfq'}, "quantizer is 'lfq', but it must be 'fsq' or 'vq'"),
     (
@@ -51,16 +51,16 @@ def test_clip_that_does_not_fit_raises(frames, size, sentence):
     ({'dtype': 'float16'}, "dtype is 'float16'"),
   ],
 )
-def test_invalid_shape_raises(field, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_invalid_shape_raises(field, message):
+  with pytest.raises(ValueError, match=message):
     TokenizerConfig(**field)
 
 
-def test_codebook_size_follows_the_quantizer():
+def test_codebook_size_depends_on_the_quantizer():
   assert TokenizerConfig(fsq_levels=(8, 5, 3)).codebook_size == 120
   assert TokenizerConfig(quantizer='vq', vq_codes=99).codebook_size == 99
 
 
 @pytest.mark.parametrize('name', SIZES)
-def test_every_size_builds(name):
+def test_named_sizes_are_valid(name):
   assert TokenizerConfig(**SIZES[name]).codebook_size > 1
