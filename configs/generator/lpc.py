@@ -3,7 +3,8 @@ r"""The masked transformer `tiny` on a manifest, after its tokenizer.
     phenaki train --config configs/generator/lpc.py --workdir runs/lpc_gen \
       --set tokenizer_dir=runs/lpc_tok
 
-One CPU core: about an hour.
+Another manifest than `runs/lpc_data` is an argument of the config, as in
+`configs/generator/lpc.py:manifest=DIR`. One CPU core: about an hour.
 """
 
 import pathlib
@@ -13,14 +14,13 @@ from phenaki_jax import config
 
 def get_config(arg=''):
   """Return `tiny.py` on other data, with a larger vocabulary."""
-  config.parse_arg(arg)
+  arg = config.parse_arg(arg, manifest='runs/lpc_data')
   values = config.load(pathlib.Path(__file__).with_name('tiny.py'))
   with values.unlocked():
     values.name = 'generator_lpc'
     values.data.update(
       {
-        'source': 'manifest',
-        'manifest': 'runs/lpc_data',
+        'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (48, 48),
         'batch_size': 20,
         'image_share': 0.2,

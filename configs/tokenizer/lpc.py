@@ -3,7 +3,8 @@
     phenaki data build --webvid DIR --img2dataset DIR --out runs/lpc_data
     phenaki train --config configs/tokenizer/lpc.py --workdir runs/lpc_tok
 
-One CPU core: about half an hour.
+Another manifest is an argument of the config, as in
+`configs/tokenizer/lpc.py:manifest=DIR`. One CPU core: about half an hour.
 """
 
 import pathlib
@@ -13,14 +14,13 @@ from phenaki_jax import config
 
 def get_config(arg=''):
   """Return `tiny.py` on other data, with the first frame apart."""
-  config.parse_arg(arg)
+  arg = config.parse_arg(arg, manifest='runs/lpc_data')
   values = config.load(pathlib.Path(__file__).with_name('tiny.py'))
   with values.unlocked():
     values.name = 'tokenizer_lpc'
     values.data.update(
       {
-        'source': 'manifest',
-        'manifest': 'runs/lpc_data',
+        'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (48, 48),
         'batch_size': 16,
         'image_share': 0.25,

@@ -19,8 +19,7 @@ def get_config(arg=''):
       'name': 'tokenizer_tiny',
       'seed': 0,
       'data': {
-        'source': 'storyworld',
-        'subset': 'easy',
+        'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
         'size': (32, 32),
         'frames': 9,
         'batch_size': 20,

@@ -1,9 +1,9 @@
 """Build, check and inspect the data that models are trained on.
 
 Folders of clips in the WebVid layout, folders of images in the img2dataset
-layout and the built-in StoryWorld become one manifest, which a config reads
-with data.source=manifest and data.manifest=DIR. Every record is kept, or left
-out for a reason that is counted in report.json.
+layout and the built-in StoryWorld become one manifest, which a config names
+among its data.sources. Every record is kept, or left out for a reason that is
+counted in report.json.
 """
 
 import argparse
@@ -17,8 +17,8 @@ EXAMPLES = """
   phenaki data check data/manifest
   phenaki data inspect data/manifest --out sheet.png
   phenaki data storyworld --out data/world --clips 200 --images 200
-  phenaki train --config configs/tokenizer/tiny.py --workdir runs/tokenizer \\
-    --set data.source=manifest --set data.manifest=data/manifest
+  phenaki train --config configs/tokenizer/lpc.py:manifest=data/manifest \\
+    --workdir runs/tokenizer
 """
 
 _ACTIONS = {

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-  """Build a manifest and print the account of each source."""
+  """Build a manifest and print the report of each source."""
   from phenaki_jax import progress
   from phenaki_jax.data import build, filters
   from phenaki_jax.data.sources import img2dataset, storyworld, webvid
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
       '--storyworld N'
     )
   args.allow_missing = tuple(args.allow_missing)
-  accounts = build.build(
+  reports = build.build(
     openers,
     args.out,
     filters=filters.FilterConfig(**fields(args, filters.FilterConfig)),
@@ -113,6 +113,6 @@ def run(args: argparse.Namespace) -> None:
     workers=args.workers,
     progress=progress.is_shown(),
   )
-  for account in accounts:
-    print('\n'.join(account.lines()))
-  print(f'wrote {args.out}; the full account is {args.out}/report.json')
+  for report in reports:
+    print('\n'.join(report.lines()))
+  print(f'wrote {args.out}; the full report is {args.out}/report.json')

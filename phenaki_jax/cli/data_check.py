@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
   from phenaki_jax.data import check, manifest
 
   content = manifest.Manifest(args.folder)
-  for account in content.accounts():
-    print('\n'.join(account.lines()))
+  for report in content.reports():
+    print('\n'.join(report.lines()))
   problems = 0
   for problem in check.find_problems(
     content, workers=args.workers, progress=progress.is_shown()

@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> None:
   from phenaki_jax.data import contact_sheet, manifest, schema
 
   content = manifest.Manifest(args.folder)
-  view = schema.View(
+  request = schema.ExampleRequest(
     size=(args.size, args.size), frames=args.frames, fps=float(args.fps)
   )
   pick = functools.partial(
-    contact_sheet.pick, content, view=view, seed=args.seed
+    contact_sheet.pick, content, request=request, seed=args.seed
   )
   sheet = contact_sheet.draw(
     clips=pick(schema.CLIP, count=args.clips),

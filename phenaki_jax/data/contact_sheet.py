@@ -25,7 +25,7 @@ def pick(
   kind: str,
   *,
   count: int,
-  view: schema.View,
+  request: schema.ExampleRequest,
   seed: int = 0,
 ) -> list[schema.Example]:
   """Decode `count` records of a kind, drawn without repeats.
@@ -37,7 +37,7 @@ def pick(
   rng = np.random.default_rng(seed)
   chosen = rng.permutation(rows)[:count]
   return [
-    manifest.reader(int(row)).example(manifest[int(row)], view)
+    manifest.reader(int(row)).example(manifest[int(row)], request)
     for row in chosen
   ]
 

@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.data.mixture import compose
 from phenaki_jax.data.pipeline import Pipeline
+from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
@@ -28,7 +28,7 @@ from phenaki_jax.runs.experiment import (
   check_tokenizer_dir,
   validate,
 )
-from phenaki_jax.text.vocab import EOS_ID, SentencePieceVocabulary
+from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, step
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -80,32 +80,13 @@ class Run:
   @property
   def batch(self) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """Describe the global batch."""
-    data = self.experiment.data
-    parts = compose(batch_size=data.batch_size, image_share=data.image_share)
-    image = (*data.size, 3)
-    counts = {
-      'clips': (parts.num_clips, (data.frames, *image)),
-      'images': (parts.num_images, image),
-    }
-    batch = {}
-    for part, (count, shape) in counts.items():
-      batch[part] = {
-        'pixels': jax.ShapeDtypeStruct((count, *shape), np.uint8),
-        'text': jax.ShapeDtypeStruct((count, self.text_length), np.int32),
-      }
-      if part == 'clips':
-        for name in ('num_frames', 'context_frames'):
-          batch[part][name] = jax.ShapeDtypeStruct((count,), np.int32)
-    return _described(
-      {part: arrays for part, arrays in batch.items() if counts[part][0]},
-      sharding.batch_sharding(self.mesh),
-    )
-
-  @property
-  def text_length(self) -> int:
-    """Return the number of token ids of each text; a tokenizer reads none."""
     experiment = self.experiment
-    return experiment.text.max_length if experiment.kind == 'generator' else 1
+    spec = batch_spec(
+      experiment.data,
+      tubelet=experiment.tokenizer.tubelet,
+      text_length=_text_length(experiment),
+    )
+    return _described(spec, sharding.batch_sharding(self.mesh))
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
@@ -123,7 +104,7 @@ class Run:
     Raises:
       UserError: the data cannot be read, or holds nothing to read.
     """
-    return _pipeline(data, self.vocabulary, self.text_length)
+    return _pipeline(self.experiment, data, self.vocabulary)
 
 
 def assemble(
@@ -197,19 +178,29 @@ def _described(tree: Any, place: jax.sharding.Sharding) -> Any:
   )
 
 
+def _text_length(experiment: Experiment) -> int:
+  """Return the number of token ids of each text; a tokenizer reads none."""
+  return experiment.text.max_length if experiment.kind == 'generator' else 1
+
+
 def _pipeline(
-  data: DataConfig, vocabulary: SentencePieceVocabulary | None, length: int
+  experiment: Experiment,
+  data: DataConfig,
+  vocabulary: SentencePieceVocabulary | None,
 ) -> Pipeline:
-  """Open data; without a vocabulary every text is empty."""
+  """Open the data; without a vocabulary every text is empty."""
+  length = _text_length(experiment)
 
   def tokenize(caption: str) -> np.ndarray:
     if vocabulary is None:
-      return np.array([EOS_ID], np.int32)
+      return np.array([EOS_ID] + [PAD_ID] * (length - 1), np.int32)
     return vocabulary.encode_padded(caption, length)
 
   return Pipeline(
     data,
     tokenize,
+    tubelet=experiment.tokenizer.tubelet,
+    text_length=length,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
@@ -223,7 +214,8 @@ def _vocabulary(
   if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
     return SentencePieceVocabulary.from_file(path)
   # Every process learns the same vocabulary; the first process writes it.
-  captions = _pipeline(experiment.data, None, 1).captions(_NUM_CAPTIONS)
+  pipeline = _pipeline(experiment, experiment.data, None)
+  captions = pipeline.captions(_NUM_CAPTIONS)
   return SentencePieceVocabulary.learn(captions, experiment.text.vocab_size)
 
 

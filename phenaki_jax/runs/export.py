@@ -92,7 +92,7 @@ def _model_card(
     note: a sentence of the user, or empty.
   """
   data = experiment.data
-  source = data.subset if data.source == 'storyworld' else data.manifest
+  sources = ', '.join(source.name for source in data.sources)
   rows = [
     f'# {experiment.name or "A story model"}',
     'A C-ViViT tokenizer and a masked transformer with its text encoder, '
@@ -103,7 +103,7 @@ def _model_card(
     rows.append(note)
   rows += [
     '## Training',
-    f'- data: {data.source} {source}, clips of {data.frames} frames of '
+    f'- data: {sources}, clips of {data.frames} frames of '
     f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames per second',
     f'- tokenizer: `{trained.name}`, {steps["tokenizer"]:,} steps of '
     f'{trained.data.batch_size} examples ({trained.data.image_share:.0%} '

@@ -227,7 +227,9 @@ def _model(
       context_frames=data.context_frames,
       settings=config.sampling,
     ),
-    subset=data.subset if data.source == 'storyworld' else '',
+    subset=next(
+      (one.subset for one in data.sources if one.layout == 'storyworld'), ''
+    ),
   )
 
 

@@ -12,7 +12,6 @@ import jax
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
-from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.runs import evaluators
 from phenaki_jax.runs.assemble import assemble
 from phenaki_jax.runs.experiment import (
@@ -50,9 +49,10 @@ def train(experiment: Experiment, workdir: str | pathlib.Path) -> int:
   files = {CONFIG_FILE: config_lib.to_json(experiment).encode()}
   if model:
     files[VOCABULARY_FILE] = model
-  fps = experiment.data.fps
-  with contextlib.closing(run.open_pipeline(experiment.data)) as pipeline:
-    _log_composition(experiment, pipeline)
+  data = experiment.data
+  latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+  with contextlib.closing(run.open_pipeline(data)) as pipeline:
+    _log.info('%s', pipeline.describe(latent_frames))
     if jax.process_index() == 0:
       log_missing_huge_pages()
     return loop.train(
@@ -70,8 +70,8 @@ def train(experiment: Experiment, workdir: str | pathlib.Path) -> int:
       files=files,
       writers=[
         writers.JsonlWriter(workdir / 'metrics.jsonl'),
-        writers.TensorBoardWriter(workdir / 'tensorboard', fps=fps),
-        writers.FileWriter(workdir / 'samples', fps=fps),
+        writers.TensorBoardWriter(workdir / 'tensorboard', fps=data.fps),
+        writers.FileWriter(workdir / 'samples', fps=data.fps),
       ],
       evaluators=evaluators.build(run),
       seed=experiment.seed,
@@ -101,21 +101,6 @@ def joined_processes() -> Iterator[bool]:
     yield jax.process_index() == 0
   finally:
     jax.distributed.shutdown()
-
-
-def _log_composition(experiment: Experiment, pipeline: Pipeline) -> None:
-  """Log the shares of images in a batch, in examples and in tokens."""
-  data, made = experiment.data, pipeline.composition
-  latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
-  _log.info(
-    'Every batch holds %d clips and %d images: images are %.3g of the examples '
-    '(requested: %.3g) and %.3g of the tokens.',
-    made.num_clips,
-    made.num_images,
-    made.realised_image_share,
-    made.requested_image_share,
-    made.token_share(latent_frames),
-  )
 
 
 def log_missing_huge_pages() -> None:

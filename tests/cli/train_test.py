@@ -33,7 +33,7 @@ def _train(config, workdir, *overrides):
   ('overrides', 'sentence'),
   [
     (['data.size=30,32'], 'not a multiple of the patch'),
-    (['data.frames=8'], 'a clip has 1 + 2k frames'),
+    (['data.frames=8'], '8 frames are not'),
     (['optim.rate=1'], 'unknown config key optim.rate'),
     (['data.batch_size=0'], 'data.batch_size is 0'),
     (['mesh.tensor=3'], 'does not fit 8 device'),
@@ -41,10 +41,6 @@ def _train(config, workdir, *overrides):
     (
       ['kind=generator', 'tokenizer_dir=nowhere'],
       'nowhere is no run directory',
-    ),
-    (
-      ['data.source=manifest', 'data.manifest=nowhere'],
-      'nowhere',
     ),
   ],
 )
@@ -58,6 +54,12 @@ def test_wrong_settings_end_in_one_sentence(
   assert err.startswith('phenaki train: ')
   assert err.count('\n') == 1
   assert not workdir.exists()
+
+
+def test_train_refuses_a_manifest_that_is_missing(tmp_path, capfd):
+  config = f'{CONFIGS}/tokenizer/lpc.py:manifest=nowhere'
+  assert _train(config, tmp_path / 'run') == 2
+  assert 'nowhere is no manifest' in capfd.readouterr().err
 
 
 def _save(folder, experiment, params, *, step, identity):

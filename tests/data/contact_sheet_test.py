@@ -53,8 +53,8 @@ def test_examples_are_picked_without_repeats(tmp_path):
   )
   build.build([lambda indices: source], tmp_path / 'm')
   content = manifest.Manifest(tmp_path / 'm')
-  view = schema.View(size=(16, 16), frames=7, fps=8.0)
+  request = schema.ExampleRequest(size=(16, 16), frames=7, fps=8.0)
   for kind, count in (('clip', 4), ('image', 3)):
-    picked = contact_sheet.pick(content, kind, count=9, view=view)
+    picked = contact_sheet.pick(content, kind, count=9, request=request)
     assert len(picked) == count
     assert len({example.pixels.tobytes() for example in picked}) == count

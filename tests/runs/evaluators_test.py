@@ -18,9 +18,9 @@ from phenaki_jax.sharding import MeshConfig
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
 
-def _run(*overrides):
+def _run(config, *overrides):
   settings = experiment.resolve(
-    str(CONFIGS / 'tokenizer' / 'tiny.py'),
+    f'{CONFIGS}/tokenizer/{config}',
     [
       'data.size=16,16',
       'data.batch_size=4',
@@ -45,15 +45,13 @@ def folder(tmp_path_factory):
 
 
 def test_tokenizer_run_measures_its_loss_and_reconstructs():
-  found = evaluators.build(_run('train.evaluate_every=7'))
+  found = evaluators.build(_run('tiny.py', 'train.evaluate_every=7'))
   assert [type(e) for e in found] == [HeldoutEvaluator, ReconstructionEvaluator]
   assert all(e.every == 7 for e in found)
 
 
 def test_manifest_without_heldout_examples_leaves_no_evaluator(folder, caplog):
-  run = _run(
-    *('data.source=manifest', f'data.manifest={folder}'), 'data.heldout_share=0'
-  )
+  run = _run(f'lpc.py:manifest={folder}', 'data.heldout_share=0')
   with caplog.at_level(logging.WARNING):
     assert evaluators.build(run) == []
   assert 'There is no evaluation during training' in caplog.text
@@ -61,6 +59,6 @@ def test_manifest_without_heldout_examples_leaves_no_evaluator(folder, caplog):
 
 
 def test_any_other_error_is_raised(tmp_path):
-  run = _run('data.source=manifest', f'data.manifest={tmp_path}')
+  run = _run(f'lpc.py:manifest={tmp_path}')
   with pytest.raises(UserError, match='is no manifest'):
     evaluators.build(run)

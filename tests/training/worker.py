@@ -48,6 +48,8 @@ def main(argv):
   pipeline = Pipeline(
     DATA,
     lambda caption: np.array([2, 1, 0, 0], np.int32),
+    tubelet=TOKENIZER.tubelet,
+    text_length=4,
     process_index=args.index,
     process_count=args.count,
   )
