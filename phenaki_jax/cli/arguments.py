@@ -65,43 +65,27 @@ def fields(args: argparse.Namespace, dataclass: type) -> dict[str, Any]:
   return {name: getattr(args, name) for name in names if name in args}
 
 
-def count(text: str) -> int:
-  """Parse a whole number of at least 0."""
-  return int(_bounded(int, text, 'a whole number of at least 0'))
+def _number(kind: type, words: str, low: float, high: float = math.inf) -> Any:
+  """Return a parser of numbers from `low` to `high`."""
+
+  def parse(text: str) -> Any:
+    try:
+      value = kind(text)
+    except ValueError:
+      value = math.nan
+    if not (low <= value <= high and math.isfinite(value)):
+      raise argparse.ArgumentTypeError(f'{text!r} is not {words}')
+    return value
+
+  return parse
 
 
-def positive(text: str) -> int:
-  """Parse a whole number of at least 1."""
-  return int(_bounded(int, text, 'a whole number of at least 1', low=1.0))
-
-
-def seconds(text: str) -> float:
-  """Parse a positive number."""
-  return _bounded(float, text, 'a positive number', low=1e-6)
-
-
-def share(text: str) -> float:
-  """Parse a number in 0..1."""
-  return _bounded(float, text, 'a number in 0..1', high=1.0)
+count = _number(int, 'a whole number of at least 0', 0)
+positive = _number(int, 'a whole number of at least 1', 1)
+seconds = _number(float, 'a positive number', 1e-6)
+share = _number(float, 'a number in 0..1', 0, 1)
 
 
 def limit(text: str) -> float | None:
   """Parse a number in 0..1, or 'none'."""
   return None if text.lower() == 'none' else share(text)
-
-
-def _bounded(
-  kind: type,
-  text: str,
-  words: str,
-  *,
-  low: float = 0.0,
-  high: float = math.inf,
-) -> float:
-  try:
-    value = float(kind(text))
-  except ValueError:
-    value = math.nan
-  if not (math.isfinite(value) and low <= value <= high):
-    raise argparse.ArgumentTypeError(f'{text!r} is not {words}')
-  return value

@@ -21,8 +21,8 @@ from phenaki_jax.errors import UserError
 _FAILED = 2
 
 
-class _Terminated(BaseException):
-  """Unwind the stack after SIGTERM, as KeyboardInterrupt does after Ctrl-C."""
+class _Terminated(KeyboardInterrupt):
+  """Unwinds the stack after SIGTERM, as KeyboardInterrupt does after Ctrl-C."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,12 +40,11 @@ def run(args: argparse.Namespace) -> int:
       code = args.run(args)
     sys.stdout.flush()
     return code or 0
-  except _Terminated:
-    _print(args.command, 'stopped by SIGTERM; what was saved before is kept')
-    return 128 + signal.SIGTERM
-  except KeyboardInterrupt:
-    _print(args.command, 'stopped by Ctrl-C; what was saved before is kept')
-    return 128 + signal.SIGINT
+  except KeyboardInterrupt as stop:
+    is_term = isinstance(stop, _Terminated)
+    name = 'SIGTERM' if is_term else 'Ctrl-C'
+    _print(args.command, f'stopped by {name}; what was saved before is kept')
+    return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
   except BrokenPipeError:
     # The reader of our output is gone (`| head`); flushing must not fail.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -167,11 +167,9 @@ def _check_batch(
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
   composition = compose(
-    batch_size=data.batch_size,
-    image_share=data.image_share,
+    batch_size=data.batch_size, image_share=data.image_share
   )
-  parts = (('clips', composition.num_clips), ('images', composition.num_images))
-  for part, count in parts:
+  for part, count in composition.counts.items():
     for divisor, what in ((ways, 'devices'), (process_count, 'processes')):
       if count % divisor:
         raise UserError(

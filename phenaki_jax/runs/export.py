@@ -76,21 +76,13 @@ def _tables(folder: pathlib.Path) -> str:
 
 def _model_card(
   experiment: Experiment,
-  trained: Experiment,
+  tokenizer: Experiment,
   *,
   steps: dict[str, int],
   tables: str,
   note: str,
 ) -> str:
-  """Return the model card in Markdown.
-
-  Args:
-    experiment: of the generator.
-    trained: of the tokenizer.
-    steps: optimizer steps of both models.
-    tables: results of an evaluation, or empty.
-    note: a sentence of the user, or empty.
-  """
+  """Return the model card of a generator and its tokenizer, in Markdown."""
   data = experiment.data
   sources = ', '.join(source.name for source in data.sources)
   rows = [
@@ -105,8 +97,8 @@ def _model_card(
     '## Training',
     f'- data: {sources}, clips of {data.frames} frames of '
     f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames per second',
-    f'- tokenizer: `{trained.name}`, {steps["tokenizer"]:,} steps of '
-    f'{trained.data.batch_size} examples ({trained.data.image_share:.0%} '
+    f'- tokenizer: `{tokenizer.name}`, {steps["tokenizer"]:,} steps of '
+    f'{tokenizer.data.batch_size} examples ({tokenizer.data.image_share:.0%} '
     'images)',
     f'- generator: `{experiment.name}`, {steps["generator"]:,} steps of '
     f'{data.batch_size} examples ({data.image_share:.0%} images)',
