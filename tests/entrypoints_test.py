@@ -105,6 +105,22 @@ def test_console_script_is_the_command_line():
   assert getattr(importlib.import_module(module), name) is main_lib.main
 
 
+def test_make_story_shows_a_film_before_it_trains():
+  done = subprocess.run(
+    ['make', '--dry-run', 'story', 'RUN=runs/x'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  commands = re.findall(r'-m phenaki_jax (\w+)', done.stdout)
+  assert commands == [
+    *('story', 'train', 'train', 'story', 'evaluate', 'evaluate')
+  ]
+  first = done.stdout.partition('-m phenaki_jax train')[0]
+  assert '--out runs/x/reference.mp4' in first and '--model' not in first
+
+
 def _documents():
   yield from ROOT.glob('*.md')
   yield from (ROOT / 'launch').glob('*.md')

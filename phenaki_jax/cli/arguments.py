@@ -65,7 +65,9 @@ def fields(args: argparse.Namespace, dataclass: type) -> dict[str, Any]:
   return {name: getattr(args, name) for name in names if name in args}
 
 
-def _number(kind: type, words: str, low: float, high: float = math.inf) -> Any:
+def _number(
+  kind: type, words: str, low: int | float, high: int | float = math.inf
+) -> Any:
   """Return a parser of numbers from `low` to `high`."""
 
   def parse(text: str) -> Any:
