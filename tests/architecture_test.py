@@ -64,8 +64,8 @@ NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections', 'pydantic'}
 OUTSIDE = {
   'types': NUMPY_ONLY,
   'config': NUMPY_ONLY,
-  # The last three write the real layouts.
-  'storyworld': NUMPY_ONLY | {'scipy', 'av', 'PIL', 'pyarrow'},
+  # The last three write the layouts of real data.
+  'storyworld': NUMPY_ONLY | {'scipy', 'PIL', 'pyarrow', 'etils'},
 }
 
 # Who alone may import a module; a folder stands for what is in it.
@@ -73,7 +73,7 @@ KEEPERS = {
   'flax.linen': {
     *('nn', 'tokenizer', 'text', 'masked_transformer', 'sharding.py'),
   },
-  'orbax': {'training/checkpoints.py'},
+  'orbax': {'training/checkpoints.py', 'training/checkpoint_files.py'},
 }
 
 # Modules that nobody may import, each with the reason.

@@ -75,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
-  from phenaki_jax import progress
   from phenaki_jax.data import build, filters
   from phenaki_jax.data.sources import img2dataset, storyworld, webvid
 
@@ -111,7 +110,6 @@ def run(args: argparse.Namespace) -> None:
     filters=filters.FilterConfig(**fields(args, filters.FilterConfig)),
     max_broken_share=args.max_broken,
     workers=args.workers,
-    progress=progress.is_shown(),
   )
   for report in reports:
     print('\n'.join(report.lines()))

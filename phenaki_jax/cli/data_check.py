@@ -22,16 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Check a manifest; return 1 if its data has changed."""
-  from phenaki_jax import progress
   from phenaki_jax.data import check, manifest
 
   content = manifest.Manifest(args.folder)
   for report in content.reports():
     print('\n'.join(report.lines()))
   problems = 0
-  for problem in check.find_problems(
-    content, workers=args.workers, progress=progress.is_shown()
-  ):
+  for problem in check.find_problems(content, workers=args.workers):
     problems += 1
     if problems <= _PROBLEMS_SHOWN:
       print(f'{problem.key}: {problem.reason} {problem.detail}'.rstrip())

@@ -1,8 +1,6 @@
 """Draw a contact sheet of clips and images of a manifest, with captions."""
 
 import argparse
-import functools
-import pathlib
 
 from phenaki_jax.cli.arguments import add_numbers, count, positive
 
@@ -31,23 +29,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Draw a contact sheet."""
-  from phenaki_jax.data import contact_sheet, manifest, schema
+  from phenaki_jax.data import manifest, schema
+  from phenaki_jax.data.examples import pick
+  from phenaki_jax.media.contact_sheet import contact_sheet
+  from phenaki_jax.media.png import write_png
 
   content = manifest.Manifest(args.folder)
   request = schema.ExampleRequest(
     size=(args.size, args.size), frames=args.frames, fps=float(args.fps)
   )
-  pick = functools.partial(
-    contact_sheet.pick, content, request=request, seed=args.seed
+  clips, images = (
+    pick(content, kind, count=number, request=request, seed=args.seed)
+    for kind, number in ((schema.CLIP, args.clips), (schema.IMAGE, args.images))
   )
-  sheet = contact_sheet.draw(
-    clips=pick(schema.CLIP, count=args.clips),
-    images=pick(schema.IMAGE, count=args.images),
+  sheet = contact_sheet(
+    [(clip.caption, clip.pixels[: clip.num_frames]) for clip in clips],
+    images=[(image.caption, image.pixels) for image in images],
+    columns=9,
+    min_height=1,
+    min_width=896,
+    font_size=11,
+    max_lines=5,
     title=(
       f'{content.header["clips"]:,} clips and {content.header["images"]:,} '
       f'images, manifest {content.hash[:12]}'
     ),
   )
-  pathlib.Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-  sheet.save(args.out)
+  provenance = {'notice': 'examples of a dataset', 'manifest': content.hash}
+  write_png(args.out, sheet, provenance=provenance)
   print(f'wrote {args.out}')

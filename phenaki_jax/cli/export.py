@@ -7,7 +7,6 @@ the scores of an evaluation if its folder is given.
 """
 
 import argparse
-import pathlib
 
 EXAMPLES = """
   phenaki export --run runs/story/generator --out runs/story/bundle
@@ -49,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Write the bundle, and check that it opens."""
+  from etils import epath
+
   from phenaki_jax.runs.export import export
 
   model = export(
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     scores=args.scores,
     note=args.note,
   )
-  size = sum(path.stat().st_size for path in pathlib.Path(args.out).iterdir())
+  size = sum(path.stat().length for path in epath.Path(args.out).iterdir())
   print(
     f'wrote {args.out}: {size / 1e6:.1f} MB, fingerprint '
     f'{model.fingerprint[:16]}'

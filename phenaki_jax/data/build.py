@@ -17,13 +17,14 @@ from typing import Any, TypeAlias
 
 import pyarrow
 import pyarrow.parquet
-import tqdm
 
+from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import manifest, report, schema
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
-from phenaki_jax.files import staging
+from phenaki_jax.files.atomic import recover, staged_folder
+from phenaki_jax.files.digests import file_digest
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source, given the folder for indices of read-only folders."""
@@ -42,7 +43,6 @@ def build(
   filters: filters_lib.FilterConfig | None = None,
   max_broken_share: float = 0.2,
   workers: int = 2,
-  progress: bool = False,
 ) -> list[report.SourceReport]:
   """Build a manifest in the folder `out`.
 
@@ -53,7 +53,6 @@ def build(
     max_broken_share: a source with a larger share of broken records, 0 to 1,
       is rejected.
     workers: number of threads that decode.
-    progress: whether to show a progress bar.
 
   Returns:
     The report of each source.
@@ -70,9 +69,10 @@ def build(
     raise UserError(
       f'max_broken_share is {max_broken_share}; it must be in 0..1'
     )
-  staging.recover(out)
+  recover(out)
   _check_target(out)
-  with staging.staged(out) as folder:
+  with staged_folder(out) as staged:
+    folder = pathlib.Path(staged)
     indices = folder / manifest.INDICES
     sources = [open_source(indices) for open_source in openers]
     for source in sources:
@@ -81,7 +81,6 @@ def build(
       folder=folder,
       filters=filters,
       workers=max(1, workers),
-      progress=progress,
     )
     return builder.run(sources, max_broken_share=max_broken_share)
 
@@ -93,7 +92,6 @@ class _Builder:
   folder: pathlib.Path
   filters: filters_lib.FilterConfig
   workers: int
-  progress: bool
   seen: set[str] = dataclasses.field(default_factory=set)
 
   def run(
@@ -115,7 +113,7 @@ class _Builder:
     header = {
       'version': manifest.VERSION,
       'hash': manifest.table_hash(table),
-      'records_sha256': manifest.file_hash(path),
+      'records_sha256': file_digest(path),
       'clips': sum(found.clips for found in reports),
       'images': sum(found.images for found in reports),
       'sources': [source.spec() for source in sources],
@@ -145,12 +143,11 @@ class _Builder:
     filtered: Counter[str] = Counter()
     broken: Counter[str] = Counter()
     rows = []
-    bar = tqdm.tqdm(
+    bar = progress.bar(
       self._examined(source),
       total=len(source),
-      desc=f'{source.layout} {number + 1}',
       unit='records',
-      disable=not self.progress,
+      desc=f'{source.layout} {number + 1}',
     )
     for record, outcome in bar:
       line = {'source': number, 'key': record.key}

@@ -5,8 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-import tqdm
-
+from phenaki_jax import progress
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import schema
 
@@ -23,7 +22,7 @@ class Problem:
 
 
 def find_problems(
-  manifest: manifest_lib.Manifest, *, workers: int = 2, progress: bool = False
+  manifest: manifest_lib.Manifest, *, workers: int = 2
 ) -> Iterator[Problem]:
   """Read every record again, and yield those whose content has changed.
 
@@ -32,13 +31,10 @@ def find_problems(
   Args:
     manifest: the manifest.
     workers: number of threads that read.
-    progress: whether to show a progress bar.
   """
   if manifest.recomputed_hash() != manifest.hash:
     yield Problem(key=manifest_lib.RECORDS, reason='changed_manifest')
-  bar = tqdm.tqdm(
-    total=len(manifest), desc='check', unit='records', disable=not progress
-  )
+  bar = progress.bar(total=len(manifest), unit='records', desc='check')
   rows = iter(range(len(manifest)))
   with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool, bar:
     while chunk := list(itertools.islice(rows, _CHUNK)):

@@ -228,3 +228,23 @@ class MixedExamples:
         unfinished.discard(number)
         if not unfinished:
           return
+
+
+def pick(
+  manifest: manifest_lib.Manifest,
+  kind: str,
+  *,
+  count: int,
+  request: schema.ExampleRequest,
+  seed: int = 0,
+) -> list[schema.Example]:
+  """Decode at most `count` random records of a kind, without repeats.
+
+  Raises:
+    schema.DecodeError: a record has been damaged since the build.
+  """
+  rows = np.random.default_rng(seed).permutation(manifest.rows(kind))[:count]
+  return [
+    manifest.reader(int(row)).example(manifest[int(row)], request)
+    for row in rows
+  ]

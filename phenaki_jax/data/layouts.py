@@ -4,7 +4,7 @@ import pathlib
 
 from phenaki_jax import progress, storyworld
 from phenaki_jax.errors import UserError
-from phenaki_jax.files import staging
+from phenaki_jax.files.atomic import staged_folder
 
 
 def write_storyworld(
@@ -39,7 +39,7 @@ def write_storyworld(
   if not num_clips + num_images:
     raise UserError('0 clips and 0 images leave nothing to write')
   with (
-    staging.staged(path) as folder,
+    staged_folder(path) as folder,
     progress.bar(
       total=num_clips + num_images, unit='example', desc=path.name
     ) as bar,

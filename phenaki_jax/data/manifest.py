@@ -28,6 +28,7 @@ import pyarrow.parquet
 from phenaki_jax.data import report, schema
 from phenaki_jax.data.sources import base, files, storyworld
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.digests import file_digest
 
 VERSION = 1
 HEADER = 'manifest.json'
@@ -102,7 +103,7 @@ class Manifest:
         'build the manifest again'
       )
     table = self.folder / RECORDS
-    if not table.is_file() or file_hash(table) != records_sha256:
+    if not table.is_file() or file_digest(table) != records_sha256:
       raise UserError(
         f'{table} is not the table that {HEADER} was written with; build the '
         'manifest again'
@@ -195,9 +196,3 @@ def table_hash(table: pyarrow.Table) -> str:
       values = [row[name] for name in _HASHED]
       digest.update(json.dumps(values).encode() + b'\n')
   return digest.hexdigest()
-
-
-def file_hash(path: pathlib.Path) -> str:
-  """Return the SHA-256 of a file, in hexadecimal."""
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

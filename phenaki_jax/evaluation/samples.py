@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
+from phenaki_jax.media.contact_sheet import contact_sheet
 
 
 class SampleEvaluator:
@@ -44,10 +44,7 @@ class SampleEvaluator:
     """
     clips = self._sample(state, self._prompts, self._seeds)
     yield 'samples', np.concatenate(list(clips), axis=2)
-    rows = [
-      SheetRow(text=prompt, frames=clip)
-      for prompt, clip in zip(self._prompts, clips, strict=True)
-    ]
+    rows = list(zip(self._prompts, clips, strict=True))
     yield (
       'samples_sheet',
       contact_sheet(rows, footer=f'step {step}, AI-generated'),

@@ -14,7 +14,7 @@ from phenaki_jax.evaluation.storyworld import (
   Sample,
 )
 from phenaki_jax.evaluation.storyworld_stories import StoryReport
-from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
+from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.provenance import NOTICE
 
 
@@ -108,7 +108,7 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
     yield 'clips', contact_sheet(rows, columns=9, footer=NOTICE)
   if report.stories:
     rows = [
-      SheetRow(text=f'story {i + 1}, scene {j + 1}: {prompt}', frames=frames)
+      (f'story {i + 1}, scene {j + 1}: {prompt}', frames)
       for i, (prompts, scenes) in enumerate(report.stories.stories)
       for j, (prompt, frames) in enumerate(zip(prompts, scenes, strict=True))
     ]
@@ -128,11 +128,8 @@ _CONSISTENCY = {
 }
 
 
-def _row(kind: str, sample: Sample) -> SheetRow:
-  return SheetRow(
-    text=f'{kind}: {sample.prompt} (read: {sample.read})',
-    frames=sample.frames,
-  )
+def _row(kind: str, sample: Sample) -> tuple[str, np.ndarray]:
+  return f'{kind}: {sample.prompt} (read: {sample.read})', sample.frames
 
 
 def _table(

@@ -8,12 +8,12 @@ works for models that do not fit on this machine.
 
 import dataclasses
 import functools
-import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 import optax
+from etils import epath
 from jax.sharding import Mesh
 
 from phenaki_jax import config as config_lib
@@ -107,9 +107,7 @@ class Run:
     return _pipeline(self.experiment, data, self.vocabulary)
 
 
-def assemble(
-  experiment: Experiment, *, workdir: pathlib.Path, mesh: Mesh
-) -> Run:
+def assemble(experiment: Experiment, *, workdir: epath.Path, mesh: Mesh) -> Run:
   """Assemble a run that can train.
 
   Args:
@@ -207,12 +205,12 @@ def _pipeline(
 
 
 def _vocabulary(
-  experiment: Experiment, workdir: pathlib.Path
+  experiment: Experiment, workdir: epath.Path
 ) -> SentencePieceVocabulary:
   """Read the vocabulary of the run, or learn it when the run starts."""
   path = workdir / VOCABULARY_FILE
   if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
-    return SentencePieceVocabulary.from_file(path)
+    return SentencePieceVocabulary(path.read_bytes())
   # Every process learns the same vocabulary; the first process writes it.
   pipeline = _pipeline(experiment, experiment.data, None)
   captions = pipeline.captions(_NUM_CAPTIONS)

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+from etils import epath
 
 import phenaki_jax
 from phenaki_jax import progress
@@ -18,7 +18,7 @@ from phenaki_jax.evaluation import (
 )
 from phenaki_jax.evaluation.storyworld import Setup
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.media.film import write_png
+from phenaki_jax.media.png import write_png
 from phenaki_jax.runs.open import StoryModel
 from phenaki_jax.storyworld import subset_named
 
@@ -118,11 +118,10 @@ def evaluate(model: StoryModel, request: Request) -> storyworld_report.Report:
 
 
 def write_report(
-  report: storyworld_report.Report, folder: str | pathlib.Path
-) -> list[pathlib.Path]:
+  report: storyworld_report.Report, folder: epath.PathLike
+) -> list[epath.Path]:
   """Write tables, numbers and contact sheets, and return their paths."""
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  folder = epath.Path(folder)
   text = storyworld_report.to_markdown(report)
   numbers = json.dumps(storyworld_report.to_json(report), indent=2) + '\n'
   paths = [folder / 'storyworld.md', folder / 'storyworld.json']

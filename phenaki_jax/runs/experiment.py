@@ -5,9 +5,10 @@ A config file resolves into an `Experiment`, which the run directory keeps as
 receive only the parts that concern them.
 """
 
-import pathlib
 from collections.abc import Iterable
 from typing import Literal
+
+from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
@@ -181,14 +182,14 @@ def _check_batch(
         )
 
 
-def read(folder: str | pathlib.Path) -> Experiment:
+def read(folder: epath.PathLike) -> Experiment:
   """Read the experiment of a run directory.
 
   Raises:
     NotFoundError: the folder is not a run directory.
     UserError: its config is not valid in this version.
   """
-  path = pathlib.Path(folder) / CONFIG_FILE
+  path = epath.Path(folder) / CONFIG_FILE
   if not path.is_file():
     raise NotFoundError(
       f'{folder} is no run directory: it has no {CONFIG_FILE}; name the '

@@ -1,8 +1,8 @@
 """Export a trained generator and its tokenizer as a bundle."""
 
 import json
-import os
-import pathlib
+
+from etils import epath
 
 import phenaki_jax
 from phenaki_jax import config as config_lib
@@ -17,11 +17,11 @@ _SCORES_FILE = 'storyworld.md'
 
 
 def export(
-  run_dir: str | os.PathLike[str],
-  out: str | os.PathLike[str],
+  run_dir: epath.PathLike,
+  out: epath.PathLike,
   *,
   dtype: str = 'float32',
-  scores: str | os.PathLike[str] | None = None,
+  scores: epath.PathLike | None = None,
   note: str = '',
 ) -> models.StoryModel:
   """Write a bundle of a generator, and open it to check that it is complete.
@@ -40,8 +40,8 @@ def export(
     UserError: there is no such run or evaluation, the tokenizer has changed
       since the generator was trained on it, or `out` holds something else.
   """
-  folder = pathlib.Path(run_dir)
-  tables = '' if scores is None else _tables(pathlib.Path(scores))
+  folder = epath.Path(run_dir)
+  tables = '' if scores is None else _tables(epath.Path(scores))
   models.load(folder)  # Checks that the parts fit together.
   experiment = experiment_lib.read(folder)
   trained = experiment_lib.read(experiment.tokenizer_dir)
@@ -65,7 +65,7 @@ def export(
   return models.load(out)
 
 
-def _tables(folder: pathlib.Path) -> str:
+def _tables(folder: epath.Path) -> str:
   path = folder / _SCORES_FILE
   if not path.is_file():
     raise NotFoundError(

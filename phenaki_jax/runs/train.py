@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import logging
 import os
-import pathlib
 import platform
 from collections.abc import Iterator
 
 import jax
+from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _HUGE_PAGES = 'glibc.malloc.hugetlb'
 
 
-def train(experiment: Experiment, workdir: str | pathlib.Path) -> int:
+def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   """Train a run, or resume it from its last checkpoint.
 
   Args:
@@ -42,7 +42,7 @@ def train(experiment: Experiment, workdir: str | pathlib.Path) -> int:
       run directory holds another run.
     FloatingPointError: a loss or a gradient was not finite.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = epath.Path(workdir)
   mesh = sharding.make_mesh(experiment.mesh)
   run = assemble(experiment, workdir=workdir, mesh=mesh)
   model = run.vocabulary.model if run.vocabulary else b''

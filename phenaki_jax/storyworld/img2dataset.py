@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from etils import epath
 from PIL import Image
 
 from phenaki_jax.storyworld import example, renderer
@@ -102,7 +103,7 @@ def _write_shard(out_dir, shard, images, seed, on_written):
 
 
 def write_img2dataset(
-  out_dir: str | pathlib.Path,
+  out_dir: epath.PathLike,
   num_images: int,
   *,
   seed: int,

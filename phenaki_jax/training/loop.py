@@ -6,19 +6,19 @@ do is here, in the order in which it must happen; the comments say why.
 """
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
-from phenaki_jax.files import digests
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.training import metrics
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
@@ -68,7 +68,7 @@ def train(
   batches: Batches,
   data_fingerprint: str,
   experiment: Mapping[str, Any],
-  workdir: str | pathlib.Path,
+  workdir: epath.PathLike,
   mesh: Mesh,
   files: Mapping[str, bytes],
   writers: Sequence[Writer],
@@ -103,7 +103,7 @@ def train(
     ValueError: if the directory holds another run, or is in use.
   """
   is_first = jax.process_index() == 0
-  workdir = pathlib.Path(workdir)
+  workdir = epath.Path(workdir)
   optimizer = make_optimizer(optim, steps=config.steps)
   schedule = make_schedule(optim, steps=config.steps)
   root = rngs.root(seed)
@@ -127,7 +127,7 @@ def train(
       config=experiment,
       identity={
         'data': data_fingerprint,
-        FROZEN: digests.digest_tree(task.frozen),
+        FROZEN: digest_tree(task.frozen),
       },
     )
     stack.callback(checkpoints.close)
@@ -241,7 +241,7 @@ def _results(
   return results
 
 
-def _keep(files: Mapping[str, bytes], workdir: pathlib.Path) -> None:
+def _keep(files: Mapping[str, bytes], workdir: epath.Path) -> None:
   for name, content in files.items():
     path = workdir / name
     if not path.exists() or path.read_bytes() != content:

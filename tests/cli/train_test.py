@@ -10,10 +10,10 @@ import pytest
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.cli import main as main_lib
-from phenaki_jax.files import digests
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import compatibility
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.state import TrainState
 from phenaki_jax.training.tokenizer_task import TokenizerTask
@@ -96,7 +96,7 @@ def test_run_with_another_config_leaves_the_checkpoint(
   overrides += ['tokenizer.width=128']
   experiment = experiment_lib.resolve(str(config), overrides)
   params = {'kernel': np.zeros((2, 2), np.float32)}
-  identity = {'data': 'that', compatibility.FROZEN: digests.digest_tree({})}
+  identity = {'data': 'that', compatibility.FROZEN: digest_tree({})}
   _save(workdir, experiment, params, step=5, identity=identity)
   files = {path: path.stat().st_mtime_ns for path in workdir.rglob('*.json')}
   assert _train(config, workdir, *overrides, override) == 2
@@ -125,7 +125,7 @@ def test_generator_does_not_resume_with_a_tokenizer_trained_further(
   config = CONFIGS / 'generator' / 'tiny.py'
   overrides = [f'tokenizer_dir={tokenizer}', *overrides]
   experiment = experiment_lib.resolve(str(config), overrides)
-  identity = {compatibility.FROZEN: digests.digest_tree(before)}
+  identity = {compatibility.FROZEN: digest_tree(before)}
   params = {'kernel': np.zeros((2, 2), np.float32)}
   _save(generator, experiment, params, step=3, identity=identity)
 

@@ -8,7 +8,7 @@ import pytest
 
 from phenaki_jax.data import build, cache, examples, manifest, schema
 from phenaki_jax.data import config as config_lib
-from phenaki_jax.data.sources import img2dataset, webvid
+from phenaki_jax.data.sources import img2dataset, storyworld, webvid
 
 WORLD = config_lib.SourceConfig(layout='storyworld', weight=3.0)
 REQUEST = schema.ExampleRequest(size=(16, 16), frames=5, fps=8.0, tubelet=2)
@@ -159,3 +159,16 @@ def test_sources_without_a_kind_leave_their_share_to_the_others(
 def test_captions_of_a_mixture_end_with_its_last_source(folder, images_only):
   found = list(mixed(folder, images_only, kind='image').captions())
   assert len(found) == len(set(found)) == 14
+
+
+def test_examples_are_picked_without_repeats(tmp_path):
+  source = storyworld.StoryWorld(
+    storyworld.StoryWorldReader(subset='easy'), num_clips=4, num_images=3
+  )
+  build.build([lambda indices: source], tmp_path / 'm')
+  content = manifest.Manifest(tmp_path / 'm')
+  request = schema.ExampleRequest(size=(16, 16), frames=7, fps=8.0, tubelet=2)
+  for kind, count in (('clip', 4), ('image', 3)):
+    picked = examples.pick(content, kind, count=9, request=request)
+    assert len(picked) == count
+    assert len({example.pixels.tobytes() for example in picked}) == count

@@ -1,9 +1,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 
 import av
@@ -41,36 +38,6 @@ def test_webvid_round_trip(tmp_path):
     assert frames.shape == clip.frames.shape
     assert np.abs(frames - clip.frames.astype(int)).mean() < 8
     assert storyworld.score_clip(frames, clip.facts, 'easy').mean == 1
-
-
-# Print the digests of videos that x264 used to encode differently each time.
-VIDEOS = """
-import hashlib, pathlib, sys
-from phenaki_jax import storyworld
-for index in (2, 3):
-  clip = storyworld.training_clip(0, index, 'easy', frames=17, size=64)
-  path = pathlib.Path(sys.argv[1])
-  storyworld.webvid.write_video(path, clip.frames, 8)
-  print(hashlib.sha256(path.read_bytes()).hexdigest())
-"""
-
-
-def test_video_is_independent_of_uninitialised_memory(tmp_path):
-  # The C library, if it knows the variable, fills new memory with its value.
-  digests = {
-    subprocess.run(
-      [sys.executable, '-c', VIDEOS, tmp_path / 'video.mp4'],
-      env={**os.environ, 'MALLOC_PERTURB_': value},
-      stdout=subprocess.PIPE,
-      check=True,
-    ).stdout
-    for value in ('0', '85')
-  }
-  assert len(digests) == 1
-  # The file holds the settings of the encoder. The encoded bytes depend on the
-  # number of threads, which is that of the machine by default.
-  video = (tmp_path / 'video.mp4').read_bytes()
-  assert b' threads=1 lookahead_threads=1 ' in video
 
 
 def test_webvid_with_odd_sides_raises(tmp_path):
