@@ -124,7 +124,7 @@ def assemble(experiment: Experiment, *, workdir: epath.Path, mesh: Mesh) -> Run:
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   if experiment.kind == 'tokenizer':
     return Run(experiment=experiment, mesh=mesh, task=_tokenizer(experiment))
-  vocabulary = _vocabulary(experiment, workdir)
+  vocabulary = _vocabulary(experiment, epath.Path(workdir))
   params = jax.device_put(
     _tokenizer_params(experiment), sharding.replicated(mesh)
   )
