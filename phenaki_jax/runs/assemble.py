@@ -107,7 +107,9 @@ class Run:
     return _pipeline(self.experiment, data, self.vocabulary)
 
 
-def assemble(experiment: Experiment, *, workdir: epath.Path, mesh: Mesh) -> Run:
+def assemble(
+  experiment: Experiment, *, workdir: epath.PathLike, mesh: Mesh
+) -> Run:
   """Assemble a run that can train.
 
   Args:
