@@ -56,7 +56,7 @@ LAYERS = {
   'serving': {'runs', 'stories', 'media', 'files', *BASE},
   'cli': None,  # everything
   '__main__': {'cli'},
-  '__init__': {'runs'},
+  '__init__': {'runs', 'stories', 'media'},
 }
 
 # What outside packages these layers may import; the others are free.

@@ -19,7 +19,7 @@ from phenaki_jax.evaluation import (
 from phenaki_jax.evaluation.storyworld import Setup
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.png import write_png
-from phenaki_jax.runs.open import StoryModel
+from phenaki_jax.runs.model import Model
 from phenaki_jax.storyworld import subset_named
 
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
@@ -65,7 +65,7 @@ class Request:
       )
 
 
-def evaluate(model: StoryModel, request: Request) -> storyworld_report.Report:
+def evaluate(model: Model, request: Request) -> storyworld_report.Report:
   """Evaluate a model, with a progress bar for each part of the request.
 
   Raises:
@@ -133,7 +133,7 @@ def write_report(
   return paths
 
 
-def _setup(model: StoryModel, request: Request) -> Setup:
+def _setup(model: Model, request: Request) -> Setup:
   subset = request.subset or model.subset
   if not subset:
     raise UserError(
@@ -151,7 +151,7 @@ def _setup(model: StoryModel, request: Request) -> Setup:
 
 
 def _protocol(
-  model: StoryModel, request: Request, setup: Setup, frames_per_scene: int
+  model: Model, request: Request, setup: Setup, frames_per_scene: int
 ) -> dict[str, Any]:
   """Return everything that the numbers depend on."""
   asked = ('split', 'prompts', 'stories', 'scenes')

@@ -11,6 +11,7 @@ from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
+from phenaki_jax.runs.model import Model
 from phenaki_jax.training import checkpoints
 
 _SCORES_FILE = 'storyworld.md'
@@ -23,7 +24,7 @@ def export(
   dtype: str = 'float32',
   scores: epath.PathLike | None = None,
   note: str = '',
-) -> models.StoryModel:
+) -> Model:
   """Write a bundle of a generator, and open it to check that it is complete.
 
   Args:
