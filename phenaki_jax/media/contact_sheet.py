@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -88,6 +88,22 @@ def contact_sheet(
   sheet = np.concatenate(parts)
   sides = ((0, 0), (_MARGIN, _MARGIN), (0, 0))
   return np.pad(sheet, sides, constant_values=_PAPER)
+
+
+def unprintable(text: str) -> str:
+  """Return the characters of a text that the font of the sheets lacks."""
+  font = ImageFont.load_default(18)
+  boxes = {_drawn(font, character) for character in '\ufffe\uffff'}
+  return ''.join(
+    character
+    for character in dict.fromkeys(text)
+    if not character.isspace() and _drawn(font, character) in boxes
+  )
+
+
+def _drawn(font: Any, text: str) -> tuple[Any, bytes]:
+  mask = font.getmask(text)
+  return mask.size, bytes(mask)
 
 
 class _Cell(NamedTuple):

@@ -273,7 +273,7 @@ class Checkpoints:
             for path, entry in manifest['arrays'].items()
           },
         )
-        check_same_run(folder, saved=saved, ours=ours)
+        check_same_run(folder, saved=saved, ours=ours, step=step)
         read = {i: files.read_arrays(folder, i, manifest) for i in files.ARRAYS}
       except DamagedError as error:
         reasons.append(str(error))
