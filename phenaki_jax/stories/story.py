@@ -33,7 +33,7 @@ _STRICT = pydantic.ConfigDict(extra='forbid', allow_inf_nan=False)
 
 
 def _number(
-  low: float,
+  low: int | float,
   high: int,
   *,
   default: int | None = None,
