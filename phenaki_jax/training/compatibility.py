@@ -113,7 +113,10 @@ def _rates(saved: Mapping[str, Any], ours: Mapping[str, Any], step: int) -> str:
 def _rate(config: Mapping[str, Any], step: int) -> float | None:
   if not {'optim', 'train'} <= config.keys():
     return None
-  optim = config_lib.build(OptimConfig, config['optim'])
+  try:
+    optim = config_lib.build(OptimConfig, config['optim'])
+  except UserError:
+    return None  # The settings of another release.
   schedule = make_schedule(optim, steps=config['train']['steps'])
   return float(schedule(step))
 

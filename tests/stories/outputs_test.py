@@ -63,6 +63,7 @@ def test_files_contain_every_frame_and_their_provenance(tmp_path):
     'notice': 'AI-generated',
     **MADE_BY,
     'story': describe(story),
+    'remarks': [],
   }
   for path in (film, gif, sheet):
     assert read_provenance(path) == content

@@ -169,7 +169,7 @@ BAD = {
     1,
     "no key 'sampling'",
   ),
-  'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'above 0, at most 240'),
+  'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'from 0.01 to 240'),
   'context zero': (
     'context_frames: 0\nscenes: [{prompt: x}]',
     1,
