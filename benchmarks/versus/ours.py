@@ -39,7 +39,7 @@ from versus.shapes import MATMUL, Shapes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GivenText:
+class GivenText(state_lib.Task):
   """Train the masked transformer alone, on text vectors that are given.
 
   The project's own task trains the text encoder too and reads pixels through
@@ -49,11 +49,6 @@ class GivenText:
   config: GeneratorConfig
   text_width: int
 
-  @property
-  def frozen(self) -> dict[str, Any]:
-    """Return arrays that the step reads and never changes: none."""
-    return {}
-
   def init(self, rng: Any) -> Any:
     """Create the parameters, boxed with their logical names."""
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
@@ -61,17 +56,18 @@ class GivenText:
     mask = jnp.ones((1, 1, 1), bool)
     return MaskedTransformer(self.config).init(rng, ids, text, mask)['params']
 
+  def gradients(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: Any
+  ) -> state_lib.Gradients:
+    """Differentiate the loss; nothing is frozen."""
+    del frozen
+    grads, metrics = jax.grad(self.loss, has_aux=True)(params, batch, rng)
+    return state_lib.Gradients(grads=grads, metrics=metrics)
+
   def loss(
-    self,
-    params: Any,
-    frozen: Any,
-    batch: dict[str, Any],
-    rng: Any,
-    *,
-    deterministic: bool = False,
+    self, params: Any, batch: dict[str, Any], rng: Any
   ) -> tuple[Any, dict[str, Mean]]:
     """Hide tokens and compute the loss of guessing them."""
-    del frozen, deterministic
     ids, text = batch['ids'], batch['text']
     maskable = jnp.ones((ids.shape[0], ids[0].size), bool)
     hidden = hide(rng, maskable=maskable).reshape(ids.shape)
@@ -145,7 +141,9 @@ def _training(
 ) -> Callable[[], None]:
   """Return a call that makes one step of training after another."""
   optim = OptimConfig()
-  optimizer = make_optimizer(optim, steps=1000)
+  optimizer = make_optimizer(
+    optim, steps=1000, params=state_lib.boxed_params(task)
+  )
   mesh = sharding.make_mesh(sharding.MeshConfig())
   abstract = state_lib.abstract_state(task, optimizer, mesh)
   root = rngs.root(0)

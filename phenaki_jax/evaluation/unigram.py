@@ -39,7 +39,7 @@ class UnigramEvaluator:
 
   def __init__(
     self,
-    count: Callable[[Any], tuple[np.ndarray, np.ndarray]],
+    count: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]],
     *,
     training: Callable[[], Sequence[Any]],
     heldout: Sequence[Any],
@@ -48,8 +48,8 @@ class UnigramEvaluator:
     """Keep what a run needs.
 
     Args:
-      count: maps a batch to how often each id is in it, and how often among
-        its hidden tokens.
+      count: maps (state, batch) to how often each id is in the batch, and how
+        often among its hidden tokens.
       training: reads the batches whose frequencies are learned.
       heldout: batches whose hidden tokens are guessed.
       every: steps between two runs; 0: only when asked.
@@ -62,9 +62,9 @@ class UnigramEvaluator:
 
   def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
     """Yield the baseline; it is computed once."""
-    del step, state
+    del step
     if self._loss is None:
-      seen = sum(self._count(batch)[0] for batch in self._training())
-      hidden = sum(self._count(batch)[1] for batch in self._heldout)
+      seen = sum(self._count(state, batch)[0] for batch in self._training())
+      hidden = sum(self._count(state, batch)[1] for batch in self._heldout)
       self._loss = unigram_loss(np.asarray(seen), np.asarray(hidden))
     yield 'heldout/unigram_loss', self._loss

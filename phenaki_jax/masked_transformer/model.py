@@ -141,6 +141,6 @@ class MaskedTransformer(nn.Module):
         (t, h, w, config.width),
         jnp.float32,
       )
-    return Dense(config.width, (None, 'embed'), name='place')(
+    return Dense(config.width, (None, 'embed'), hidden=False, name='place')(
       jnp.asarray(absolute_features(t, h, w))
     ).reshape(t, h, w, config.width)

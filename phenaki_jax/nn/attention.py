@@ -128,8 +128,9 @@ class SelfAttention(nn.Module):
     kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),
-      nn.initializers.zeros,
-      self.dtype,
+      inputs=2,
+      kernel_init=nn.initializers.zeros,
+      dtype=self.dtype,
       name='out',
     )()
     return multiply(out, kernel, dims=2)
@@ -187,8 +188,9 @@ class CrossAttention(nn.Module):
     kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),
-      nn.initializers.zeros,
-      self.dtype,
+      inputs=2,
+      kernel_init=nn.initializers.zeros,
+      dtype=self.dtype,
       name='out',
     )()
     return multiply(out, kernel, dims=2)

@@ -81,7 +81,7 @@ def build(
       evaluators.append(ReconstructionEvaluator(predict, clips, every=every))
   elif pipeline.composition.num_clips:
     assert vocabulary is not None
-    predict = _sample(experiment, task, vocabulary)
+    predict = _sample(experiment, vocabulary)
     prompts = _prompts(open_pipeline, data)
     evaluators.append(SampleEvaluator(predict, prompts, every=every))
   return evaluators
@@ -112,14 +112,13 @@ def _key() -> jax.Array:
 def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
   """Return a function of (state, batch) to the task's own loss terms."""
   key = _key()
-  frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
 
   @jax.jit
   def terms(params: Any, frozen: Any, batch: Any) -> Any:
-    return task.loss(params, frozen, batch, key, deterministic=True)[1]
+    return task.evaluate(params, frozen, batch, key)
 
   def measure(state: Any, batch: Any) -> Sums:
-    found = terms(state.ema, frozen, sharding.global_batch(batch, mesh))
+    found = terms(state.ema, state.frozen, sharding.global_batch(batch, mesh))
     return {
       name: (float(mean.sum), float(mean.count)) for name, mean in found.items()
     }
@@ -128,9 +127,8 @@ def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
 
 
 def _count(task: Any, mesh: jax.sharding.Mesh) -> Any:
-  """Return a function of a batch to how often ids are in it, and hidden."""
+  """Return a function of (state, batch) to counts of all and hidden ids."""
   key = _key()
-  frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
   num = task.config.codebook_size
 
   def histograms(frozen: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
@@ -141,8 +139,8 @@ def _count(task: Any, mesh: jax.sharding.Mesh) -> Any:
 
   compiled = jax.jit(histograms, out_shardings=sharding.replicated(mesh))
 
-  def count(batch: Any) -> tuple[np.ndarray, np.ndarray]:
-    seen, hidden = compiled(frozen, sharding.global_batch(batch, mesh))
+  def count(state: Any, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+    seen, hidden = compiled(state.frozen, sharding.global_batch(batch, mesh))
     return np.asarray(seen), np.asarray(hidden)
 
   return count
@@ -162,9 +160,7 @@ def _reconstruct(experiment: Experiment, mesh: jax.sharding.Mesh) -> Any:
   return lambda state, pixels, lengths: compiled(state.ema, pixels)
 
 
-def _sample(
-  experiment: Experiment, task: Any, vocabulary: SentencePieceVocabulary
-) -> Any:
+def _sample(experiment: Experiment, vocabulary: SentencePieceVocabulary) -> Any:
   """Return a function of (state, prompts, seeds) to clips."""
   models = Models(
     tokenizer=experiment.tokenizer,
@@ -175,7 +171,7 @@ def _sample(
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
     sampler = Sampler(
       models=models,
-      tokenizer_params=task.frozen,
+      tokenizer_params=state.frozen,
       generator_params=state.ema,
       vocabulary=vocabulary,
     )

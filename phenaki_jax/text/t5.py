@@ -187,7 +187,9 @@ class _Dense(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'B L I']) -> Float[Array, 'B L O']:
     shape = (x.shape[-1], self.features)
-    kernel = _param(self, 'kernel', self.init, self.axes, shape)
+    kernel = _param(
+      self, 'kernel', self.init, self.axes, shape, inputs=1, decay=True
+    )
     return jnp.einsum('BLI,IO->BLO', x, kernel.astype(self.dtype))
 
 
@@ -259,5 +261,6 @@ def _param(
   init: _Init,
   axes: tuple[str | None, ...],
   shape: tuple[int, ...],
+  **rules: Any,
 ) -> Any:
-  return module.param(name, logical(init, *axes), shape, jnp.float32)
+  return module.param(name, logical(init, *axes, **rules), shape, jnp.float32)

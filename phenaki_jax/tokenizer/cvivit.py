@@ -68,7 +68,7 @@ class SpaceTime(nn.Module):
       # One output layer for all steps needs no number of the step, and what it
       # learns of images it then knows of every step.
       tells_steps = config.first_frame == 'apart'
-      place = Dense(width, (None, 'embed'), name='place')(
+      place = Dense(width, (None, 'embed'), hidden=False, name='place')(
         jnp.asarray(absolute_features(t, h, w, time=tells_steps))
       )
       x = x + place.reshape(1, t, h, w, width)
@@ -135,8 +135,9 @@ class CViViT(nn.Module):
       )
     self.decoder = SpaceTime(config, config.spatial_layers, time_first=True)
     # Heads mirror the patching. No activation: section 2.1.
-    self.first_out = Dense(area, ('embed', None), use_bias=True)
-    self.rest_out = Dense(area * config.tubelet, ('embed', None), use_bias=True)
+    out = {'names': ('embed', None), 'use_bias': True, 'hidden': False}
+    self.first_out = Dense(area, **out)
+    self.rest_out = Dense(area * config.tubelet, **out)
 
   def _quantize(self, pixels: Float[Array, 'B T H W C']) -> Quantized:
     _, frames, height, width, _ = pixels.shape

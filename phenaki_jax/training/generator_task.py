@@ -27,6 +27,8 @@ from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.state import Gradients, Task
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ def pack_images(values: Array, steps: int, *, fill: int) -> Array:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GeneratorTask:
+class GeneratorTask(Task):
   """Train the masked transformer and its text encoder.
 
   Attributes:
@@ -143,6 +145,10 @@ class GeneratorTask:
       'text': variables['params'],
       'generator': generator['params'],
     }
+
+  def init_frozen(self, rng: PRNGKeyArray) -> Any:
+    """Create parameters of the tokenizer, boxed with logical names."""
+    return TokenizerTask(config=self.tokenizer).init(rng)
 
   def _clip_rows(
     self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
@@ -332,3 +338,17 @@ class GeneratorTask:
         part = token_loss(logits, rows.ids, hidden)
         metrics[f'loss_{name}'] = Mean(part.total, part.count)
     return result.total / count, jax.lax.stop_gradient(metrics)
+
+  def gradients(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> Gradients:
+    """Differentiate the loss."""
+    grad = jax.grad(self.loss, has_aux=True)
+    grads, metrics = grad(params, frozen, batch, rng)
+    return Gradients(grads=grads, metrics=metrics)
+
+  def evaluate(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> dict[str, Mean]:
+    """Compute the metrics of a held-out batch, with all texts."""
+    return self.loss(params, frozen, batch, rng, deterministic=True)[1]

@@ -23,7 +23,11 @@ from phenaki_jax.training.generator_task import (
 )
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import abstract_state, create_state
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+)
 from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -409,6 +413,7 @@ def test_it_overfits_one_batch():
   optimizer = make_optimizer(
     OptimConfig(learning_rate=1e-2, warmup_steps=5, decay='constant'),
     steps=100,
+    params=boxed_params(task),
   )
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]
