@@ -19,7 +19,7 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
 
-# Features of a place, by whether it says which latent step it is of.
+# Features of a position, by whether they include time.
 PLACE_FEATURES = {
   time: absolute_features(1, 1, 1, time=time).shape[-1]
   for time in (False, True)
@@ -163,7 +163,7 @@ def generator(
   batch: int,
   text_length: int,
   text_width: int,
-  texts: int = 1,
+  texts: int | None = None,
   learned_text: bool = True,
   grid: tuple[int, int, int] | None = None,
 ) -> Flops:
@@ -174,13 +174,13 @@ def generator(
     batch: rows of tokens.
     text_length: text vectors of each text.
     text_width: width of a text vector.
-    texts: texts of a row: 1, or one for each latent step of packed images.
+    texts: distinct texts; one per row by default.
     learned_text: the text encoder is trained too.
     grid: token grid, if it is not the config's.
   """
   places = math.prod(grid or config.grid)
   width, tokens = config.width, batch * places
-  text_rows = batch * texts * text_length
+  text_rows = (batch if texts is None else texts) * text_length
   cross = (
     dense(tokens, width, 2 * width)
     + dense(text_rows, text_width, 2 * width, learned_input=learned_text)

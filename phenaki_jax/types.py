@@ -22,10 +22,10 @@ AXES: Mapping[str, str] = {
   'H': 'height, in pixels',
   'W': 'width, in pixels',
   'C': 'colour channels',
-  't': 'latent time steps, 1 + (T - 1) / 2 in the usual case',
+  't': 'latent frames, 1 + (T - 1) / tubelet',
   'h': 'latent rows',
   'w': 'latent columns',
-  'n': 'tokens of one latent step, h * w',
+  'n': 'tokens of one latent frame, h * w',
   'N': 'tokens, t * h * w',
   'P': 'values of one patch',
   'p': 'angles of a position',
@@ -40,7 +40,7 @@ AXES: Mapping[str, str] = {
   'V': 'entries of the codebook',
   'L': 'text tokens',
   'E': 'width of a text embedding',
-  'S': 'texts that a row may see: 1, or one per latent step',
+  'S': 'distinct texts of a batch',
 }
 """What each letter of a shape stands for."""
 

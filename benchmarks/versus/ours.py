@@ -52,8 +52,8 @@ class GivenText(state_lib.Task):
   def init(self, rng: Any) -> Any:
     """Create the parameters, boxed with their logical names."""
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
-    text = jnp.zeros((1, 1, 1, self.text_width))
-    mask = jnp.ones((1, 1, 1), bool)
+    text = jnp.zeros((1, 1, self.text_width))
+    mask = jnp.ones((1, 1), bool)
     return MaskedTransformer(self.config).init(rng, ids, text, mask)['params']
 
   def gradients(
@@ -76,7 +76,7 @@ class GivenText(state_lib.Task):
       jnp.where(hidden, self.config.codebook_size, ids),
       text,
       jnp.any(text != 0, -1),
-      # Training always says which steps belong together, as the peer does.
+      # Training always masks segments, as the peer does.
       jnp.zeros(ids.shape[:2], jnp.int32),
     )
     result = token_loss(logits, ids, hidden)
@@ -177,9 +177,7 @@ def _tokenizer(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
 
 def _generator(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   rng = np.random.default_rng(0)
-  text = rng.normal(
-    size=(shapes.batch, 1, shapes.text_length, shapes.text_width)
-  )
+  text = rng.normal(size=(shapes.batch, shapes.text_length, shapes.text_width))
   ids = rng.integers(0, shapes.codes, (shapes.batch, *shapes.grid), np.int32)
   task = GivenText(
     config=generator_config(shapes), text_width=shapes.text_width
@@ -195,10 +193,10 @@ def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   params = jax.jit(lambda key: sharding.unbox(task.init(key)))(rngs.root(0))
   facts['parameters']['sampling'] = _count(params)
   text = jax.random.normal(
-    rngs.root(1), (1, 1, shapes.text_length, shapes.text_width)
+    rngs.root(1), (1, shapes.text_length, shapes.text_width)
   )
-  here = jnp.ones(text.shape[:3], bool)
-  empty = here.at[:, :, 1:].set(False)
+  here = jnp.ones(text.shape[:2], bool)
+  empty = here.at[:, 1:].set(False)
 
   @jax.jit
   def sample(params: Any, text: Any, keys: Any) -> Any:

@@ -1,7 +1,7 @@
-"""How many tokens stay hidden, as a function of progress in [0, 1].
+"""The share of hidden tokens as a function of progress in [0, 1].
 
-Shared by training (progress is drawn) and sampling (progress is the step),
-as in MaskGIT (arXiv 2202.04200, section 3.3).
+In training, progress is drawn uniformly; in sampling, it is the share of
+completed decoding steps (MaskGIT, arXiv 2202.04200, section 3.3).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ SCHEDULES: dict[str, Callable[[Array], Array]] = {
 
 
 def check_schedule(name: str) -> None:
-  """Raise a ValueError unless there is a schedule of that name."""
+  """Raise a UserError unless there is a schedule of that name."""
   if name not in SCHEDULES:
     raise UserError(
       f'unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}'
@@ -29,7 +29,7 @@ def check_schedule(name: str) -> None:
 
 
 def hidden_share(name: str, progress: Float[Array, '*b']) -> Float[Array, '*b']:
-  """Return the share of tokens still hidden, from 1 down to 0.
+  """Return the share of hidden tokens, from 1 down to 0.
 
   Raises:
     UserError: the schedule is unknown.

@@ -1,4 +1,4 @@
-"""How blocks are computed: the names that every model's config shares."""
+"""Settings of the computation that the configs of all models share."""
 
 from phenaki_jax.errors import UserError
 
@@ -7,11 +7,11 @@ REMATS = ('none', 'matmuls', 'full')
 
 
 def check_compute(*, dtype: str, remat: str) -> None:
-  """Raise a ValueError unless both names are known.
+  """Raise a UserError unless both names are known.
 
   Args:
-    dtype: of the computation; parameters are float32 in any case.
-    remat: which activations the backward pass keeps (see `nn.blocks`).
+    dtype: dtype of the computation; parameters are always float32.
+    remat: what the backward pass recomputes (see `nn.blocks`).
   """
   if dtype not in DTYPES:
     raise UserError(f'unknown dtype {dtype!r}; choose one of {DTYPES}')

@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_a_sentence(tiny_sampler, options, sentence):
     ({'steps': 0}, '0 decoding steps'),
     ({'order': 'rnd'}, "unknown order 'rnd'"),
     ({'schedule': 'linaer'}, "unknown schedule 'linaer'"),
-    ({'temperature': -1.0}, 'temperature is -1.0; use 0 or more'),
+    ({'temperature': -1.0}, 'temperature is -1.0; it must be at least 0'),
   ],
 )
 def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
