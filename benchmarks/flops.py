@@ -1,12 +1,11 @@
-"""Count the arithmetic of the models, in floating-point operations.
+"""Count the floating-point operations (FLOPs) of the models.
 
-Only matrix products count, two operations for each multiply-add: what a
-model has to do, not what a compiler makes of it. Norms, softmax, lookups and
-the optimizer are left out, and so is anything computed a second time. The
-attention is bidirectional, so that none of it is halved.
+Only matrix products are counted, with two operations per multiply-add. Norms,
+softmax, lookups, the optimizer and rematerialisation are not counted. Attention
+is counted in full, without a discount for masks.
 
-The tests hold the formulas against a walk over the programs themselves. Run
-as a script, this prints the arithmetic of the named sizes.
+The tests compare the formulas with the matrix products of the traced programs.
+Run as a script, this file prints the FLOPs of the named sizes.
 """
 
 import dataclasses
@@ -19,8 +18,8 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
 
-# Features of a position, by whether they include time.
-PLACE_FEATURES = {
+# Number of position features, by whether they include the latent frame.
+POSITION_FEATURES = {
   time: absolute_features(1, 1, 1, time=time).shape[-1]
   for time in (False, True)
 }
@@ -28,52 +27,52 @@ PLACE_FEATURES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flops:
-  """Operations of a forward pass and of its backward pass."""
+  """FLOPs of a forward pass and of its backward pass."""
 
   forward: int
   backward: int
 
   @property
   def training(self) -> int:
-    """Return the operations of both passes."""
+    """Return the FLOPs of both passes."""
     return self.forward + self.backward
 
   def __add__(self, other: 'Flops') -> 'Flops':
-    """Return the arithmetic of doing both."""
+    """Return the sum of both."""
     return Flops(
       forward=self.forward + other.forward,
       backward=self.backward + other.backward,
     )
 
   def __mul__(self, times: int) -> 'Flops':
-    """Return the arithmetic of doing it several times."""
+    """Return a multiple."""
     return Flops(forward=self.forward * times, backward=self.backward * times)
 
 
 def dense(
   rows: int, inputs: int, outputs: int, *, learned_input: bool = True
 ) -> Flops:
-  """Count a linear map of `rows` vectors.
+  """Count a linear layer.
 
   Args:
-    rows: vectors mapped.
-    inputs: their width.
-    outputs: the width they are mapped to.
-    learned_input: the input depends on parameters, so that its gradient is
-      wanted beside the kernel's.
+    rows: number of input vectors.
+    inputs: width of the input.
+    outputs: width of the output.
+    learned_input: the input depends on parameters, so that the backward pass
+      computes its gradient as well as the kernel's.
   """
   forward = 2 * rows * inputs * outputs
   return Flops(forward=forward, backward=forward * (2 if learned_input else 1))
 
 
 def attention(rows: int, queries: int, memory: int, width: int) -> Flops:
-  """Count scores and weighted sums of `rows` sequences, over all heads."""
+  """Count the two products of attention, for `rows` sequences."""
   forward = 2 * (2 * rows * queries * memory * width)
   return Flops(forward=forward, backward=2 * forward)
 
 
 def _layer(rows: int, length: int, width: int, mlp_dim: int) -> Flops:
-  """Count one block without cross-attention over `rows` sequences."""
+  """Count a block without cross-attention, for `rows` sequences."""
   tokens = rows * length
   return (
     dense(tokens, width, 4 * width)
@@ -90,7 +89,7 @@ def _space_time(
 ) -> Flops:
   t, h, w = grid
   width, mlp_dim = config.width, config.mlp_dim
-  features = PLACE_FEATURES[config.first_frame == 'apart']
+  features = POSITION_FEATURES[config.first_frame == 'apart']
   return (
     dense(t * h * w, features, width, learned_input=False)
     + _layer(batch * t, h * w, width, mlp_dim) * spatial_layers
@@ -101,7 +100,7 @@ def _space_time(
 def _pixels(
   config: TokenizerConfig, batch: int, grid: tuple[int, int, int]
 ) -> int:
-  """Count the pixels that patches are embedded from, or decoded to."""
+  """Count the pixels that are embedded as patches, or decoded from them."""
   t, h, w = grid
   frames = 1 + (t - 1) * config.tubelet
   if config.first_frame == 'repeated':
@@ -115,23 +114,22 @@ def encoder(
   """Count C-ViViT from pixels to token ids.
 
   Args:
-    config: the tokenizer's shape.
-    batch: clips.
+    config: the tokenizer's sizes.
+    batch: number of clips.
     frames: frames of each clip; 1 for an image.
     size: height and width in pixels.
   """
   t, h, w = grid = config.grid(frames, size)
   width, tokens = config.width, batch * t * h * w
   flops = dense(_pixels(config, batch, grid), 3, width, learned_input=False)
-  own = config.encoder_spatial_layers
-  flops += _space_time(
-    config, batch, grid, config.spatial_layers if own is None else own
-  )
+  layers = config.encoder_spatial_layers
+  if layers is None:
+    layers = config.spatial_layers
+  flops += _space_time(config, batch, grid, layers)
   if config.quantizer == 'fsq':
-    # The sum that makes an id of the digits is no product worth counting.
+    # The sum of digits that forms an id is not a matrix product.
     return flops + dense(tokens, width, len(config.fsq_levels))
-  # The nearest code is looked for by a product, through which nothing is
-  # learned.
+  # The search for the nearest code is a matrix product without a gradient.
   search = 2 * tokens * config.vq_codes * config.vq_dim
   flops += dense(tokens, width, config.vq_dim)
   return flops + Flops(forward=search, backward=0)
@@ -170,36 +168,37 @@ def generator(
   """Count the masked transformer, without the text encoder.
 
   Args:
-    config: the generator's shape.
-    batch: rows of tokens.
-    text_length: text vectors of each text.
+    config: the generator's sizes.
+    batch: number of rows.
+    text_length: vectors of each text.
     text_width: width of a text vector.
-    texts: distinct texts; one per row by default.
-    learned_text: the text encoder is trained too.
-    grid: token grid, if it is not the config's.
+    texts: number of distinct texts; one per row by default.
+    learned_text: the text encoder is trained as well.
+    grid: token grid, if different from the config's.
   """
-  places = math.prod(grid or config.grid)
-  width, tokens = config.width, batch * places
+  length = math.prod(grid or config.grid)
+  width, tokens = config.width, batch * length
   text_rows = (batch if texts is None else texts) * text_length
   cross = (
     dense(tokens, width, 2 * width)
     + dense(text_rows, text_width, 2 * width, learned_input=learned_text)
-    + attention(batch, places, text_length, width)
+    + attention(batch, length, text_length, width)
   )
-  layer = _layer(batch, places, width, config.mlp_dim) + cross
+  layer = _layer(batch, length, width, config.mlp_dim) + cross
   if config.positions == 'rotary':
-    # Queries and keys say on which side of every boundary they lie.
+    # The distance bias adds features to queries and keys: one for each
+    # boundary between neighbouring coordinates of an axis.
     boundaries = sum(grid or config.grid) - 3
-    more = 2 * batch * places * places * config.num_heads * boundaries
+    more = 2 * batch * length * length * config.num_heads * boundaries
     layer += Flops(forward=more, backward=2 * more)
   flops = layer * config.num_layers
   if config.positions == 'rotary':
-    flops += dense(places, PLACE_FEATURES[True], width, learned_input=False)
+    flops += dense(length, POSITION_FEATURES[True], width, learned_input=False)
   return flops + dense(tokens, width, config.codebook_size)
 
 
 def text_encoder(config: TextConfig, *, batch: int) -> Flops:
-  """Count the T5 encoder on `batch` prompts of the full length."""
+  """Count the T5 encoder for `batch` prompts of `max_length` ids."""
   length, width = config.max_length, config.width
   inner = config.num_heads * config.head_dim
   layer = (
@@ -211,10 +210,10 @@ def text_encoder(config: TextConfig, *, batch: int) -> Flops:
 
 
 def main() -> None:
-  """Print the arithmetic of the named sizes, for one clip each."""
+  """Print the FLOPs of the named sizes for one clip."""
   frames, size = 9, (64, 64)
-  print(f'Operations for one clip of {frames} frames of {size[0]}x{size[1]}')
-  print('(generator: 32 text vectors of 768). Two to each multiply-add.\n')
+  print(f'GFLOP for one clip of {frames} frames of {size[0]}x{size[1]}')
+  print('(generator: 32 text vectors of width 768).\n')
   print(f'{"model":<22} {"forward":>12} {"training":>12}')
   for name, sizes in tokenizer_config.SIZES.items():
     shape = TokenizerConfig(**sizes)
@@ -233,7 +232,7 @@ def main() -> None:
 
 def _print_row(name: str, flops: Flops) -> None:
   forward, training = flops.forward / 1e9, flops.training / 1e9
-  print(f'{name:<22} {forward:>10.2f} G {training:>10.2f} G')
+  print(f'{name:<22} {forward:>12.2f} {training:>12.2f}')
 
 
 if __name__ == '__main__':

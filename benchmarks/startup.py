@@ -1,8 +1,8 @@
-"""Time what a fresh Python needs to import the parts of phenaki_jax.
+"""Measure the import time of phenaki_jax.
 
-Each import happens in a process of its own, one at a time, several times; the
-median counts, less what an empty Python takes. It fails when an import brings
-TensorFlow along, or `import phenaki_jax` takes three seconds.
+Each import runs several times, each time in a new process. The result is the
+median minus the median of an empty Python process. The benchmark fails if an
+import loads TensorFlow or if `import phenaki_jax` takes three seconds or more.
 """
 
 import argparse
@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 
-# What is imported, and who waits for it.
+# Modules and the commands that import them.
 MODULES = {
-  'phenaki_jax': 'everybody',
+  'phenaki_jax': 'any',
   'phenaki_jax.cli.main': 'phenaki --help',
   'phenaki_jax.sampling.sampler': 'phenaki story',
   'phenaki_jax.training.loop': 'phenaki train',
@@ -24,7 +24,10 @@ TENSORFLOW = ('tensorflow', 'tensorflow_text', 'tensorflow_datasets')
 
 
 def seconds(code: str) -> tuple[float, set[str]]:
-  """Run code in a fresh Python; return wall seconds and what it loaded.
+  """Run code in a new Python process.
+
+  Returns:
+    Wall-clock seconds and the names of the top-level modules loaded.
 
   Raises:
     subprocess.CalledProcessError: the code failed.
@@ -38,33 +41,33 @@ def seconds(code: str) -> tuple[float, set[str]]:
 
 
 def main() -> int:
-  """Print a table, or JSON, and say whether the limits were kept."""
+  """Print a table or JSON; return 1 if a limit was exceeded, otherwise 0."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-  parser.add_argument('--runs', type=int, default=5, help='processes a module')
+  parser.add_argument('--runs', type=int, default=5, help='runs per module')
   parser.add_argument('--json', action='store_true', help='print JSON instead')
   options = parser.parse_args()
-  # The first one reads the files from disk.
+  # Read the files from disk once, so that no measured run has to.
   seconds('import phenaki_jax.training.loop, phenaki_jax.sampling.sampler')
   empty = statistics.median(seconds('')[0] for _ in range(options.runs))
-  rows, faults = [], []
-  for module, waits in MODULES.items():
+  rows, failures = [], []
+  for module, command in MODULES.items():
     runs = [seconds(f'import {module}') for _ in range(options.runs)]
     median = statistics.median(wall for wall, _ in runs) - empty
-    rows.append({'module': module, 'for': waits, 'seconds': median})
+    rows.append({'module': module, 'command': command, 'seconds': median})
     if found := runs[0][1].intersection(TENSORFLOW):
-      faults.append(f'importing {module} loads {", ".join(sorted(found))}')
+      failures.append(f'importing {module} loads {", ".join(sorted(found))}')
   if rows[0]['seconds'] >= LIMIT_SECONDS:
-    faults.append(f'importing phenaki_jax takes {rows[0]["seconds"]:.2f} s')
+    failures.append(f'importing phenaki_jax takes {rows[0]["seconds"]:.2f} s')
   if options.json:
     print(json.dumps({'empty_python': empty, 'imports': rows}, indent=2))
   else:
-    print(f'An empty Python takes {empty:.2f} s; on top of that, median of')
-    print(f'{options.runs} fresh processes:\n')
+    print(f'Seconds above those of an empty Python ({empty:.2f} s), median of')
+    print(f'{options.runs} processes:\n')
     for row in rows:
-      print(f'{row["seconds"]:6.2f} s  {row["module"]:<30} {row["for"]}')
-  for fault in faults:
-    print(f'Too much: {fault}.', file=sys.stderr)
-  return bool(faults)
+      print(f'{row["seconds"]:6.2f} s  {row["module"]:<30} {row["command"]}')
+  for failure in failures:
+    print(f'Failed: {failure}.', file=sys.stderr)
+  return bool(failures)
 
 
 if __name__ == '__main__':

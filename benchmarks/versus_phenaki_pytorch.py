@@ -1,9 +1,9 @@
-"""Race phenaki_jax against phenaki-pytorch on two CPU cores.
+"""Compare the speed of phenaki_jax and phenaki-pytorch on two CPU cores.
 
-Same widths, depths and numbers of tokens, float32, the same number of
-threads, first calls (which compile) apart, best of several calls after
-warming up. Each side is a process of its own; they take turns, and only one
-ever works. See README.md beside this file for how the peer is installed.
+Both sides have the same widths, depths, numbers of tokens and threads, in
+float32. First calls, which compile, are reported separately; the result is the
+best of several calls after warm-up. Each side is a process, and the two take
+turns. README.md in this folder describes how to install phenaki-pytorch.
 """
 
 import argparse
@@ -13,40 +13,43 @@ import platform
 import sys
 import time
 
-from versus import ours, quiet, report
+from versus import load, ours, report
 from versus.shapes import CASES, MATMUL, Shapes
 from versus.side import Side
 
 LOADED = 3
 INSTALL = (
-  'Only our side is timed: --peer-python names no Python with '
-  'phenaki-pytorch. benchmarks/README.md says how to make one.'
+  'Only phenaki_jax is timed: --peer-python is not set. benchmarks/README.md '
+  'describes how to install phenaki-pytorch.'
 )
 
 
-def race(
-  sides: dict[str, Side], names: list[str], *, rounds: int, watch: quiet.Watch
+def time_in_turns(
+  sides: dict[str, Side], names: list[str], *, rounds: int, meter: load.Meter
 ) -> dict[str, dict[str, list[dict[str, float]]]]:
-  """Let the sides take turns, and return the timings of each.
+  """Time the cases of both sides, one side at a time.
 
   Args:
-    sides: the processes, warm.
+    sides: the processes, warmed up.
     names: cases to time.
     rounds: turns of each side at each case.
-    watch: told about every turn.
+    meter: measures the load by other processes during every turn.
+
+  Returns:
+    Of each side and case, the timings of all counted calls.
   """
   timings = {side: {name: [] for name in names} for side in sides}
   for done in range(rounds):
     for name in names:
-      # Who goes first changes, in case it matters.
+      # Alternate which side goes first.
       for side in sorted(sides, reverse=bool(done % 2)):
-        # Threads of the other side spin a moment before they sleep.
+        # Threads of the other side spin for a moment before they sleep.
         time.sleep(0.3)
         calls = 5 if name == MATMUL else 2
-        with watch:
+        with meter:
           answers = [sides[side].time(name) for _ in range(1 + calls)]
-        watch.own(sum(answer['cpu_seconds'] for answer in answers))
-        # The first call of a turn finds cold caches and sleeping threads.
+        meter.subtract(sum(answer['cpu_seconds'] for answer in answers))
+        # Discard the first call: caches are cold and threads asleep.
         timings[side][name] += answers[1:]
     print(f'round {done + 1} of {rounds}', file=sys.stderr)
   return timings
@@ -64,35 +67,38 @@ def _options() -> argparse.Namespace:
     nargs='+',
     choices=CASES,
     default=list(CASES),
-    help='what to time',
+    help='cases to time',
   )
   parser.add_argument(
     '--rounds', type=int, default=8, help='turns of each side at each case'
   )
-  parser.add_argument('--threads', type=int, default=2, help='of each side')
+  parser.add_argument('--threads', type=int, default=2, help='per side')
+  parser.add_argument('--shapes', default='{}', help='other sizes, as JSON')
   parser.add_argument(
-    '--shapes', default='{}', help='other sizes as JSON, to try this out'
+    '--wait',
+    type=float,
+    default=0.0,
+    help='seconds to wait until idle',
   )
   parser.add_argument(
-    '--wait', type=float, default=0.0, help='seconds to wait for a quiet box'
-  )
-  parser.add_argument(
-    '--allow-load', action='store_true', help='time even if others are running'
+    '--allow-load', action='store_true', help='run even if the machine is busy'
   )
   parser.add_argument('--json', action='store_true', help='print JSON instead')
   options = parser.parse_args()
   if options.rounds < 1 or options.threads < 1:
-    parser.error('--rounds and --threads are 1 or more')
+    parser.error('--rounds and --threads must be at least 1')
   return options
 
 
 def _take_cpus(threads: int) -> None:
-  """Keep this process and its children to as many CPUs as threads."""
+  """Restrict this process and its children to `threads` CPUs."""
   if not hasattr(os, 'sched_setaffinity'):
     return
   cpus = sorted(os.sched_getaffinity(0))
   if len(cpus) < threads:
-    raise ValueError(f'{threads} threads need as many CPUs; here: {len(cpus)}')
+    raise ValueError(
+      f'--threads {threads} needs as many CPUs; this machine has {len(cpus)}'
+    )
   os.sched_setaffinity(0, cpus[:threads])
 
 
@@ -101,17 +107,17 @@ def main() -> int:
   options = _options()
   shapes = Shapes.from_json(options.shapes)
   _take_cpus(options.threads)
-  before = quiet.wait(options.wait)
-  load = os.getloadavg()
+  before = load.wait_until_idle(options.wait)
+  average = os.getloadavg()
   busy = (
-    f'others keep {before:.1f} cores busy (load {load[0]:.1f}); timings mean '
-    'nothing'
+    f'other processes use {before:.1f} cores (load {average[0]:.1f}), so that '
+    'timings are meaningless'
   )
-  if before > quiet.LIMIT_CORES:
+  if before > load.LIMIT_CORES:
     if not options.allow_load:
       print(
-        f'Not started: {busy}. Stop them, or --wait SECONDS for them, or '
-        '--allow-load to see that everything runs.',
+        f'Not started: {busy}. Stop them, use --wait SECONDS, or use '
+        '--allow-load to test that the benchmark runs.',
         file=sys.stderr,
       )
       return LOADED
@@ -124,8 +130,8 @@ def main() -> int:
     sides['peer'] = Side(options.peer_python, 'versus.peer', arguments)
   else:
     print(INSTALL, file=sys.stderr)
-  watch = quiet.Watch()
-  timings = race(sides, names, rounds=options.rounds, watch=watch)
+  meter = load.Meter()
+  timings = time_in_turns(sides, names, rounds=options.rounds, meter=meter)
   for side in sides.values():
     side.close()
 
@@ -134,11 +140,11 @@ def main() -> int:
     {name: side.facts for name, side in sides.items()},
     ours.count(shapes),
   )
-  worst = max(before, watch.others)
+  worst = max(before, meter.cores)
   result |= {
-    'quiet': worst <= quiet.LIMIT_CORES,
-    'cores_busy_with_others': {'before': before, 'during': watch.others},
-    'load_average_before': load,
+    'idle': worst <= load.LIMIT_CORES,
+    'cores_of_other_processes': {'before': before, 'during': meter.cores},
+    'load_average_before': average,
     'machine': {'cpu': _cpu(), 'threads': options.threads},
     'rounds': options.rounds,
     'shapes': json.loads(shapes.to_json()),
@@ -147,17 +153,17 @@ def main() -> int:
     print(json.dumps(result, indent=2))
   else:
     print(report.table(result))
-  if not result['quiet']:
+  if not result['idle']:
     print(
-      f'WARNING: others kept up to {worst:.1f} cores busy; THESE NUMBERS MEAN '
-      'NOTHING.',
+      f'WARNING: other processes used up to {worst:.1f} cores; THESE NUMBERS '
+      'ARE MEANINGLESS.',
       file=sys.stderr,
     )
   return 0
 
 
 def _cpu() -> str:
-  """Name the processor as well as the system can."""
+  """Return the name of the processor."""
   try:
     with open('/proc/cpuinfo') as lines:
       for line in lines:

@@ -3,9 +3,9 @@
 
     python launch/local_pod.py --processes 2 -- train --config ... --workdir ...
 
-Every process runs the same command and finds the others over loopback, as the
-hosts of a pod do. When one fails the rest are stopped, and its exit code is
-this program's. `--dry-run` prints what would be started.
+All processes run the same command and connect over loopback, as the hosts of a
+pod connect over their network. If one fails, the others are stopped and its
+exit code is returned. `--dry-run` prints the commands without running them.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 
 
 def main() -> int:
-  """Start the processes, wait for all, and return the first bad exit code."""
+  """Run the processes; return the exit code of the first that failed, or 0."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -29,7 +29,7 @@ def main() -> int:
   parser.add_argument('command', nargs='+', help='a phenaki command, after --')
   args = parser.parse_args()
   if args.processes < 1:
-    parser.error(f'--processes is {args.processes}; give 1 or more')
+    parser.error(f'--processes is {args.processes}, but must be at least 1')
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
@@ -42,6 +42,10 @@ def main() -> int:
       'PHENAKI_PROCESS_INDEX': str(index),
       'JAX_NUM_CPU_DEVICES': str(args.devices),
       'JAX_PLATFORMS': 'cpu',
+      # Huge pages, unless the user decides otherwise.
+      'GLIBC_TUNABLES': os.environ.get(
+        'GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1'
+      ),
     }
     if args.dry_run:
       stated = [f'{name}={value}' for name, value in settings.items()]
@@ -60,7 +64,7 @@ def _wait(jobs: list[subprocess.Popen]) -> int:
       time.sleep(0.2)
     return next((job.returncode for job in jobs if job.returncode), 0)
   except KeyboardInterrupt:
-    # Ctrl-C reaches the whole group; let each save and say so.
+    # Ctrl-C reaches all processes; wait until each has saved its state.
     return max((job.wait() for job in jobs), default=0)
   finally:
     for job in jobs:

@@ -1,84 +1,92 @@
-"""Turn a config file and a few overrides into frozen dataclasses.
+"""Build frozen, validated dataclasses from config files and overrides.
 
-A config is a Python file that holds data only: `get_config(arg='')` returns a
-ConfigDict. It is loaded and locked, overridden by `a.b=value` strings that are
-read by the type of the field they set, and built once into a tree of frozen
-dataclasses. Defaults live in those dataclasses and nowhere else; below this
-line nobody reads a ConfigDict. An unknown key is an error that names the
-nearest real one.
+A config is a Python file that defines `get_config(arg='')`, which returns a
+ConfigDict. `load` reads it, `override` applies `a.b=value` strings to it and
+`build` turns it into a tree of dataclasses, which pydantic validates. Defaults
+live in the dataclasses only, and nothing beyond this file reads a ConfigDict.
 """
 
+import ast
+import contextlib
 import dataclasses
-import importlib.util
+import difflib
+import functools
 import json
+import os
 import pathlib
-import sys
+import runpy
 import traceback
-import types
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, TypeVar
 
 import ml_collections
+import pydantic
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from phenaki_jax import fields
 from phenaki_jax.errors import UserError
-from phenaki_jax.fields import build
 
 T = TypeVar('T')
 
+# Field types: a number in [0, 1], and a number in [0, 1).
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Rate = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
-def load(spec: str) -> ml_collections.ConfigDict:
-  """Load the config that `path.py` or `path.py:arg` names, and lock it.
+
+@typing.dataclass_transform(kw_only_default=True, frozen_default=True)
+def validated(cls: type[T]) -> type[T]:
+  """Make a class a frozen dataclass whose constructor validates its fields.
+
+  Values must have the annotated types, where an int may stand for a float, and
+  satisfy the constraints in them. The constructor raises a UserError.
+  """
+  strict = pydantic.ConfigDict(strict=True, extra='forbid')
+  made: Any = pydantic_dataclass(frozen=True, kw_only=True, config=strict)(cls)
+  init = made.__init__
+
+  @functools.wraps(init)
+  def __init__(self: Any, **values: Any) -> None:
+    try:
+      init(self, **values)
+    except pydantic.ValidationError as error:
+      raise _sentence(made, error.errors()[0]) from None
+
+  made.__init__ = __init__
+  return made
+
+
+def load(spec: str | os.PathLike[str]) -> ml_collections.ConfigDict:
+  """Load the config `path.py` or `path.py:arg`, and lock it.
 
   Args:
-    spec: path of a Python file that defines `get_config(arg='')`; what stands
-      after the last colon is handed to it.
-
-  Returns:
-    The locked ConfigDict.
+    spec: path of a Python file that defines `get_config(arg='')`; the text
+      after `.py:` is passed to it.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    UserError: the file is no config, or refuses its argument.
+    FileNotFoundError: the file does not exist.
+    UserError: the file is not a config, fails, or refuses its argument.
   """
-  name, colon, arg = spec.partition('.py:')
-  path = pathlib.Path(name + '.py' if colon else spec)
-  if not path.is_file():
+  name, colon, arg = str(spec).partition('.py:')
+  path = name + '.py' if colon else name
+  if not pathlib.Path(path).is_file():
     raise FileNotFoundError(
       f'there is no config file {path}; name a Python file such as '
       'configs/tokenizer/tiny.py'
     )
-  module_spec = importlib.util.spec_from_file_location(
-    'phenaki_config_' + path.stem, path
-  )
-  if module_spec is None or module_spec.loader is None:
-    raise UserError(f'the config {path} must be a Python file (.py)')
-  module = importlib.util.module_from_spec(module_spec)
-  writes_bytecode = sys.dont_write_bytecode
-  sys.dont_write_bytecode = True
   try:
-    module_spec.loader.exec_module(module)
-    if not hasattr(module, 'get_config'):
+    module = runpy.run_path(path)
+    if 'get_config' not in module:
       raise UserError(f"the config {path} must define get_config(arg='')")
-    result = module.get_config(arg)
-  except SyntaxError as error:
-    raise UserError(
-      f'the config {path} is not valid Python: line {error.lineno}: {error.msg}'
-    ) from error
-  except ValueError:
-    raise  # A sentence of its own, such as one of `parse_arg`.
+    result = module['get_config'](arg)
+  except UserError:
+    raise
   except Exception as error:
-    lines = [
-      frame.lineno
-      for frame in traceback.extract_tb(error.__traceback__)
-      if frame.filename == module_spec.origin
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    line = lines[-1] if lines else getattr(error, 'lineno', '?')
     raise UserError(
-      f'the config {path} fails in line {lines[-1] if lines else "?"}: '
-      f'{type(error).__name__}: {error}'
+      f'the config {path} fails in line {line}: {type(error).__name__}: {error}'
     ) from error
-  finally:
-    sys.dont_write_bytecode = writes_bytecode
   if not isinstance(result, ml_collections.ConfigDict):
     raise UserError(
       f'get_config of {path} must return an ml_collections.ConfigDict, not '
@@ -87,160 +95,203 @@ def load(spec: str) -> ml_collections.ConfigDict:
   return result.lock()
 
 
-def parse_arg(arg: str, **defaults: Any) -> types.SimpleNamespace:
-  """Read the argument of a config, `size=base,smoke`, by typed defaults.
+def parse_arg(arg: str, **defaults: Any) -> Any:
+  """Parse the argument of a config, such as `size=base,smoke`.
 
   Args:
     arg: entries separated by commas; a bare name sets a bool to True.
-    **defaults: every entry that is allowed, with its default value.
+    **defaults: the allowed entries, with values of the types to parse.
 
   Returns:
     The values, as attributes.
 
   Raises:
-    UserError: an entry is unknown or does not have its default's type.
+    UserError: an entry is unknown or has the wrong type.
   """
-  values = dict(defaults)
-  for entry in filter(None, arg.split(',')):
-    key, equals, text = entry.partition('=')
-    if key not in defaults:
-      raise UserError(
-        f'unknown config argument {fields.nearest(key, defaults)}'
-      )
-    kind = type(defaults[key])
-    if not equals and kind is not bool:
-      raise UserError(f'the config argument {key} needs a value: {key}=...')
-    values[key] = fields.read(kind, text, where=key) if equals else True
-  return types.SimpleNamespace(**values)
+  fields = [(name, type(value), value) for name, value in defaults.items()]
+  cls = dataclasses.make_dataclass('Arg', fields)
+  entries = [text if '=' in text else f'{text}=true' for text in arg.split(',')]
+  return build(cls, override(cls, {}, entries if arg else ()))
 
 
-def resolve(
-  cls: type[T],
-  config: ml_collections.ConfigDict | Mapping[str, Any],
-  overrides: Iterable[str] = (),
-) -> T:
-  """Build `cls` from a config after applying `a.b=value` overrides.
+def override(cls: type, config: Any, overrides: Iterable[str]) -> Any:
+  """Return a config as nested dicts and lists, with overrides applied.
 
   Args:
-    cls: a frozen dataclass; its fields may be dataclasses in turn.
-    config: a ConfigDict or nested mapping; keys left out take the defaults of
-      the dataclass.
-    overrides: strings `a.b=value`; the value is read by the field's type.
-
-  Returns:
-    An instance of `cls`.
+    cls: the dataclass that the config describes.
+    config: a ConfigDict or mapping.
+    overrides: strings `a.b=value`, read by the type of the field. A part of
+      the key may be an index into a tuple, as in `data.sources.0.path=DIR`.
 
   Raises:
-    UserError: an unknown key (the nearest one is named), a value of the
-      wrong type, or a required field that is missing.
+    UserError: a field is unknown, or the type of the value is wrong.
   """
-  return build(cls, override(cls, config, overrides))
-
-
-def override(
-  cls: type,
-  config: ml_collections.ConfigDict | Mapping[str, Any],
-  overrides: Iterable[str],
-) -> dict[str, Any]:
-  """Copy a config into nested dicts and set `a.b=value` overrides in them.
-
-  Raises:
-    UserError: an override of an unknown key or with a value of another type.
-  """
-  values = _plain(config)
-  for text in overrides:
-    key, equals, value = text.partition('=')
-    if not equals or not key.strip():
+  values = to_dict(config)
+  for entry in overrides:
+    key, equals, text = (part.strip() for part in entry.partition('='))
+    path = key.split('.')
+    if not equals or not all(path):
       raise UserError(
-        f'cannot read the override {text!r}; write it as section.field=value'
+        f'cannot read the override {entry!r}; write it as section.field=value'
       )
-    _set(cls, values, key.strip(), value)
+    group, index = _open(cls, values, path)
+    faults: list[UserError] = []
+    for reading in _readings(text):
+      group[index] = reading
+      fault = _fault(cls, values, path)
+      if fault is None:
+        break
+      faults.append(fault)
+    else:
+      # The first reading is the likeliest, so its fault says the most.
+      raise faults[0]
   return values
 
 
+def build(cls: type[T], values: Any) -> T:
+  """Build a dataclass from nested values.
+
+  An int may stand for a float and a list for a tuple; nothing else is
+  converted.
+
+  Args:
+    cls: the dataclass; its fields may be dataclasses in turn.
+    values: a mapping or ConfigDict; fields that are left out take the
+      defaults of the dataclass.
+
+  Raises:
+    UserError: a field is unknown (the nearest name is given), missing,
+      mistyped or out of range.
+  """
+  try:
+    return _validate(cls, values)
+  except pydantic.ValidationError as error:
+    raise _sentence(cls, error.errors()[0]) from None
+
+
 def to_dict(value: Any) -> Any:
-  """Turn a tree of dataclasses into dicts, lists and plain values."""
-  if dataclasses.is_dataclass(value) and not isinstance(value, type):
-    return {
-      field.name: to_dict(getattr(value, field.name))
-      for field in dataclasses.fields(value)
-      if field.init
-    }
-  if isinstance(value, Mapping):
-    return {str(key): to_dict(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [to_dict(item) for item in value]
-  if value is None or isinstance(value, bool | int | float | str):
-    return value
-  raise TypeError(f'a config cannot hold a {type(value).__name__}: {value!r}')
+  """Return dataclasses, mappings and tuples as the dicts and lists of JSON."""
+  return json.loads(json.dumps(value, default=_plain))
 
 
 def to_json(value: Any) -> str:
-  """Turn a tree of dataclasses into JSON that `from_json` reads back."""
+  """Return a tree of dataclasses as JSON that `from_json` reads."""
   return json.dumps(to_dict(value), indent=2) + '\n'
 
 
 def from_json(cls: type[T], text: str) -> T:
-  """Build a dataclass from what `to_json` wrote.
+  """Build a dataclass from JSON.
 
   Raises:
-    UserError: the text is no JSON, or not of this dataclass.
+    UserError: the text is not JSON, or `build` refuses its values.
   """
   try:
-    mapping = json.loads(text)
+    values = json.loads(text)
   except json.JSONDecodeError as error:
     raise UserError(f'not a JSON config: {error}') from error
-  return build(cls, mapping)
+  return build(cls, values)
 
 
-def flatten(value: Any) -> dict[str, Any]:
-  """Flatten a tree of dataclasses into sorted `a.b` keys, for goldens."""
+def _plain(value: Any) -> dict[str, Any]:
+  """Return a group of fields as a dict."""
+  if isinstance(value, ml_collections.ConfigDict):
+    return value.to_dict()  # References to other fields are resolved.
+  if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+  raise UserError(
+    f'a config cannot hold {value!r}; use numbers, text, booleans, None, '
+    'tuples and groups of them'
+  )
 
-  def walk(node: Any, prefix: str) -> Iterable[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
-      for key, item in node.items():
-        yield from walk(item, fields.join(prefix, key))
-    else:
-      yield prefix, node
 
-  return dict(sorted(walk(to_dict(value), '')))
+def _validate(cls: type[T], values: Any) -> T:
+  # JSON has no tuples, so pydantic's strict mode takes lists for them.
+  return pydantic.TypeAdapter(cls).validate_json(
+    json.dumps(to_dict(values)), strict=True, extra='forbid'
+  )
 
 
-def _set(cls: type, values: dict[str, Any], key: str, text: str) -> None:
-  """Set the field `key` of the nested dict `values` of `cls` from text."""
-  node: Any = cls
-  *groups, last = key.split('.')
-  for i, name in enumerate(groups):
-    where = '.'.join(groups[:i])
-    kinds = fields.types_of(node)
-    if name not in kinds:
+def _open(cls: Any, values: Any, path: list[str]) -> tuple[Any, Any]:
+  """Return the group or list and the key in it that a path leads to."""
+  default = cls
+  for name in path:
+    group = values
+    default = getattr(default, name, None)
+    try:
+      key = int(name) if isinstance(group, list) else name
+      if isinstance(group, dict) and group.get(name) is None:
+        group[name] = to_dict(default) if isinstance(default, tuple) else {}
+      values = group[key]
+    except (IndexError, TypeError, ValueError) as error:
       raise UserError(
-        f'unknown config key {fields.nearest(name, kinds, where)}'
-      )
-    node = fields.group_of(kinds[name])
-    if node is None:
-      raise UserError(
-        f'the config key {fields.join(where, name)} is a value, not a group of '
-        f'fields, so {key} cannot be set'
-      )
-    if values.get(name) is None:
-      values[name] = {}
-    values = values[name]
-  kinds = fields.types_of(node)
-  where = '.'.join(groups)
-  if last not in kinds:
-    raise UserError(f'unknown config key {fields.nearest(last, kinds, where)}')
-  values[last] = fields.read(kinds[last], text.strip(), where=key)
+        f'there is no config key {".".join(path)}, because {name!r} is no '
+        f'entry of {group!r}'
+      ) from error
+  return group, key
 
 
-def _plain(
-  config: ml_collections.ConfigDict | Mapping[str, Any],
-) -> dict[str, Any]:
-  """Copy a ConfigDict or mapping into nested plain dicts."""
-  if isinstance(config, ml_collections.ConfigDict):
-    # Resolves references to other fields too.
-    config = config.to_dict()
-  return {
-    key: _plain(value) if isinstance(value, Mapping) else value
-    for key, value in config.items()
-  }
+def _readings(text: str) -> Iterator[Any]:
+  """Yield what a text may stand for, the likeliest reading first."""
+  for parse in (json.loads, ast.literal_eval):
+    with contextlib.suppress(ValueError, SyntaxError):
+      yield to_dict(parse(text))
+  if text.lower() == 'none':
+    yield None
+  yield text
+  yield [word.strip() for word in text.strip('()[]').split(',') if word]
+
+
+def _fault(cls: Any, values: Any, path: list[str]) -> UserError | None:
+  """Return what is wrong at a path, whatever else is wrong in the values."""
+  try:
+    _validate(cls, values)
+  except pydantic.ValidationError as error:
+    for fault in error.errors():
+      if _locate(cls, fault['loc'])[0][: len(path)] == path:
+        return _sentence(cls, fault)
+  return None
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+  """Return the fields of the dataclasses in a type, with their types."""
+  if not dataclasses.is_dataclass(kind):
+    parts = [_fields(part) for part in typing.get_args(kind)]
+    return {name: part[name] for part in parts for name in part}
+  hints = typing.get_type_hints(kind)
+  return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _locate(
+  cls: Any, loc: tuple[int | str, ...]
+) -> tuple[list[str], dict[str, Any]]:
+  """Return the key of a fault, and the fields of the group that it is in."""
+  path: list[str] = []
+  fields: dict[str, Any] = {}
+  for depth, name in enumerate(loc, 1):
+    fields = _fields(cls)
+    # Other names stand for a member of a union.
+    if isinstance(name, int) or name in fields or depth == len(loc):
+      path.append(str(name))
+    cls = fields.get(str(name), cls)
+  return path, fields
+
+
+def _sentence(cls: Any, fault: Any) -> UserError:
+  """Turn a fault that pydantic found into a sentence for the user."""
+  path, fields = _locate(cls, fault['loc'])
+  key, kind, message = '.'.join(path), fault['type'], fault['msg']
+  if kind == 'missing':
+    return UserError(f'the config key {key} is missing')
+  if kind == 'unexpected_keyword_argument':
+    near = difflib.get_close_matches(path[-1], fields, n=1, cutoff=0.5)
+    hint = f'did you mean {".".join([*path[:-1], *near])}? ' if near else ''
+    allowed = ', '.join(fields) or 'none'
+    return UserError(f'unknown config key {key}; {hint}Allowed: {allowed}')
+  if kind == 'value_error':  # A rule of the dataclass itself.
+    message = str(fault['ctx']['error'])
+    is_named = not key or f'{key}.' in message
+    return UserError(message if is_named else f'{key}: {message}')
+  message = message.replace('Input should', 'it must')
+  message = message.replace('an object', 'a group of fields')
+  message = message.replace('a valid array', 'values such as 1,2')
+  return UserError(f'{key or "it"} is {fault["input"]!r}, but {message}')

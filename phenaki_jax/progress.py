@@ -1,21 +1,41 @@
-"""Progress bars of commands, and where they are shown."""
+"""Progress bars, and the one decision when they are shown."""
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import tqdm
 
 
-def is_shown() -> bool:
-  """Say whether a bar has a reader: a terminal, and no wish for silence.
+def is_shown(stream: Any = None) -> bool:
+  """Return whether bars are shown: on a terminal, unless TQDM_DISABLE is set.
 
-  tqdm reads TQDM_DISABLE itself, but not where `disable` is given.
+  Args:
+    stream: where the bar is drawn; standard error by default.
   """
+  # tqdm ignores TQDM_DISABLE when it is given `disable`.
   wish = os.environ.get('TQDM_DISABLE', '').lower()
-  return sys.stderr.isatty() and wish in ('', '0', 'false', 'no')
+  stream = sys.stderr if stream is None else stream
+  return stream.isatty() and wish in ('', '0', 'false', 'no')
 
 
-def bar(*, total: int, unit: str, desc: str) -> Any:
-  """Open a bar over `total` units; one that stays silent without a reader."""
-  return tqdm.tqdm(total=total, unit=unit, desc=desc, disable=not is_shown())
+def bar(
+  items: Iterable[Any] | None = None,
+  *,
+  total: int,
+  unit: str,
+  desc: str | None = None,
+  initial: int = 0,
+  stream: Any = None,
+) -> Any:
+  """Return a tqdm bar over `total` units; it is silent unless `is_shown`."""
+  return tqdm.tqdm(
+    items,
+    total=total,
+    unit=unit,
+    desc=desc,
+    initial=initial,
+    file=stream,
+    disable=not is_shown(stream),
+  )

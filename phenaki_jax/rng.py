@@ -1,8 +1,8 @@
-"""Derive every random key from one root, a step and a name.
+"""Random keys derived from a root key, a step and a name.
 
-Nothing mutable is stored: the key of step 812's dropout is the same whether the
-run came there unbroken or was resumed at step 800, and adding a stream changes
-no other. Keys are threefry, whose bits do not depend on the sharding.
+No random state is stored: the dropout key of step 812 is the same in an
+uninterrupted run and in one resumed at step 800, and adding a stream does not
+change the others. Keys are threefry keys, whose bits do not depend on sharding.
 """
 
 import hashlib
@@ -12,19 +12,19 @@ from jaxtyping import Array, Int, Key, UInt
 
 
 def root(seed: int | UInt[Array, '']) -> Key[Array, '']:
-  """Make the root key of a run, or of a sample, from its seed."""
+  """Create the root key of a run or a sample from its seed."""
   return jax.random.key(seed, impl='threefry2x32')
 
 
 def at_step(key: Key[Array, ''], step: int | Int[Array, '']) -> Key[Array, '']:
-  """Derive the key of one step."""
+  """Derive the key of a step."""
   return jax.random.fold_in(key, step)
 
 
 def stream(key: Key[Array, ''], name: str) -> Key[Array, '']:
   """Derive the key of a named stream, such as 'dropout' or 'mask'.
 
-  The name enters by a hash that is the same on every machine and Python.
+  The name is hashed with blake2b, since `hash` differs between processes.
   """
   digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
   return jax.random.fold_in(key, int.from_bytes(digest, 'little'))

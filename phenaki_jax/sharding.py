@@ -7,7 +7,6 @@ in the table raises. `jax.jit` with shardings then places the arrays. The box
 of a parameter also carries what the optimizer must know of it.
 """
 
-import dataclasses
 import difflib
 import logging
 import math
@@ -28,6 +27,7 @@ from jax.sharding import (
 )
 from jaxtyping import Array
 
+from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -52,12 +52,14 @@ RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class MeshConfig:
-  """Number of devices on each mesh axis; -1 takes the remaining devices.
+  """The number of devices on each mesh axis; one may be -1, for the rest.
 
-  `data` copies the model and splits the batch, `fsdp` splits the batch and the
-  parameters' width, `tensor` splits heads, MLPs and vocabularies.
+  Attributes:
+    data: copies of the model, each with a part of the batch.
+    fsdp: parts of the batch and of the width of the parameters.
+    tensor: parts of heads, MLPs and vocabularies.
   """
 
   data: int = -1
@@ -68,7 +70,7 @@ class MeshConfig:
     """Return the mesh shape for that many devices.
 
     Raises:
-      ValueError: if more than one axis is -1, an axis is 0 or below -1, or the
+      UserError: more than one axis is -1, an axis is 0 or below -1, or the
         product is not the number of devices.
     """
     given = (self.data, self.fsdp, self.tensor)
@@ -77,8 +79,8 @@ class MeshConfig:
     )
     if given.count(-1) > 1 or any(size == 0 or size < -1 for size in given):
       raise UserError(
-        f'The mesh ({stated}) is not usable: every axis is a positive number, '
-        'and at most one of them may be -1, which takes the remaining devices.'
+        f'The mesh ({stated}) is not usable: every axis must be a positive '
+        'number, and at most one may be -1, which takes the remaining devices.'
       )
     known = math.prod(size for size in given if size != -1)
     rest, left_over = divmod(num_devices, known)

@@ -1,10 +1,10 @@
-"""The letters that name dimensions, and the aliases that every layer shares.
+"""The letters that name dimensions, and shared type aliases.
 
-Public functions state their shapes with jaxtyping, in the long form
-(`Float[Array, 'B T H W C']`), with the letters of `AXES`. The same letters
-name the layout of a tensor inside a body (`q_BNKd`) and the indices of an
-einsum (`'BND,DKd->BNKd'`). `axis` always means an axis of the mesh, `dim` a
-dimension of a tensor.
+Public functions annotate their shapes with jaxtyping
+(`Float[Array, 'B T H W C']`), using the letters of `AXES`. The same letters
+are used in the suffixes of variables (`q_BNKd`) and in einsums
+(`'BND,DKd->BNKd'`). `axis` always means a mesh axis, `dim` a dimension of an
+array.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 AXES: Mapping[str, str] = {
-  'b': 'any leading dimensions, always as `*b`',
-  'r': 'any remaining dimensions, always as `*r`',
-  'B': 'batch, in examples',
+  'b': 'any leading dimensions, written `*b`',
+  'r': 'any remaining dimensions, written `*r`',
+  'B': 'examples of a batch',
   'R': 'rows, each a clip or several packed images',
   'T': 'frames',
   'H': 'height, in pixels',
@@ -28,12 +28,12 @@ AXES: Mapping[str, str] = {
   'n': 'tokens of one latent frame, h * w',
   'N': 'tokens, t * h * w',
   'P': 'values of one patch',
-  'p': 'angles of a position',
-  'Q': 'queries of an attention',
-  'M': 'keys and values of an attention, its memory',
+  'p': 'rotary angles of a position',
+  'Q': 'queries of an attention layer',
+  'M': 'keys and values of an attention layer',
   'D': 'width of a model',
-  'K': 'heads',
-  'd': 'width of one head',
+  'K': 'attention heads',
+  'd': 'width of an attention head',
   'I': 'width of an input',
   'O': 'width of an output',
   'F': 'width of the hidden layer of an MLP',
@@ -42,13 +42,13 @@ AXES: Mapping[str, str] = {
   'E': 'width of a text embedding',
   'S': 'distinct texts of a batch',
 }
-"""What each letter of a shape stands for."""
+"""The meaning of each letter in a shape."""
 
 Params: TypeAlias = Mapping[str, Any]
-"""Parameters: plain nested dicts, unboxed."""
+"""Parameters: nested dicts of arrays, without partitioning metadata."""
 
 VideoU8: TypeAlias = UInt8[np.ndarray, 'T H W 3']
-"""One clip as the loader and the writers know it: RGB, 0 to 255."""
+"""RGB frames, values 0 to 255."""
 
 ImageU8: TypeAlias = UInt8[np.ndarray, 'H W 3']
-"""One image as the loader and the writers know it: RGB, 0 to 255."""
+"""An RGB image or frame, values 0 to 255."""

@@ -37,8 +37,7 @@ LAYERS = {
   'progress': {'errors'},
   'rng': {'errors', 'types'},
   'pixels': {'errors', 'types'},
-  'fields': {'errors'},
-  'config': {'fields', 'errors'},
+  'config': {'errors'},
   'sharding': {'config', 'errors', 'types'},
   'files': {'errors'},
   'media': {'files', *BASE},
@@ -68,13 +67,12 @@ LAYERS = {
 }
 
 # What outside packages these layers may import; the others are free.
-NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections'}
+NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections', 'pydantic'}
 OUTSIDE = {
   'types': NUMPY_ONLY,
   'config': NUMPY_ONLY,
-  'fields': set(),
-  # The last three write the real layouts.
-  'storyworld': NUMPY_ONLY | {'scipy', 'av', 'PIL', 'pyarrow'},
+  # The last three write the layouts of real data.
+  'storyworld': NUMPY_ONLY | {'scipy', 'PIL', 'pyarrow', 'etils'},
 }
 
 # Who alone may import a module; a folder stands for what is in it.
@@ -82,7 +80,7 @@ KEEPERS = {
   'flax.linen': {
     *('nn', 'tokenizer', 'text', 'masked_transformer', 'sharding.py'),
   },
-  'orbax': {'training/checkpoints.py'},
+  'orbax': {'training/checkpoints.py', 'training/checkpoint_files.py'},
 }
 
 # Modules that nobody may import, each with the reason.

@@ -1,7 +1,7 @@
-"""Every shipped config resolves, and its flat form is a golden file.
+"""Every shipped config resolves, and its flattened form equals a golden file.
 
-A change of a number then shows as a line of the diff. After an intended one,
-write the files anew and review them:
+A changed value is one line of the diff. After an intended change, refresh the
+files and review them:
 
     PHENAKI_REFRESH_GOLDENS=1 python -m pytest tests/configs_test.py
 """
@@ -13,9 +13,12 @@ import pathlib
 import re
 
 import pytest
+from flax import traverse_util
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs.experiment import Experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -35,8 +38,13 @@ def _golden(path):
   return GOLDENS / (_name(path).replace('/', '_') + '.json')
 
 
+def _flatten(experiment):
+  values = config_lib.to_dict(experiment)
+  return traverse_util.flatten_dict(values, keep_empty_nodes=True, sep='.')
+
+
 def _resolve(path, folder):
-  """Resolve a config; a generator's after laying out its tokenizer's run."""
+  """Resolve a config; for a generator, write its tokenizer's config first."""
   if path.parent.name == 'tokenizer':
     return experiment_lib.resolve(str(path))
   trained = experiment_lib.resolve(str(CONFIGS / 'tokenizer' / path.name))
@@ -47,13 +55,13 @@ def _resolve(path, folder):
 @pytest.mark.parametrize('path', RUNS, ids=_name)
 def test_config_equals_its_golden(path, tmp_path):
   experiment = dataclasses.replace(_resolve(path, tmp_path), tokenizer_dir='')
-  text = json.dumps(config_lib.flatten(experiment), indent=1) + '\n'
+  text = json.dumps(_flatten(experiment), indent=1, sort_keys=True) + '\n'
   if os.environ.get('PHENAKI_REFRESH_GOLDENS') == '1':
     GOLDENS.mkdir(parents=True, exist_ok=True)
     _golden(path).write_text(text)
   assert _golden(path).read_text() == text, (
     'the config has changed; if that is intended, refresh the golden file as '
-    'this file says'
+    'described at the top of this test'
   )
 
 
@@ -69,7 +77,7 @@ def test_config_is_ready_to_run(path, tmp_path):
 
 
 @pytest.mark.parametrize('path', RUNS, ids=_name)
-def test_config_says_how_it_is_run(path):
+def test_config_describes_how_to_run_it(path):
   text = path.read_text()
   assert f'--config configs/{_name(path)}.py' in text
   assert re.search(r'core|GPU|TPU', text), 'name the hardware'
@@ -77,9 +85,66 @@ def test_config_says_how_it_is_run(path):
 
 
 @pytest.mark.parametrize('path', RUNS, ids=_name)
-def test_config_refuses_an_argument_it_does_not_have(path):
-  with pytest.raises(ValueError, match='unknown config argument nonsense'):
+def test_config_refuses_an_unknown_argument(path):
+  with pytest.raises(ValueError, match='unknown config key nonsense'):
     config_lib.load(f'{path}:nonsense')
+
+
+@pytest.mark.parametrize('path', RUNS, ids=_name)
+def test_config_round_trips_through_json(path, tmp_path):
+  experiment = _resolve(path, tmp_path)
+  text = config_lib.to_json(experiment)
+  assert config_lib.from_json(Experiment, text) == experiment
+  assert hash(config_lib.from_json(Experiment, text)) == hash(experiment)
+
+
+def _fields():
+  """Return every (dotted name of a group, name of a field in it)."""
+  found = []
+  for name, value in vars(Experiment(kind='tokenizer')).items():
+    found.append(('', name))
+    if dataclasses.is_dataclass(value):
+      found += [(name, field.name) for field in dataclasses.fields(value)]
+  return found
+
+
+def _nest(group, name, value):
+  """Return the values of an experiment with one field set."""
+  nested = {group: {name: value}} if group else {name: value}
+  return {'kind': 'tokenizer', **nested}
+
+
+@pytest.mark.parametrize(('group', 'field'), _fields())
+def test_unknown_key_names_the_nearest(group, field):
+  misspelt = field[:1] + 'x' + field[1:]
+  prefix = f'{group}.' if group else ''
+  sentence = re.escape(
+    f'unknown config key {prefix}{misspelt}; did you mean {prefix}{field}?'
+  )
+  with pytest.raises(UserError, match=sentence):
+    config_lib.build(Experiment, _nest(group, misspelt, 1))
+  with pytest.raises(UserError, match=sentence):
+    config_lib.override(Experiment, {}, [f'{prefix}{misspelt}=1'])
+
+
+def _misfits():
+  """Return every (group, field, value of a wrong type)."""
+  values = [True, 1, 1.5, 'text', [1.5, 'text'], {'text': 1}, None]
+  fitting = {float: (int, float), type(None): (int, type(None))}
+  experiment = Experiment(kind='tokenizer')
+  for group, field in _fields():
+    default = getattr(getattr(experiment, group, experiment), field)
+    kinds = fitting.get(type(default), (type(default),))
+    for value in values:
+      if type(value) not in kinds:
+        yield group, field, value
+
+
+@pytest.mark.parametrize(('group', 'field', 'value'), list(_misfits()))
+def test_wrong_type_is_refused(group, field, value):
+  key = re.escape(f'{group}.{field}' if group else field)
+  with pytest.raises(UserError, match=rf'^(unknown config key )?{key}\b'):
+    config_lib.build(Experiment, _nest(group, field, value))
 
 
 @pytest.mark.parametrize(

@@ -113,3 +113,35 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
     model_card='# tiny\n',
   )
   return folder
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+  """Yield the root of an empty bucket in memory, used through `gs://`."""
+  import fsspec
+  from etils import epath
+  from etils.epath import gpath
+  from fsspec.implementations.memory import MemoryFileSystem
+
+  class Bucket(MemoryFileSystem):
+    protocol = 'gs'
+    store: dict = {}
+    pseudo_dirs = ['']
+    cachable = False
+
+    @classmethod
+    def _strip_protocol(cls, path):
+      return super()._strip_protocol(str(path).removeprefix('gs://'))
+
+    def _open(self, path, mode='rb', **kwargs):
+      # Google Cloud Storage cannot append to an object.
+      assert 'a' not in mode
+      return super()._open(path, mode, **kwargs)
+
+  monkeypatch.setenv('EPATH_USE_TF', 'false')
+  gpath._is_tf_installed.cache_clear()
+  epath.backend.fsspec_backend._get_filesystem.cache_clear()
+  fsspec.register_implementation('gcs', Bucket, clobber=True)
+  yield epath.Path('gs://bucket')
+  gpath._is_tf_installed.cache_clear()
+  epath.backend.fsspec_backend._get_filesystem.cache_clear()

@@ -1,4 +1,4 @@
-"""The local pod: several real processes train as one does."""
+"""local_pod.py: several processes train a model like one process."""
 
 import json
 import pathlib
@@ -42,10 +42,10 @@ def test_dry_run_prints_one_line_for_each_process():
     assert line.endswith("-m phenaki_jax train --config 'a b'")
 
 
-def test_pod_of_no_process_is_refused():
+def test_zero_processes_is_an_error():
   done = _pod('--processes', 0, '--', 'train')
   assert done.returncode == 2
-  assert 'give 1 or more' in done.stderr
+  assert 'must be at least 1' in done.stderr
 
 
 def test_pod_fails_when_a_process_fails():
@@ -56,11 +56,11 @@ def test_pod_fails_when_a_process_fails():
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tmp_path):
+def test_two_processes_train_like_one(tmp_path):
   records = {}
   for processes in (1, 2):
     workdir = tmp_path / f'{processes}'
-    # As many devices in all, so that only the processes differ.
+    # The total number of devices is the same; only processes differ.
     devices = 2 // processes
     done = _pod(
       *('--processes', processes, '--devices', devices, '--'),
@@ -73,7 +73,7 @@ def test_two_processes_train_as_one_does(tmp_path):
       for record in map(json.loads, lines)
       if 'train/loss' in record or 'heldout/loss' in record
     ]
-  # Three steps, and the held-out loss after the last.
+  # Three steps, and the held-out loss after the last step.
   assert [record['step'] for record in records[2]] == [1, 2, 3, 3]
   names = ('train/loss', 'train/l2', 'train/gradient_norm', 'heldout/loss')
   for one, two in zip(records[1], records[2], strict=True):

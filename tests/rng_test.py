@@ -1,4 +1,4 @@
-"""Keys depend on the root, the step and the name, and on nothing else."""
+"""Random keys depend on the root, the step and the name only."""
 
 import jax
 import numpy as np
@@ -10,13 +10,13 @@ def _bits(key):
   return jax.random.key_data(key).tolist()
 
 
-def test_a_stream_is_the_same_in_every_process_and_version():
-  # These numbers must never change: a resumed run would differ.
+def test_stream_bits_never_change():
+  # If these numbers changed, resumed runs would differ.
   key = rng.stream(rng.at_step(rng.root(7), 812), 'dropout')
   assert _bits(key) == [2064142747, 702321619]
 
 
-def test_root_step_and_name_each_matter():
+def test_keys_differ_by_seed_step_and_name():
   keys = [
     _bits(rng.stream(rng.at_step(rng.root(seed), step), name))
     for seed in (0, 1)
@@ -26,7 +26,7 @@ def test_root_step_and_name_each_matter():
   assert len({tuple(key) for key in keys}) == len(keys)
 
 
-def test_a_traced_step_gives_the_same_key():
+def test_traced_step_gives_the_same_key():
   traced = jax.jit(lambda step: rng.at_step(rng.root(3), step))(np.int32(5))
   assert _bits(traced) == _bits(rng.at_step(rng.root(3), 5))
 

@@ -1,1 +1,1 @@
-"""The two sides of `versus_phenaki_pytorch.py`, each in its own process."""
+"""The parts of `versus_phenaki_pytorch.py`."""

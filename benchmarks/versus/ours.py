@@ -1,9 +1,8 @@
-"""Our side: the project's own training steps and decoding loop.
+"""The worker of phenaki_jax: its training steps and its decoding loop.
 
-Run as `python -m versus.ours SHAPES CASES THREADS` (JSON each). The training
-steps are those of `phenaki train`: beside forward, loss, backward, clipping
-and AdamW they average the parameters and check that everything is finite,
-which the peer's do not.
+Run as `python -m versus.ours SHAPES CASES THREADS`, each argument as JSON. The
+training steps are those of `phenaki train`. Unlike the peer's they also average
+the parameters and check that all values are finite.
 """
 
 import dataclasses
@@ -26,7 +25,7 @@ from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.sampling.decode import DecodeConfig, decode
-from phenaki_jax.sampling.guidance import doubled
+from phenaki_jax.sampling.guidance import guided
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training import step as step_lib
@@ -39,18 +38,18 @@ from versus.shapes import MATMUL, Shapes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GivenText(state_lib.Task):
-  """Train the masked transformer alone, on text vectors that are given.
+class TextVectorTask(state_lib.Task):
+  """A task that trains the masked transformer alone, on text vectors.
 
-  The project's own task trains the text encoder too and reads pixels through
-  a frozen tokenizer; the peer is timed without either.
+  `GeneratorTask` also trains the text encoder and encodes pixels with a frozen
+  tokenizer; the peer is timed without both.
   """
 
   config: GeneratorConfig
   text_width: int
 
   def init(self, rng: Any) -> Any:
-    """Create the parameters, boxed with their logical names."""
+    """Create the parameters, boxed with their logical axis names."""
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
     text = jnp.zeros((1, 1, self.text_width))
     mask = jnp.ones((1, 1), bool)
@@ -67,7 +66,7 @@ class GivenText(state_lib.Task):
   def loss(
     self, params: Any, batch: dict[str, Any], rng: Any
   ) -> tuple[Any, dict[str, Mean]]:
-    """Hide tokens and compute the loss of guessing them."""
+    """Hide random tokens and compute the cross-entropy of predicting them."""
     ids, text = batch['ids'], batch['text']
     maskable = jnp.ones((ids.shape[0], ids[0].size), bool)
     hidden = hide(rng, maskable=maskable).reshape(ids.shape)
@@ -76,7 +75,7 @@ class GivenText(state_lib.Task):
       jnp.where(hidden, self.config.codebook_size, ids),
       text,
       jnp.any(text != 0, -1),
-      # Training always masks segments, as the peer does.
+      # Segment ids of the latent frames, as in training.
       jnp.zeros(ids.shape[:2], jnp.int32),
     )
     result = token_loss(logits, ids, hidden)
@@ -86,7 +85,7 @@ class GivenText(state_lib.Task):
 
 
 def tokenizer_config(shapes: Shapes) -> TokenizerConfig:
-  """Return our tokenizer of these sizes; FSQ with levels of four."""
+  """Return the config of a tokenizer; FSQ with four levels per dimension."""
   return TokenizerConfig(
     patch=(shapes.patch, shapes.patch),
     tubelet=2,
@@ -100,7 +99,7 @@ def tokenizer_config(shapes: Shapes) -> TokenizerConfig:
 
 
 def generator_config(shapes: Shapes) -> GeneratorConfig:
-  """Return our masked transformer of these sizes."""
+  """Return the config of a masked transformer."""
   return GeneratorConfig(
     codebook_size=shapes.codes,
     grid=shapes.grid,
@@ -112,14 +111,14 @@ def generator_config(shapes: Shapes) -> GeneratorConfig:
 
 
 def count(shapes: Shapes) -> dict[str, int]:
-  """Count the operations of one call of each case on this side."""
+  """Count the FLOPs of one call of each case."""
   text = {
     'text_length': shapes.text_length,
     'text_width': shapes.text_width,
     'learned_text': False,
   }
   config = generator_config(shapes)
-  # Guidance doubles the batch of one.
+  # Guidance doubles the batch of one sample.
   guided = flops_lib.generator(config, batch=2, **text).forward
   return {
     'tokenizer': flops_lib.tokenizer(
@@ -139,7 +138,7 @@ def count(shapes: Shapes) -> dict[str, int]:
 def _training(
   task: Any, batch: dict[str, Any], facts: dict[str, Any], name: str
 ) -> Callable[[], None]:
-  """Return a call that makes one step of training after another."""
+  """Return a function that runs one training step per call."""
   optim = OptimConfig()
   optimizer = make_optimizer(
     optim, steps=1000, params=state_lib.boxed_params(task)
@@ -179,7 +178,7 @@ def _generator(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   rng = np.random.default_rng(0)
   text = rng.normal(size=(shapes.batch, shapes.text_length, shapes.text_width))
   ids = rng.integers(0, shapes.codes, (shapes.batch, *shapes.grid), np.int32)
-  task = GivenText(
+  task = TextVectorTask(
     config=generator_config(shapes), text_width=shapes.text_width
   )
   batch = {'ids': ids, 'text': text.astype(np.float32)}
@@ -189,14 +188,14 @@ def _generator(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
 def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   config = generator_config(shapes)
   model = MaskedTransformer(config)
-  task = GivenText(config=config, text_width=shapes.text_width)
+  task = TextVectorTask(config=config, text_width=shapes.text_width)
   params = jax.jit(lambda key: sharding.unbox(task.init(key)))(rngs.root(0))
   facts['parameters']['sampling'] = _count(params)
   text = jax.random.normal(
     rngs.root(1), (1, shapes.text_length, shapes.text_width)
   )
-  here = jnp.ones(text.shape[:2], bool)
-  empty = here.at[:, 1:].set(False)
+  mask = jnp.ones(text.shape[:2], bool)
+  empty = mask.at[:, 1:].set(False)
 
   @jax.jit
   def sample(params: Any, text: Any, keys: Any) -> Any:
@@ -207,9 +206,9 @@ def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
       return logits.reshape(*shown.shape, -1)
 
     def predict(shown: Any) -> Any:
-      # The peer's scale s is our 1 + s.
+      # Scale s here is scale 1 + s of the peer.
       scale = jnp.full((1,), shapes.guidance - 1.0)
-      return doubled(forward, shown, (text, here), (text, empty), scale)
+      return guided(forward, shown, (text, mask), (text, empty), scale)
 
     return decode(
       predict,
@@ -247,8 +246,8 @@ def _count(params: Any) -> int:
 
 
 def main(shapes: Shapes, names: list[str], threads: int) -> None:
-  """Build what is asked for and time it on demand."""
-  # jax took the number of threads from the environment.
+  """Build the cases and time them on request."""
+  # jax reads the number of threads from the environment.
   del threads
   answers = worker.take_output()
   facts: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""The peer's side: phenaki-pytorch, called through its public classes.
+"""The worker of phenaki-pytorch, which is used through its public classes.
 
-Run as `python -m versus.peer SHAPES CASES THREADS` (JSON each), by a Python
-that has torch and phenaki-pytorch. Nothing here needs the network.
+Run as `python -m versus.peer SHAPES CASES THREADS`, each argument as JSON, with
+a Python that has torch and phenaki-pytorch. It does not use the network.
 """
 
 import importlib.metadata
@@ -16,7 +16,7 @@ from versus.shapes import MATMUL, Shapes
 
 
 class _Absent(types.ModuleType):
-  """A module whose every name is a class that does nothing."""
+  """A module in which every name is an empty class."""
 
   def __getattr__(self, name: str) -> Any:
     if name.startswith('__'):
@@ -25,10 +25,10 @@ class _Absent(types.ModuleType):
 
 
 def _stand_in_for_torchvision() -> None:
-  """Let the peer import without torchvision.
+  """Let phenaki-pytorch import without torchvision.
 
-  It wants torchvision for its data sets and its GAN, neither of which is used
-  here, and there is none that fits every build of torch.
+  It needs torchvision for its data sets and its GAN, which are not used here.
+  Not every build of torch has a matching torchvision.
   """
   names = ('torchvision', 'transforms', 'datasets', 'utils')
   top = sys.modules['torchvision'] = _Absent('torchvision')
@@ -41,7 +41,7 @@ def _stand_in_for_torchvision() -> None:
 def _import(threads: int) -> Any:
   import torch
 
-  # It asks whether torchvision is there, and keeps the answer.
+  # transformers must look for torchvision before the stand-in is there.
   import transformers
 
   try:
@@ -51,7 +51,7 @@ def _import(threads: int) -> Any:
   import phenaki_pytorch
   from phenaki_pytorch import t5
 
-  # `Phenaki` asks the model hub for T5's width even when it is given one.
+  # `Phenaki` asks the model hub for T5's width even if one is given.
   t5.T5_CONFIGS[t5.DEFAULT_T5_NAME] = {'config': transformers.T5Config()}
   torch.set_num_threads(threads)
   torch.manual_seed(0)
@@ -59,7 +59,7 @@ def _import(threads: int) -> Any:
 
 
 def main(shapes: Shapes, names: list[str], threads: int) -> None:
-  """Build what is asked for and time it on demand."""
+  """Build the cases and time them on request."""
   answers = worker.take_output()
   torch, phenaki_pytorch = _import(threads)
   facts: dict[str, Any] = {
@@ -91,8 +91,8 @@ def main(shapes: Shapes, names: list[str], threads: int) -> None:
       depth=shapes.generator_layers,
       dim_context=shapes.text_width,
     )
-    # Its tokenizer only turns the sample into pixels, which is not what is
-    # timed: one narrow layer makes that free.
+    # Sampling ends with the tokenizer's decoder, which is not to be timed: a
+    # narrow tokenizer makes its cost negligible.
     pixels = cvivit(
       dim=8, heads=1, dim_head=8, spatial_depth=1, temporal_depth=1
     )

@@ -1,12 +1,12 @@
-"""Numbers out of timings, and the table that shows them."""
+"""Summary statistics of the timings, and a table of them."""
 
 import statistics
 from typing import Any
 
 from versus.shapes import MATMUL
 
-# What each case is to reach: times faster than the peer, and share of the
-# rate of a large matrix product.
+# Targets: how many times faster than the peer each case is, and its fraction of
+# the rate of a large matmul.
 FASTER = {'tokenizer': 1.3, 'generator': 1.6, 'sampling': 2.5}
 SHARE = 0.6
 
@@ -16,13 +16,16 @@ def summarise(
   facts: dict[str, dict[str, Any]],
   flops: dict[str, int],
 ) -> dict[str, Any]:
-  """Reduce timings to what is compared: the best call of each side.
+  """Summarise timings; sides are compared by their best calls.
 
   Args:
-    timings: of each side ('ours', and 'peer' if there is one) and case, a
-      list of {'seconds', 'cpu_seconds'}.
-    facts: what each side told about itself.
-    flops: operations of one call of each case, and of the matrix product.
+    timings: for each side ('ours', and optionally 'peer') and case, a list of
+      {'seconds', 'cpu_seconds'}.
+    facts: the facts reported by each side's process.
+    flops: FLOPs of one call of each case, including the matmul.
+
+  Returns:
+    Versions, matmul rates, the statistics of each case, and the timings.
   """
   rates = {
     side: flops[MATMUL] / _best(calls[MATMUL]) / 1e9
@@ -70,7 +73,7 @@ def _best(calls: list[dict[str, float]]) -> float:
 
 
 def table(result: dict[str, Any]) -> str:
-  """Lay a summary out as text."""
+  """Format a summary as a text table."""
   sides = list(result['versions'])
   versions = ', '.join(
     f'{package} {version}'
@@ -122,5 +125,5 @@ def table(result: dict[str, Any]) -> str:
   packages = {'ours': 'jax', 'peer': 'torch'}
   reached = ', '.join(f'{packages[s]} {rate:.1f}' for s, rate in rates.items())
   lines += ['', f'A large matmul: {reached} GFLOP/s. {versions}.']
-  lines += [f'Missed: {fault}.' for fault in missed]
+  lines += [f'Missed: {target}.' for target in missed]
   return '\n'.join(lines)

@@ -1,7 +1,7 @@
-"""The sizes that both sides build, and the names of what is timed.
+"""The sizes of the models of both sides, and the names of the cases.
 
-Only the standard library is imported here and in `worker`: the peer's Python
-need not have jax, nor ours torch.
+This module and `worker` import the standard library only, since the peer's
+Python has no jax and ours has no torch.
 """
 
 import dataclasses
@@ -13,26 +13,26 @@ MATMUL = 'matmul'
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shapes:
-  """Describe the work; the defaults are what the published numbers mean.
+  """Sizes of the models and batches; published numbers use the defaults.
 
   Attributes:
     width: width of both models.
-    heads: attention heads; a head is width / heads wide.
-    mlp_dim: hidden width of the MLPs, 4 * width. The peer's are gated, with
-      2/3 of it, which makes the same number of weights.
-    spatial_layers: blocks inside a frame, on each side of the tokenizer.
-    temporal_layers: blocks over time, on each side of the tokenizer.
+    heads: attention heads; the width of a head is width / heads.
+    mlp_dim: hidden width of the MLPs, 4 * width. The peer's gated MLPs have 2/3
+      of it, which gives the same number of parameters.
+    spatial_layers: spatial blocks of the encoder, and of the decoder.
+    temporal_layers: temporal blocks of the encoder, and of the decoder.
     generator_layers: blocks of the masked transformer.
-    patch: height and width of a patch in pixels; a tubelet is two frames.
+    patch: height and width of a patch in pixels; a tubelet has two frames.
     codes: size of the codebook, a power of four.
-    batch: clips of a training step.
+    batch: clips per training step.
     frames: frames of a clip, odd.
     size: height and width of a frame in pixels.
     text_length: text vectors of a prompt.
     text_width: width of a text vector.
-    steps: decoding steps of a sample.
-    guidance: guidance scale as the peer counts it, where 1 is none.
-    matmul: rows and columns of the square matrices multiplied.
+    steps: decoding steps per sample.
+    guidance: guidance scale in the peer's convention, where 1 means none.
+    matmul: size of the square matrices of the matmul.
   """
 
   width: int = 256
@@ -54,7 +54,7 @@ class Shapes:
 
   @property
   def grid(self) -> tuple[int, int, int]:
-    """Return the token grid of a clip: latent steps, rows, columns."""
+    """Return the token grid of a clip: latent frames, rows, columns."""
     side = self.size // self.patch
     return 1 + (self.frames - 1) // 2, side, side
 
@@ -65,10 +65,10 @@ class Shapes:
     return t * h * w
 
   def to_json(self) -> str:
-    """Write the sizes down, as an argument for a worker."""
+    """Serialise the sizes as an argument for a worker."""
     return json.dumps(dataclasses.asdict(self))
 
   @classmethod
   def from_json(cls, text: str) -> 'Shapes':
-    """Read what `to_json` wrote."""
+    """Parse the output of `to_json`."""
     return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""One side as the driver sees it: a process to ask for timings."""
+"""A worker process of one side of the comparison."""
 
 import json
 import os
@@ -7,41 +7,39 @@ import subprocess
 import tempfile
 from typing import Any
 
-from phenaki_jax.cli import huge_pages
-
 HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Side:
-  """A worker process, asleep but while it answers.
+  """A worker process that times calls on request.
 
   Attributes:
-    facts: what it told about itself when it was ready.
+    facts: the facts that the process reported when it was ready.
   """
 
   def __init__(self, python: str, module: str, arguments: list[str]) -> None:
-    """Start it and wait until it is warm.
+    """Start the process and wait until it has warmed up.
 
     Args:
-      python: the interpreter.
+      python: the Python interpreter.
       module: 'versus.ours' or 'versus.peer'.
-      arguments: of the module; the last one is the number of threads.
+      arguments: arguments of the module; the last is the number of threads.
 
     Raises:
       ValueError: the interpreter does not start.
-      RuntimeError: the process died.
+      RuntimeError: the process ended.
     """
     self._errors = tempfile.TemporaryFile('w+')
     self._module = module
     threads = arguments[-1]
-    # jax asks the first one, torch the others.
+    # jax reads the first variable, torch the others.
     counts = ('NPROC', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS')
     environment = {
+      # Huge pages for both sides, unless the user decides otherwise.
+      'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
       **os.environ,
       **dict.fromkeys(counts, threads),
       'JAX_PLATFORMS': 'cpu',
-      # As `phenaki` starts itself; it would be unfair to give us alone.
-      huge_pages.VARIABLE: huge_pages.tunables(os.environ),
       'HF_HUB_OFFLINE': '1',
     }
     try:
@@ -60,13 +58,13 @@ class Side:
     self.facts = self._answer()
 
   def time(self, case: str) -> dict[str, float]:
-    """Let it make one call, and return what that took."""
+    """Time one call of a case."""
     assert self._process.stdin is not None
     print(case, file=self._process.stdin, flush=True)
     return self._answer()
 
   def close(self) -> None:
-    """Let it end."""
+    """End the process."""
     assert self._process.stdin is not None
     assert self._process.stdout is not None
     self._process.stdin.close()

@@ -1,7 +1,7 @@
-"""A process that times one call after another, when it is told to.
+"""The protocol of a worker process, which times calls on request.
 
-It reads the name of a case per line and answers with a line of JSON. Between
-two lines it sleeps, so that the other side has the machine to itself.
+The process reads the name of a case per line of standard input and answers with
+a line of JSON. Between requests it sleeps, so that the other side has all CPUs.
 """
 
 import json
@@ -13,14 +13,14 @@ from typing import Any
 
 
 def take_output() -> Any:
-  """Keep standard output for answers; what libraries print goes elsewhere."""
+  """Return standard output for answers; other output goes to stderr."""
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)
   return answers
 
 
 def timed(call: Callable[[], None]) -> dict[str, float]:
-  """Run a call and measure wall and CPU seconds, those of all threads."""
+  """Measure the wall-clock and CPU seconds (all threads) of a call."""
   cpu, wall = time.process_time(), time.perf_counter()
   call()
   return {
@@ -32,12 +32,12 @@ def timed(call: Callable[[], None]) -> dict[str, float]:
 def serve(
   cases: dict[str, Callable[[], None]], facts: dict[str, Any], answers: Any
 ) -> None:
-  """Warm every case up, say so, then time whatever is asked for.
+  """Warm up all cases, report the facts, then time cases on request.
 
   Args:
-    cases: what can be asked for. A call ends when its result is there.
-    facts: what the first answer tells beside the seconds of the first calls.
-    answers: from `take_output`.
+    cases: functions by case; each returns when its result is ready.
+    facts: added to the first answer, together with the first calls' seconds.
+    answers: the result of `take_output`.
   """
   first = {}
   for name, call in cases.items():

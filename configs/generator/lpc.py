@@ -3,53 +3,38 @@ r"""The masked transformer `tiny` on a manifest, after its tokenizer.
     phenaki train --config configs/generator/lpc.py --workdir runs/lpc_gen \
       --set tokenizer_dir=runs/lpc_tok
 
-One CPU core: about an hour.
+Another manifest than `runs/lpc_data` is an argument of the config, as in
+`configs/generator/lpc.py:manifest=DIR`. One CPU core: about an hour.
 """
 
-import ml_collections
+import pathlib
 
 from phenaki_jax import config
-from phenaki_jax.masked_transformer.config import SIZES
 
 
 def get_config(arg=''):
-  config.parse_arg(arg)
-  return ml_collections.ConfigDict(
-    {
-      'kind': 'generator',
-      'name': 'generator_lpc',
-      'seed': 0,
-      'data': {
-        'source': 'manifest',
-        'manifest': 'runs/lpc_data',
+  """Return `tiny.py` on other data, with a larger vocabulary."""
+  arg = config.parse_arg(arg, manifest='runs/lpc_data')
+  values = config.load(pathlib.Path(__file__).with_name('tiny.py'))
+  with values.unlocked():
+    values.name = 'generator_lpc'
+    values.data.update(
+      {
+        'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (48, 48),
-        'frames': 9,
         'batch_size': 20,
         'image_share': 0.2,
         'cache_bytes': 1_000_000_000,
-      },
-      'text': {'vocab_size': 1024, 'width': 128, 'max_length': 32},
-      'generator': SIZES['tiny'],
-      'task': {'text_dropout': 0.1},
-      'sampling': {
-        'guidance': 1.0,
-        'temperature': 0.5,
-        'steps': 36,
-        'order': 'random',
-      },
-      'optim': {
-        'optimizer': 'muon',
-        'learning_rate': 5e-3,
-        'adam_learning_rate': 3e-2,
-        'warmup_steps': 50,
-        'end_factor': 0.02,
-        'ema_decay': 0.995,
-      },
-      'train': {
-        'steps': 4000,
-        'log_every': 50,
-        'checkpoint_every': 500,
-        'evaluate_every': 1000,
-      },
-    }
-  )
+      }
+    )
+    values.text.update(
+      {
+        'vocab_size': 1024,
+        'width': 128,
+        'head_dim': 32,
+        'mlp_dim': 256,
+        'max_length': 32,
+      }
+    )
+    values.train.update({'steps': 4000, 'log_every': 50})
+  return values

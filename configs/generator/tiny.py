@@ -20,8 +20,7 @@ def get_config(arg=''):
       'name': 'generator_tiny',
       'seed': 0,
       'data': {
-        'source': 'storyworld',
-        'subset': 'easy',
+        'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
         'size': (32, 32),
         'frames': 9,
         'batch_size': 25,

@@ -3,45 +3,32 @@
     phenaki data build --webvid DIR --img2dataset DIR --out runs/lpc_data
     phenaki train --config configs/tokenizer/lpc.py --workdir runs/lpc_tok
 
-One CPU core: about half an hour.
+Another manifest is an argument of the config, as in
+`configs/tokenizer/lpc.py:manifest=DIR`. One CPU core: about half an hour.
 """
 
-import ml_collections
+import pathlib
 
 from phenaki_jax import config
-from phenaki_jax.tokenizer.config import SIZES
 
 
 def get_config(arg=''):
-  config.parse_arg(arg)
-  return ml_collections.ConfigDict(
-    {
-      'kind': 'tokenizer',
-      'name': 'tokenizer_lpc',
-      'seed': 0,
-      'data': {
-        'source': 'manifest',
-        'manifest': 'runs/lpc_data',
+  """Return `tiny.py` on other data, with the first frame apart."""
+  arg = config.parse_arg(arg, manifest='runs/lpc_data')
+  values = config.load(pathlib.Path(__file__).with_name('tiny.py'))
+  with values.unlocked():
+    values.name = 'tokenizer_lpc'
+    values.data.update(
+      {
+        'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (48, 48),
-        'frames': 9,
         'batch_size': 16,
         'image_share': 0.25,
         'cache_bytes': 1_000_000_000,
-      },
-      'tokenizer': {**SIZES['tiny'], 'first_frame': 'apart'},
-      'optim': {
-        'optimizer': 'muon',
-        'learning_rate': 7e-3,
-        'adam_learning_rate': 3e-2,
-        'warmup_steps': 40,
-        'end_factor': 0.02,
-        'ema_decay': 0.99,
-      },
-      'train': {
-        'steps': 8000,
-        'log_every': 50,
-        'checkpoint_every': 500,
-        'evaluate_every': 2000,
-      },
-    }
-  )
+      }
+    )
+    values.tokenizer.first_frame = 'apart'
+    values.train.update(
+      {'steps': 8000, 'log_every': 50, 'evaluate_every': 2000}
+    )
+  return values

@@ -19,14 +19,13 @@ def get_config(arg=''):
       'name': 'tokenizer_tiny',
       'seed': 0,
       'data': {
-        'source': 'storyworld',
-        'subset': 'easy',
+        'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
         'size': (32, 32),
         'frames': 9,
         'batch_size': 20,
         'image_share': 0.4,
       },
-      'tokenizer': SIZES['tiny'],
+      'tokenizer': {**SIZES['tiny'], 'patch': (8, 8)},
       'optim': {
         'optimizer': 'muon',
         'learning_rate': 7e-3,

@@ -2,8 +2,8 @@
 
 A folder of clips in the WebVid layout, a folder of images in the img2dataset
 layout and the built-in StoryWorld become one manifest, which a config names
-with data.source=manifest and data.manifest=DIR. Every record is kept, or left
-out for a reason that is counted in report.json.
+among its data.sources. Every record is kept, or left out for a reason that is
+counted in report.json.
 """
 
 import argparse
@@ -25,8 +25,8 @@ EXAMPLES = """
   phenaki data check data/manifest
   phenaki data inspect data/manifest --out sheet.png
   phenaki data storyworld --out data/world --clips 200 --images 200
-  phenaki train --config configs/tokenizer/tiny.py --workdir runs/tokenizer \\
-    --set data.source=manifest --set data.manifest=data/manifest
+  phenaki train --config configs/tokenizer/lpc.py:manifest=data/manifest \\
+    --workdir runs/tokenizer
 """
 
 _FAILED = 1
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_build(args: argparse.Namespace) -> int:
-  """Build a manifest and print its account."""
+  """Build a manifest and print its report."""
   from phenaki_jax.data import build, filters
 
-  accounts = build.build(
+  reports = build.build(
     _openers(args),
     args.out,
     filters=filters.FilterConfig(
@@ -67,11 +67,10 @@ def run_build(args: argparse.Namespace) -> int:
     ),
     max_broken_share=args.max_broken,
     workers=args.workers,
-    progress=progress.is_shown(),
   )
-  for account in accounts:
-    print('\n'.join(account.lines()))
-  print(f'wrote {args.out}; its account is {args.out}/report.json')
+  for report in reports:
+    print('\n'.join(report.lines()))
+  print(f'wrote {args.out}; its report is {args.out}/report.json')
   return 0
 
 
@@ -80,12 +79,10 @@ def run_check(args: argparse.Namespace) -> int:
   from phenaki_jax.data import check, manifest
 
   content = manifest.Manifest(args.folder)
-  for account in content.accounts():
-    print('\n'.join(account.lines()))
+  for report in content.reports():
+    print('\n'.join(report.lines()))
   problems = 0
-  for problem in check.find_problems(
-    content, workers=args.workers, progress=progress.is_shown()
-  ):
+  for problem in check.find_problems(content, workers=args.workers):
     problems += 1
     if problems <= _PROBLEMS_SHOWN:
       print(f'{problem.key}: {problem.reason} {problem.detail}'.rstrip())
@@ -95,25 +92,34 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_inspect(args: argparse.Namespace) -> int:
   """Draw a contact sheet of a manifest."""
-  from phenaki_jax.data import contact_sheet, manifest, schema
+  from phenaki_jax.data import manifest, schema
+  from phenaki_jax.data.examples import pick
+  from phenaki_jax.media.contact_sheet import contact_sheet
+  from phenaki_jax.media.png import write_png
 
   content = manifest.Manifest(args.folder)
-  view = schema.View(
+  request = schema.ExampleRequest(
     size=(args.size, args.size), frames=args.frames, fps=float(args.fps)
   )
-  pick = functools.partial(
-    contact_sheet.pick, content, view=view, seed=args.seed
+  clips, images = (
+    pick(content, kind, count=count, request=request, seed=args.seed)
+    for kind, count in ((schema.CLIP, args.clips), (schema.IMAGE, args.images))
   )
-  sheet = contact_sheet.draw(
-    clips=pick(schema.CLIP, count=args.clips),
-    images=pick(schema.IMAGE, count=args.images),
+  sheet = contact_sheet(
+    [(clip.caption, clip.pixels[: clip.num_frames]) for clip in clips],
+    images=[(image.caption, image.pixels) for image in images],
+    columns=9,
+    min_height=1,
+    min_width=896,
+    font_size=11,
+    max_lines=5,
     title=(
       f'{content.header["clips"]:,} clips and {content.header["images"]:,} '
       f'images, manifest {content.hash[:12]}'
     ),
   )
-  pathlib.Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-  sheet.save(args.out)
+  provenance = {'notice': 'examples of a dataset', 'manifest': content.hash}
+  write_png(args.out, sheet, provenance=provenance)
   print(f'wrote {args.out}')
   return 0
 
@@ -121,7 +127,7 @@ def run_inspect(args: argparse.Namespace) -> int:
 def run_storyworld(args: argparse.Namespace) -> int:
   """Write StoryWorld in the layouts of real data."""
   from phenaki_jax import storyworld
-  from phenaki_jax.files import staging
+  from phenaki_jax.files.atomic import staged_folder
 
   out = pathlib.Path(args.out).absolute()
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -137,7 +143,7 @@ def run_storyworld(args: argparse.Namespace) -> int:
     'size': args.size,
     'on_written': bar.update,
   }
-  with staging.staged(out) as folder, bar:
+  with staged_folder(out) as folder, bar:
     if args.clips:
       storyworld.write_webvid(
         folder / 'webvid',

@@ -209,9 +209,8 @@ def _write(out: pathlib.Path, report: Any) -> None:
   """Print the tables and write everything."""
   from phenaki_jax.evaluation import storyworld_report
   from phenaki_jax.files.atomic import replace_file
-  from phenaki_jax.media.film import write_png
+  from phenaki_jax.media.png import write_png
 
-  out.mkdir(parents=True, exist_ok=True)
   text = storyworld_report.to_markdown(report)
   numbers = json.dumps(storyworld_report.to_json(report), indent=2) + '\n'
   replace_file(out / 'storyworld.md', text.encode())

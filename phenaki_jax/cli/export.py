@@ -124,7 +124,7 @@ def _card(
     return '```json\n' + json.dumps(values, indent=1, sort_keys=True) + '\n```'
 
   data = experiment.data
-  source = data.subset if data.source == 'storyworld' else data.manifest
+  sources = ', '.join(source.name for source in data.sources)
   rows = [
     f'# {experiment.name or "A story model"}',
     'A C-ViViT tokenizer and a masked transformer with its text encoder, made '
@@ -134,7 +134,7 @@ def _card(
     rows.append(note)
   rows += [
     '## How it was made',
-    f'- data: {data.source} {source}, clips of {data.frames} frames of '
+    f'- data: {sources}, clips of {data.frames} frames of '
     f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames a second',
     f'- tokenizer: `{trained.name}`, {steps["tokenizer"]:,} steps of '
     f'{trained.data.batch_size} examples ({trained.data.image_share:.0%} '

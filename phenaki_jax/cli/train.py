@@ -89,10 +89,13 @@ def run(args: argparse.Namespace) -> int:
     if experiment.kind == 'generator':
       vocabulary = _vocabulary(experiment, workdir)
     length = experiment.text.max_length
-    open_pipeline = functools.partial(_pipeline, vocabulary, length)
+    tubelet = experiment.tokenizer.tubelet
+    open_pipeline = functools.partial(_pipeline, vocabulary, length, tubelet)
     pipeline = open_pipeline(experiment.data)
     stack.callback(pipeline.close)
-    _tell_mixture(experiment, pipeline)
+    data = experiment.data
+    latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+    _log.info('%s', pipeline.describe(latent_frames))
     task = _task(experiment)
     code = loop.train(
       task=task,
@@ -150,12 +153,17 @@ def _vocabulary(
   if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
     return SentencePieceVocabulary.from_file(path)
   # Every process learns the same one; the first keeps it.
-  captions = _pipeline(None, 1, experiment.data).captions(_NUM_CAPTIONS)
+  tubelet = experiment.tokenizer.tubelet
+  pipeline = _pipeline(None, 1, tubelet, experiment.data)
+  captions = pipeline.captions(_NUM_CAPTIONS)
   return SentencePieceVocabulary.learn(captions, experiment.text.vocab_size)
 
 
 def _pipeline(
-  vocabulary: 'SentencePieceVocabulary | None', length: int, data: 'DataConfig'
+  vocabulary: 'SentencePieceVocabulary | None',
+  length: int,
+  tubelet: int,
+  data: 'DataConfig',
 ) -> 'Pipeline':
   """Open data; without a vocabulary every text is empty."""
   import jax
@@ -172,23 +180,10 @@ def _pipeline(
   return Pipeline(
     data,
     tokenize,
+    tubelet=tubelet,
+    text_length=1 if vocabulary is None else length,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
-  )
-
-
-def _tell_mixture(experiment: 'Experiment', pipeline: 'Pipeline') -> None:
-  """Log what every batch is made of, in examples and in tokens."""
-  data, made = experiment.data, pipeline.composition
-  steps, _, _ = experiment.tokenizer.grid(data.frames, data.size)
-  _log.info(
-    'Every batch holds %d clips and %d images: images are %.3g of its examples '
-    '(asked: %.3g) and %.3g of its tokens.',
-    made.num_clips,
-    made.num_images,
-    made.realised_image_share,
-    made.requested_image_share,
-    made.token_share(steps),
   )
 
 

@@ -1,6 +1,7 @@
-"""Bring captioned images and clips to the models, the same on every run.
+"""Captioned images and clips, loaded deterministically.
 
-Sources are read once into a manifest, the mixture fixes what a batch is made
-of, and the pipeline hands out the batch of a step as a pure function of the
-config, the manifest and the step. Nothing here knows jax.
+`phenaki data build` reads sources once and writes a manifest. The mixture
+fixes the composition of a batch. The pipeline returns the batch of a step as
+a pure function of the config, the manifests and the step. This package does
+not import jax.
 """

@@ -1,35 +1,38 @@
-"""Build a manifest: one pass over all sources, all of it or nothing.
+"""Building of a manifest in one pass over all sources.
 
-Every record is looked at once and decoded fully: it is kept, left out by a
-filter, or quarantined as broken, and counted with the reason. The manifest
-takes the place of an older one only when it is whole, so an interrupted build
-leaves what was there before.
+Every record is decoded once. It is kept, left out by a filter, or quarantined
+as broken, and counted by reason. An older manifest is replaced only by a
+complete new one, so an interrupted build leaves it unchanged.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import io
 import json
 import os
 import pathlib
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow
 import pyarrow.parquet
-import tqdm
 
+from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import manifest, report, schema
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
-from phenaki_jax.files import staging
+from phenaki_jax.files.atomic import recover, staged_folder
+from phenaki_jax.files.digests import file_digest
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
-"""Opens a source; is handed the folder for indices that fit nowhere else."""
+"""Opens a source, given the folder for indices of read-only folders."""
 
-_AHEAD = 16  # records examined ahead, per worker
+_Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
+"""What decoding found, why a record is broken, or why it is filtered."""
+
+_AHEAD = 16  # records decoded ahead, per worker
 _ROWS_PER_WRITE = 4096
 
 
@@ -40,99 +43,92 @@ def build(
   filters: filters_lib.FilterConfig | None = None,
   max_broken_share: float = 0.2,
   workers: int = 2,
-  progress: bool = False,
-) -> list[report.Account]:
+) -> list[report.SourceReport]:
   """Build a manifest in the folder `out`.
 
   Args:
-    openers: open the sources, in order.
-    out: folder of the manifest; an older manifest there is replaced.
-    filters: what is kept.
-    max_broken_share: a source with a larger share of broken records is
-      refused.
-    workers: threads that decode.
-    progress: whether a progress bar is shown.
+    openers: functions that open the sources, in order.
+    out: folder of the manifest; an older manifest is replaced.
+    filters: limits that a record must meet to be kept.
+    max_broken_share: a source with a larger share of broken records, 0 to 1,
+      is rejected.
+    workers: number of threads that decode.
 
   Returns:
-    The account of each source.
+    The report of each source.
 
   Raises:
-    UserError: there is no source, a source lacks a score, keeps no record or
-      has too many broken ones; or `out` holds something else.
+    UserError: there is no source; a source lacks a score, has no record to
+      keep or too many broken ones; or `out` holds something else.
   """
   filters = filters or filters_lib.FilterConfig()
   out = pathlib.Path(out).absolute()
   if not openers:
-    raise UserError('there is no source; name at least one to build from')
+    raise UserError('there is no source to build from; name at least one')
   if not 0 <= max_broken_share <= 1:
     raise UserError(
-      f'max_broken_share is {max_broken_share}; it must lie in 0..1'
+      f'max_broken_share is {max_broken_share}; it must be in 0..1'
     )
-  staging.recover(out)
+  recover(out)
   _check_target(out)
-  with staging.staged(out) as folder:
+  with staged_folder(out) as staged:
+    folder = pathlib.Path(staged)
     indices = folder / manifest.INDICES
     sources = [open_source(indices) for open_source in openers]
     for source in sources:
       filters_lib.check_columns(source, filters)
-    builder = _Builder(folder, filters, workers=workers, progress=progress)
+    builder = _Builder(
+      folder=folder,
+      filters=filters,
+      workers=max(1, workers),
+    )
     return builder.run(sources, max_broken_share=max_broken_share)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Builder:
-  """Write the files of one manifest."""
+  """Writes the files of one manifest."""
 
-  def __init__(
-    self,
-    folder: pathlib.Path,
-    filters: filters_lib.FilterConfig,
-    *,
-    workers: int,
-    progress: bool,
-  ):
-    self._folder = folder
-    self._filters = filters
-    self._workers = max(1, workers)
-    self._progress = progress
-    self._seen: set[str] = set()
+  folder: pathlib.Path
+  filters: filters_lib.FilterConfig
+  workers: int
+  seen: set[str] = dataclasses.field(default_factory=set)
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
-  ) -> list[report.Account]:
-    """Examine the sources and write everything."""
-    path = self._folder / manifest.RECORDS
-    accounts = []
+  ) -> list[report.SourceReport]:
+    """Decode the records of all sources and write all files."""
+    path = self.folder / manifest.RECORDS
+    reports = []
     with (
-      open(self._folder / manifest.DROPPED, 'w') as dropped,
-      open(self._folder / manifest.QUARANTINE, 'w') as quarantine,
+      open(self.folder / manifest.DROPPED, 'w') as dropped,
+      open(self.folder / manifest.QUARANTINE, 'w') as quarantine,
       pyarrow.parquet.ParquetWriter(path, manifest.COLUMNS) as writer,
     ):
       for number, source in enumerate(sources):
-        account = self._add(source, number, writer, dropped, quarantine)
-        _refuse(account, max_broken_share)
-        accounts.append(account)
+        found = self._add(source, number, writer, dropped, quarantine)
+        _check_report(found, max_broken_share)
+        reports.append(found)
     table = pyarrow.parquet.ParquetFile(path).read()
     header = {
       'version': manifest.VERSION,
-      'hash': manifest.rows_hash(
-        row for batch in table.to_batches() for row in batch.to_pylist()
-      ),
-      'records_sha256': manifest.file_hash(path),
-      'clips': sum(account.clips for account in accounts),
-      'images': sum(account.images for account in accounts),
+      'hash': manifest.table_hash(table),
+      'records_sha256': file_digest(path),
+      'clips': sum(found.clips for found in reports),
+      'images': sum(found.images for found in reports),
       'sources': [source.spec() for source in sources],
-      'filters': dataclasses.asdict(self._filters),
+      'filters': dataclasses.asdict(self.filters),
     }
     content = {
       'hash': header['hash'],
-      'records': sum(account.records for account in accounts),
+      'records': sum(found.records for found in reports),
       'kept': len(table),
       'filters': header['filters'],
-      'sources': [account.to_dict() for account in accounts],
+      'sources': [found.to_dict() for found in reports],
     }
-    _write_json(self._folder / manifest.REPORT, content)
-    _write_json(self._folder / manifest.HEADER, header)
-    return accounts
+    _write_json(self.folder / manifest.REPORT, content)
+    _write_json(self.folder / manifest.HEADER, header)
+    return reports
 
   def _add(
     self,
@@ -141,64 +137,61 @@ class _Builder:
     writer: Any,
     dropped: io.TextIOBase,
     quarantine: io.TextIOBase,
-  ) -> report.Account:
-    """Examine one source; write its rows and what was left out of it."""
-    tally = report.Tally()
+  ) -> report.SourceReport:
+    """Decode the records of one source, and write them to the files."""
+    kept: Counter[str] = Counter()
+    filtered: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
     rows = []
-    bar = tqdm.tqdm(
+    bar = progress.bar(
       self._examined(source),
       total=len(source),
-      desc=f'{source.layout} {number + 1}',
       unit='records',
-      disable=not self._progress,
+      desc=f'{source.layout} {number + 1}',
     )
     for record, outcome in bar:
       line = {'source': number, 'key': record.key}
       if isinstance(outcome, schema.DecodeError):
-        tally.broken[outcome.reason] += 1
+        broken[outcome.reason] += 1
         line |= {'path': record.path, 'reason': outcome.reason}
         _write_line(quarantine, line | {'detail': outcome.detail})
         continue
-      reason = outcome if isinstance(outcome, str) else self._repeat(outcome)
-      if reason or isinstance(outcome, str):
-        tally.filtered[reason] += 1
-        _write_line(dropped, line | {'reason': reason})
-        continue
-      tally.kept[record.kind] += 1
-      rows.append(_row(number, record, outcome))
-      if len(rows) == _ROWS_PER_WRITE:
-        writer.write_table(_table(rows))
-        rows = []
+      if not isinstance(outcome, str):
+        if outcome.content_hash not in self.seen:
+          self.seen.add(outcome.content_hash)
+          kept[record.kind] += 1
+          rows.append(_row(number, record, outcome))
+          if len(rows) == _ROWS_PER_WRITE:
+            writer.write_table(_table(rows))
+            rows = []
+          continue
+        outcome = 'duplicate_of_earlier'
+      filtered[outcome] += 1
+      _write_line(dropped, line | {'reason': outcome})
     if rows:
       writer.write_table(_table(rows))
-    return tally.account(
+    return report.SourceReport(
       layout=source.layout,
       folder=str(source.spec().get('folder', '')),
       records=len(source),
+      clips=kept[schema.CLIP],
+      images=kept[schema.IMAGE],
+      filtered=dict(sorted(filtered.items())),
+      broken=dict(sorted(broken.items())),
       notes=source.notes(),
     )
 
-  def _repeat(self, facts: schema.Facts) -> str:
-    """Return a reason if the content came up before, else remember it."""
-    if facts.content_hash in self._seen:
-      return 'duplicate_of_earlier'
-    self._seen.add(facts.content_hash)
-    return ''
-
   def _examined(
     self, source: base.Source
-  ) -> Iterator[tuple[schema.Record, schema.Facts | schema.DecodeError | str]]:
-    """Yield each record with its facts, its fault or why it is filtered.
-
-    Threads work ahead, the order stays.
-    """
-    waiting: collections.deque = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(self._workers) as pool:
+  ) -> Iterator[tuple[schema.Record, _Outcome]]:
+    """Yield each record with its outcome, in order; threads decode ahead."""
+    waiting: deque = deque()
+    with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
       try:
         for index in range(len(source)):
           record = source[index]
           waiting.append((record, pool.submit(self._examine, source, record)))
-          if len(waiting) > _AHEAD * self._workers:
+          if len(waiting) > _AHEAD * self.workers:
             record, future = waiting.popleft()
             yield record, future.result()
         while waiting:
@@ -207,35 +200,29 @@ class _Builder:
       finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
-  def _examine(
-    self, source: base.Source, record: schema.Record
-  ) -> schema.Facts | schema.DecodeError | str:
+  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
     if record.fault == 'not_downloaded':
-      return record.fault  # The layout's own word for it; nothing is broken.
+      return record.fault  # As img2dataset reports it; nothing is broken.
     if record.fault:
       return schema.DecodeError(record.fault)
-    reason = filters_lib.metadata_fault(record, self._filters)
+    reason = filters_lib.metadata_fault(record, self.filters)
     if reason:
       return reason
     try:
-      facts = source.reader.examine(record)
+      info = source.reader.examine(record)
     except schema.DecodeError as error:
       return error
-    return filters_lib.content_fault(facts, record.kind, self._filters) or facts
+    return filters_lib.content_fault(info, record.kind, self.filters) or info
 
 
 def _row(
-  number: int, record: schema.Record, facts: schema.Facts
+  number: int, record: schema.Record, info: schema.MediaInfo
 ) -> dict[str, Any]:
   return {
     'source': number,
-    'kind': record.kind,
-    'key': record.key,
+    **{name: getattr(record, name) for name in manifest.RECORD_FIELDS},
     'caption': record.caption.strip(),
-    'path': record.path,
-    'offset': record.offset,
-    'size': record.size,
-    **dataclasses.asdict(facts),
+    **dataclasses.asdict(info),
   }
 
 
@@ -243,26 +230,28 @@ def _table(rows: list[dict[str, Any]]) -> pyarrow.Table:
   return pyarrow.Table.from_pylist(rows, schema=manifest.COLUMNS)
 
 
-def _refuse(account: report.Account, max_broken_share: float) -> None:
-  name = f'{account.layout} {account.folder}'.rstrip()
-  counts = account.filtered | account.broken
-  said = ', '.join(f'{count} {reason}' for reason, count in counts.items())
-  if account.broken_share > max_broken_share:
-    broken = sum(account.broken.values())
+def _check_report(found: report.SourceReport, max_broken_share: float) -> None:
+  """Check that a source has enough usable records."""
+  name = f'{found.layout} {found.folder}'.rstrip()
+  counts = found.filtered | found.broken
+  reasons = ', '.join(f'{count} {reason}' for reason, count in counts.items())
+  if found.broken_share > max_broken_share:
+    broken = sum(found.broken.values())
     raise UserError(
-      f'{broken} of the {account.records} records of {name} are broken '
-      f'({said}); at most a share of {max_broken_share:g} is accepted '
+      f'{broken} of the {found.records} records of {name} are broken '
+      f'({reasons}); at most a share of {max_broken_share:g} is accepted '
       '(--max-broken)'
     )
-  if not account.kept:
+  if not found.kept:
     raise UserError(
-      f'none of the {account.records} records of {name} is left to train on '
-      f'({said or "it lists none"}); mend the source or loosen the filters'
+      f'none of the {found.records} records of {name} is left to train on '
+      f'({reasons or "it lists none"}); correct the source or loosen the '
+      'filters'
     )
 
 
 def _check_target(out: pathlib.Path) -> None:
-  """Refuse to replace anything but a manifest."""
+  """Check that the target is a manifest or empty."""
   if not out.exists():
     return
   if not out.is_dir():

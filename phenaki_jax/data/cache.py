@@ -1,9 +1,9 @@
-"""Keep decoded clips and images in memory, up to a bound.
+"""A bounded cache of decoded clips and images in memory.
 
-A kept clip is all its frames at the wanted size, so any window of it can be
-cut without decoding again; what is handed out is the same either way. When
-the bound is reached nothing more is kept: under a shuffle that visits every
-record once per epoch, throwing out what is kept would gain nothing.
+All frames of a clip are kept at the requested size, so any part of it can be
+cut out without decoding again. The examples are the same with and without the
+cache. When the cache is full, nothing is evicted: shuffling visits every
+record once per epoch, so eviction would not increase the number of hits.
 """
 
 import threading
@@ -13,7 +13,7 @@ from phenaki_jax.data.sources import files
 
 
 class FrameCache:
-  """Read examples of files, keeping what was decoded."""
+  """Reads examples from files and keeps the decoded frames."""
 
   def __init__(self, max_bytes: int):
     self._left = max_bytes
@@ -21,22 +21,25 @@ class FrameCache:
     self._lock = threading.Lock()
 
   def example(
-    self, reader: files.FileReader, record: schema.Record, view: schema.View
+    self,
+    reader: files.FileReader,
+    record: schema.Record,
+    request: schema.ExampleRequest,
   ) -> schema.Example:
-    """Return what `reader.example` returns, decoding only once.
+    """Return what `reader.example` returns, and decode only once.
 
     Raises:
-      schema.DecodeError: the record cannot be used, with the reason.
+      schema.DecodeError: the record cannot be used.
     """
-    timed = self._timed(reader, record, view.size)
+    timed = self._timed(reader, record, request.size)
     if timed is None:
-      return reader.example(record, view)
+      return reader.example(record, request)
     if record.kind == schema.IMAGE:
       return schema.Example(
         pixels=timed.frames[0].copy(), caption=record.caption
       )
-    times, valid = files.clip_times(record, view)
-    return files.clip_example(record, view, timed.at(times), valid)
+    times = files.clip_times(record, request)
+    return files.clip_example(record, request, timed.at(times))
 
   def _timed(
     self,
@@ -44,12 +47,12 @@ class FrameCache:
     record: schema.Record,
     size: tuple[int, int],
   ) -> video.TimedFrames | None:
-    assert record.facts is not None, 'only examined records are loaded'
-    key = (record.facts.content_hash, size)
+    assert record.info is not None, 'records of a manifest have been decoded'
+    key = (record.info.content_hash, size)
     kept = self._kept.get(key)
     if kept is not None:
       return kept
-    if record.facts.num_frames * size[0] * size[1] * 3 > self._left:
+    if record.info.num_frames * size[0] * size[1] * 3 > self._left:
       return None
     timed = reader.timed(record, size)
     with self._lock:

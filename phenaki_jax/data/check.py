@@ -1,21 +1,20 @@
-"""Check that a manifest and the data it names are still what they were."""
+"""Comparison of a manifest with its data, to find later changes."""
 
 import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import Iterator
 
-import tqdm
-
+from phenaki_jax import progress
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import schema
 
-_CHUNK = 512  # records read ahead at most
+_CHUNK = 512  # maximum number of records that are read ahead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem:
-  """Name a record that is no longer what the manifest says, and why."""
+  """A record that differs from the manifest, and the reason."""
 
   key: str
   reason: str
@@ -23,22 +22,19 @@ class Problem:
 
 
 def find_problems(
-  manifest: manifest_lib.Manifest, *, workers: int = 2, progress: bool = False
+  manifest: manifest_lib.Manifest, *, workers: int = 2
 ) -> Iterator[Problem]:
   """Read every record again, and yield those whose content has changed.
 
-  The hash of the manifest itself is computed again first.
+  First the hash of the manifest itself is computed again.
 
   Args:
-    manifest: to check.
-    workers: threads that read.
-    progress: whether a progress bar is shown.
+    manifest: the manifest.
+    workers: number of threads that read.
   """
   if manifest.recomputed_hash() != manifest.hash:
     yield Problem(key=manifest_lib.RECORDS, reason='changed_manifest')
-  bar = tqdm.tqdm(
-    total=len(manifest), desc='check', unit='records', disable=not progress
-  )
+  bar = progress.bar(total=len(manifest), unit='records', desc='check')
   rows = iter(range(len(manifest)))
   with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool, bar:
     while chunk := list(itertools.islice(rows, _CHUNK)):
@@ -50,13 +46,14 @@ def find_problems(
 
 def _problem(manifest: manifest_lib.Manifest, row: int) -> Problem | None:
   record = manifest[row]
-  assert record.facts is not None, 'a manifest holds examined records'
+  assert record.info is not None, 'records of a manifest have been decoded'
   try:
-    # Without the expected facts, so that a change is told from an error.
-    bare = dataclasses.replace(record, facts=None)
-    facts = manifest.reader(row).examine(bare)
+    # Without the expected hash, `examine` tells a changed file from a broken
+    # one.
+    bare = dataclasses.replace(record, info=None)
+    info = manifest.reader(row).examine(bare)
   except schema.DecodeError as error:
     return Problem(key=record.key, reason=error.reason, detail=error.detail)
-  if facts.content_hash != record.facts.content_hash:
+  if info.content_hash != record.info.content_hash:
     return Problem(key=record.key, reason='changed_file', detail=record.path)
   return None

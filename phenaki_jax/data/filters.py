@@ -1,7 +1,7 @@
-"""Which records are left out, and the countable reason for each.
+"""Filters of records, with a short reason for each record they leave out.
 
-A score that is missing is never taken as a good one: a source without the
-column is refused until the user allows it by name, and a row without a value
+A missing score never counts as a good one. A source without the column of a
+score is rejected unless the user allows it by name, and a row without a value
 is left out.
 """
 
@@ -13,24 +13,26 @@ from phenaki_jax.data import schema
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
 
-# The column of each score, and LAION-400M's tag that stands in for the first.
+# The column of each score, and the tag that LAION-400M has instead of the
+# first.
 UNSAFE = 'punsafe'
 WATERMARK = 'pwatermark'
 _TAG = 'NSFW'
 _SAFE_TAG = 'UNLIKELY'
-# Layouts whose tables carry the scores. WebVid's have no such columns.
+# Layouts whose tables have the scores; those of WebVid never do.
 _SCORED_LAYOUTS = ('img2dataset',)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilterConfig:
-  """Say what is kept.
+  """Limits that a record must meet to be kept.
 
   Attributes:
-    max_unsafe: highest `punsafe` score, 0 to 1; None asks for no score.
-    max_watermark: highest `pwatermark` score, 0 to 1; None asks for none.
-    min_side: shortest side of a clip or image, in pixels.
-    max_caption: longest caption, in characters.
+    max_unsafe: maximum `punsafe` score, 0 to 1; None disables the filter.
+    max_watermark: maximum `pwatermark` score, 0 to 1; None disables the
+      filter.
+    min_side: minimum of height and width, in pixels.
+    max_caption: maximum length of a caption, in characters.
     min_duration, max_duration: of a clip, in seconds.
     allow_missing: score columns that may be missing.
   """
@@ -48,39 +50,40 @@ class FilterConfig:
       if name not in (UNSAFE, WATERMARK):
         raise UserError(
           f'allow_missing names {name!r}; only {UNSAFE} and {WATERMARK} are '
-          'asked for'
+          'filtered by'
         )
     if not 0 <= self.min_duration <= self.max_duration:
       raise UserError(
-        f'durations from {self.min_duration} to {self.max_duration} s hold '
-        'none; give min_duration <= max_duration'
+        f'no duration is from {self.min_duration} to {self.max_duration} s; '
+        'choose 0 <= min_duration <= max_duration'
       )
 
 
 def check_columns(source: base.Source, config: FilterConfig) -> None:
-  """Refuse a source that lacks a score the filters ask for.
+  """Check that a source has the scores that the filters need.
 
   Raises:
-    UserError: names the column and the options that allow it.
+    UserError: names the missing column and the options that allow it.
   """
   if source.layout not in _SCORED_LAYOUTS:
     return
-  asked = {UNSAFE: config.max_unsafe, WATERMARK: config.max_watermark}
-  options = {UNSAFE: '--max-unsafe', WATERMARK: '--max-watermark'}
-  for name, limit in asked.items():
+  for name, option, limit in (
+    (UNSAFE, '--max-unsafe', config.max_unsafe),
+    (WATERMARK, '--max-watermark', config.max_watermark),
+  ):
     if limit is None or name in config.allow_missing:
       continue
     if name in source.columns or (name == UNSAFE and _TAG in source.columns):
       continue
     raise UserError(
       f'{source.spec().get("folder", source.layout)} has no column {name!r}, '
-      'and a missing score is not taken as a good one; allow it with '
-      f'--allow-missing {name}, or ask for no score with {options[name]} none'
+      'and a missing score does not count as a good one; allow it with '
+      f'--allow-missing {name}, or disable the filter with {option} none'
     )
 
 
 def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
-  """Return why a record is left out by its metadata; empty if it is not."""
+  """Return why the metadata exclude a record; empty if they do not."""
   caption = record.caption.strip()
   if not caption:
     return 'empty_caption'
@@ -108,24 +111,26 @@ def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
   return ''
 
 
-def content_fault(facts: schema.Facts, kind: str, config: FilterConfig) -> str:
-  """Return why a record is left out by its content; empty if it is not."""
-  if not facts.width:
-    return ''  # Made by code in any size.
-  if min(facts.width, facts.height) < config.min_side:
+def content_fault(
+  info: schema.MediaInfo, kind: str, config: FilterConfig
+) -> str:
+  """Return why its content excludes a record; empty if it does not."""
+  if not info.width:
+    return ''  # Rendered at any size.
+  if min(info.width, info.height) < config.min_side:
     return f'smaller_than_{config.min_side}px'
   if kind == schema.CLIP:
-    if facts.duration < config.min_duration:
+    if info.duration < config.min_duration:
       return 'too_short'
-    if facts.duration > config.max_duration:
+    if info.duration > config.max_duration:
       return 'too_long'
-    if facts.num_frames < 2:
+    if info.num_frames < 2:
       return 'one_frame'
   return ''
 
 
 def _number(value: Any) -> float | None:
-  """Read a score that may be text; None unless it is a number."""
+  """Return a score, which may be text; None if it is not a number."""
   try:
     number = float(value)
   except (TypeError, ValueError):

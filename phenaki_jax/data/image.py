@@ -1,4 +1,4 @@
-"""Decode an image file that nobody vouches for."""
+"""Decoding of untrusted image files."""
 
 import io
 import struct
@@ -10,16 +10,16 @@ from PIL import Image
 from phenaki_jax.data import schema, transforms
 
 MAX_PIXELS = 2**26
-"""Larger images are refused before their pixels are allocated."""
+"""Larger images are rejected before their pixels are allocated."""
 
-# What Pillow raises on damaged files; a TypeError would be our own mistake.
+# What Pillow raises on damaged files. TypeError would be our own bug.
 _DECODER_ERRORS = (
   *(OSError, SyntaxError, ValueError, LookupError, ArithmeticError, EOFError),
   *(MemoryError, RuntimeError, struct.error, zlib.error),
   Image.DecompressionBombError,
 )
 
-# First bytes of the formats that are read, with Pillow's name of each.
+# First bytes of each supported format, and Pillow's name of it.
 _MAGIC = (
   (b'\xff\xd8\xff', 'JPEG'),
   (b'\x89PNG\r\n\x1a\n', 'PNG'),
@@ -39,7 +39,7 @@ def decode(data: bytes) -> Image.Image:
   name = _format(data)
   try:
     with warnings.catch_warnings():
-      # Our own bound is below the one Pillow warns at.
+      # MAX_PIXELS is below the size at which Pillow warns.
       warnings.simplefilter('ignore', Image.DecompressionBombWarning)
       with Image.open(io.BytesIO(data), formats=[name]) as image:
         if image.width * image.height > MAX_PIXELS:

@@ -1,16 +1,16 @@
-"""What `phenaki data build` decided: the records to use, and where they lie.
+"""A manifest: the records that `phenaki data build` kept, and their location.
 
 A manifest is a folder:
 
     manifest.json     sources, counts and hashes; written last
-    records.parquet   one row per record kept, with the hash of its content
-    report.json       the account: what was left out, and why
+    records.parquet   one row per kept record, with the hash of its content
+    report.json       numbers of records that were left out, by reason
     dropped.jsonl     every record that a filter left out, with the reason
-    quarantine.jsonl  every record that cannot be used, with what is wrong
-    indices/          offset indices of tars whose folder cannot be written
+    quarantine.jsonl  every record that cannot be used, with the reason
+    indices/          offset indices of tars in folders that are not writable
 
-Its hash covers what is kept, in order, but not where the sources lie, so data
-may move. A checkpoint remembers it.
+Its hash covers the kept records, in order, but not the location of the
+sources, so the data may be moved. Checkpoints store a fingerprint of it.
 """
 
 import dataclasses
@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ import pyarrow.parquet
 from phenaki_jax.data import report, schema
 from phenaki_jax.data.sources import base, files, storyworld
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.digests import file_digest
 
 VERSION = 1
 HEADER = 'manifest.json'
@@ -39,55 +39,59 @@ QUARANTINE = 'quarantine.jsonl'
 INDICES = 'indices'
 
 COLUMNS = pyarrow.schema(
-  [
-    ('source', pyarrow.int32()),
-    ('kind', pyarrow.string()),
-    ('key', pyarrow.string()),
-    ('caption', pyarrow.string()),
-    ('path', pyarrow.string()),
-    ('offset', pyarrow.int64()),
-    ('size', pyarrow.int64()),
-    ('content_hash', pyarrow.string()),
-    ('width', pyarrow.int32()),
-    ('height', pyarrow.int32()),
-    ('num_frames', pyarrow.int32()),
-    ('duration', pyarrow.float64()),
-  ]
+  {
+    'source': pyarrow.int32(),
+    'kind': pyarrow.string(),
+    'key': pyarrow.string(),
+    'caption': pyarrow.string(),
+    'path': pyarrow.string(),
+    'offset': pyarrow.int64(),
+    'size': pyarrow.int64(),
+    'content_hash': pyarrow.string(),
+    'width': pyarrow.int32(),
+    'height': pyarrow.int32(),
+    'num_frames': pyarrow.int32(),
+    'duration': pyarrow.float64(),
+  }
 )
 """The columns of the records."""
 
-# Where a record lies may change with the folder; what it is may not.
+RECORD_FIELDS = ('kind', 'key', 'caption', 'path', 'offset', 'size')
+"""The fields of a record, beside its `info`, that are columns."""
+
+_INFO = ('content_hash', 'width', 'height', 'num_frames', 'duration')
+# The content of a record. Its location may change when a folder is moved.
 _HASHED = ('kind', 'key', 'caption', 'content_hash', 'num_frames', 'duration')
 
 
 class Manifest:
-  """Read a manifest.
+  """A manifest opened for reading.
 
   Attributes:
     folder: of the manifest.
-    header: what manifest.json says.
-    hash: of everything that is kept.
+    header: content of manifest.json.
+    hash: of all kept records.
     readers: of the sources, in order.
   """
 
   def __init__(self, folder: str | os.PathLike):
-    """Open a manifest and check that its table is the one it was built with.
+    """Open a manifest and check that its table was not changed.
 
     Raises:
-      UserError: the folder is no manifest, or was changed since.
+      UserError: the folder is not a manifest, or was changed after the build.
     """
     self.folder = pathlib.Path(folder)
     path = self.folder / HEADER
     if not path.is_file():
       raise UserError(
-        f'{self.folder} is no manifest (it has no {HEADER}); make one with '
+        f'{self.folder} is no manifest (it has no {HEADER}); build one with '
         '`phenaki data build --out DIR`'
       )
     try:
       self.header: dict[str, Any] = json.loads(path.read_text())
       version = self.header['version']
       self.hash = str(self.header['hash'])
-      table_hash = self.header['records_sha256']
+      records_sha256 = self.header['records_sha256']
       specs = list(self.header['sources'])
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(
@@ -95,44 +99,31 @@ class Manifest:
       ) from error
     if version != VERSION:
       raise UserError(
-        f'{path} has version {version!r}, this program reads {VERSION}; build '
-        'the manifest again'
+        f'{path} has version {version!r}, but this program reads {VERSION}; '
+        'build the manifest again'
       )
     table = self.folder / RECORDS
-    if not table.is_file() or file_hash(table) != table_hash:
+    if not table.is_file() or file_digest(table) != records_sha256:
       raise UserError(
-        f'{table} is not the one that {HEADER} was written with; build the '
+        f'{table} is not the table that {HEADER} was written with; build the '
         'manifest again'
       )
     self._table = pyarrow.parquet.ParquetFile(table).read()
     self.readers: list[base.Reader] = [open_reader(spec) for spec in specs]
 
   def __len__(self) -> int:
-    """Return the number of records kept."""
+    """Return the number of kept records."""
     return len(self._table)
 
   def __getitem__(self, row: int) -> schema.Record:
     """Return the record of a row."""
     values = self._table.slice(row, 1).to_pylist()[0]
-    facts = schema.Facts(
-      content_hash=values['content_hash'],
-      width=values['width'],
-      height=values['height'],
-      num_frames=values['num_frames'],
-      duration=values['duration'],
-    )
-    return schema.Record(
-      key=values['key'],
-      kind=values['kind'],
-      caption=values['caption'],
-      path=values['path'],
-      offset=values['offset'],
-      size=values['size'],
-      facts=facts,
-    )
+    info = {name: values[name] for name in _INFO}
+    record = {name: values[name] for name in RECORD_FIELDS}
+    return schema.Record(**record, info=schema.MediaInfo(**info))
 
   def reader(self, row: int) -> base.Reader:
-    """Return what reads the pixels of a row."""
+    """Return the reader of the pixels of a row."""
     return self.readers[self._table['source'][row].as_py()]
 
   def caption(self, row: int) -> str:
@@ -144,13 +135,13 @@ class Manifest:
   ) -> np.ndarray:
     """Return the rows of a kind and a split, in order.
 
-    The split of a record depends on its content alone: what is held out stays
-    so when sources are added or put in another order.
+    The split of a record depends on its content alone, so it does not change
+    when sources are added or reordered.
 
     Args:
       kind: 'clip' or 'image'.
       split: 'train' or 'heldout'.
-      heldout_share: share of the records that are held out.
+      heldout_share: share of the records in the split 'heldout', 0 to 1.
     """
     is_heldout = self._draws < heldout_share
     in_split = is_heldout if split == 'heldout' else ~is_heldout
@@ -165,24 +156,22 @@ class Manifest:
     hashes = self._table['content_hash'].to_pylist()
     return np.array([int(text[:8], 16) / 2**32 for text in hashes])
 
-  def accounts(self) -> list[report.Account]:
-    """Return the account of each source, from report.json."""
+  def reports(self) -> list[report.SourceReport]:
+    """Return the report of each source, from report.json."""
     content = json.loads((self.folder / REPORT).read_text())
-    names = {field.name for field in dataclasses.fields(report.Account)}
+    names = {field.name for field in dataclasses.fields(report.SourceReport)}
     return [
-      report.Account(**{k: v for k, v in source.items() if k in names})
+      report.SourceReport(**{k: v for k, v in source.items() if k in names})
       for source in content['sources']
     ]
 
   def recomputed_hash(self) -> str:
-    """Hash the rows again."""
-    return rows_hash(
-      row for batch in self._table.to_batches() for row in batch.to_pylist()
-    )
+    """Compute the hash of the kept records again."""
+    return table_hash(self._table)
 
 
 def open_reader(spec: dict[str, Any]) -> base.Reader:
-  """Open what reads the pixels of a source, from its spec.
+  """Open the reader of a source from its spec.
 
   Raises:
     UserError: the layout is unknown.
@@ -199,16 +188,11 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
   )
 
 
-def rows_hash(rows: Iterator[dict[str, Any]]) -> str:
-  """Hash what rows say of their records, in order."""
+def table_hash(table: pyarrow.Table) -> str:
+  """Hash the content of the records of a table, in order."""
   digest = hashlib.sha256()
-  for row in rows:
-    values = [row[name] for name in _HASHED]
-    digest.update(json.dumps(values).encode() + b'\n')
+  for batch in table.to_batches():
+    for row in batch.to_pylist():
+      values = [row[name] for name in _HASHED]
+      digest.update(json.dumps(values).encode() + b'\n')
   return digest.hexdigest()
-
-
-def file_hash(path: pathlib.Path) -> str:
-  """Return the SHA-256 of a file, in hexadecimal."""
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,36 +1,46 @@
-"""How many clips and images every batch holds, from one image share.
+"""The composition of a batch and the order in which sources are drawn.
 
-The composition is a function of the config alone, the same in every batch and
-on every process, so shapes are static and no process waits for another. An
-image has the tokens of one latent step, a clip those of all its steps, so that
-equal shares of examples are very unequal shares of tokens.
+Both follow from the config alone. They are the same in every batch and on
+every process, so shapes are static and no process waits for another. An image
+has the tokens of one latent frame and a clip those of all its latent frames,
+so the share of images in tokens is much lower than their share in examples.
 """
 
 import dataclasses
-import logging
-
-from phenaki_jax.errors import UserError
-
-_log = logging.getLogger(__name__)
+import fractions
+import math
+from collections.abc import Sequence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Composition:
-  """Hold what each batch is made of.
+  """The numbers of clips and images in every batch.
 
   Attributes:
     num_clips, num_images: examples of a batch, over all processes.
-    requested_image_share, realised_image_share: in examples.
   """
 
   num_clips: int
   num_images: int
-  requested_image_share: float
-  realised_image_share: float
 
-  def token_share(self, steps: int) -> float:
-    """Return the images' share of visual tokens, with clips of `steps` each."""
-    return self.num_images / (self.num_images + self.num_clips * steps)
+  @property
+  def counts(self) -> dict[str, int]:
+    """Return the number of examples of each part that has any."""
+    counts = {'clips': self.num_clips, 'images': self.num_images}
+    return {part: count for part, count in counts.items() if count}
+
+  @property
+  def image_share(self) -> float:
+    """Return the realised share of images in examples."""
+    return self.num_images / (self.num_clips + self.num_images)
+
+  def token_share(self, latent_frames: int) -> float:
+    """Return the share of images in visual tokens.
+
+    Args:
+      latent_frames: latent frames of a clip.
+    """
+    return self.num_images / (self.num_images + self.num_clips * latent_frames)
 
 
 def compose(*, batch_size: int, image_share: float) -> Composition:
@@ -38,47 +48,63 @@ def compose(*, batch_size: int, image_share: float) -> Composition:
 
   Args:
     batch_size: examples of a batch, over all processes.
-    image_share: wanted share of images, 0 to 1.
-
-  Returns:
-    The counts, with the shares that they realise.
+    image_share: requested share of images, 0 to 1.
   """
   num_images = round(image_share * batch_size)
-  realised = num_images / batch_size
-  if image_share > 0 and not num_images:
-    _log.warning(
-      'an image share of %g of %d examples is less than one image: no batch '
-      'holds any',
-      image_share,
-      batch_size,
-    )
-  return Composition(
-    num_clips=batch_size - num_images,
-    num_images=num_images,
-    requested_image_share=image_share,
-    realised_image_share=realised,
-  )
+  return Composition(num_clips=batch_size - num_images, num_images=num_images)
 
 
-def rows_of_process(
-  count: int, *, part: str, process_index: int, process_count: int
-) -> range:
-  """Return the rows of a part of the global batch that a process loads.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceShare:
+  """The share of one source among the examples of one kind.
 
-  The rows of all processes, one after the other, are the global batch.
-
-  Raises:
-    UserError: the rows cannot be divided equally.
+  Attributes:
+    name: of the source.
+    requested: its share of the weights of all sources.
+    realised: its share of the examples; it differs from the requested share
+      where a source has no example of the kind.
   """
-  if not 0 <= process_index < process_count:
-    raise UserError(
-      f'process_index is {process_index}; it must lie in '
-      f'0..{process_count - 1}, one less than process_count'
-    )
-  if count % process_count:
-    raise UserError(
-      f'a batch has {count} {part}, which {process_count} processes cannot '
-      'share equally; change data.batch_size or data.image_share'
-    )
-  rows = count // process_count
-  return range(process_index * rows, (process_index + 1) * rows)
+
+  name: str
+  requested: float
+  realised: float
+
+
+def integer_weights(weights: Sequence[float]) -> tuple[int, ...]:
+  """Return the smallest integers in exactly the given proportions.
+
+  `grain.MapDataset.mix` rounds them to 1% of the smallest weight instead.
+
+  Args:
+    weights: positive; each stands for its decimal notation.
+  """
+  exact = [fractions.Fraction(repr(weight)) for weight in weights]
+  scale = math.lcm(*(weight.denominator for weight in exact))
+  integers = [int(weight * scale) for weight in exact]
+  divisor = math.gcd(*integers)
+  return tuple(weight // divisor for weight in integers)
+
+
+def source_at(position: int, weights: Sequence[int]) -> tuple[int, int]:
+  """Choose the source of a position of a mixture.
+
+  The sources are interleaved evenly. Any `sum(weights)` consecutive positions
+  from a multiple of that sum on hold `weights[i]` examples of source i.
+
+  Args:
+    position: in the mixture, from 0.
+    weights: integer weight of each source, 0 for a source that is never drawn.
+
+  Returns:
+    The index of the source, and the position within it.
+  """
+  # `first` and `last` count the positions before and up to this one that are
+  # left to the sources not yet considered, as in grain's own mixture.
+  first, last, rest = position, position + 1, sum(weights)
+  for number, weight in enumerate(weights):
+    others = [count * (rest - weight) // rest for count in (first, last)]
+    if last - others[1] > first - others[0]:
+      return number, first - others[0]
+    first, last = others
+    rest -= weight
+  raise AssertionError('the last source takes all remaining positions')

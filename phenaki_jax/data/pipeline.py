@@ -1,14 +1,15 @@
-"""The loader: the batch of a step, the same on every run and every resume.
+"""The data loader: the batch of a step, the same on every run and resume.
 
-The global batch of step k is a pure function of (config, manifest, k). It has
-the same composition at every step; each process makes its own rows of it. So
-the data position in a checkpoint is one integer, and it survives any change
-of the number of processes. Loader threads make batches ahead, a bounded
-number of them, in order.
+The global batch of step k is a pure function of (config, manifests, k). Its
+composition is the same at every step, and each process loads its own rows of
+it. The data position in a checkpoint is therefore one integer, which stays
+valid when the number of processes changes. Threads load a bounded number of
+batches ahead, in order.
 """
 
 import hashlib
 import json
+import logging
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,22 +18,28 @@ import grain
 import numpy as np
 
 from phenaki_jax import config as config_io
-from phenaki_jax.data import cache, manifest, mixture, schema, streams
 from phenaki_jax.data import config as config_lib
+from phenaki_jax.data import examples, manifest, mixture, schema
+from phenaki_jax.data import spec as spec_lib
+from phenaki_jax.data.cache import FrameCache
 from phenaki_jax.errors import UserError
 
-# How examples are made ready does not change what they are.
-_NOT_IN_FINGERPRINT = ('manifest', 'num_threads', 'prefetch', 'cache_bytes')
+_log = logging.getLogger(__name__)
+
+_KINDS = {'clips': schema.CLIP, 'images': schema.IMAGE}
+# How and from where examples are loaded does not change their content.
+_NOT_IN_FINGERPRINT = ('num_threads', 'prefetch', 'cache_bytes')
 
 
 class Pipeline:
-  """Hand out this process' rows of every batch.
+  """Loads this process' rows of every batch.
 
   Attributes:
-    config: what the batches are.
-    composition: clips and images of the global batch, and their shares.
-    fingerprint: hash of the config and the manifest; a run may only go on
-      from a checkpoint with the same.
+    config: the examples of the batches.
+    composition: numbers of clips and images of the global batch.
+    spec: the arrays of the global batch.
+    fingerprint: hash of the config and the content of the manifests. A run
+      resumes only from a checkpoint with the same fingerprint.
   """
 
   def __init__(
@@ -40,169 +47,172 @@ class Pipeline:
     config: config_lib.DataConfig,
     tokenize: Callable[[str], np.ndarray],
     *,
+    tubelet: int,
+    text_length: int,
     process_index: int = 0,
     process_count: int = 1,
   ):
-    """Open the source.
+    """Open the sources.
 
     Args:
-      config: what the batches are.
-      tokenize: turns a caption into int32 [L]: ids, an end mark, zeros.
-      process_index: of this process.
-      process_count: processes that share each batch.
+      config: the examples of the batches.
+      tokenize: turns a caption into int32 [L]: token ids, an end mark, zeros.
+      tubelet: frames per latent frame of the tokenizer.
+      text_length: L.
+      process_index: index of this process.
+      process_count: number of processes that share each batch.
 
     Raises:
-      UserError: the batch cannot be divided among the processes, or the
-        manifest does not hold what the config asks for.
+      UserError: the frames do not fit the tubelet, the batch cannot be divided
+        among the processes, or a manifest cannot be opened.
+      schema.EmptySplitError: the sources have no example of a kind that the
+        config requests.
     """
+    if not 0 <= process_index < process_count:
+      raise ValueError(f'process {process_index} of {process_count}')
     self.config = config
     self.composition = mixture.compose(
-      batch_size=config.batch_size,
-      image_share=config.image_share,
+      batch_size=config.batch_size, image_share=config.image_share
     )
-    self._tokenize = tokenize
-    self._open: weakref.WeakSet[Batches] = weakref.WeakSet()
-    counts = {
-      'clips': self.composition.num_clips,
-      'images': self.composition.num_images,
-    }
-    self._rows = {
-      part: mixture.rows_of_process(
-        count,
-        part=part,
-        process_index=process_index,
-        process_count=process_count,
+    if config.image_share > 0 and not self.composition.num_images:
+      _log.warning(
+        'data.image_share=%g of %d examples is less than one image, so the '
+        'batches have no images.',
+        config.image_share,
+        config.batch_size,
       )
-      for part, count in counts.items()
-      if count
+    self.spec = spec_lib.batch_spec(
+      config, tubelet=tubelet, text_length=text_length
+    )
+    self._process_spec = spec_lib.process_spec(self.spec, process_count)
+    self._process_index = process_index
+    self._tokenize = tokenize
+    self._tubelet = tubelet
+    self._open: weakref.WeakSet[grain.DatasetIterator] = weakref.WeakSet()
+    manifests = [
+      manifest.Manifest(source.path) if source.layout == 'manifest' else None
+      for source in config.sources
+    ]
+    cache = FrameCache(config.cache_bytes)
+    request = schema.ExampleRequest(
+      size=config.size, frames=config.frames, fps=config.fps, tubelet=tubelet
+    )
+    self._examples = {
+      part: examples.MixedExamples(
+        config, request, _KINDS[part], manifests, cache
+      )
+      for part in self.spec
     }
-    self._counts = counts
-    self._streams, content = _open_streams(config, tuple(self._rows))
-    self.fingerprint = _fingerprint(config, content)
+    self.fingerprint = _fingerprint(
+      config, manifests, tubelet=tubelet, text_length=text_length
+    )
 
-  def batch(self, step: int) -> schema.Batch:
+  def batch(self, step: int) -> spec_lib.Batch:
     """Return this process' rows of the global batch of `step`."""
     if step < 0:
-      raise UserError(f'step is {step}; it cannot be negative')
+      raise UserError(f'step is {step}; it must not be negative')
     batch = {}
-    for part, rows in self._rows.items():
-      first = step * self._counts[part]
-      examples = [self._streams[part][first + row] for row in rows]
-      batch[part] = _stack(part, examples, self._tokenize)
-    return schema.check_batch(
-      batch, size=self.config.size, frames=self.config.frames
+    for part, arrays in self._process_spec.items():
+      rows = arrays['text'].shape[0]
+      total = self.composition.counts[part]
+      first = step * total + self._process_index * rows
+      found = [self._examples[part][first + row] for row in range(rows)]
+      batch[part] = _stack(found, tuple(arrays), self._tokenize)
+    return spec_lib.check_batch(
+      batch, self._process_spec, tubelet=self._tubelet
     )
 
-  def iterate(self, start_step: int = 0) -> 'Batches':
-    """Return the batches from `start_step` on, made ahead by threads."""
+  def iterate(
+    self, start_step: int = 0
+  ) -> grain.DatasetIterator[spec_lib.Batch]:
+    """Return an infinite iterator from `start_step` on; close it after use."""
     if start_step < 0:
-      raise UserError(f'start_step is {start_step}; it cannot be negative')
+      raise UserError(f'start_step is {start_step}; it must not be negative')
+    threads, ahead = self.config.num_threads, self.config.prefetch
+    if not threads or not ahead:
+      threads, ahead = 0, 0
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     steps = grain.MapDataset.range(start_step, sys.maxsize)
-    batches = Batches(
-      steps.map(self.batch),
-      num_threads=self.config.num_threads,
-      prefetch=self.config.prefetch,
-    )
-    self._open.add(batches)
-    return batches
+    iterator = iter(steps.map(self.batch).to_iter_dataset(options))
+    self._open.add(iterator)
+    return iterator
 
   def close(self) -> None:
-    """Stop the threads of every iterator that is still in use."""
-    for batches in list(self._open):
-      batches.close()
+    """Stop the threads of all open iterators."""
+    for iterator in list(self._open):
+      iterator.close()
 
   def captions(self, limit: int) -> Iterator[str]:
     """Yield up to `limit` captions, of clips and images in turn.
 
-    For learning a vocabulary. A manifest yields each caption of the split at
-    most once.
+    A vocabulary is learned from them. Each caption of a manifest is yielded
+    at most once.
     """
-    sources = [self._streams[part].captions() for part in self._rows]
-    given = 0
-    while sources and given < limit:
-      for source in list(sources):
-        caption = next(source, None)
+    parts = [mixed.captions() for mixed in self._examples.values()]
+    count = 0
+    while parts and count < limit:
+      for part in list(parts):
+        caption = next(part, None)
         if caption is None:
-          sources.remove(source)
-        elif given < limit:
-          given += 1
+          parts.remove(part)
+        elif count < limit:
+          count += 1
           yield caption
+
+  def describe(self, latent_frames: int) -> str:
+    """Describe the composition of the batches, for the log.
+
+    Args:
+      latent_frames: latent frames of a clip.
+    """
+    made = self.composition
+    lines = [
+      f'Every batch holds {made.num_clips} clips and {made.num_images} images: '
+      f'images are {made.image_share:.3g} of its examples (requested: '
+      f'{self.config.image_share:.3g}) and '
+      f'{made.token_share(latent_frames):.3g} of its tokens.'
+    ]
+    for part, mixed in self._examples.items():
+      sources = ', '.join(
+        f'{share.realised:.3g} (requested: {share.requested:.3g}) from '
+        f'{share.name}'
+        for share in mixed.shares
+      )
+      lines.append(f'Shares of the {part}: {sources}.')
+    return '\n'.join(lines)
 
   @property
   def replaced(self) -> int:
-    """Return how many broken examples were replaced in this process."""
-    return sum(stream.replaced for stream in self._streams.values())
+    """Return how many broken examples this process has replaced."""
+    return sum(mixed.replaced for mixed in self._examples.values())
 
 
-class Batches:
-  """Iterate over batches that threads make ahead; close it when done."""
-
-  def __init__(
-    self, dataset: grain.MapDataset, *, num_threads: int, prefetch: int
-  ):
-    """Start at the first element of `dataset`.
-
-    Args:
-      dataset: the batches by position.
-      num_threads: threads that make batches; 0 uses the caller's.
-      prefetch: batches made ahead at most.
-    """
-    ahead = prefetch if num_threads else 0
-    options = grain.ReadOptions(
-      num_threads=num_threads if ahead else 0, prefetch_buffer_size=ahead
-    )
-    self._iterator = iter(dataset.to_iter_dataset(options))
-
-  def __iter__(self) -> 'Batches':
-    """Return itself."""
-    return self
-
-  def __next__(self) -> schema.Batch:
-    """Return the next batch, waiting for it where needed."""
-    return next(self._iterator)
-
-  def close(self) -> None:
-    """Stop the threads."""
-    self._iterator.close()
-
-
-def _open_streams(
-  config: config_lib.DataConfig, parts: tuple[str, ...]
-) -> tuple[dict[str, streams.Stream], str]:
-  """Open the stream of each part; return them and a hash of the content."""
-  kinds = {'clips': schema.CLIP, 'images': schema.IMAGE}
-  if config.source == 'storyworld':
-    return {
-      part: streams.StoryWorldStream(config, kinds[part]) for part in parts
-    }, ''
-  content = manifest.Manifest(config.manifest)
-  cached = cache.FrameCache(config.cache_bytes)
-  return {
-    part: streams.ManifestStream(config, kinds[part], content, cached)
-    for part in parts
-  }, content.hash
-
-
-def _fingerprint(config: config_lib.DataConfig, content: str) -> str:
+def _fingerprint(
+  config: config_lib.DataConfig,
+  manifests: list[manifest.Manifest | None],
+  **model: int,
+) -> str:
   fields = config_io.to_dict(config)
   for name in _NOT_IN_FINGERPRINT:
     del fields[name]
-  text = json.dumps({'config': fields, 'content': content}, sort_keys=True)
+  for source, content in zip(fields['sources'], manifests, strict=True):
+    source['path'] = content.hash if content else ''
+  text = json.dumps({'config': fields, **model}, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stack(
-  part: str,
-  examples: list[schema.Example],
+  found: list[schema.Example],
+  names: tuple[str, ...],
   tokenize: Callable[[str], np.ndarray],
 ) -> dict[str, np.ndarray]:
-  """Stack examples into the arrays of a part."""
+  """Stack examples into the named arrays of a part."""
   arrays = {
-    'pixels': np.stack([example.pixels for example in examples]),
-    'text': np.stack([tokenize(example.caption) for example in examples]),
+    'pixels': np.stack([example.pixels for example in found]),
+    'text': np.stack([tokenize(example.caption) for example in found]),
   }
-  if part == 'clips':
-    for name in ('num_frames', 'context_frames'):
-      values = [getattr(example, name) for example in examples]
+  for name in names:
+    if name not in arrays:
+      values = [getattr(example, name) for example in found]
       arrays[name] = np.array(values, np.int32)
   return arrays

@@ -1,7 +1,6 @@
-"""From any picture to RGB uint8 of one size, with its aspect kept.
+"""Conversion of images and video frames to RGB uint8 of one size.
 
-The one place that knows about colour modes and cropping; images and the
-frames of clips go through the same functions.
+Only this module handles colour modes and cropping.
 """
 
 import numpy as np
@@ -12,14 +11,14 @@ _WHITE = (255, 255, 255, 255)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-  """Turn a picture of any mode into RGB, 0 to 255.
+  """Convert an image of any mode to RGB, 0 to 255.
 
-  What is transparent shows white, the ground that web pages put behind it.
-  The orientation of a camera picture (EXIF) is applied.
+  Transparent pixels are put on white, the usual background of web pages. The
+  EXIF orientation is applied.
   """
   image = ImageOps.exif_transpose(image)
   if image.mode.startswith('I;16'):
-    # `convert` would clip 16 bits at 255 instead of scaling them.
+    # `convert` would clip 16-bit values at 255 instead of scaling them.
     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
   if image.mode in ('I', 'F'):
     values = np.asarray(image, np.float64)
@@ -29,23 +28,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
     )
   if 'A' in image.getbands() or 'transparency' in image.info:
     layer = image.convert('RGBA')
-    ground = Image.new('RGBA', layer.size, _WHITE)
-    image = Image.alpha_composite(ground, layer)
+    background = Image.new('RGBA', layer.size, _WHITE)
+    image = Image.alpha_composite(background, layer)
   return image.convert('RGB')
 
 
 def fit(
   image: Image.Image, size: tuple[int, int]
 ) -> UInt8[np.ndarray, 'H W 3']:
-  """Scale an RGB picture to cover a size, and crop its centre.
+  """Resize an RGB image to cover a size, and crop its centre.
+
+  The crop is measured in fractions of a source pixel, so the aspect ratio is
+  preserved exactly. Downscaling averages pixels.
 
   Args:
     image: in mode RGB.
     size: height and width of the result.
-
-  Returns:
-    The pixels. The crop is taken in fractions of a source pixel, so the
-    aspect is kept exactly; scaling down averages, it does not skip pixels.
   """
   height, width = size
   if image.size == (width, height):
@@ -53,7 +51,7 @@ def fit(
   scale = min(image.width / width, image.height / height)
   left = max(0.0, (image.width - width * scale) / 2)
   top = max(0.0, (image.height - height * scale) / 2)
-  # Rounding must not put the crop outside the image.
+  # Rounding must not move the crop outside the image.
   right = min(image.width, left + width * scale)
   bottom = min(image.height, top + height * scale)
   return np.array(

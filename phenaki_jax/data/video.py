@@ -1,18 +1,17 @@
-"""Decode video files that nobody vouches for, choosing frames by their time.
+"""Decoding of untrusted video files; frames are selected by their time.
 
-The frame shown at a time is the last one at or before it. That holds for
-variable rates and for files whose first timestamp is not zero, where index
-times average rate is wrong. Times are in seconds after the first frame. Only
-what is needed is decoded: frames before the wanted part are skipped by
-seeking to the key frame before it, and decoding stops after it.
+The frame shown at a time is the last one at or before it. This is correct for
+variable frame rates and for files whose first timestamp is not zero, where
+frame index times average rate is not. Times are in seconds after the first
+frame. Decoding starts at the last key frame before the requested frames and
+stops after them.
 """
 
 import contextlib
 import dataclasses
 import io
-import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import av.video.reformatter
@@ -22,34 +21,31 @@ from PIL import Image
 
 from phenaki_jax.data import schema, transforms
 
-Media: TypeAlias = bytes | str | os.PathLike
-"""A video: its bytes, or the path of its file."""
-
 MAX_BYTES = 2**29
 MAX_PIXELS = 2**24  # of one frame; 4096 x 4096
 MAX_FRAMES = 20_000
 
-# Damaged files make PyAV raise much beside its own errors: UnicodeDecodeError,
-# IndexError, OverflowError and others. A TypeError would be our own mistake.
+# On damaged files PyAV also raises UnicodeDecodeError, IndexError,
+# OverflowError and others. TypeError is left out: it would be our own bug.
 _DECODER_ERRORS = (
   *(av.FFmpegError, ValueError, LookupError, ArithmeticError),
   *(OSError, EOFError, MemoryError, RuntimeError),
 )
-# Seeking costs a reopened decoder; below this many seconds it gains nothing.
+# Seeking restarts the decoder, so it pays off only beyond this many seconds.
 _SEEK_AFTER = 1.0
-_SLACK = 5e-4  # seconds that rounding may put a timestamp late, at most
-# A video this much shorter than its header says was cut off.
+_SLACK = 5e-4  # maximum seconds by which rounding may delay a timestamp
+# A video whose decoded share of the declared duration is lower is truncated.
 _SHORTEST_SHARE = 0.9
 _BOXES = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TimedFrames:
-  """Hold every frame of a video with the time it is first shown.
+  """Every frame of a video with the time at which it is first shown.
 
   Attributes:
     frames: uint8 RGB [T, H, W, 3].
-    times: float64 [T], in seconds, from 0.
+    times: float64 [T], in seconds, starting at 0.
     slack: seconds by which the container may have rounded the times.
   """
 
@@ -57,55 +53,56 @@ class TimedFrames:
   times: np.ndarray
   slack: float
 
-  def at(self, times: Float64[np.ndarray, 'T']) -> np.ndarray:
+  def at(self, times: Float64[np.ndarray, 'T']) -> UInt8[np.ndarray, 'T H W 3']:
     """Return the frames shown at `times`, in seconds."""
     index = np.searchsorted(self.times, times + self.slack, side='right') - 1
     return self.frames[np.maximum(index, 0)]
 
 
 def window(
-  *, duration: float, frames: int, fps: float, position: float
-) -> tuple[Float64[np.ndarray, 'T'], int]:
+  *, duration: float, frames: int, fps: float, tubelet: int, position: float
+) -> Float64[np.ndarray, 'T']:
   """Choose the times of the frames of a clip.
 
   Args:
     duration: of the video, in seconds.
-    frames: wanted, 1 + 2k.
-    fps: of the clip.
-    position: in [0, 1), where the clip starts among all possible starts.
+    frames: requested frames, 1 + k * tubelet.
+    fps: frames per second of the clip.
+    tubelet: frames per latent frame.
+    position: in [0, 1), start of the clip among all possible starts.
 
   Returns:
-    The times of the frames that are real, and their number: `frames`, or the
-    largest 1 + 2k that fits into the video.
+    The times, in seconds, of `frames` frames, or of the largest number
+    1 + k * tubelet that fits into a shorter video.
   """
   fits = max(1, int(np.ceil(duration * fps - 1e-6)))
-  valid = min(frames, fits - (1 - fits % 2))
+  valid = min(frames, 1 + (fits - 1) // tubelet * tubelet)
   latest = max(0.0, duration - (valid - 1) / fps)
-  return position * latest + np.arange(valid) / fps, valid
+  return position * latest + np.arange(valid) / fps
 
 
-def examine(media: Media) -> tuple[int, int, int, float]:
-  """Decode a video fully, as strictly as the decoder can.
+def examine(data: bytes, *, content_hash: str = '') -> schema.MediaInfo:
+  """Decode a whole video in the strictest mode of the decoder.
 
-  Returns:
-    Width and height in pixels, the number of frames, and the duration in
-    seconds from the first frame to the end of the last.
+  Args:
+    data: the encoded video.
+    content_hash: its hash, which is copied into the result.
 
   Raises:
-    schema.DecodeError: the reason is 'missing_file', 'empty_file',
-      'not_a_video', 'truncated_file', 'broken_file', 'unknown_codec',
-      'too_large', 'too_many_pixels' or 'too_many_frames'.
+    schema.DecodeError: the reason is 'empty_file', 'not_a_video',
+      'truncated_file', 'broken_file', 'unknown_codec', 'too_large',
+      'too_many_pixels' or 'too_many_frames'.
   """
-  with _opened(media, strict=True) as (container, stream):
-    count, end, step = 0, 0.0, 0.0
+  with _opened(data, strict=True) as (container, stream):
+    count, end, gap = 0, 0.0, 0.0
     previous = None
     for time, frame in _frames(container, stream):
       if frame.is_corrupt:
         raise schema.DecodeError('broken_file', f'frame {count} is damaged')
       if previous is not None:
-        step = time - previous
+        gap = time - previous
       length = float((frame.duration or 0) * stream.time_base)
-      end = time + (length or step or 1.0 / _rate(stream))
+      end = time + (length or gap or 1.0 / _rate(stream))
       previous = time
       count += 1
     declared = _declared_duration(container, stream)
@@ -113,28 +110,34 @@ def examine(media: Media) -> tuple[int, int, int, float]:
       raise schema.DecodeError(
         'truncated_file', f'{end:.2f} of {declared:.2f} s can be decoded'
       )
-    return stream.width, stream.height, count, end
+    return schema.MediaInfo(
+      content_hash=content_hash,
+      width=stream.width,
+      height=stream.height,
+      num_frames=count,
+      duration=end,
+    )
 
 
 def sample(
-  media: Media, times: Float64[np.ndarray, 'T'], *, size: tuple[int, int]
+  data: bytes, times: Float64[np.ndarray, 'T'], *, size: tuple[int, int]
 ) -> UInt8[np.ndarray, 'T H W 3']:
   """Decode the frames shown at `times`.
 
   Args:
-    media: the video.
-    times: in seconds, not falling.
-    size: height and width of the result; the aspect is kept, the centre cut.
+    data: the encoded video.
+    times: in seconds, in increasing order.
+    size: height and width of the result; see `transforms.fit`.
 
   Raises:
     schema.DecodeError: the video cannot be decoded; reasons as in `examine`.
   """
-  with _opened(media) as (container, stream):
+  with _opened(data) as (container, stream):
     fit = _fitter(size)
     frames = _frames(container, stream, start=times[0])
     picked = _pick(frames, times, slack=_slack(stream), fit=fit)
     if not picked:
-      # The index led past the wanted frame; do without it.
+      # The seek went past the first requested frame; decode from the start.
       container.seek(0, backward=True, any_frame=False)
       frames = _frames(container, stream)
       picked = _pick(frames, times, slack=_slack(stream), fit=fit)
@@ -143,9 +146,9 @@ def sample(
     return np.stack(picked)
 
 
-def decode(media: Media, *, size: tuple[int, int]) -> TimedFrames:
+def decode(data: bytes, *, size: tuple[int, int]) -> TimedFrames:
   """Decode every frame of a video; arguments and errors as in `sample`."""
-  with _opened(media) as (container, stream):
+  with _opened(data) as (container, stream):
     fit = _fitter(size)
     times, frames = [], []
     for time, frame in _frames(container, stream):
@@ -158,17 +161,12 @@ def decode(media: Media, *, size: tuple[int, int]) -> TimedFrames:
     )
 
 
-def sniff(file: io.BufferedIOBase) -> str:
+def _container_format(head: bytes) -> str:
   """Return FFmpeg's name of the container, from the first bytes of a file.
 
-  Naming it keeps FFmpeg from guessing: a playlist, which would make it open
-  other files and addresses, is never taken for a video.
-
-  Raises:
-    schema.DecodeError: 'empty_file' or 'not_a_video'.
+  FFmpeg must not guess the format, because it would open the files and
+  addresses that a playlist names.
   """
-  head = file.read(16)
-  file.seek(0)
   if not head:
     raise schema.DecodeError('empty_file')
   if head[4:8] in _BOXES:
@@ -183,95 +181,76 @@ def sniff(file: io.BufferedIOBase) -> str:
 
 
 @contextlib.contextmanager
-def _opened(media: Media, *, strict: bool = False) -> Iterator[tuple[Any, Any]]:
-  """Open a video; every error inside becomes a DecodeError with a reason."""
+def _opened(data: bytes, *, strict: bool = False) -> Iterator[tuple[Any, Any]]:
+  """Open a video; errors in the block become DecodeErrors with a reason."""
   try:
-    with _file(media) as file:
-      size = file.seek(0, os.SEEK_END)
-      file.seek(0)
-      if size > MAX_BYTES:
-        raise schema.DecodeError('too_large', f'{size} bytes')
-      container_format = sniff(file)
-      if container_format == 'mov' and _is_cut_off(file, size):
-        raise schema.DecodeError('truncated_file', f'of {size} bytes')
-      with av.open(file, format=container_format) as container:
-        if not container.streams.video:
-          raise schema.DecodeError('not_a_video', 'it has no video stream')
-        stream = container.streams.video[0]
-        context = stream.codec_context
-        if context is None:
-          raise schema.DecodeError('unknown_codec', 'nothing here decodes it')
-        _check_pixels(context.width, context.height)
-        # The loader has threads of its own, one per batch.
-        context.thread_count = 1
-        context.thread_type = 'NONE'
-        if strict:
-          context.options = {'err_detect': 'explode'}
-        yield container, stream
+    if len(data) > MAX_BYTES:
+      raise schema.DecodeError('too_large', f'{len(data)} bytes')
+    container_format = _container_format(data[:16])
+    if container_format == 'mov' and _is_cut_off(data):
+      raise schema.DecodeError('truncated_file', f'of {len(data)} bytes')
+    with av.open(io.BytesIO(data), format=container_format) as container:
+      if not container.streams.video:
+        raise schema.DecodeError('not_a_video', 'it has no video stream')
+      stream = container.streams.video[0]
+      context = stream.codec_context
+      if context is None:
+        raise schema.DecodeError('unknown_codec', 'no decoder is available')
+      _check_pixels(context.width, context.height)
+      # The loader has threads of its own, one per batch.
+      context.thread_count = 1
+      context.thread_type = 'NONE'
+      if strict:
+        context.options = {'err_detect': 'explode'}
+      yield container, stream
   except schema.DecodeError:
     raise
-  except FileNotFoundError as error:
-    raise schema.DecodeError('missing_file', str(media)) from error
   except _DECODER_ERRORS as error:
     detail = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
     raise schema.DecodeError('broken_file', detail) from error
 
 
-def _file(media: Media) -> io.BufferedIOBase:
-  if isinstance(media, bytes):
-    return io.BytesIO(media)
-  return open(media, 'rb')
-
-
-def _is_cut_off(file: io.BufferedIOBase, size: int) -> bool:
-  """Say whether the boxes of an MP4 file run past its end or lack the index."""
+def _is_cut_off(data: bytes) -> bool:
+  """Return whether an MP4 box ends after the file or the index is missing."""
   position, has_index = 0, False
-  while position + 8 <= size:
-    file.seek(position)
-    head = file.read(16)
+  while position + 8 <= len(data):
+    head = data[position : position + 16]
     length = int.from_bytes(head[:4], 'big')
     if length == 1:
       length = int.from_bytes(head[8:16], 'big')
     has_index |= head[4:8] == b'moov'
     if length == 0:
       break
-    if length < 8 or position + length > size:
+    if length < 8 or position + length > len(data):
       return True
     position += length
-  file.seek(0)
   return not has_index
 
 
 def _frames(
   container: Any, stream: Any, start: float = 0.0
 ) -> Iterator[tuple[float, Any]]:
-  """Yield (seconds after the first frame, frame) from about `start` on."""
+  """Yield (seconds after the first frame, frame) from `start` or earlier."""
   origin = previous = None
   count = 0
-  for frame in container.decode(stream):
+  frames = container.decode(stream)
+  while (frame := next(frames, None)) is not None:
     _check_pixels(frame.width, frame.height)
     if frame.pts is None:
       raise schema.DecodeError('broken_file', 'a frame has no timestamp')
     if origin is None:
       origin = frame.pts
       if start > _SEEK_AFTER:
-        break
+        target = origin + int(start / stream.time_base)
+        container.seek(target, stream=stream, backward=True, any_frame=False)
+        frames = container.decode(stream)
+        continue
     if previous is not None and frame.pts < previous:
       raise schema.DecodeError('broken_file', 'timestamps run backwards')
     previous = frame.pts
     count += 1
     if count > MAX_FRAMES:
       raise schema.DecodeError('too_many_frames', f'more than {MAX_FRAMES}')
-    yield float((frame.pts - origin) * stream.time_base), frame
-  else:
-    return
-  target = origin + int(start / stream.time_base)
-  container.seek(target, stream=stream, backward=True, any_frame=False)
-  for frame in container.decode(stream):
-    _check_pixels(frame.width, frame.height)
-    count += 1
-    if count > MAX_FRAMES or frame.pts is None:
-      raise schema.DecodeError('broken_file', 'the key frames are too far')
     yield float((frame.pts - origin) * stream.time_base), frame
 
 
@@ -282,7 +261,7 @@ def _pick(
   slack: float,
   fit: Callable[[Any], np.ndarray],
 ) -> list[np.ndarray]:
-  """Return what is shown at each time; nothing if frames start too late."""
+  """Return the frame shown at each time; [] if the first frame is later."""
   picked: list[np.ndarray] = []
   shown = pixels = None
   for time, frame in frames:
@@ -302,8 +281,8 @@ def _pick(
 
 
 def _fitter(size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
-  """Return what turns decoded frames into RGB pixels of a size."""
-  # Left alone, the scaler starts a thread per core for every single frame.
+  """Return a function that converts a decoded frame to RGB of a size."""
+  # By default the scaler starts a thread per core for every frame.
   reformatter = av.video.reformatter.VideoReformatter()
 
   def fit(frame: Any) -> np.ndarray:
@@ -314,7 +293,7 @@ def _fitter(size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
 
 
 def _slack(stream: Any) -> float:
-  """Return by how much rounding to a tick may put a timestamp late."""
+  """Return the seconds by which rounding to a tick may delay a timestamp."""
   return min(float(stream.time_base) / 2, _SLACK)
 
 
@@ -326,7 +305,7 @@ def _declared_duration(container: Any, stream: Any) -> float:
   if stream.duration:
     return float(stream.duration * stream.time_base)
   if container.duration and len(container.streams) == 1:
-    # Matroska counts from time 0, not from the first frame.
+    # Matroska durations start at time 0, not at the first frame.
     first = max(0, container.start_time or 0)
     return (container.duration - first) / av.time_base
   return 0.0

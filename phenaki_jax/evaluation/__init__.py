@@ -1,1 +1,1 @@
-"""Measure models, and write what they make so that people can look at it."""
+"""Measure models, and render what they generate."""

@@ -1,20 +1,17 @@
-"""The loss on examples that training never sees, the same ones every time."""
+"""The loss on a fixed set of examples that training never sees."""
 
+import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.base import Value
+import numpy as np
 
 Sums = Mapping[str, tuple[float, float]]
-"""By name: a weighted sum, and the weight that went into it."""
+"""By name: a weighted sum and the sum of its weights."""
 
 
 class HeldoutEvaluator:
-  """Measure a model's own loss terms on held-out batches.
-
-  Yields `heldout/<name>` for every term that the model names.
-  """
+  """Measure the loss terms of a model on held-out batches."""
 
   def __init__(
     self,
@@ -23,32 +20,32 @@ class HeldoutEvaluator:
     *,
     every: int,
   ) -> None:
-    """Keep what a run needs.
+    """Store the arguments.
 
     Args:
-      measure: maps (state, batch) to sums; it must draw nothing at random, or
-        the same in every call.
-      batches: held-out batches, one or more.
-      every: steps between two runs; 0: only when asked.
+      measure: maps (state, batch) to sums; it must be deterministic.
+      batches: held-out batches, at least one.
+      every: steps between two evaluations; 0 never evaluates in training.
 
     Raises:
-      UserError: there are no batches.
+      ValueError: there are no batches.
     """
     if not batches:
-      raise UserError('there are no held-out batches to measure')
+      raise ValueError('there are no held-out batches')
     self._measure = measure
     self._batches = batches
     self.every = every
 
-  def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
-    """Yield the mean of each term over all batches, if it counted at all."""
+  def run(self, step: int, state: Any) -> Iterator[tuple[str, float]]:
+    """Yield `heldout/<name>`, the mean over all batches, for each term.
+
+    Terms with a total weight of 0 are left out.
+    """
     del step
-    sums: dict[str, float] = {}
-    counts: dict[str, float] = {}
+    sums: dict[str, Any] = collections.defaultdict(lambda: np.zeros(2))
     for batch in self._batches:
-      for name, (total, count) in self._measure(state, batch).items():
-        sums[name] = sums.get(name, 0.0) + float(total)
-        counts[name] = counts.get(name, 0.0) + float(count)
-    for name in sorted(sums):
-      if counts[name]:
-        yield f'heldout/{name}', sums[name] / counts[name]
+      for name, sum_and_weight in self._measure(state, batch).items():
+        sums[name] += sum_and_weight
+    for name, (total, weight) in sorted(sums.items()):
+      if weight:
+        yield f'heldout/{name}', float(total / weight)

@@ -1,10 +1,11 @@
-"""How close decoded frames are to the originals: PSNR and SSIM.
+"""Similarity of decoded frames to the originals: PSNR and SSIM.
 
-Both are taken per frame on uint8 RGB and then averaged, padding frames left
-out. PSNR by position in the clip shows what averages hide: the first frame has
-tokens of its own, and later ones share theirs.
+Both are computed for each frame of uint8 RGB and then averaged, without padding
+frames. PSNR is also reported by position in the clip, because the first frame
+has tokens of its own, while later frames share theirs.
 """
 
+import collections
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -14,14 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.base import Value
 from phenaki_jax.tokenizer.losses import frame_mask
 
 _LOG = logging.getLogger(__name__)
 
 MAX_PSNR = 100.0
-"""The PSNR of equal frames, in dB; infinity would spoil every mean."""
+"""The PSNR of equal frames, in dB; infinity would make every mean infinite."""
 
 # Wang et al. 2004, section III-C.
 _WINDOW = 11
@@ -33,7 +32,7 @@ _C2 = (0.03 * 255) ** 2
 def psnr(
   a: UInt8[Array, '*B H W 3'], b: UInt8[Array, '*B H W 3']
 ) -> Float[Array, '*B']:
-  """Return the peak signal-to-noise ratio of each frame, in dB."""
+  """Compute the peak signal-to-noise ratio of each frame, in dB, 0 to 100."""
   error = jnp.mean(jnp.square(_float(a) - _float(b)), axis=(-3, -2, -1))
   least = 255.0**2 / 10 ** (MAX_PSNR / 10)
   return 10 * jnp.log10(255.0**2 / jnp.maximum(error, least))
@@ -42,17 +41,17 @@ def psnr(
 def ssim(
   a: UInt8[Array, '*B H W 3'], b: UInt8[Array, '*B H W 3']
 ) -> Float[Array, '*B']:
-  """Return the structural similarity of each frame, in [-1, 1].
+  """Compute the structural similarity of each frame, in [-1, 1].
 
-  The mean over pixels and colours of Wang et al. 2004, with their Gaussian
-  window of 11 pixels, where it lies inside the frame.
+  It is the mean over pixels and colours of equation 13 of Wang et al. 2004,
+  with their Gaussian window of 11 pixels, where that lies inside the frame.
 
   Raises:
-    UserError: for frames smaller than the window.
+    ValueError: the frames are smaller than the window.
   """
   if min(a.shape[-3:-1]) < _WINDOW:
-    raise UserError(
-      f'SSIM needs frames of {_WINDOW}x{_WINDOW} pixels or more, not '
+    raise ValueError(
+      f'SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels, not '
       f'{a.shape[-3]}x{a.shape[-2]}'
     )
   x, y = _float(a), _float(b)
@@ -67,11 +66,7 @@ def ssim(
 
 
 class ReconstructionEvaluator:
-  """Decode held-out clips from their tokens and compare.
-
-  Yields `psnr`, `ssim`, `psnr_frame_00` and so on by position, and a film
-  `reconstruction` with originals above and decoded clips below.
-  """
+  """Compare held-out clips with what the tokenizer makes of them."""
 
   def __init__(
     self,
@@ -81,15 +76,15 @@ class ReconstructionEvaluator:
     every: int,
     num_shown: int = 4,
   ) -> None:
-    """Keep what a run needs.
+    """Store the arguments.
 
     Args:
       predict: maps (state, pixels uint8 [B, T, H, W, 3], num_frames int32 [B])
         to decoded pixels of the same type and shape.
-      clips: the `clips` parts of batches; read anew in every run, so that runs
-        compare.
-      every: steps between two runs; 0: only when asked.
-      num_shown: clips in the film, from the first batch.
+      clips: the `clips` parts of batches; every run iterates over them again,
+        so that its results are comparable.
+      every: steps between two evaluations; 0 never evaluates in training.
+      num_shown: number of clips in the video, from the first batch.
     """
     self._predict = predict
     self._clips = clips
@@ -97,41 +92,51 @@ class ReconstructionEvaluator:
     self._is_warned = False
     self.every = every
 
-  def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
-    """Yield names and values for the state; SSIM only if frames allow it.
+  def run(
+    self, step: int, state: Any
+  ) -> Iterator[tuple[str, float | np.ndarray]]:
+    """Yield means over all frames and a video.
+
+    These are `psnr`, `psnr_frame_00` and so on by position, `ssim` if the
+    frames are large enough, and a video `reconstruction` with the originals
+    above the decoded clips.
 
     Raises:
-      UserError: if there are no clips.
+      ValueError: there are no clips.
     """
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    film: np.ndarray | None = None
+    sums: dict[str, Any] = collections.defaultdict(lambda: np.zeros(2))
+
+    def add(name: str, values: Any, mask: np.ndarray) -> None:
+      kept = np.asarray(values, np.float64)[mask]
+      sums[name] += (kept.sum(), kept.size)
+
+    video: np.ndarray | None = None
     for clip in self._clips:
       pixels = jnp.asarray(clip['pixels'])
       num_frames = jnp.asarray(clip['num_frames'])
       decoded = self._predict(state, pixels, num_frames)
-      if film is None:
-        film = _side_by_side(pixels, decoded, self._num_shown)
+      if video is None:
+        video = _side_by_side(pixels, decoded, self._num_shown)
       mask = np.asarray(frame_mask(num_frames, pixels.shape[1]))
       for name, values in _compare(pixels, decoded).items():
-        # Sums and counts, so that a small last batch weighs what it should.
-        _add(sums, counts, name, values, mask)
+        # Sums and counts weight all frames equally, also in a small last batch.
+        add(name, values, mask)
         if name == 'psnr':
           for t in range(mask.shape[1]):
-            _add(sums, counts, f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
-    if film is None:
-      raise UserError('there are no clips to reconstruct')
+            add(f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
+    if video is None:
+      raise ValueError('there are no clips to reconstruct')
     if 'ssim' not in sums and not self._is_warned:
       self._is_warned = True
       _LOG.warning(
-        'SSIM is left out: its window needs frames of %dx%d pixels or more',
+        'SSIM is left out: its window needs frames of at least %dx%d pixels',
         _WINDOW,
         _WINDOW,
       )
-    for name in sorted(sums):
-      if counts[name]:
-        yield name, sums[name] / counts[name]
-    yield 'reconstruction', film
+    for name, (total, count) in sorted(sums.items()):
+      if count:
+        yield name, float(total / count)
+    yield 'reconstruction', video
 
 
 def _float(pixels: UInt8[Array, '*B']) -> Float[Array, '*B']:
@@ -139,7 +144,7 @@ def _float(pixels: UInt8[Array, '*B']) -> Float[Array, '*B']:
 
 
 def _smooth(x: Float[Array, '*B H W C']) -> Float[Array, '*B rows columns C']:
-  """Average under the Gaussian window, first down and then across."""
+  """Average with the Gaussian window, first over rows and then over columns."""
   offset = np.arange(_WINDOW) - _WINDOW // 2
   weights = np.exp(-(offset**2) / (2 * _SIGMA**2))
   weights /= weights.sum()
@@ -163,20 +168,8 @@ def _compare(a: Array, b: Array) -> dict[str, Array]:
   return values
 
 
-def _add(
-  sums: dict[str, float],
-  counts: dict[str, int],
-  name: str,
-  values: Any,
-  mask: np.ndarray,
-) -> None:
-  kept = np.asarray(values, np.float64)[mask]
-  sums[name] = sums.get(name, 0.0) + float(kept.sum())
-  counts[name] = counts.get(name, 0) + kept.size
-
-
 def _side_by_side(original: Any, decoded: Any, count: int) -> np.ndarray:
-  """Return a film uint8 [T, 2H, count*W, 3]."""
+  """Return a video, uint8 [T, 2H, count*W, 3]."""
   rows = [
     np.concatenate(list(np.asarray(clips)[:count]), axis=2)
     for clips in (original, decoded)

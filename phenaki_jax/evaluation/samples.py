@@ -1,21 +1,15 @@
-"""Clips of a generator in training, for the same prompts every time."""
+"""Clips of a generator in training for a fixed set of prompts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.base import Value
-from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
+from phenaki_jax.media.contact_sheet import contact_sheet
 
 
 class SampleEvaluator:
-  """Show what a generator makes of a few prompts.
-
-  Yields a film `samples` with the clips side by side, and a picture
-  `samples_sheet` with their prompts below them.
-  """
+  """Generate a clip for each of a few prompts."""
 
   def __init__(
     self,
@@ -25,32 +19,32 @@ class SampleEvaluator:
     every: int,
     seed: int = 0,
   ) -> None:
-    """Keep what a run needs.
+    """Store the arguments.
 
     Args:
       sample: maps (state, prompts, seeds) to clips, uint8 [B, T, H, W, 3].
-      prompts: one or more.
-      every: steps between two runs; 0: only when asked.
-      seed: of the first clip; the others follow it.
+      prompts: at least one prompt.
+      every: steps between two evaluations; 0 never evaluates in training.
+      seed: seed of the first clip; clip i has `seed + i`.
 
     Raises:
-      UserError: there are no prompts.
+      ValueError: there are no prompts.
     """
     if not prompts:
-      raise UserError('there are no prompts to make samples of')
+      raise ValueError('there are no prompts to generate samples for')
     self._sample = sample
     self._prompts = tuple(prompts)
     self._seeds = tuple(seed + i for i in range(len(prompts)))
     self.every = every
 
-  def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
-    """Yield the film and the sheet."""
+  def run(self, step: int, state: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a video `samples` and a contact sheet `samples_sheet`.
+
+    The video has the clips side by side, the sheet their frames and prompts.
+    """
     clips = self._sample(state, self._prompts, self._seeds)
     yield 'samples', np.concatenate(list(clips), axis=2)
-    rows = [
-      SheetRow(text=prompt, frames=clip)
-      for prompt, clip in zip(self._prompts, clips, strict=True)
-    ]
+    rows = list(zip(self._prompts, clips, strict=True))
     yield (
       'samples_sheet',
       contact_sheet(rows, footer=f'step {step}, AI-generated'),

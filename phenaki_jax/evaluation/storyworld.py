@@ -1,18 +1,18 @@
-"""What a model knows of StoryWorld, as the oracle reads it.
+"""Accuracy of a model on StoryWorld, as read by the oracle.
 
-Do clips show the facts of their prompts, and do concepts that only images
-taught appear in clips? (`storyworld_stories` asks for stories.) The numbers
-need no downloaded network.
+Two reports measure whether clips show the facts of their prompts, and whether
+concepts that only training images show appear in clips. `storyworld_stories`
+has that of stories. No pretrained network is needed.
 """
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.tally import Tally, total
+from phenaki_jax.evaluation.counts import Counts, total
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.script import ClipMaker
 from phenaki_jax.storyworld import caption, sample_facts
@@ -20,20 +20,22 @@ from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import score as score_lib
 from phenaki_jax.storyworld.subset import Subset
 
-CLIPS, STORIES, IMAGE_ONLY = 11, 12, 13  # Streams of chance, apart.
+# Part of the seeds, so that the reports use separate random streams.
+CLIPS, STORIES, IMAGE_ONLY = 11, 12, 13
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
-  """Say how a model is asked; part of every number.
+  """Settings of an evaluation.
 
   Attributes:
     subset: the part of StoryWorld.
     size: height and width in pixels.
     fps: frames per second.
-    settings: how clips are drawn.
-    seed: of prompts and samples.
-    batch_size: clips made at once, at most; it changes no number.
+    settings: settings of the sampler.
+    seed: seed of prompts and samples.
+    batch_size: maximum number of clips generated at once, at least 1; the
+      results do not depend on it.
   """
 
   subset: Subset
@@ -44,20 +46,20 @@ class Setup:
   batch_size: int = 16
 
   def __post_init__(self) -> None:
-    """Refuse an empty batch."""
-    if self.batch_size < 1:
-      raise UserError(f'batch_size is {self.batch_size}; give 1 or more')
+    """Validate the batch size."""
+    check_count('batch_size', self.batch_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-  """Hold one clip with what was asked and what was read.
+  """A generated clip.
 
   Attributes:
-    prompt: what was asked for.
+    prompt: its prompt.
     read: what the oracle read, in words.
     frames: uint8 [T, H, W, 3].
-    score: share of right facts; ties are broken by the oracle's confidence.
+    score: share of correct facts, and the mean confidence of the oracle, which
+      breaks ties.
   """
 
   prompt: str
@@ -68,30 +70,30 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipReport:
-  """Hold how well clips show their prompts.
+  """How well clips show the facts of their prompts.
 
   Attributes:
     facts: counts by fact.
-    mistakes: how often which value was read in place of which, such as
-      'colour: red read as white'.
-    best, worst, random: samples to look at.
+    mistakes: number of occurrences of each mistake, such as 'colour: red read
+      as white', the most frequent first.
+    best, worst, random: examples.
   """
 
-  facts: dict[str, Tally]
+  facts: dict[str, Counts]
   mistakes: dict[str, int]
   best: tuple[Sample, ...]
   worst: tuple[Sample, ...]
   random: tuple[Sample, ...]
 
   @property
-  def total(self) -> Tally:
+  def total(self) -> Counts:
     """Return the counts over all facts."""
     return total(self.facts.values())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageOnlyReport:
-  """Hold whether concepts of images appear in clips.
+  """Whether concepts that only images show appear in clips.
 
   Attributes:
     values: counts by concept, such as 'colour pink'.
@@ -99,12 +101,12 @@ class ImageOnlyReport:
     samples: the first clip of each concept.
   """
 
-  values: dict[str, Tally]
-  others: Tally
+  values: dict[str, Counts]
+  others: Counts
   samples: tuple[Sample, ...]
 
   @property
-  def total(self) -> Tally:
+  def total(self) -> Counts:
     """Return the counts over all concepts."""
     return total(self.values.values())
 
@@ -118,15 +120,18 @@ def report_clips(
   shown: int = 4,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> ClipReport:
-  """Make a clip for each of many prompts and read them.
+  """Generate a clip for each of many prompts and read its facts.
 
   Args:
     maker: the model.
-    setup: how it is asked.
-    prompts: how many, 1 or more.
+    setup: settings of the evaluation.
+    prompts: number of prompts, at least 1.
     split: 'heldout' (combinations never seen in training), 'train' or 'all'.
-    shown: how many of the best, worst and random clips are kept.
-    on_done: told how many clips are done since the last call.
+    shown: number of examples of each kind.
+    on_done: called with the number of clips finished since the last call.
+
+  Raises:
+    UserError: `prompts` is below 1.
   """
   check_count('prompts', prompts)
   asked = []
@@ -134,14 +139,14 @@ def report_clips(
     rng = np.random.default_rng((setup.seed, CLIPS, index))
     facts = sample_facts(rng, setup.subset, split)
     asked.append((facts, caption(facts, rng, setup.subset), draw_seed(rng)))
-  tallies: dict[str, Tally] = {}
+  scores: list[score_lib.ClipScore] = []
   mistakes: collections.Counter[str] = collections.Counter()
   best: list[Sample] = []
   worst: list[Sample] = []
   random: list[Sample] = []
   for (facts, prompt, _), frames in _clips(maker, setup, asked, on_done):
     score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
-    count_facts(tallies, score)
+    scores.append(score)
     for fact, is_right in score.right.items():
       if not is_right:
         read = score.reading[fact] or 'nothing'
@@ -151,7 +156,7 @@ def report_clips(
     best = sorted([*best, sample], key=lambda s: s.score)[::-1][:shown]
     worst = sorted([*worst, sample], key=lambda s: s.score)[:shown]
   return ClipReport(
-    facts=in_order(tallies),
+    facts=count_facts(scores),
     mistakes=dict(mistakes.most_common()),
     best=tuple(best),
     worst=tuple(worst),
@@ -166,16 +171,16 @@ def report_image_only(
   prompts: int,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> ImageOnlyReport:
-  """Ask clips for what only images have shown.
+  """Generate clips of concepts that only training images show.
 
   Args:
     maker: the model.
-    setup: how it is asked.
-    prompts: how many for each concept, 1 or more.
-    on_done: told how many clips are done since the last call.
+    setup: settings of the evaluation.
+    prompts: number of prompts for each concept, at least 1.
+    on_done: called with the number of clips finished since the last call.
 
   Raises:
-    UserError: the subset has no such concepts.
+    UserError: `prompts` is below 1, or the subset has no such concept.
   """
   check_count('prompts', prompts)
   asked = []
@@ -185,31 +190,28 @@ def report_image_only(
       facts = _with(rng, setup.subset, fact, value)
       prompt = caption(facts, rng, setup.subset)
       asked.append(((fact, value, facts), prompt, draw_seed(rng)))
-  tallies: dict[str, Tally] = {}
-  others: dict[str, Tally] = {}
-  samples: dict[str, Sample] = {}
+  scores = collections.defaultdict(list)
+  samples: dict[tuple, Sample] = {}
   for (about, prompt, _), frames in _clips(maker, setup, asked, on_done):
-    fact, value, facts = about
+    *concept, facts = about
     score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
-    name = f'{fact} {value}'
-    tallies[name] = tallies.get(name, Tally()).add(
-      score.right[fact], score.reading[fact] is None
-    )
-    rest = {f: right for f, right in score.right.items() if f != fact}
-    count_facts(others, dataclasses.replace(score, right=rest))
-    samples.setdefault(name, _sample(prompt, frames, score))
+    scores[tuple(concept)].append(score)
+    samples.setdefault(tuple(concept), _sample(prompt, frames, score))
+  values, others = {}, Counts()
+  for (fact, value), of_concept in scores.items():
+    counts = count_facts(of_concept)
+    values[f'{fact} {value}'] = counts.pop(fact)
+    others += total(counts.values())
   return ImageOnlyReport(
-    values=tallies,
-    others=total(others.values()),
-    samples=tuple(samples.values()),
+    values=values, others=others, samples=tuple(samples.values())
   )
 
 
 def image_only_values(subset: Subset) -> list[tuple[str, str]]:
-  """List the (fact, value) that a subset shows in images alone.
+  """Return each (fact, value) that a subset shows only in images.
 
   Raises:
-    UserError: there are none.
+    UserError: there is none.
   """
   found = [
     (fact, value)
@@ -218,7 +220,7 @@ def image_only_values(subset: Subset) -> list[tuple[str, str]]:
   ]
   if not found:
     raise UserError(
-      f'subset {subset.name!r} has no image-only concepts to ask for'
+      f'subset {subset.name!r} has no image-only concepts; use another subset'
     )
   return found
 
@@ -226,7 +228,7 @@ def image_only_values(subset: Subset) -> list[tuple[str, str]]:
 def _with(
   rng: np.random.Generator, subset: Subset, fact: str, value: str
 ) -> facts_lib.Facts:
-  """Draw facts of a training clip, with one of them replaced."""
+  """Draw the facts of a training clip and replace one of them."""
   while True:
     facts = sample_facts(rng, subset, 'train').replace(second=None)
     facts = facts.replace(**{fact: value})
@@ -240,7 +242,7 @@ def _clips(
   asked: Sequence[tuple],
   on_done: Callable[[int], object],
 ) -> Iterator[tuple[tuple, np.ndarray]]:
-  """Make a clip for each (anything, prompt, seed)."""
+  """Generate a clip for each (anything, prompt, seed)."""
   for batch, row in in_batches(asked, setup.batch_size):
     clips = maker.clips(
       [prompt for _, prompt, _ in row],
@@ -253,10 +255,11 @@ def _clips(
 
 
 def in_batches(items: Sequence, most: int) -> Iterator[tuple[Sequence, list]]:
-  """Cut items into as few batches of at most `most` as will do.
+  """Split items into the fewest batches of at most `most` items.
 
-  Yields each batch as it is, and filled up with repeated items to the one size
-  that all of them have, so that nothing compiles anew.
+  Yields:
+    Each batch, and the same batch padded with repeated items to a size common
+    to all batches, so that the sampler compiles once.
   """
   count = -(-len(items) // most)
   size = -(-len(items) // count)
@@ -265,38 +268,35 @@ def in_batches(items: Sequence, most: int) -> Iterator[tuple[Sequence, list]]:
     yield batch, [batch[i % len(batch)] for i in range(size)]
 
 
-def count_facts(tallies: dict[str, Tally], score: score_lib.ClipScore) -> None:
-  """Add the facts of one clip to the counts."""
-  for fact, is_right in score.right.items():
-    tallies[fact] = tallies.get(fact, Tally()).add(
-      is_right, score.reading[fact] is None
-    )
+def count_facts(scores: Iterable[score_lib.ClipScore]) -> dict[str, Counts]:
+  """Count the answers of clips by fact, in the order of reports."""
+  counts = {fact: Counts() for fact in facts_lib.FACT_NAMES}
+  for score in scores:
+    for fact, is_right in score.right.items():
+      unsure = score.reading[fact] is None
+      counts[fact] += Counts(asked=1, right=int(is_right), unsure=int(unsure))
+  return {fact: found for fact, found in counts.items() if found.asked}
 
 
 def _sample(
   prompt: str, frames: np.ndarray, score: score_lib.ClipScore
 ) -> Sample:
   reading = score.reading
-  sureness = [reading.confidences[fact] for fact in score.right]
+  confidences = [reading.confidences[fact] for fact in score.right]
   return Sample(
     prompt=prompt,
     read=', '.join(reading[fact] or f'{fact}?' for fact in score.right),
     frames=frames,
-    score=(score.mean, float(np.mean(sureness))),
+    score=(score.mean, float(np.mean(confidences))),
   )
 
 
-def in_order(tallies: dict[str, Tally]) -> dict[str, Tally]:
-  """Sort counts as reports show facts."""
-  return {f: tallies[f] for f in facts_lib.FACT_NAMES if f in tallies}
-
-
 def draw_seed(rng: np.random.Generator) -> int:
-  """Draw a sampler's seed."""
+  """Draw a seed for the sampler."""
   return int(rng.integers(2**32))
 
 
 def check_count(name: str, count: int) -> None:
-  """Raise a UserError for a count below 1."""
+  """Raise UserError if a count is below 1."""
   if count < 1:
-    raise UserError(f'{name} is {count}; give 1 or more')
+    raise UserError(f'{name} is {count}; it must be at least 1')

@@ -1,4 +1,4 @@
-"""StoryWorld's numbers for people and programs: Markdown, JSON, pictures."""
+"""Reports of the StoryWorld evaluation as Markdown, JSON and images."""
 
 import dataclasses
 import math
@@ -7,26 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from phenaki_jax.evaluation.counts import Counts
 from phenaki_jax.evaluation.storyworld import (
   ClipReport,
   ImageOnlyReport,
   Sample,
 )
 from phenaki_jax.evaluation.storyworld_stories import StoryReport
-from phenaki_jax.evaluation.tally import Tally
-from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
+from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.provenance import NOTICE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-  """Hold what was asked of one model; None was not asked.
+  """The reports of a model; None for those that were not made.
 
   Attributes:
-    protocol: JSON values that say how the numbers came about.
-    clips: facts of single clips.
-    stories: facts and memory of stories.
-    image_only: concepts of images, asked for in clips.
+    protocol: settings of the evaluation, as JSON values.
+    clips: report of single clips.
+    stories: report of stories.
+    image_only: report of image-only concepts.
   """
 
   protocol: dict[str, Any]
@@ -36,34 +36,34 @@ class Report:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-  """Return the numbers as JSON values, without pictures; nan is None."""
+  """Return the numbers as JSON values; nan becomes None."""
   found: dict[str, Any] = {'protocol': report.protocol}
   if report.clips:
     found['clips'] = {
-      'facts': _tallies(report.clips.facts),
-      'total': _tally(report.clips.total),
+      'facts': _by_name(report.clips.facts),
+      'total': _numbers(report.clips.total),
       'mistakes': report.clips.mistakes,
     }
   if report.stories:
     stories = report.stories
     found['stories'] = {
-      'facts': _tallies(stories.facts),
-      'scenes': [_tally(tally) for tally in stories.scenes],
-      'splits': _tallies(stories.splits),
-      'total': _tally(stories.total),
-      **{name: _number(getattr(stories, name)) for name in _MEMORY},
+      'facts': _by_name(stories.facts),
+      'scenes': [_numbers(counts) for counts in stories.scenes],
+      'splits': _by_name(stories.splits),
+      'total': _numbers(stories.total),
+      **{name: _number(getattr(stories, name)) for name in _CONSISTENCY},
     }
   if report.image_only:
     found['image_only'] = {
-      'values': _tallies(report.image_only.values),
-      'total': _tally(report.image_only.total),
-      'others': _tally(report.image_only.others),
+      'values': _by_name(report.image_only.values),
+      'total': _numbers(report.image_only.total),
+      'others': _numbers(report.image_only.others),
     }
   return found
 
 
 def to_markdown(report: Report) -> str:
-  """Return the numbers as tables."""
+  """Return the numbers as Markdown tables."""
   protocol = report.protocol
   lines = [f'# StoryWorld: {protocol.get("model", "a model")}', '']
   if report.clips:
@@ -79,12 +79,12 @@ def to_markdown(report: Report) -> str:
       f'## Stories ({protocol["stories"]} of {len(stories.scenes)} scenes)'
     ]
     lines += _table('fact', stories.facts, stories.total)
-    rows = {str(i + 1): tally for i, tally in enumerate(stories.scenes)}
-    lines += _table('scene', rows, None)
-    rows = {_SPLITS[name]: tally for name, tally in stories.splits.items()}
-    lines += _table('combination of the scene', rows, None)
-    lines += ['| memory | share |', '|---|---:|']
-    for name, what in _MEMORY.items():
+    rows = {str(i + 1): counts for i, counts in enumerate(stories.scenes)}
+    lines += _table('scene', rows)
+    rows = {_SPLITS[name]: counts for name, counts in stories.splits.items()}
+    lines += _table('combination of facts', rows)
+    lines += ['| consistency | share |', '|---|---:|']
+    for name, what in _CONSISTENCY.items():
       lines.append(f'| {what} | {getattr(stories, name):.3f} |')
     lines.append('')
   if report.image_only:
@@ -92,7 +92,7 @@ def to_markdown(report: Report) -> str:
     lines += [
       f'## Image-only concepts ({protocol["image_only_prompts"]} prompts each)'
     ]
-    rows = {**only.values, 'other facts of these clips': only.others}
+    rows = {**only.values, 'other facts of the same clips': only.others}
     lines += _table('concept', rows, only.total)
   for name, value in protocol.items():
     lines.append(f'- {name}: {value}')
@@ -100,7 +100,7 @@ def to_markdown(report: Report) -> str:
 
 
 def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
-  """Yield names and contact sheets, uint8 [H, W, 3]."""
+  """Yield each contact sheet, uint8 [H, W, 3], with its name."""
   if report.clips:
     rows = []
     for kind in ('best', 'worst', 'random'):
@@ -108,7 +108,7 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
     yield 'clips', contact_sheet(rows, columns=9, footer=NOTICE)
   if report.stories:
     rows = [
-      SheetRow(text=f'story {i + 1}, scene {j + 1}: {prompt}', frames=frames)
+      (f'story {i + 1}, scene {j + 1}: {prompt}', frames)
       for i, (prompts, scenes) in enumerate(report.stories.stories)
       for j, (prompt, frames) in enumerate(zip(prompts, scenes, strict=True))
     ]
@@ -118,53 +118,48 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
     yield 'image_only', contact_sheet(rows, columns=9, footer=NOTICE)
 
 
-_SPLITS = {'train': 'trained on', 'heldout': 'held out of training'}
+_SPLITS = {'train': 'trained on', 'heldout': 'held out'}
 
-_MEMORY = {
-  'persistence': 'what should persist does, in later scenes',
-  'last_persistence': 'what should persist does, in the last scene',
-  'smoothness': 'joins over which the object moves on without a jump',
-  'continuity': 'joins without a jump that also keep every fact they should',
+_CONSISTENCY = {
+  'persistence': 'unchanged facts that are right in later scenes',
+  'last_persistence': 'unchanged facts that are right in the last scene',
+  'smoothness': 'joins without a jump of the object',
+  'continuity': 'joins without a jump that keep all unchanged facts',
 }
 
 
-def _row(kind: str, sample: Sample) -> SheetRow:
-  return SheetRow(
-    text=f'{kind}: {sample.prompt} (read: {sample.read})',
-    frames=sample.frames,
-  )
+def _row(kind: str, sample: Sample) -> tuple[str, np.ndarray]:
+  return f'{kind}: {sample.prompt} (read: {sample.read})', sample.frames
 
 
-def _table(head: str, rows: dict[str, Tally], total: Tally | None) -> list[str]:
+def _table(
+  head: str, rows: dict[str, Counts], total: Counts | None = None
+) -> list[str]:
+  if total is not None:
+    rows = {**rows, '**all**': total}
   lines = [
     '',
     f'| {head} | right | ± | unsure | asked |',
     '|---|---:|---:|---:|---:|',
   ]
-  for name, tally in rows.items():
-    lines.append(_line(name, tally))
-  if total is not None:
-    lines.append(_line('**all**', total))
+  for name, counts in rows.items():
+    unsure = counts.unsure / counts.asked if counts.asked else math.nan
+    lines.append(
+      f'| {name} | {counts.accuracy:.3f} | {counts.error:.3f} | {unsure:.3f} | '
+      f'{counts.asked} |'
+    )
   return [*lines, '']
 
 
-def _line(name: str, tally: Tally) -> str:
-  unsure = tally.unsure / tally.asked if tally.asked else math.nan
-  return (
-    f'| {name} | {tally.accuracy:.3f} | {tally.error:.3f} | {unsure:.3f} | '
-    f'{tally.asked} |'
-  )
+def _by_name(found: dict[str, Counts]) -> dict[str, Any]:
+  return {name: _numbers(counts) for name, counts in found.items()}
 
 
-def _tallies(tallies: dict[str, Tally]) -> dict[str, Any]:
-  return {name: _tally(tally) for name, tally in tallies.items()}
-
-
-def _tally(tally: Tally) -> dict[str, Any]:
+def _numbers(counts: Counts) -> dict[str, Any]:
   return {
-    **dataclasses.asdict(tally),
-    'accuracy': _number(tally.accuracy),
-    'error': _number(tally.error),
+    **dataclasses.asdict(counts),
+    'accuracy': _number(counts.accuracy),
+    'error': _number(counts.error),
   }
 
 

@@ -1,11 +1,11 @@
-"""How well a model tells StoryWorld's stories, as the oracle reads them."""
+"""Accuracy of a model on stories of StoryWorld, as read by the oracle."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from phenaki_jax.evaluation.counts import Counts, total
 from phenaki_jax.evaluation.storyworld import (
   STORIES,
   Setup,
@@ -13,9 +13,7 @@ from phenaki_jax.evaluation.storyworld import (
   count_facts,
   draw_seed,
   in_batches,
-  in_order,
 )
-from phenaki_jax.evaluation.tally import Tally, total
 from phenaki_jax.stories.script import ClipMaker, Script, Shot
 from phenaki_jax.stories.telling import tell_together
 from phenaki_jax.storyworld import is_held_out, sample_story
@@ -25,25 +23,21 @@ from phenaki_jax.storyworld.story import Story
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryReport:
-  """Hold how well stories are told; see `storyworld.score` for the terms.
+  """How well videos show their stories.
 
   Attributes:
     facts: counts by fact, over all scenes.
     scenes: counts by scene, over all facts.
-    splits: counts over all facts of scenes whose combination training shows
-      ('train') and of those it never does ('heldout').
-    persistence: share, in later scenes, of what has not changed since the
-      first and is still right; the mean of all stories.
-    last_persistence: the same of the last scene alone.
-    smoothness: the mean share of joins over which the object moves on without
-      a jump.
-    continuity: the same of joins that also keep every fact they should.
+    splits: counts over all facts of scenes with combinations of the training
+      data ('train') and of those with held-out ones ('heldout').
+    persistence, last_persistence, smoothness, continuity: means of the numbers
+      of `storyworld.score.StoryScore` over the stories where they are not nan.
     stories: the first few, as (prompts, frames of each scene).
   """
 
-  facts: dict[str, Tally]
-  scenes: tuple[Tally, ...]
-  splits: dict[str, Tally]
+  facts: dict[str, Counts]
+  scenes: tuple[Counts, ...]
+  splits: dict[str, Counts]
   persistence: float
   last_persistence: float
   smoothness: float
@@ -51,7 +45,7 @@ class StoryReport:
   stories: tuple[tuple[tuple[str, ...], tuple[np.ndarray, ...]], ...]
 
   @property
-  def total(self) -> Tally:
+  def total(self) -> Counts:
     """Return the counts over all facts and scenes."""
     return total(self.facts.values())
 
@@ -67,20 +61,23 @@ def report_stories(
   shown: int = 4,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> StoryReport:
-  """Tell stories in which facts change one or two at a time, and read them.
+  """Generate stories in which one or two facts change per scene, and read them.
 
-  Any combination of facts may come up, held out or not: stories of held-out
-  scenes alone could change little but the place.
+  The scenes have any combination of facts, held out or not. Stories of held-out
+  scenes alone would change little but the place.
 
   Args:
     maker: the model.
-    setup: how it is asked.
-    stories: how many, 1 or more.
-    scenes: of each story, 1 or more.
-    frames_per_scene: length of every scene.
-    context_frames: K.
-    shown: how many stories are kept to look at.
-    on_done: told how many stories are done since the last call.
+    setup: settings of the evaluation.
+    stories: number of stories, at least 1.
+    scenes: number of scenes of each story, at least 1.
+    frames_per_scene: frames of each scene, at least 1.
+    context_frames: number of context frames of each window.
+    shown: number of stories in the report.
+    on_done: called with the number of stories finished since the last call.
+
+  Raises:
+    UserError: `stories` or `scenes` is below 1.
   """
   check_count('stories', stories)
   check_count('scenes', scenes)
@@ -89,10 +86,8 @@ def report_stories(
     rng = np.random.default_rng((setup.seed, STORIES, index))
     story = sample_story(rng, setup.subset, scenes, frames_per_scene, 'all')
     asked.append((story, _script(story, setup, context_frames, draw_seed(rng))))
-  tallies: dict[str, Tally] = {}
-  by_scene = [Tally() for _ in range(scenes)]
-  by_split = {'train': Tally(), 'heldout': Tally()}
   scores: list[score_lib.StoryScore] = []
+  by_split: dict[str, list[score_lib.ClipScore]] = {'train': [], 'heldout': []}
   kept: list[tuple[tuple[str, ...], tuple[np.ndarray, ...]]] = []
   for batch, row in in_batches(asked, setup.batch_size):
     scripts = [script for _, script in row]
@@ -101,26 +96,23 @@ def report_stories(
     for i, (story, _) in enumerate(batch):
       score = score_lib.score_story(frames[i], story, setup.subset, setup.fps)
       scores.append(score)
-      for number, scene in enumerate(score.scenes):
-        count_facts(tallies, scene)
-        held_out = is_held_out(story.scenes[number].facts)
-        split = 'heldout' if held_out else 'train'
-        for fact, is_right in scene.right.items():
-          unsure = scene.reading[fact] is None
-          by_scene[number] = by_scene[number].add(is_right, unsure)
-          by_split[split] = by_split[split].add(is_right, unsure)
+      for scene, of_scene in zip(story.scenes, score.scenes, strict=True):
+        split = 'heldout' if is_held_out(scene.facts) else 'train'
+        by_split[split].append(of_scene)
       if len(kept) < shown:
         pieces = tuple(frames[i][start:stop] for start, stop in story.spans)
         kept.append((story.prompts, pieces))
     on_done(len(batch))
   return StoryReport(
-    facts=in_order(tallies),
-    scenes=tuple(by_scene),
-    splits={name: tally for name, tally in by_split.items() if tally.asked},
-    persistence=_mean([score.persistence for score in scores]),
-    last_persistence=_mean([score.last_persistence for score in scores]),
-    smoothness=_mean([score.smoothness for score in scores]),
-    continuity=_mean([score.continuity for score in scores]),
+    facts=count_facts(scene for score in scores for scene in score.scenes),
+    scenes=tuple(
+      _total(score.scenes[i] for score in scores) for i in range(scenes)
+    ),
+    splits={name: _total(found) for name, found in by_split.items() if found},
+    persistence=score_lib.mean(score.persistence for score in scores),
+    last_persistence=score_lib.mean(score.last_persistence for score in scores),
+    smoothness=score_lib.mean(score.smoothness for score in scores),
+    continuity=score_lib.mean(score.continuity for score in scores),
     stories=tuple(kept),
   )
 
@@ -146,6 +138,5 @@ def _script(
   )
 
 
-def _mean(values: Sequence[float]) -> float:
-  known = [value for value in values if not math.isnan(value)]
-  return float(np.mean(known)) if known else math.nan
+def _total(scores: Iterable[score_lib.ClipScore]) -> Counts:
+  return total(count_facts(scores).values())

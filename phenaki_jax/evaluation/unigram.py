@@ -1,4 +1,4 @@
-"""What a guess by frequency alone would lose: the baseline of a generator."""
+"""The loss of predicting tokens by frequency: a baseline for a generator."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -6,35 +6,32 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
-from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.base import Value
-
 
 def unigram_loss(
   seen: Num[np.ndarray, ' V'], hidden: Num[np.ndarray, ' V']
 ) -> float:
-  """Compute the cross-entropy of tokens under the frequency of others.
+  """Compute the cross-entropy of hidden tokens under unigram frequencies.
 
   Args:
-    seen: how often each id was seen in training; one is added to each.
-    hidden: how often each id is to be guessed.
+    seen: count of each token id in the training data; 1 is added to each.
+    hidden: count of each token id among the hidden tokens.
 
   Returns:
-    Nats a token.
+    The mean over hidden tokens, in nats.
 
   Raises:
-    UserError: nothing is to be guessed.
+    ValueError: there are no hidden tokens.
   """
   if not hidden.sum():
-    raise UserError('no token is to be guessed; give examples that hide some')
+    raise ValueError('there are no hidden tokens')
   share = (seen + 1.0) / (seen + 1.0).sum()
   return float(-np.sum(hidden * np.log(share)) / hidden.sum())
 
 
 class UnigramEvaluator:
-  """Yield `heldout/unigram_loss`, to be read beside `heldout/loss`.
+  """Measure the unigram loss, a baseline for `heldout/loss`.
 
-  It is a number of the data and the tokenizer, not of the step.
+  It depends on the data and the tokenizer alone and is the same at every step.
   """
 
   def __init__(
@@ -45,14 +42,14 @@ class UnigramEvaluator:
     heldout: Sequence[Any],
     every: int,
   ) -> None:
-    """Keep what a run needs.
+    """Store the arguments.
 
     Args:
-      count: maps (state, batch) to how often each id is in the batch, and how
-        often among its hidden tokens.
-      training: reads the batches whose frequencies are learned.
-      heldout: batches whose hidden tokens are guessed.
-      every: steps between two runs; 0: only when asked.
+      count: maps (state, batch) to the counts of each token id among all tokens
+        of the batch and among its hidden tokens.
+      training: reads the batches that give the frequencies.
+      heldout: the batches whose hidden tokens are predicted.
+      every: steps between two evaluations; 0 never evaluates in training.
     """
     self._count = count
     self._training = training
@@ -60,8 +57,8 @@ class UnigramEvaluator:
     self._loss: float | None = None
     self.every = every
 
-  def run(self, step: int, state: Any) -> Iterator[tuple[str, Value]]:
-    """Yield the baseline; it is computed once."""
+  def run(self, step: int, state: Any) -> Iterator[tuple[str, float]]:
+    """Yield `heldout/unigram_loss`, which the first call computes."""
     del step
     if self._loss is None:
       seen = sum(self._count(state, batch)[0] for batch in self._training())

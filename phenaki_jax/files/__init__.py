@@ -1,1 +1,1 @@
-"""Files and folders that are written whole or not at all, locks and digests."""
+"""Atomic writes, a directory lock, digests and paths; none of it needs JAX."""

@@ -1,21 +1,35 @@
-"""Keep two runs from writing to one directory."""
+"""A lock that keeps two runs from writing to one directory."""
 
 import contextlib
 import fcntl
-import pathlib
+import functools
+import logging
 from collections.abc import Iterator
 
+from etils import epath
+
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import is_remote
+
+_logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def run_lock(workdir: pathlib.Path) -> Iterator[None]:
-  """Hold the directory while the context is open; a killed run lets it go.
+def run_lock(workdir: epath.PathLike) -> Iterator[None]:
+  """Lock the run directory while the context is open.
+
+  The operating system releases the lock of a killed process. A bucket has no
+  locks; for a remote directory this is logged once and nothing is locked.
 
   Raises:
-    UserError: if another run holds it.
+    UserError: if another run holds the lock.
   """
+  workdir = epath.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
+  if is_remote(workdir):
+    _warn_unlocked(str(workdir))
+    yield
+    return
   with (workdir / '.lock').open('a') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,3 +39,12 @@ def run_lock(workdir: pathlib.Path) -> Iterator[None]:
         'another --workdir.'
       ) from error
     yield
+
+
+@functools.cache
+def _warn_unlocked(workdir: str) -> None:
+  _logger.warning(
+    '%s cannot be locked, because it is not on a local disk. Make sure that '
+    'no other run writes to it.',
+    workdir,
+  )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from phenaki_jax.masked_transformer.schedules import hidden_share
+from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 
 
 def prefix_mask(
@@ -26,7 +26,7 @@ def hide(
   rng: PRNGKeyArray,
   *,
   maskable: Bool[Array, 'B N'],
-  schedule: str = 'cosine',
+  schedule: Schedule = 'cosine',
 ) -> Bool[Array, 'B N']:
   """Choose the tokens to hide: ceil(share * maskable), at random.
 

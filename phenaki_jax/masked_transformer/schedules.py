@@ -5,13 +5,14 @@ completed decoding steps (MaskGIT, arXiv 2202.04200, section 3.3).
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from phenaki_jax.errors import UserError
+Schedule = Literal['cosine', 'linear', 'square', 'cubic', 'sqrt']
 
-SCHEDULES: dict[str, Callable[[Array], Array]] = {
+SCHEDULES: dict[Schedule, Callable[[Array], Array]] = {
   'cosine': lambda progress: jnp.cos(0.5 * jnp.pi * progress),
   'linear': lambda progress: 1.0 - progress,
   'square': lambda progress: 1.0 - progress**2,
@@ -20,19 +21,8 @@ SCHEDULES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def check_schedule(name: str) -> None:
-  """Raise a UserError unless there is a schedule of that name."""
-  if name not in SCHEDULES:
-    raise UserError(
-      f'unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}'
-    )
-
-
-def hidden_share(name: str, progress: Float[Array, '*b']) -> Float[Array, '*b']:
-  """Return the share of hidden tokens, from 1 down to 0.
-
-  Raises:
-    UserError: the schedule is unknown.
-  """
-  check_schedule(name)
+def hidden_share(
+  name: Schedule, progress: Float[Array, '*b']
+) -> Float[Array, '*b']:
+  """Return the share of tokens still hidden, from 1 down to 0."""
   return jnp.clip(SCHEDULES[name](progress), 0.0, 1.0)

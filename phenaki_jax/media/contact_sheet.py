@@ -1,103 +1,165 @@
-"""One picture that tells a whole story: rows of frames, prompts below them."""
+"""Contact sheets: one image that shows the frames of many clips or images."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.media.film import checked_frame, enlarge
+from phenaki_jax.media.frames import checked_frame, enlarge, spread
 from phenaki_jax.types import ImageU8
 
-_PAPER = (255, 255, 255)
+Row = tuple[str, Sequence[np.ndarray] | np.ndarray]
+"""A text and the frames above it, uint8 RGB [H, W, 3] each."""
+
+_PAPER = 255
 _INK = (24, 24, 24)
 _PALE = (128, 128, 128)
 _MARGIN = 16
 _GAP = 4
-_FONT_SIZE = 18
-_LINE = 24
-_MIN_WIDTH = 480
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SheetRow:
-  """Hold one scene: its text and its frames, uint8 RGB [H, W, 3] each."""
-
-  text: str
-  frames: Sequence[np.ndarray] | np.ndarray
 
 
 def contact_sheet(
-  rows: Sequence[SheetRow],
+  rows: Sequence[Row],
   *,
+  images: Sequence[tuple[str, np.ndarray]] = (),
   columns: int = 8,
   min_height: int = 96,
+  min_width: int = 480,
+  font_size: int = 18,
+  max_lines: int | None = None,
+  title: str = '',
   footer: str = '',
 ) -> ImageU8:
-  """Lay out scenes as rows of frames with their text wrapped below.
+  """Lay out clips as rows of frames with their text wrapped below.
 
   Args:
-    rows: the scenes; all frames are of one size.
-    columns: most frames per row. A longer scene shows frames spread evenly
-      over it, the first and the last among them.
-    min_height: small frames are enlarged as films are; see `media.enlarge`.
-    footer: a line in grey at the end, such as the notice 'AI-generated'.
+    rows: a text and the frames of each clip.
+    images: a text and the frame of each image; they follow the rows, as many
+      side by side as the sheet is wide. All frames are of one size.
+    columns: the maximum number of frames in a row. A longer clip shows frames
+      spread evenly over it, including the first and the last.
+    min_height: small frames are enlarged to this height; see `frames.enlarge`.
+    min_width: the least width of a row, in pixels; wider rows widen the sheet.
+    font_size: of all text, in pixels.
+    max_lines: the maximum number of lines of a text; longer texts end in dots.
+    title: a text above everything.
+    footer: a grey text below everything, such as the notice 'AI-generated'.
 
   Raises:
-    UserError: for no rows, a row without frames, frames of several sizes, or
-      fewer than one column.
+    UserError: for no rows and no images, a row without frames, frames of
+      several sizes, or fewer than one column.
   """
   if columns < 1:
-    raise UserError(f'columns is {columns}, but must be 1 or more')
-  if not rows or not all(len(row.frames) for row in rows):
-    raise UserError('a contact sheet needs rows, and frames in each of them')
-  tiles = [
-    [
-      enlarge(checked_frame(frame), min_height)
-      for frame in _spread(row, columns)
-    ]
-    for row in rows
+    raise UserError(f'columns is {columns}, but must be at least 1')
+  if not (rows or images) or not all(len(frames) for _, frames in rows):
+    raise UserError('a contact sheet needs rows or images, with frames in each')
+
+  def fit(frame: np.ndarray) -> np.ndarray:
+    return enlarge(checked_frame(frame), min_height)
+
+  strips = [
+    _Cell([fit(frames[i]) for i in spread(len(frames), columns)], text)
+    for text, frames in rows
   ]
-  shapes = {tile.shape for row_tiles in tiles for tile in row_tiles}
+  singles = [_Cell([fit(frame)], text) for text, frame in images]
+  shapes = {tile.shape for cell in strips + singles for tile in cell.tiles}
   if len(shapes) > 1:
     raise UserError('all frames of a contact sheet must be of one size')
-  ((tile_height, tile_width, _),) = shapes
-  font = ImageFont.load_default(_FONT_SIZE)
-  used = max(map(len, tiles))
-  width = max(_MIN_WIDTH, used * (tile_width + _GAP) - _GAP)
-  texts = [_wrap(row.text, width, font.getlength) for row in rows]
-  foot = _wrap(footer, width, font.getlength) if footer else []
-  height = sum(tile_height + _GAP + _LINE * len(t) + _MARGIN for t in texts)
-  height += _LINE * len(foot)
-  sheet = Image.new('RGB', (width + 2 * _MARGIN, height + _MARGIN), _PAPER)
-  draw = ImageDraw.Draw(sheet)
-  y = _MARGIN
-  for row_tiles, lines in zip(tiles, texts, strict=True):
-    for i, tile in enumerate(row_tiles):
-      left = _MARGIN + i * (tile_width + _GAP)
-      sheet.paste(Image.fromarray(tile), (left, y))
-    y += tile_height + _GAP
-    for line in lines:
-      draw.text((_MARGIN, y), line, _INK, font)
-      y += _LINE
-    y += _MARGIN
-  for line in foot:
-    draw.text((_MARGIN, y - _GAP), line, _PALE, font)
-    y += _LINE
-  return np.asarray(sheet)
+  ((_, tile_width, _),) = shapes
+  step = tile_width + _GAP
+  most = max(len(cell.tiles) for cell in strips + singles)
+  width = max(min_width, most * step - _GAP)
+  across = max(1, (width + _GAP) // step)
+  pen = _Pen(width=width, font_size=font_size)
+  bands = [pen.text(title, _INK)] if title else []
+  for strip in strips:
+    bands.append(pen.shelf([strip], text_width=width, max_lines=max_lines))
+  for first in range(0, len(singles), across):
+    shelf = singles[first : first + across]
+    bands.append(pen.shelf(shelf, text_width=tile_width, max_lines=max_lines))
+  parts = [pen.blank(_MARGIN)]
+  for band in bands:
+    parts += [band, pen.blank(_MARGIN)]
+  if footer:
+    parts.append(pen.text(footer, _PALE))
+  sheet = np.concatenate(parts)
+  sides = ((0, 0), (_MARGIN, _MARGIN), (0, 0))
+  return np.pad(sheet, sides, constant_values=_PAPER)
 
 
-def _spread(row: SheetRow, columns: int) -> list[np.ndarray]:
-  count = min(columns, len(row.frames))
-  chosen = np.linspace(0, len(row.frames) - 1, count).round().astype(int)
-  return [row.frames[i] for i in chosen]
+class _Cell(NamedTuple):
+  """Frames side by side and the text below them."""
+
+  tiles: list[np.ndarray]
+  text: str
 
 
-def _wrap(text: str, width: int, measure: Callable[[str], float]) -> list[str]:
-  """Break a text into lines of at most `width` pixels, words whole if short."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pen:
+  """Draws the horizontal bands of a sheet, uint8 [height, width, 3]."""
+
+  width: int
+  font_size: int
+
+  def blank(self, height: int) -> np.ndarray:
+    """Return an empty band."""
+    return np.full((height, self.width, 3), _PAPER, np.uint8)
+
+  def text(
+    self,
+    text: str,
+    colour: tuple[int, int, int],
+    *,
+    width: int | None = None,
+    max_lines: int | None = None,
+  ) -> np.ndarray:
+    """Return a band, or a narrower image, with wrapped text."""
+    width = self.width if width is None else width
+    font = ImageFont.load_default(self.font_size)
+    line_height = round(self.font_size * 4 / 3)
+    lines = _wrap(text, width, font.getlength, max_lines)
+    band = Image.new('RGB', (width, line_height * len(lines)), (_PAPER,) * 3)
+    pen = ImageDraw.Draw(band)
+    for i, line in enumerate(lines):
+      pen.text((0, i * line_height), line, colour, font)
+    return np.asarray(band)
+
+  def shelf(
+    self, cells: Sequence[_Cell], *, text_width: int, max_lines: int | None
+  ) -> np.ndarray:
+    """Return a band with cells side by side."""
+    texts = [
+      self.text(c.text, _INK, width=text_width, max_lines=max_lines)
+      for c in cells
+    ]
+    height, width, _ = cells[0].tiles[0].shape
+    band = self.blank(height + _GAP + max(map(len, texts)))
+    left = 0
+    for cell, text in zip(cells, texts, strict=True):
+      band[height + _GAP :][: len(text), left : left + text_width] = text
+      for tile in cell.tiles:
+        band[:height, left : left + width] = tile
+        left += width + _GAP
+    return band
+
+
+def _wrap(
+  text: str,
+  width: int,
+  measure: Callable[[str], float],
+  max_lines: int | None,
+) -> list[str]:
+  """Break a text into lines of at most `width` pixels.
+
+  A word is only broken if it is longer than a line.
+  """
   lines = ['']
   for word in text.split():
+    if max_lines is not None and len(lines) > max_lines:
+      break
     joined = f'{lines[-1]} {word}'.strip()
     if measure(joined) <= width:
       lines[-1] = joined
@@ -108,4 +170,9 @@ def _wrap(text: str, width: int, measure: Callable[[str], float]) -> list[str]:
       if lines[-1] and measure(lines[-1] + character) > width:
         lines.append('')
       lines[-1] += character
-  return lines
+  if max_lines is None or len(lines) <= max_lines:
+    return lines
+  last = lines[max_lines - 1]
+  while last and measure(f'{last}...') > width:
+    last = last[:-1]
+  return [*lines[: max_lines - 1], f'{last}...']

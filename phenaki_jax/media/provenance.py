@@ -1,4 +1,4 @@
-"""What a file says about its own making, as JSON in the format's comment."""
+"""How a file was made, as JSON in the comment of its format."""
 
 import json
 import os
@@ -17,25 +17,27 @@ COMMENT = 'comment'
 
 
 def provenance_json(provenance: Mapping[str, Any]) -> str:
-  """Return the comment that a file carries, in ASCII.
+  """Return the comment of a file, in ASCII.
 
   A `notice` in the provenance replaces 'AI-generated', for files that show
   recorded or rendered frames.
 
   Raises:
-    UserError: if a value does not fit in JSON.
+    UserError: if a value cannot be written as JSON.
   """
   try:
     return json.dumps({'notice': NOTICE, **provenance}, allow_nan=False)
   except (TypeError, ValueError) as error:
-    raise UserError(f'the provenance does not fit in JSON: {error}') from error
+    raise UserError(
+      f'the provenance cannot be written as JSON: {error}'
+    ) from error
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
   """Return the provenance of an MP4, GIF or PNG that `media` wrote.
 
   Raises:
-    UserError: if the file carries none, or is no such file.
+    UserError: if the file has none, or has another format.
   """
   path = pathlib.Path(path)
   try:
@@ -49,5 +51,5 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
   except (av.error.FFmpegError, OSError, ValueError) as error:
     raise UserError(f'cannot read the provenance of {path}: {error}') from error
   if not isinstance(content, dict):
-    raise UserError(f'{path} does not say how it was made')
+    raise UserError(f'{path} has no provenance')
   return content

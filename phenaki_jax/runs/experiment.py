@@ -1,14 +1,13 @@
-"""One run, whole: what is trained, on what, how, and where.
+"""The complete description of one training run.
 
-A config file resolves into an `Experiment`, which is also what a run directory
-keeps as `config.json`; every later command reads it from there. The parts are
-handed to those they concern: nothing outside `cli` sees an experiment.
+A config file resolves into an `Experiment`, which the run directory keeps as
+`config.json`; every later command reads it from there. The layers below `runs`
+receive only the parts that concern them.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
@@ -27,25 +26,25 @@ CONFIG_FILE = 'config.json'
 VOCABULARY_FILE = 'vocab.model'
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@config_lib.validated
 class Experiment:
-  """Describe one training run.
+  """One training run.
 
   Attributes:
     kind: which of the two models is trained.
-    name: of the run, for people.
-    seed: of the first parameters and of every draw of a step.
+    name: name of the run, for display.
+    seed: seed of the initial parameters and of all random draws of the steps.
     tokenizer_dir: run directory of the tokenizer, for a generator.
-    data: what the batches are.
-    tokenizer: shape of the tokenizer; of a generator, that of its tokenizer.
+    data: the data of the batches.
+    tokenizer: shape of the tokenizer that is trained, or used by a generator.
     losses: weights of the tokenizer's loss.
     text: shape of the text encoder, and the size of the vocabulary.
     generator: shape of the masked transformer.
-    task: how the generator's examples are made.
-    sampling: settings that suit the generator, used where none are given.
+    task: how the generator's training examples are made.
+    sampling: default sampling settings of the generator.
     optim: the optimizer.
-    train: length and rhythm.
-    mesh: devices.
+    train: the length of the run, and how often it logs, saves and evaluates.
+    mesh: number of devices on each mesh axis.
   """
 
   kind: Literal['tokenizer', 'generator']
@@ -67,55 +66,44 @@ class Experiment:
 def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   """Resolve `config.py[:arg]` and overrides into an experiment.
 
-  A generator's `tokenizer` and the shapes that follow from it are read from
-  the run in its `tokenizer_dir`; without one they keep what the config says.
+  With a `tokenizer_dir`, a generator's `tokenizer` and the shapes that follow
+  from it are read from that run.
 
   Raises:
     UserError: the config or an override is wrong, or contradicts the
       tokenizer that was trained.
-    FileNotFoundError: there is no such config or no such tokenizer.
+    FileNotFoundError: the config or the tokenizer does not exist.
   """
   config = config_lib.load(spec)
   values = config_lib.override(Experiment, config, overrides)
-  if values.get('kind') == 'generator' and values.get('tokenizer_dir'):
-    _take_from_tokenizer(values, pathlib.Path(values['tokenizer_dir']))
-  return config_lib.build(Experiment, values)
-
-
-def _take_from_tokenizer(values: dict[str, Any], folder: pathlib.Path) -> None:
-  """Fill what a trained tokenizer decides; refuse what contradicts it."""
+  experiment = config_lib.build(Experiment, values)
+  if experiment.kind == 'tokenizer' or not experiment.tokenizer_dir:
+    return experiment
+  folder, data = experiment.tokenizer_dir, experiment.data
   trained = read(folder)
   if trained.kind != 'tokenizer':
     raise UserError(
       f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
       'directory of a tokenizer'
     )
-  section = values.setdefault('tokenizer', {})
-  if isinstance(section, dict):
-    _fill(section, config_lib.to_dict(trained.tokenizer), 'tokenizer', folder)
-  data = config_lib.build(DataConfig, values.get('data', {}), where='data')
   derived = {
-    'codebook_size': trained.tokenizer.codebook_size,
-    'code_levels': list(trained.tokenizer.code_levels),
-    'grid': list(trained.tokenizer.grid(data.frames, data.size)),
+    'tokenizer': trained.tokenizer,
+    'generator': {
+      'codebook_size': trained.tokenizer.codebook_size,
+      'code_levels': trained.tokenizer.code_levels,
+      'grid': trained.tokenizer.grid(data.frames, data.size),
+    },
   }
-  section = values.setdefault('generator', {})
-  if isinstance(section, dict):
-    _fill(section, derived, 'generator', folder)
-
-
-def _fill(
-  section: dict[str, Any], derived: dict[str, Any], name: str, folder: Any
-) -> None:
-  for key, value in derived.items():
-    given = section.get(key, value)
-    given = list(given) if isinstance(given, tuple) else given
-    if given != value:
-      raise UserError(
-        f'{name}.{key} is {given}, but the tokenizer in {folder} makes it '
-        f'{value}; leave {name}.{key} out, or name another tokenizer_dir'
-      )
-    section[key] = value
+  for group, fields in config_lib.to_dict(derived).items():
+    section = values.setdefault(group, {})
+    for name, value in fields.items():
+      if section.setdefault(name, value) != value:
+        raise UserError(
+          f'{group}.{name} is {section[name]}, but the tokenizer in {folder} '
+          f'makes it {value}; leave {group}.{name} out, or name another '
+          'tokenizer_dir'
+        )
+  return config_lib.build(Experiment, values)
 
 
 def validate(
@@ -129,7 +117,7 @@ def validate(
     process_count: processes of the run.
 
   Raises:
-    UserError: says what does not fit, and what would.
+    UserError: parts do not fit together; the message says what would.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
   steps, _, _ = tokenizer.grid(data.frames, data.size)
@@ -149,12 +137,12 @@ def validate(
     if frames >= data.frames:
       raise UserError(
         f'{name} is {frames}, but a clip has data.frames={data.frames}; the '
-        'known frames must be fewer, so that something is left to learn'
+        'known frames must be fewer, so that some frames are left to predict'
       )
     if (frames - 1) % tokenizer.tubelet:
       raise UserError(
         f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
-        'so that it ends where a latent step ends'
+        'so that it ends where a latent frame ends'
       )
   if experiment.text.max_length < 2:
     raise UserError(
@@ -182,24 +170,24 @@ def _check_batch(
         raise UserError(
           f'data.batch_size={data.batch_size} with data.image_share='
           f'{data.image_share} is {composition.num_clips} clips and '
-          f'{composition.num_images} images a step; the {count} {part} cannot '
-          f'be divided among {divisor} {what}. Choose both counts as '
+          f'{composition.num_images} images per step; the {count} {part} '
+          f'cannot be divided among {divisor} {what}; make both counts '
           f'multiples of {divisor}'
         )
 
 
 def read(folder: str | pathlib.Path) -> Experiment:
-  """Read the experiment that a run directory keeps.
+  """Read the experiment of a run directory.
 
   Raises:
-    FileNotFoundError: the folder holds no run.
-    UserError: its config is not of this version.
+    FileNotFoundError: the folder is not a run directory.
+    UserError: its config is not valid in this version.
   """
   path = pathlib.Path(folder) / CONFIG_FILE
   if not path.is_file():
     raise FileNotFoundError(
       f'{folder} is no run directory: it has no {CONFIG_FILE}; name the '
-      '--workdir of a `phenaki train`'
+      '--workdir of a `phenaki train` command'
     )
   try:
     return config_lib.from_json(Experiment, path.read_text())

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import UserError
 from phenaki_jax.export import bundle as bundle_lib
-from phenaki_jax.files import digests
+from phenaki_jax.files.digests import digest_json
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
@@ -30,6 +31,7 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, compatibility
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -142,7 +144,7 @@ def _from_run(folder: pathlib.Path) -> StoryModel:
     )
   generator = checkpoints.load_params(folder)
   tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
-  tokenizer_digest = digests.digest_tree(tokenizer.params)
+  tokenizer_digest = digest_tree(tokenizer.params)
   trained_on = generator.identity.get(compatibility.FROZEN)
   if trained_on != tokenizer_digest:
     raise UserError(
@@ -162,11 +164,11 @@ def _from_run(folder: pathlib.Path) -> StoryModel:
     tokenizer_params=tokenizer.params,
     generator_params=generator.params,
     vocabulary=vocabulary,
-    fingerprint=digests.digest_json(
+    fingerprint=digest_json(
       [
         config_lib.to_dict(config),
         tokenizer_digest,
-        digests.digest_tree(generator.params),
+        digest_tree(generator.params),
         vocabulary.model.hex(),
       ]
     ),
@@ -227,7 +229,9 @@ def _model(
       context_frames=data.context_frames,
       settings=config.sampling,
     ),
-    subset=data.subset if data.source == 'storyworld' else '',
+    subset=next(
+      (one.subset for one in data.sources if one.layout == 'storyworld'), ''
+    ),
   )
 
 
@@ -253,5 +257,6 @@ def _check_arrays(what: str, task: Any, params: Mapping[str, Any]) -> None:
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
   return {
-    name: tuple(leaf.shape) for name, leaf in digests.flatten(params).items()
+    name: tuple(leaf.shape)
+    for name, leaf in flatten_dict(dict(params), sep='/').items()
   }

@@ -1,1 +1,1 @@
-"""From text to video: masked decoding, guidance, clips and stories."""
+"""Sampling: masked decoding with guidance, from prompts to clips."""

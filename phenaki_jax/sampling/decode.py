@@ -1,51 +1,42 @@
 """MaskGIT decoding: uncover a grid of tokens in a few parallel steps.
 
-Every step predicts all hidden tokens, draws one candidate for each, keeps
-the most confident and hides the rest again (MaskGIT, arXiv 2202.04200,
-section 3.2). Shapes are fixed, so that the whole loop is one compiled
-program, and every sample has its own random key, so that it comes out the
-same alone and in a batch.
+Each decoding step predicts all hidden tokens, draws a candidate for each, keeps
+the most confident candidates and leaves the rest hidden (MaskGIT, arXiv
+2202.04200, section 3.2). Shapes are static, so that the loop compiles to one
+program. Each sample has its own random key, so that its result does not depend
+on the rest of the batch.
 """
 
-import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import PositiveInt
 
-from phenaki_jax.masked_transformer.schedules import (
-  check_schedule,
-  hidden_share,
-)
+from phenaki_jax.config import validated
+from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 from phenaki_jax.sampling.state import DecodeState, start, uncover
 
-ORDERS = ('confidence', 'random')
+Order = Literal['confidence', 'random']
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class DecodeConfig:
-  """Settle what is compiled into a decoding loop.
+  """The settings that are compiled into a decoding loop.
 
   Attributes:
-    steps: forward passes, 1 or more (paper: 12 to 48).
+    steps: decoding steps, one forward pass each (paper: 12 to 48).
     schedule: share of tokens still hidden as a function of progress.
-    order: 'confidence' keeps the likeliest candidates first, 'random' keeps
-      any; confidence commits plain background first, which can lose small
+    order: 'confidence' keeps the most likely candidates first and 'random'
+      keeps any; confidence keeps plain background first, which can lose small
       objects.
   """
 
-  steps: int = 18
-  schedule: str = 'cosine'
-  order: str = 'confidence'
-
-  def __post_init__(self) -> None:
-    """Check what no loop could work with."""
-    if self.steps < 1:
-      raise ValueError(f'{self.steps} decoding steps; use 1 or more.')
-    if self.order not in ORDERS:
-      raise ValueError(f'unknown order {self.order!r}; choose one of {ORDERS}')
-    check_schedule(self.schedule)
+  steps: PositiveInt = 18
+  schedule: Schedule = 'cosine'
+  order: Order = 'confidence'
 
 
 def draw(
@@ -53,18 +44,21 @@ def draw(
   logits: Float[Array, 'B N V'],
   temperature: Float[Array, 'B'],
 ) -> tuple[Int[Array, 'B N'], Float[Array, 'B N']]:
-  """Draw a token at each place, and return its log-probability too.
+  """Draw a token at each position from its predicted distribution.
 
-  One uniform number a place and the cumulative distribution replace the V
-  Gumbel numbers of the usual way, which dominate the time on a CPU.
+  It inverts the cumulative distribution at one uniform number per position. The
+  usual Gumbel trick needs V random numbers, which dominate the time on a CPU.
 
   Args:
-    keys: one key a sample.
+    keys: one key per sample.
     logits: predictions.
-    temperature: divides the logits before drawing; 0 takes the largest.
+    temperature: divides the logits; 0 selects the largest logit.
+
+  Returns:
+    Token ids and their log-probabilities.
   """
-  cold = temperature <= 0
-  divisor = jnp.where(cold, 1.0, temperature)[:, None, None]
+  greedy = temperature <= 0
+  divisor = jnp.where(greedy, 1.0, temperature)[:, None, None]
   probability = jax.nn.softmax(
     logits / jnp.broadcast_to(divisor, logits.shape), -1
   )
@@ -75,7 +69,7 @@ def draw(
   level = (uniform * cumulative[..., -1])[..., None]
   drawn = jnp.sum(cumulative <= level, -1)
   drawn = jnp.minimum(drawn, logits.shape[-1] - 1)
-  ids = jnp.where(cold[:, None], jnp.argmax(logits, -1), drawn)
+  ids = jnp.where(greedy[:, None], jnp.argmax(logits, -1), drawn)
   chosen = jnp.take_along_axis(probability, ids[..., None], -1)[..., 0]
   return ids.astype(jnp.int32), jnp.log(jnp.maximum(chosen, 1e-30))
 
@@ -85,7 +79,7 @@ def _choose(
   hidden: Bool[Array, 'B N'],
   keep_hidden: Int[Array, 'B'],
 ) -> Bool[Array, 'B N']:
-  """Choose the best hidden tokens, all but `keep_hidden` of each sample."""
+  """Choose the hidden tokens to uncover: all but the `keep_hidden` lowest."""
   score = jnp.where(hidden, score, -jnp.inf)
   rank = jnp.argsort(jnp.argsort(-score, -1), -1)
   count = jnp.sum(hidden, -1) - keep_hidden
@@ -103,21 +97,21 @@ def decode(
   temperature: Float[Array, 'B'],
   choice_temperature: Float[Array, 'B'],
 ) -> DecodeState:
-  """Uncover every token that is not known.
+  """Decode every token that is not known.
 
   Args:
-    predict: maps tokens, hidden ones as `mask_id`, to guided logits.
-    ids: tokens; only the known ones are read, and they never change.
-    known: True at tokens given from the start.
-    keys: one key a sample.
-    mask_id: id that stands for a hidden token.
-    config: number of steps, schedule and order.
-    temperature: softens (above 1) or sharpens the draw of each token.
-    choice_temperature: noise on the confidences, annealed to zero over the
-      steps (MaskGIT: 4.5; Phenaki: 4 to 8).
+    predict: maps token ids, with `mask_id` at hidden tokens, to logits.
+    ids: token ids; only the known ones are read, and they never change.
+    known: True at known tokens.
+    keys: one key per sample.
+    mask_id: id of the mask token.
+    config: number of decoding steps, schedule and order.
+    temperature: temperature of each token's draw; 0 is greedy.
+    choice_temperature: scale of the noise added to the confidences, annealed to
+      zero over the decoding steps (MaskGIT: 4.5; Phenaki: 4 to 8).
 
   Returns:
-    The state after the last step: nothing is hidden any more.
+    The state after the last decoding step, with no token hidden.
   """
   state = start(ids, known)
   total = jnp.sum(~known, -1)
@@ -125,8 +119,8 @@ def decode(
   def body(state: DecodeState, step: Array) -> tuple[DecodeState, None]:
     progress = (step + 1) / config.steps
     folded = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
-    shown = jnp.where(state.hidden, mask_id, state.ids)
-    drawn, confidence = draw(folded, predict(shown), temperature)
+    logits = predict(jnp.where(state.hidden, mask_id, state.ids))
+    drawn, confidence = draw(folded, logits, temperature)
     noise = jax.vmap(
       lambda key: jax.random.gumbel(
         jax.random.fold_in(key, 1), confidence.shape[1:]
@@ -137,9 +131,9 @@ def decode(
       score = confidence + jnp.broadcast_to(weight, noise.shape) * noise
     else:
       score = noise
-    # The share is of the tokens hidden at the start, not of the whole grid.
+    # The share refers to the tokens hidden at the start, not to the grid.
     share = hidden_share(config.schedule, progress)
-    # A share such as 5/6, rounded down, must not cost a whole token.
+    # Rounding errors in a share such as 5/6 must not change the floor.
     keep = jnp.floor(total * share + 1e-3).astype(jnp.int32)
     keep = jnp.where(step == config.steps - 1, 0, keep)
     chosen = _choose(score, state.hidden, keep)

@@ -1,4 +1,4 @@
-"""Classifier-free guidance by one doubled forward pass."""
+"""Classifier-free guidance with one forward pass on a doubled batch."""
 
 from collections.abc import Callable
 
@@ -11,29 +11,31 @@ def guide(
   unconditional: Float[Array, 'B *r'],
   scale: Float[Array, 'B'],
 ) -> Float[Array, 'B *r']:
-  """Push the conditional prediction away from the unconditional one.
+  """Move the conditional prediction away from the unconditional one.
 
-  Scale 0 leaves the conditional prediction as it is: c + s (c - u), the form
-  in which Phenaki's smallest published scale (0.1) makes sense.
+  Returns:
+    c + scale * (c - u). Scale 0 returns the conditional prediction. This is the
+    definition under which Phenaki's smallest scale, 0.1, is a weak guidance.
   """
   shape = (-1,) + (1,) * (conditional.ndim - 1)
   weight = jnp.broadcast_to(scale.reshape(shape), conditional.shape)
   return conditional + weight * (conditional - unconditional)
 
 
-def doubled(
+def guided(
   predict: Callable[..., Float[Array, '...']],
   ids: Array,
   conditional: tuple[Array, ...],
   unconditional: tuple[Array, ...],
   scale: Float[Array, 'B'],
 ) -> Float[Array, '...']:
-  """Predict with and without the condition in one batch, and guide.
+  """Predict with and without the condition in one batch and combine both.
 
   Args:
-    predict: maps (ids, *condition) to predictions, batch first.
-    ids: tokens as the model sees them.
-    conditional: arrays of the condition, batch first.
+    predict: maps (ids, *condition) to predictions; the batch is the first
+      dimension of all of them.
+    ids: token ids, the model's input.
+    conditional: arrays of the condition.
     unconditional: the same arrays for the empty condition.
     scale: guidance scale of each sample.
   """

@@ -14,14 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from pydantic import NonNegativeFloat, PositiveInt
 
 from phenaki_jax import rng as rng_lib
+from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.sampling.decode import DecodeConfig, decode
-from phenaki_jax.sampling.guidance import doubled
+from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
+from phenaki_jax.sampling.guidance import guided
 from phenaki_jax.sampling.state import DecodeState
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import Vocabulary
@@ -29,38 +32,30 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class SamplingSettings:
-  """How the tokens of a clip are sampled.
+  """How clips are sampled.
 
   Attributes:
-    steps: number of decoding steps, at least 1.
-    guidance: guidance scale; 0 for none.
-    temperature: temperature of each token's draw; 0 takes the likeliest token.
-    choice_temperature: noise on the confidences that determine the order.
-    schedule: share of hidden tokens as a function of progress.
-    order: 'confidence' or 'random'.
+    steps: number of decoding steps.
+    guidance: guidance scale, 0 for none.
+    temperature: temperature of each token's distribution, 0 for the most
+      likely token.
+    choice_temperature: noise on the order in which tokens are kept.
+    schedule: share of tokens still hidden as a function of progress.
+    order: 'confidence' or 'random' (see `DecodeConfig`).
   """
 
-  steps: int = 18
-  guidance: float = 3.0
-  temperature: float = 1.0
-  choice_temperature: float = 4.5
-  schedule: str = 'cosine'
-  order: str = 'confidence'
-
-  def __post_init__(self) -> None:
-    """Validate the settings."""
-    for name in ('guidance', 'temperature', 'choice_temperature'):
-      if not getattr(self, name) >= 0:
-        raise UserError(
-          f'{name} is {getattr(self, name)}; it must be at least 0.'
-        )
-    _ = self.decoding
+  steps: PositiveInt = 18
+  guidance: NonNegativeFloat = 3.0
+  temperature: NonNegativeFloat = 1.0
+  choice_temperature: NonNegativeFloat = 4.5
+  schedule: Schedule = 'cosine'
+  order: Order = 'confidence'
 
   @property
   def decoding(self) -> DecodeConfig:
-    """Return the settings that are static for compilation."""
+    """Return the settings that are compiled into the decoding loop."""
     return DecodeConfig(
       steps=self.steps, schedule=self.schedule, order=self.order
     )
@@ -134,7 +129,7 @@ def _tokens(
     return logits.reshape(shown.shape[0], shown.shape[1], -1)
 
   def predict(shown: Array) -> Array:
-    return doubled(
+    return guided(
       forward,
       shown,
       (vectors[:batch], mask[:batch]),

@@ -1,4 +1,4 @@
-"""What masked decoding carries from step to step."""
+"""The state of masked decoding between decoding steps."""
 
 from typing import no_type_check
 
@@ -7,17 +7,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
+# JAX rebuilds this class with leaves that are not arrays, so the annotations
+# of its fields are not checked.
 @no_type_check
 @flax.struct.dataclass
 class DecodeState:
-  """A batch of half-uncovered token grids.
+  """A batch of partly decoded token grids, flattened.
 
   Attributes:
-    ids: tokens; what stands at hidden places has no meaning.
-    hidden: True at tokens not yet uncovered.
-    uncovered_at: step at which each token was uncovered, -1 for tokens known
-      from the start or still hidden.
+    ids: token ids; undefined where hidden.
+    hidden: True at tokens that are not decoded yet.
+    uncovered_at: decoding step that uncovered each token; -1 for known and
+      for hidden tokens.
   """
 
   ids: Int[Array, 'B N']
@@ -26,7 +27,7 @@ class DecodeState:
 
 
 def start(ids: Int[Array, 'B N'], known: Bool[Array, 'B N']) -> DecodeState:
-  """Begin with the known tokens shown and all others hidden."""
+  """Return the initial state, in which all tokens but the known are hidden."""
   return DecodeState(
     ids=jnp.where(known, ids, 0),
     hidden=~known,
@@ -41,7 +42,7 @@ def uncover(
   chosen: Bool[Array, 'B N'],
   step: Int[Array, ''],
 ) -> DecodeState:
-  """Fix the chosen tokens; those not hidden stay as they are."""
+  """Set the chosen hidden tokens to `ids`; all other tokens keep theirs."""
   chosen = chosen & state.hidden
   return DecodeState(
     ids=jnp.where(chosen, ids, state.ids),

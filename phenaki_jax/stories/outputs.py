@@ -4,13 +4,12 @@ They appear together, once all of them are complete: until then everything is
 written to a folder beside them, and what stood there before stays.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import pathlib
-import shutil
-import tempfile
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +17,12 @@ from typing import Any
 import numpy as np
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.media.contact_sheet import SheetRow, contact_sheet
-from phenaki_jax.media.film import Mp4Writer, write_gif, write_png
+from phenaki_jax.files.atomic import staged_files
+from phenaki_jax.media.contact_sheet import contact_sheet
+from phenaki_jax.media.frames import spread
+from phenaki_jax.media.gif import MAX_FPS, write_gif
+from phenaki_jax.media.mp4 import Mp4Writer
+from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import NOTICE
 from phenaki_jax.stories.script import Script, describe
 from phenaki_jax.stories.telling import Footage
@@ -31,7 +34,6 @@ SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 MAX_GIF_FRAMES = 480
 MAX_SHEET_SCENES = 40
 _MAX_BYTES = 200_000_000  # of the frames kept for either
-_MAX_GIF_FPS = 50
 _COLUMNS = 8
 
 
@@ -72,13 +74,13 @@ class StoryFiles:
     self._digest = hashlib.sha256()
     self._num_frames = 0
     self._gif: list[np.ndarray] = []
-    self._stride = math.ceil(script.fps / _MAX_GIF_FPS)
+    self._stride = math.ceil(script.fps / MAX_FPS)
     room = _MAX_BYTES // (script.size[0] * script.size[1] * 3)
     self._most_in_gif = max(1, min(MAX_GIF_FRAMES, room))
     scenes = max(1, min(MAX_SHEET_SCENES, room // _COLUMNS))
-    chosen = _spread(len(script.shots), scenes)
+    chosen = spread(len(script.shots), scenes)
     self._shown = {
-      scene: _spread(script.shots[scene].frames, _COLUMNS) for scene in chosen
+      scene: spread(script.shots[scene].frames, _COLUMNS) for scene in chosen
     }
     self._rows: dict[int, list[np.ndarray]] = {scene: [] for scene in chosen}
 
@@ -103,14 +105,14 @@ class StoryFiles:
 
   def __enter__(self) -> 'StoryFiles':
     """Make room beside the files."""
-    self._out.parent.mkdir(parents=True, exist_ok=True)
-    self._room = pathlib.Path(
-      tempfile.mkdtemp(prefix=f'.{self._out.stem}.', dir=self._out.parent)
-    )
-    self._film = Mp4Writer(
-      self._room / self._out.name,
-      fps=self._script.fps,
-      provenance=self._provenance,
+    self._stack = contextlib.ExitStack()
+    self._room = self._stack.enter_context(staged_files(*self.paths))
+    self._film = self._stack.enter_context(
+      Mp4Writer(
+        self._room / self._out.name,
+        fps=self._script.fps,
+        provenance=self._provenance,
+      )
     )
     return self
 
@@ -121,12 +123,11 @@ class StoryFiles:
     trace: types.TracebackType | None,
   ) -> None:
     """Finish the files and put them in their place, or drop them all."""
-    try:
-      self._film.__exit__(kind, error, trace)
-      if kind is None:
-        self._finish()
-    finally:
-      shutil.rmtree(self._room, ignore_errors=True)
+    if kind is not None:
+      self._stack.__exit__(kind, error, trace)
+      return
+    with self._stack:
+      self._finish()
 
   def _finish(self) -> None:
     _, gif, sheet, record = self.paths
@@ -140,21 +141,13 @@ class StoryFiles:
       self._room / sheet.name, self._sheet(), provenance=self._provenance
     )
     content = {**self._provenance, 'frames_sha256': self._digest.hexdigest()}
-    (self._room / record.name).write_text(
-      json.dumps(content, indent=2, ensure_ascii=False) + '\n', 'utf-8'
-    )
-    for path in self.paths:
-      with (self._room / path.name).open('rb') as file:
-        os.fsync(file.fileno())
-    for path in self.paths:
-      (self._room / path.name).replace(path)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    (self._room / record.name).write_bytes(text.encode())
 
   def _sheet(self) -> np.ndarray:
     total = len(self._script.shots)
     rows = [
-      SheetRow(
-        text=f'{scene + 1}. {self._script.shots[scene].prompt}', frames=frames
-      )
+      (f'{scene + 1}. {self._script.shots[scene].prompt}', frames)
       for scene, frames in self._rows.items()
     ]
     left_out = total - len(rows)
@@ -164,9 +157,3 @@ class StoryFiles:
       else (f'{NOTICE}; {left_out} of {total} scenes are not shown')
     )
     return contact_sheet(rows, columns=_COLUMNS, footer=footer)
-
-
-def _spread(count: int, most: int) -> list[int]:
-  """Choose at most `most` numbers below `count`, both ends among them."""
-  chosen = np.linspace(0, count - 1, min(count, most)).round()
-  return [int(i) for i in chosen]

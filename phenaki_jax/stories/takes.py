@@ -7,22 +7,24 @@ count, and one that does not fit its digest is made again. Nothing is pickled.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import math
 import os
 import pathlib
 import re
+import shutil
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 import numpy as np
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file, staged_file
+from phenaki_jax.files.digests import file_digest
 
 _LOG = logging.getLogger(__name__)
-_OURS = re.compile(r'[0-9a-f]{32}\.(npy|json)(\.part)?')
+_OURS = re.compile(r'\.?([0-9a-f]{32})\.(npy|json)(\.part.*)?')
 
 
 class Takes:
@@ -44,7 +46,7 @@ class Takes:
       return None
     try:
       digest = json.loads(mark.read_text('utf-8'))['sha256']
-      if _digest(frames) != digest:
+      if file_digest(frames) != digest:
         raise UserError('its bytes are not those that were written')
       array = np.load(frames, mmap_mode='r', allow_pickle=False)
       if array.shape != shape or array.dtype != np.uint8:
@@ -64,35 +66,24 @@ class Takes:
       UserError: fewer frames were given than `shape` says.
     """
     frames, mark = self._paths(name)
-    self.folder.mkdir(parents=True, exist_ok=True)
     mark.unlink(missing_ok=True)
-    part = frames.with_name(frames.name + '.part')
-    try:
-      with part.open('wb') as file:
+    with staged_file(frames) as part:
+      with open(part, 'wb') as file:
         header = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
         np.lib.format.write_array_header_1_0(file, header)
         take = Take(file, shape)
         yield take
         take.check_complete()
-        file.flush()
-        os.fsync(file.fileno())
-      digest = _digest(part)
-      part.replace(frames)
-    finally:
-      part.unlink(missing_ok=True)
-    part = mark.with_name(mark.name + '.part')
-    with part.open('w', encoding='utf-8') as file:
-      json.dump({'sha256': digest}, file)
-      file.flush()
-      os.fsync(file.fileno())
-    part.replace(mark)
+      digest = file_digest(part)
+    replace_file(mark, json.dumps({'sha256': digest}).encode())
 
   def keep_only(self, names: Collection[str]) -> int:
     """Delete the scenes of other names, and return how many files went."""
     count = 0
     for path in sorted(self.folder.glob('*')):
-      if _OURS.fullmatch(path.name) and path.name[:32] not in names:
-        path.unlink()
+      match = _OURS.fullmatch(path.name)
+      if match and match[1] not in names:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
         count += 1
     return count
 
@@ -122,8 +113,3 @@ class Take:
       raise UserError(
         f'{self._left} frames of {math.prod(self._frame)} bytes are missing'
       )
-
-
-def _digest(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,23 +1,28 @@
-"""The places: fixed full-frame backgrounds with a soft two-tone texture."""
+"""The places: static backgrounds with a soft two-tone texture.
+
+A painter maps coordinates, in shorter sides of the frame, to a base colour and
+layers of (opacity in [0, 1], colour). Colours are RGB in [0, 255].
+"""
 
 import functools
 import math
 
 import numpy as np
+from jaxtyping import Float32
 
 from phenaki_jax.storyworld import facts as facts_lib
 
-_OVERSAMPLE = 4
+_OVERSAMPLE = 4  # samples per pixel and dimension, for anti-aliasing
 
 
 def _hash(i, j, salt):
-  # A fixed pseudo-random number in [0, 1) for every cell of a lattice.
+  """Return a fixed pseudo-random number in [0, 1) for each cell (i, j)."""
   value = np.sin(i * 127.1 + j * 311.7 + salt * 74.7) * 43758.5453
   return value - np.floor(value)
 
 
 def _band(distance, half_width, soft=0.006):
-  """Return 1 where `distance` is under `half_width`, with a soft edge."""
+  """Return 1 where `distance` < `half_width`, else 0, with a soft edge."""
   return np.clip((half_width - distance) / soft + 0.5, 0, 1)
 
 
@@ -142,8 +147,8 @@ def _shrink(image, height, width):
 
 
 @functools.lru_cache(maxsize=32)
-def hatching(height: int, width: int) -> np.ndarray:
-  """Return pencil strokes over the frame, float32 [H, W, 1] in [0, 1]."""
+def hatching(height: int, width: int) -> Float32[np.ndarray, 'H W 1']:
+  """Return read-only pencil strokes over the frame, in [0, 1]."""
   x, y = _grid(height, width)
   wobble = 0.12 * np.sin(5 * (x - y))
   strokes = 0.5 + 0.5 * np.sin(2 * math.pi * (6.5 * (x + y) + wobble))
@@ -155,16 +160,19 @@ def hatching(height: int, width: int) -> np.ndarray:
 @functools.lru_cache(maxsize=128)
 def backdrop(
   place: str, height: int, width: int, *, pencil: bool = False
-) -> np.ndarray:
-  """Return a place as it looks with nothing in it.
+) -> Float32[np.ndarray, 'H W 3']:
+  """Draw an empty place.
 
   Args:
     place: one of `PLACES`.
-    height, width: of the frame, in pixels.
-    pencil: draw it as a greyish, hatched sketch.
+    height, width: size of the frame in pixels.
+    pencil: draw a greyish, hatched sketch.
 
   Returns:
-    Read-only float32 [H, W, 3] in [0, 255], the same for the same arguments.
+    A read-only array in [0, 255] that depends on the arguments alone.
+
+  Raises:
+    UserError: the place is unknown.
   """
   facts_lib.check_value('place', place)
   x, y = _grid(height, width)
@@ -173,8 +181,8 @@ def backdrop(
   for opacity, rgb in layers:
     image = image + opacity[..., None] * (np.array(rgb, float) - image)
   if pencil:
-    # Mostly grey with a hint of the place's colour, lifted towards paper,
-    # and the place's own texture drawn stronger than it is painted.
+    # Mostly grey with a tint of the place's colour, brightened towards paper.
+    # The texture has more contrast than in the coloured place.
     grey = image @ np.array((0.3, 0.59, 0.11))
     texture = grey - grey.mean()
     tint = 0.45 * (image.mean((0, 1)) - image.mean())

@@ -1,4 +1,4 @@
-"""Training examples, each a pure function of a seed and an index."""
+"""Training examples: each is a pure function of a seed and an index."""
 
 import dataclasses
 
@@ -6,31 +6,33 @@ import numpy as np
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import grammar, renderer, sampler
+from phenaki_jax.storyworld import grammar, random_scene, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
+from phenaki_jax.types import ImageU8, VideoU8
 
-_CLIP, _IMAGE = 1, 2  # Streams of chance that never meet.
-_FULL_PROMPT_SHARE = 0.2  # of continuations, captioned as if they began
-_SAME_FACTS_SHARE = 0.2  # of continuations, in which nothing changes
-_JUST_BEGUN_SHARE = 0.4  # of continuations, of which no frame is context yet
+# Part of the seeds, so that clips and images use separate random streams.
+_CLIP, _IMAGE = 1, 2
+# Shares of the continuations:
+_FULL_CAPTION_SHARE = 0.2  # captioned like a first scene
+_SAME_FACTS_SHARE = 0.2  # without a change of facts
+_FIRST_WINDOW_SHARE = 0.4  # all context frames show the previous scene
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipExample:
-  """Hold a captioned clip.
+  """A clip with its caption.
 
   Attributes:
-    frames: uint8 [T, H, W, 3].
-    caption: says what the frames after the first `context_frames` show.
-    context_frames: how many first frames belong to the scene before; 0 for a
-      clip that stands alone.
-    facts: of the frames after the context.
-    previous_facts: of the context, or None without one.
+    frames: the clip, context frames included.
+    caption: describes the frames after the context frames.
+    context_frames: number of context frames, 0 for a clip without context.
+    facts: facts of the frames after the context frames.
+    previous_facts: facts of the previous scene, None without context.
   """
 
-  frames: np.ndarray
+  frames: VideoU8
   caption: str
   context_frames: int
   facts: facts_lib.Facts
@@ -39,9 +41,9 @@ class ClipExample:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageExample:
-  """Hold a captioned image: `frame` uint8 [H, W, 3], caption and facts."""
+  """An image with its caption and facts."""
 
-  frame: np.ndarray
+  frame: ImageU8
   caption: str
   facts: facts_lib.Facts
 
@@ -52,48 +54,42 @@ def _generator(seed, kind, index):
   return np.random.default_rng((seed, kind, index))
 
 
-def _on_the_way(rng, subset, start):
-  """Put an object where the straight motions of a story may have left it."""
+def _move_start(rng, subset, start):
+  """Draw a position that straight motion can reach within a story."""
   if not subset.grid:
     return start
   x, y = rng.integers(round(1 / scene_lib.SPEED), size=2) * scene_lib.SPEED
   return dataclasses.replace(start, x=float(x), y=float(y))
 
 
-def _continued(rng, subset, frames, size, fps, context, split):
-  previous = sampler.sample_facts(rng, subset, split).replace(second=None)
-  start = sampler.sample_scene(rng, previous, subset)
+def _continuation_clip(rng, subset, frames, size, fps, context, split):
+  previous = random_scene.sample_facts(rng, subset, split).replace(second=None)
+  start = random_scene.sample_scene(rng, previous, subset)
   facts = previous
   if rng.random() >= _SAME_FACTS_SHARE:
-    facts = sampler.sample_change(rng, previous, subset, split)
-  if rng.random() < _FULL_PROMPT_SHARE:
-    prompt = grammar.caption(facts, rng, subset)
+    facts = random_scene.sample_change(rng, previous, subset, split)
+  if rng.random() < _FULL_CAPTION_SHARE:
+    caption = grammar.caption(facts, rng, subset)
   else:
-    prompt = grammar.continuation(previous, facts, rng)
-  start = _on_the_way(rng, subset, start)
-  # A scene is told in several windows, so that of the context some frames, or
-  # all, may already belong to it.
-  told = int(rng.integers(3)) * (frames - context)
-  told = 0 if rng.random() < _JUST_BEGUN_SHARE else min(told, context)
-  scenes = (
-    [story_lib.StoryScene(facts=previous, prompt='', frames=context - told)]
-    if told < context
-    else []
+    caption = grammar.continuation(previous, facts, rng)
+  start = _move_start(rng, subset, start)
+  # A scene takes several windows, so some or all of the context frames of a
+  # window may already belong to it.
+  own = int(rng.integers(3)) * (frames - context)
+  own = 0 if rng.random() < _FIRST_WINDOW_SHARE else min(own, context)
+  scene = story_lib.StoryScene(
+    facts=facts, prompt=caption, frames=frames - context + own
   )
-  scenes.append(
-    story_lib.StoryScene(
-      facts=facts, prompt=prompt, frames=frames - context + told
-    )
-  )
+  scenes = [scene]
+  if own < context:
+    before = dataclasses.replace(scene, facts=previous, frames=context - own)
+    scenes = [before, scene]
   story = story_lib.Story(
-    scenes=tuple(scenes),
-    x=start.x,
-    y=start.y,
-    phase=start.phase,
+    scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase
   )
   return ClipExample(
     frames=story_lib.render_story(story, size, fps),
-    caption=prompt,
+    caption=caption,
     context_frames=context,
     facts=facts,
     previous_facts=previous,
@@ -112,37 +108,42 @@ def training_clip(
   context_frames: int = 5,
   split: str = 'train',
 ) -> ClipExample:
-  """Make one captioned clip.
+  """Make a clip with its caption.
 
   Args:
-    seed: of the data set, not negative.
-    index: of the clip, not negative; there are as many as one likes.
+    seed: seed of the data set, 0 or more.
+    index: index of the clip, 0 or more, without an upper bound.
     subset: a name or a `Subset`.
-    frames: of the clip.
+    frames: number of frames of the clip.
     size: side in pixels, or (height, width).
     fps: frames per second.
-    continuation_share: chance in [0, 1] of a clip that begins with
-      `context_frames` of the scene before and is captioned by what changes
-      ('it turns blue and moves left'), now and then by a full prompt.
-    context_frames: at least 1 and under `frames` where continuations are
-      asked for.
+    continuation_share: probability of a continuation: a clip with context
+      frames, mostly captioned by its changes ('it turns blue and moves left').
+    context_frames: number of context frames of a continuation, at least 1 and
+      below `frames`; not used if `continuation_share` is 0.
     split: 'train', 'heldout' or 'all'.
+
+  Raises:
+    UserError: an argument is out of range, or the subset has no example in the
+      split.
   """
   if not 0 <= continuation_share <= 1:
     raise UserError(
-      f'continuation_share is {continuation_share}; give it within [0, 1]'
+      f'continuation_share is {continuation_share}; it must be in [0, 1]'
     )
   if continuation_share and not 1 <= context_frames < frames:
     raise UserError(
-      f'context_frames is {context_frames} of {frames} frames; give at least '
-      '1 and fewer than frames'
+      f'context_frames is {context_frames} of {frames} frames; it must be at '
+      'least 1 and below the number of frames'
     )
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _CLIP, index)
   if rng.random() < continuation_share:
-    return _continued(rng, subset, frames, size, fps, context_frames, split)
-  facts = sampler.sample_facts(rng, subset, split)
-  scene = sampler.sample_scene(rng, facts, subset)
+    return _continuation_clip(
+      rng, subset, frames, size, fps, context_frames, split
+    )
+  facts = random_scene.sample_facts(rng, subset, split)
+  scene = random_scene.sample_scene(rng, facts, subset)
   return ClipExample(
     frames=renderer.render_clip(scene, frames, size, fps),
     caption=grammar.caption(facts, rng, subset),
@@ -159,17 +160,17 @@ def training_image(
   size: int | tuple[int, int],
   split: str = 'train',
 ) -> ImageExample:
-  """Make one captioned image; its caption says nothing of motion.
+  """Make an image with its caption, which does not mention motion.
 
-  More than half of the images have one or two image-only values of the
-  subset. Arguments are those of `training_clip`.
+  More than half of the images have one or two image-only values of the subset.
+  Arguments and errors are those of `training_clip`.
   """
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _IMAGE, index)
-  facts = sampler.sample_image_facts(rng, subset, split)
-  scene = sampler.sample_scene(rng, facts, subset)
+  facts = random_scene.sample_image_facts(rng, subset, split)
+  scene = random_scene.sample_scene(rng, facts, subset)
   return ImageExample(
-    frame=renderer.render_image(scene, size),
+    frame=renderer.render_clip(scene, 1, size)[0],
     caption=grammar.caption(facts, rng, subset),
     facts=facts,
   )

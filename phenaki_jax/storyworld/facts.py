@@ -6,33 +6,18 @@ from phenaki_jax.errors import UserError
 
 SHAPES = ('circle', 'square', 'triangle', 'star', 'cross', 'heart')
 COLOURS = (
-  'red',
-  'orange',
-  'yellow',
-  'green',
-  'blue',
-  'purple',
-  'white',
-  'black',
-  'pink',
-  'cyan',
+  *('red', 'orange', 'yellow', 'green', 'blue', 'purple', 'white', 'black'),
+  *('pink', 'cyan'),
 )
 SIZES = ('small', 'big')
 MOTIONS = (
-  'left',
-  'right',
-  'up',
-  'down',
-  'still',
-  'bounce',
-  'spin',
-  'grow',
-  'shrink',
+  *('left', 'right', 'up', 'down', 'still', 'bounce', 'spin'),
+  *('grow', 'shrink'),
 )
 PLACES = ('grass', 'sand', 'sea', 'night', 'brick', 'road', 'snow')
 STYLES = ('plain', 'outline', 'pencil')
 
-# Every single-valued fact and its values, in the order reports show them.
+# Every fact with a single value, and its values, in the order of reports.
 VALUES = {
   'shape': SHAPES,
   'colour': COLOURS,
@@ -43,17 +28,13 @@ VALUES = {
 }
 FACT_NAMES = tuple(VALUES)
 
-# While an object grows or shrinks its size is no fact of its own; these are
-# the sizes it is left with.
+# Size is not a fact of its own while an object grows or shrinks. These are the
+# sizes at the end of these motions.
 SIZE_AFTER = {'grow': 'big', 'shrink': 'small'}
 
 
-def check_value(fact: str, value: str) -> None:
+def check_value(fact: str, value: str | None) -> None:
   """Raise UserError unless `value` is one of the values of `fact`."""
-  if fact not in VALUES:
-    raise UserError(
-      f'unknown fact {fact!r}; use one of {", ".join(FACT_NAMES)}'
-    )
   if value not in VALUES[fact]:
     raise UserError(
       f'unknown {fact} {value!r}; use one of {", ".join(VALUES[fact])}'
@@ -62,7 +43,7 @@ def check_value(fact: str, value: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SecondObject:
-  """Describe the small, still object that may stand beside the main one."""
+  """A small, still object beside the main one."""
 
   shape: str
   colour: str
@@ -74,10 +55,10 @@ class SecondObject:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-  """Say what a scene shows.
+  """What a scene shows.
 
-  `motion` is None for a picture, where nothing can be said of motion. Any
-  unknown value raises UserError.
+  The values of each fact are listed in `VALUES`; any other value raises
+  UserError. `motion` is None for an image, which shows no motion.
   """
 
   shape: str
@@ -89,26 +70,24 @@ class Facts:
   second: SecondObject | None = None
 
   def __post_init__(self):
-    for fact in FACT_NAMES:
-      value = getattr(self, fact)
-      if fact == 'motion' and value is None:
-        continue
-      check_value(fact, value)
+    for fact, value in self.as_dict().items():
+      if fact != 'motion' or value is not None:
+        check_value(fact, value)
 
   def replace(self, **changes: object) -> 'Facts':
-    """Return the facts with `changes` made."""
+    """Return a copy with the given fields replaced."""
     return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
   def as_dict(self) -> dict[str, str | None]:
-    """Return the six single-valued facts by name."""
+    """Return the six facts with a single value, by name."""
     return {fact: getattr(self, fact) for fact in FACT_NAMES}
 
 
 def size_is_visible(motion: str | None) -> bool:
-  """Say whether size can be seen (and named) along with `motion`."""
+  """Return whether the size can be seen, and named, during `motion`."""
   return motion not in SIZE_AFTER
 
 
 def is_visible(facts: Facts) -> bool:
-  """Say whether a viewer can tell all of `facts`: a circle cannot spin."""
+  """Return whether all facts can be seen; a spinning circle looks still."""
   return not (facts.shape == 'circle' and facts.motion == 'spin')

@@ -1,33 +1,37 @@
-"""Telling place and object apart: the first step of reading a clip."""
+"""Separate the object from the place: the first part of reading a clip."""
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 from scipy import ndimage
 
 from phenaki_jax.storyworld import backdrop as backdrop_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
-_FAR = 70.0  # RGB distance beyond which a pixel is simply not the place
-_UNLIKE = 42.0  # mean distance beyond which no place is recognised
-_EDGE = 24.0  # RGB distance from the place at which an object begins
-_EDGE_SHARE = 0.35  # the same, as a share of how far off its inside is
-_EDGE_MOST = 40.0  # dark rims on a dark place lie hardly further off
+_MAX_DISTANCE = 70.0  # RGB distances of pixels from a place are clipped here
+_MAX_COST = 42.0  # mean distance above which no place is recognised
+# RGB distance from the place at which an object begins: at least _EDGE, and
+# _EDGE_SHARE of the median distance of the object, but at most _EDGE_MAX,
+# because dark rims on a dark place are hardly further away.
+_EDGE, _EDGE_SHARE, _EDGE_MAX = 24.0, 0.35, 40.0
 _EDGE_WIDTH = 0.8  # of the edge, over which a pixel goes from place to object
-_PIECE = 0.2  # least area of a piece of an object, of its biggest piece
-_SMALLEST, _LARGEST = 0.006, 0.5  # of the frame an object may cover
+_MIN_PIECE = 0.2  # area of a piece of an object, relative to the largest piece
+_MIN_AREA, _MAX_AREA = 0.006, 0.5  # of an object, relative to the frame
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ground:
-  """Hold the place a clip was found to show.
+class Background:
+  """The place that a clip was read to show.
 
   Attributes:
-    place: its name, or None where none resembles the clip.
-    confidence: how much better than the next one, in [0, 1].
-    pencil: whether it is drawn in pencil.
-    pencil_confidence: the same for `pencil`.
+    place: name of the place, None where none matches.
+    confidence: margin to the second best place, in [0, 1].
+    pencil: whether the place is drawn in pencil.
+    pencil_confidence: margin of `pencil` to its opposite, in [0, 1].
   """
 
   place: str | None
@@ -38,36 +42,36 @@ class Ground:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blob:
-  """Hold the object of one frame, rolled over the torus to the middle.
+  """The object of one frame.
 
   Attributes:
-    x, y: middle of mass in [0, 1) of the frame.
-    area: in pixels, holes filled.
-    filled: float32 [H, W] in [0, 1], soft at the edges, with the middle of
-      mass near the middle of the frame.
-    middle: (row, column) of the middle of mass within `filled`.
+    x, y: centroid in [0, 1) of the frame's width and height.
+    area: in pixels, with holes filled.
+    filled: mask in [0, 1], soft at the edges, rolled over the torus so that the
+      centroid is near the centre of the frame.
+    centroid: (row, column) within `filled`.
   """
 
   x: float
   y: float
   area: float
-  filled: np.ndarray
-  middle: tuple[float, float]
+  filled: Float32[np.ndarray, 'H W']
+  centroid: tuple[float, float]
 
 
-def _margin(costs, best):
-  """Return by how much the best cost undercuts the next, in [0, 1]."""
+def margin(costs: Mapping[Any, float], best: Any) -> float:
+  """Return 1 - best cost / second best cost, in [0, 1]; 1 if there is one."""
   others = [cost for key, cost in costs.items() if key != best]
-  if not others:
-    return 1.0
-  return float(1 - costs[best] / max(min(others), 1e-6))
+  return float(1 - costs[best] / max(min(others), 1e-6)) if others else 1.0
 
 
-def find_ground(frames: np.ndarray, subset: subset_lib.Subset) -> Ground:
-  """Find the place by its template; the object may cover under half of it.
+def find_background(
+  frames: Float32[np.ndarray, 'T H W 3'], subset: subset_lib.Subset
+) -> Background:
+  """Find the place by template matching.
 
   Args:
-    frames: float32 [T, H, W, 3] in [0, 255].
+    frames: the clip, in [0, 255]; an object may cover less than half of it.
     subset: gives the places and styles to choose from.
   """
   height, width = frames.shape[1:3]
@@ -83,22 +87,21 @@ def find_ground(frames: np.ndarray, subset: subset_lib.Subset) -> Ground:
     for look in looks:
       template = backdrop_lib.backdrop(place, height, width, pencil=look)
       distance = np.sqrt(((few - template) ** 2).sum(-1))
-      costs[place, look] = float(np.minimum(distance, _FAR).mean())
+      costs[place, look] = float(np.minimum(distance, _MAX_DISTANCE).mean())
   best = min(costs, key=costs.__getitem__)
   by_place = {p: min(costs[p, k] for k in looks) for p, _ in costs}
   by_look = {k: min(c for (_, j), c in costs.items() if j == k) for k in looks}
-  sure = costs[best] < _UNLIKE
-  return Ground(
-    place=best[0] if sure else None,
-    confidence=_margin(by_place, best[0]),
+  return Background(
+    place=best[0] if costs[best] < _MAX_COST else None,
+    confidence=margin(by_place, best[0]),
     pencil=best[1],
-    pencil_confidence=_margin(by_look, best[1]),
+    pencil_confidence=margin(by_look, best[1]),
   )
 
 
 @functools.lru_cache(maxsize=64)
 def _bounds(place, pencil, height, width):
-  """Return the least and greatest template value around each pixel."""
+  """Return the minimum and maximum of the template around each pixel."""
   template = backdrop_lib.backdrop(place, height, width, pencil=pencil)
   reach = 2 * max(1, round(min(height, width) / 64)) + 1
   size = (reach, reach, 1)
@@ -107,19 +110,21 @@ def _bounds(place, pencil, height, width):
   return low, high
 
 
-def difference(frames: np.ndarray, ground: Ground) -> np.ndarray:
-  """Return how far each pixel is from being place, float32 [T, H, W].
+def difference(
+  frames: Float32[np.ndarray, 'T H W 3'], background: Background
+) -> Float32[np.ndarray, 'T H W']:
+  """Return the RGB distance of each pixel from the place.
 
-  A pixel is place if its colour lies within those of the template around
-  it, so that blur and small shifts of the texture do no harm.
+  It is 0 for colours within the range of the template around the pixel, which
+  makes it robust to blur and to small shifts of the texture.
   """
-  low, high = _bounds(ground.place, ground.pencil, *frames.shape[1:3])
+  low, high = _bounds(background.place, background.pencil, *frames.shape[1:3])
   beyond = np.maximum(np.maximum(low - frames, frames - high), 0)
   return np.sqrt((beyond**2).sum(-1))
 
 
 def _torus_labels(mask):
-  """Label connected pixels, also across the borders."""
+  """Label connected pixels; opposite borders are connected."""
   labels, count = ndimage.label(mask, np.ones((3, 3)))
   parent = list(range(count + 1))
 
@@ -136,44 +141,45 @@ def _torus_labels(mask):
   return roots[labels]
 
 
-def _circular_middle(weights):
-  """Return the middle of mass of weights on a circle, in cells."""
+def _circular_mean(weights):
+  """Return the centroid of weights on a circle, in cells."""
   count = len(weights)
   angles = 2 * np.pi * (np.arange(count) + 0.5) / count
   angle = np.angle((weights * np.exp(1j * angles)).sum())
   return (angle / (2 * np.pi) % 1) * count - 0.5
 
 
-def _biggest(mask):
-  """Return the pixels of the biggest object: its pieces, but no specks."""
+def _largest(mask):
+  """Return the mask of the largest object, without small specks."""
   wide = np.pad(mask, 1, mode='wrap')
   wide = ndimage.binary_dilation(wide, np.ones((3, 3)))[1:-1, 1:-1]
-  # Pieces up to two pixels apart may be one contour, broken.
+  # Pieces up to two pixels apart may belong to one broken outline.
   groups = _torus_labels(wide) * mask
   group = groups == int(np.bincount(groups.ravel())[1:].argmax()) + 1
   pieces = _torus_labels(group)
   areas = np.bincount(pieces.ravel())
   areas[0] = 0
-  return (areas >= _PIECE * areas.max())[pieces] & group
+  return (areas >= _MIN_PIECE * areas.max())[pieces] & group
 
 
-def find_blob(distance: np.ndarray) -> Blob | None:
-  """Find the biggest object of a frame, or None where there is none.
+def find_blob(distance: Float[np.ndarray, 'H W']) -> Blob | None:
+  """Find the largest object of a frame; return None if there is none.
 
   Args:
-    distance: [H, W], as `difference` gives for a frame.
+    distance: what `difference` returns for the frame.
   """
   height, width = distance.shape
   mask = distance > _EDGE
   if not mask.any():
     return None
-  # Colour that compression has smeared about a strong object is not object.
-  usual = float(np.median(distance[mask]))
-  edge = min(max(_EDGE, _EDGE_SHARE * usual), _EDGE_MOST)
-  chosen = _biggest(distance > edge)
+  # A relative edge excludes colours that compression has smeared around a
+  # contrasting object.
+  median = float(np.median(distance[mask]))
+  edge = min(max(_EDGE, _EDGE_SHARE * median), _EDGE_MAX)
+  chosen = _largest(distance > edge)
   soft = np.clip((distance / edge - 1) / _EDGE_WIDTH + 0.5, 0, 1)
-  row = _circular_middle(chosen.sum(1))
-  column = _circular_middle(chosen.sum(0))
+  row = _circular_mean(chosen.sum(1))
+  column = _circular_mean(chosen.sum(0))
   shift = (height // 2 - round(row), width // 2 - round(column))
   chosen = np.roll(chosen, shift, (0, 1))
   soft = np.roll(soft, shift, (0, 1))
@@ -182,14 +188,14 @@ def find_blob(distance: np.ndarray) -> Blob | None:
   near = ndimage.binary_dilation(chosen)
   filled = np.where(holes, np.maximum(soft, holes & ~chosen), soft * near)
   area = float(filled.sum())
-  if not _SMALLEST < area / soft.size < _LARGEST:
+  if not _MIN_AREA < area / soft.size < _MAX_AREA:
     return None
-  middle_row = float((filled.sum(1) * np.arange(height)).sum() / area)
-  middle_column = float((filled.sum(0) * np.arange(width)).sum() / area)
+  row = float((filled.sum(1) * np.arange(height)).sum() / area)
+  column = float((filled.sum(0) * np.arange(width)).sum() / area)
   return Blob(
-    x=(middle_column - shift[1] + 0.5) / width % 1,
-    y=(middle_row - shift[0] + 0.5) / height % 1,
+    x=(column - shift[1] + 0.5) / width % 1,
+    y=(row - shift[0] + 0.5) / height % 1,
     area=area,
     filled=filled.astype(np.float32),
-    middle=(middle_row, middle_column),
+    centroid=(row, column),
   )

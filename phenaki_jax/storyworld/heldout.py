@@ -1,4 +1,4 @@
-"""The combinations of facts that no training example shows."""
+"""The combinations of facts that are held out of training."""
 
 import functools
 import hashlib
@@ -12,33 +12,31 @@ _ONE_IN = 10
 
 
 @functools.lru_cache(maxsize=65536)
-def _drawn(key: str) -> bool:
+def _is_drawn(key: str) -> bool:
   digest = hashlib.sha256(key.encode()).digest()
   return int.from_bytes(digest[:8], 'big') % _ONE_IN == 0
 
 
 def is_held_out(facts: facts_lib.Facts) -> bool:
-  """Say whether a combination of facts is held out.
+  """Return whether a combination of facts is held out.
 
-  All facts that can be seen count (not a second object's), so what is held
-  out differs in one fact from much that is trained on. About one combination
-  in ten is, by a hash that is the same everywhere. Pictures (motion None)
-  have combinations of their own.
+  A combination consists of all visible facts except the second object. About
+  one in ten is held out, chosen by a hash that is the same on every machine.
+  So most held-out combinations differ in a single fact from combinations that
+  are trained on. Images (motion None) have combinations of their own.
   """
-  size = facts.size if facts_lib.size_is_visible(facts.motion) else ''
-  parts = (
-    facts.shape,
-    facts.colour,
-    size,
-    facts.motion,
-    facts.place,
-    facts.style,
-  )
-  return _drawn('|'.join((_SALT, *map(str, parts))))
+  values = facts.as_dict()
+  if not facts_lib.size_is_visible(facts.motion):
+    values['size'] = ''
+  return _is_drawn('|'.join((_SALT, *map(str, values.values()))))
 
 
 def in_split(facts: facts_lib.Facts, split: str) -> bool:
-  """Say whether facts belong to a split: 'train', 'heldout' or 'all'."""
+  """Return whether facts belong to a split: 'train', 'heldout' or 'all'.
+
+  Raises:
+    UserError: the split is unknown.
+  """
   if split not in SPLITS:
     raise UserError(f'unknown split {split!r}; use one of {", ".join(SPLITS)}')
   return split == 'all' or is_held_out(facts) == (split == 'heldout')

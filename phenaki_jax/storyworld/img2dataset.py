@@ -1,4 +1,4 @@
-"""Writing StoryWorld images in the layout of img2dataset (as LAION has it)."""
+"""Write StoryWorld images in the layout of img2dataset, as LAION uses it."""
 
 import io
 import json
@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from etils import epath
 from PIL import Image
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import example, renderer
 from phenaki_jax.storyworld import subset as subset_lib
 
@@ -45,13 +45,13 @@ _SCORE_RANGES = {
 
 def _jpeg(frame):
   buffer = io.BytesIO()
-  # Full chroma: thin coloured contours would bleed otherwise.
+  # Without chroma subsampling, which would blur thin coloured outlines.
   Image.fromarray(frame).save(buffer, 'JPEG', quality=_QUALITY, subsampling=0)
   return buffer.getvalue()
 
 
 def _scores(seed, index):
-  """Draw scores like those of a clean, safe web image."""
+  """Draw scores in the range of a clean, safe web image."""
   rng = np.random.default_rng((seed, 101, index))
   return {
     name: round(float(rng.uniform(low, high)), 4)
@@ -68,8 +68,8 @@ def _add(tar, name, data):
 def _write_shard(out_dir, shard, images, seed, on_written):
   records = []
   with tarfile.open(out_dir / f'{shard:05d}.tar', 'w') as tar:
-    for place, (index, image) in enumerate(images):
-      key = f'{shard:05d}{place:04d}'
+    for position, (index, image) in enumerate(images):
+      key = f'{shard:05d}{position:04d}'
       height, width = image.frame.shape[:2]
       record = {
         'url': f'https://example.invalid/{key}.jpg',
@@ -103,7 +103,7 @@ def _write_shard(out_dir, shard, images, seed, on_written):
 
 
 def write_img2dataset(
-  out_dir: str | pathlib.Path,
+  out_dir: epath.PathLike,
   num_images: int,
   *,
   seed: int,
@@ -115,15 +115,14 @@ def write_img2dataset(
 ) -> tuple[pathlib.Path, ...]:
   """Write images as shards `00000.tar`, `.parquet` and `_stats.json`.
 
-  A tar holds `<key>.jpg`, `.json` and `.txt` of each image. Scores
-  (similarity, punsafe, pwatermark, AESTHETIC_SCORE) are drawn at random
-  within what usual filters let pass. Image i is `training_image(seed, i,
-  ...)`.
+  A tar file holds `<key>.jpg`, `.json` and `.txt` of each image. Scores
+  (similarity, punsafe, pwatermark, AESTHETIC_SCORE) are random values that
+  usual filters accept. Image i is `training_image(seed, i, ...)`.
 
   Args:
-    out_dir: folder to write to; made if it is not there.
-    num_images: how many.
-    seed: of the data set.
+    out_dir: folder to write to; created if necessary.
+    num_images: number of images.
+    seed: seed of the data set.
     subset: a name or a `Subset`.
     size: side in pixels, or (height, width).
     shard_size: images per shard, from 1 to 10000.
@@ -132,11 +131,13 @@ def write_img2dataset(
 
   Returns:
     The paths of the tar files.
+
+  Raises:
+    ValueError: `shard_size` is out of range.
+    UserError: as `training_image`.
   """
   if not 1 <= shard_size <= 10_000:
-    raise UserError(
-      f'shard_size is {shard_size}; keys have room for 1 to 10000'
-    )
+    raise ValueError(f'shard_size is {shard_size}, not 1 to 10000')
   size = renderer.frame_size(size)
   out_dir = pathlib.Path(out_dir)
   out_dir.mkdir(parents=True, exist_ok=True)

@@ -1,60 +1,53 @@
-"""Reading clips back into facts by ordinary image processing."""
+"""The oracle: read the facts of a clip by classical image processing."""
 
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float64
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.storyworld import (
+  appearance,
+  foreground,
+  silhouette,
+  trajectory,
+)
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import foreground, paint, silhouette, trajectory
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
-_UNLIKE_SHAPE = 0.8
-# Shapes this nearly alike by outline are told apart by drawing them; more of
-# them where the outline is poor, as in a single compressed frame.
+_MIN_SIMILARITY = 0.8  # of a silhouette, to read a shape
+# Shapes whose similarities differ by less than this are compared by rendering.
+# The wide tie is for unclear silhouettes, as in a single compressed frame.
 _TIE, _WIDE_TIE = 0.06, 0.14
-_CLEAR = 0.96
-_UNLIKE_PAINT = 85.0
-# The mask is that much wider than the object, in pixels: pixels that it
-# covers only a little already stand out.
+_CLEAR = 0.96  # similarity of a clear silhouette
+_MAX_COST = 85.0  # of an appearance, to read colour and style
+# Margin of the mask around the object in pixels: the mask includes pixels that
+# the object covers only partly.
 _HALO = 0.35
+_MAX_LOG_RATIO = 0.5  # of radii, to read a size: from 0.6 to 1.6 times as big
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-  """Hold what a clip shows.
+  """What a clip shows.
 
   Attributes:
     values: by fact, the value read, None where unsure.
     confidences: by fact, in [0, 1].
-    x, y: the object's middle per frame in [0, 1) of the frame, nan where it
-      was not found; float64 [T].
-    radius: per frame, in shorter sides of the frame; nan likewise.
+    x, y: centre of the object in [0, 1) of the frame; nan where it was not
+      found.
+    radius: in shorter sides of the frame; nan where it was not found.
   """
 
   values: dict[str, str | None]
   confidences: dict[str, float]
-  x: np.ndarray
-  y: np.ndarray
-  radius: np.ndarray
+  x: Float64[np.ndarray, 'T']
+  y: Float64[np.ndarray, 'T']
+  radius: Float64[np.ndarray, 'T']
 
   def __getitem__(self, fact: str) -> str | None:
-    """Return the value read of a fact."""
+    """Return the value that was read of `fact`."""
     return self.values[fact]
-
-
-def _check(frames):
-  if (
-    frames.ndim != 4
-    or frames.shape[-1] != 3
-    or frames.dtype != np.uint8
-    or not frames.shape[0]
-  ):
-    raise UserError(
-      f'frames are {frames.dtype} of shape {frames.shape}; give uint8 '
-      '[T, H, W, 3] with T at least 1'
-    )
 
 
 def read_clip(
@@ -63,23 +56,31 @@ def read_clip(
   subset: str | subset_lib.Subset,
   fps: float | int = scene_lib.REFERENCE_FPS,
 ) -> Reading:
-  """Read the facts of a clip that shows one scene.
+  """Read the facts of a clip that shows a single scene.
 
-  Nothing but the pixels is used; `subset` only restricts the values to
-  choose from (all of them, image-only ones too). Where there are two
-  objects, only the bigger is read.
+  Of two objects, only the larger one is read.
 
   Args:
-    frames: uint8 [T, H, W, 3] with T at least 1. Of a single frame no motion
-      is read.
-    subset: a name or a `Subset`.
-    fps: frames per second, by which motions are told from noise.
+    frames: the clip, uint8 [T, H, W, 3], with T at least 1. The motion is read
+      from 2 frames on.
+    subset: a name or a `Subset`; restricts the values to choose from, including
+      the image-only ones.
+    fps: frames per second, which gives the speed of motions.
+
+  Raises:
+    UserError: the subset is unknown.
+    ValueError: the frames have another type or shape.
   """
-  _check(frames)
+  is_video = frames.ndim == 4 and frames.shape[-1] == 3 and len(frames)
+  if not is_video or frames.dtype != np.uint8:
+    raise ValueError(
+      f'frames are {frames.dtype} of shape {frames.shape}, not uint8 of '
+      '[T, H, W, 3] with T at least 1'
+    )
   subset = subset_lib.subset_named(subset)
   frames = frames.astype(np.float32)
   count, height, width = frames.shape[:3]
-  ground = foreground.find_ground(frames, subset)
+  background = foreground.find_background(frames, subset)
   values = dict.fromkeys(facts_lib.FACT_NAMES)
   confidences = dict.fromkeys(facts_lib.FACT_NAMES, 0.0)
   x, y, radius = (np.full(count, np.nan) for _ in range(3))
@@ -89,18 +90,19 @@ def read_clip(
       values=values, confidences=confidences, x=x, y=y, radius=radius
     )
 
-  if ground.place is None:
+  if background.place is None:
     return reading()
-  values['place'], confidences['place'] = ground.place, ground.confidence
-  distances = foreground.difference(frames, ground)
+  values['place'] = background.place
+  confidences['place'] = background.confidence
+  distances = foreground.difference(frames, background)
   seen = ((t, foreground.find_blob(distances[t])) for t in range(count))
   blobs = {t: blob for t, blob in seen if blob is not None}
-  # An object seen in less than half of the frames is no object.
+  # Ignore what is found in less than half of the frames.
   if 2 * len(blobs) < count or not blobs:
     return reading()
   found = np.array(list(blobs))
   times = found * (scene_lib.REFERENCE_FPS / fps)
-  likely = _likely_shapes(
+  candidates = _candidates(
     silhouette.match(
       list(blobs.values()),
       times,
@@ -110,95 +112,91 @@ def read_clip(
     list(blobs.values()),
     (height, width),
   )
-  paints = paint.match(
-    frames[found], ground, [one.candidate for one in likely], subset
-  )
-  best = min(range(len(likely)), key=lambda i: paints[i].cost)
-  chosen = likely[best]
-  x[found], y[found] = chosen.candidate.track.x, chosen.candidate.track.y
-  radius[found] = chosen.candidate.track.radius * paints[best].scale
+  looks = appearance.match(frames[found], background, candidates, subset)
+  best = min(range(len(candidates)), key=lambda i: looks[i].cost)
+  chosen, look = candidates[best], looks[best]
+  x[found], y[found] = chosen.track.x, chosen.track.y
+  radius[found] = chosen.track.radius * look.scale
 
-  if chosen.outlines.likeness > _UNLIKE_SHAPE:
-    values['shape'] = chosen.outlines.shape
+  if chosen.silhouette.similarity > _MIN_SIMILARITY:
+    values['shape'] = chosen.shape
     confidences['shape'] = chosen.confidence
   motion = trajectory.name_motion(
     x[found],
     y[found],
     radius[found],
     times,
-    chosen.outlines.spin_gain,
+    chosen.silhouette.spin_gain,
     subset.motions,
   )
   values['motion'], confidences['motion'] = motion.name, motion.confidence
   _read_size(values, confidences, radius[found], subset)
-  _read_paint(values, confidences, paints[best], ground, subset)
+  _read_appearance(values, confidences, look, background, subset)
   return reading()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Likely:
-  """Hold a shape the object may have and where it would then be."""
+class _Candidate(appearance.Candidate):
+  """A shape that the object may have, its track, and how well it matches."""
 
-  outlines: silhouette.Silhouette
-  candidate: paint.Candidate
+  silhouette: silhouette.Silhouette
   confidence: float
 
 
-def _likely_shapes(ranked, blobs, size):
-  """Return those of the ranked shapes that outlines alone do not rule out."""
-  top = ranked[0].likeness
+def _candidates(ranked, blobs, size):
+  """Return the candidates that silhouettes alone do not exclude."""
+  top = ranked[0].similarity
   clear = top > _CLEAR and len(blobs) > 1
   tie = _TIE if clear else _WIDE_TIE
   height, width = size
   areas = np.array([blob.area for blob in blobs])
   x = np.array([blob.x for blob in blobs])
   y = np.array([blob.y for blob in blobs])
-  likely = []
+  candidates = []
   for one in ranked:
-    if one.likeness < top - tie:
+    if one.similarity < top - tie:
       break
-    others = [other.likeness for other in ranked if other is not one]
-    apart = one.likeness - max(others) if others else 1.0
-    area, low = silhouette.mass(one.shape)
+    others = [other.similarity for other in ranked if other is not one]
+    lead = one.similarity - max(others) if others else 1.0
+    area, centroid = silhouette.area_and_centroid(one.shape)
     pixels = np.sqrt(areas / area) - _HALO
-    # The middle of mass of some shapes is off their own middle.
+    # The centroid of some shapes is not their centre.
     track = scene_lib.Track(
-      x=(x + low * np.sin(one.angles) * pixels / width) % 1,
-      y=(y - low * np.cos(one.angles) * pixels / height) % 1,
+      x=(x + centroid * np.sin(one.angles) * pixels / width) % 1,
+      y=(y - centroid * np.cos(one.angles) * pixels / height) % 1,
       radius=pixels / min(size),
       angle=one.angles,
     )
-    likely.append(
-      _Likely(
-        outlines=one,
-        candidate=paint.Candidate(shape=one.shape, track=track),
-        confidence=float(np.clip(4 * apart, 0.05, 1)),
+    candidates.append(
+      _Candidate(
+        shape=one.shape,
+        track=track,
+        silhouette=one,
+        confidence=float(np.clip(4 * lead, 0.05, 1)),
       )
     )
-  return likely
+  return candidates
 
 
 def _read_size(values, confidences, radius, subset):
   if not facts_lib.size_is_visible(values['motion']):
     return
-  usual = np.log(np.median(radius))
-  away = {
-    size: abs(usual - np.log(scene_lib.RADIUS[size]))
+  median = np.log(np.median(radius))
+  costs = {
+    size: abs(median - np.log(scene_lib.RADIUS[size]))
     for size in subset.values('size')
   }
-  size = min(away, key=away.__getitem__)
-  if away[size] > 0.5:  # Less than 0.6 or more than 1.6 times as big.
-    return
-  values['size'] = size
-  others = [cost for name, cost in away.items() if name != size]
-  confidences['size'] = float(1 - away[size] / min(others)) if others else 1.0
+  size = min(costs, key=costs.__getitem__)
+  if costs[size] <= _MAX_LOG_RATIO:
+    values['size'] = size
+    confidences['size'] = foreground.margin(costs, size)
 
 
-def _read_paint(values, confidences, found, ground, subset):
-  if found.cost > _UNLIKE_PAINT:
+def _read_appearance(values, confidences, look, background, subset):
+  if look.cost > _MAX_COST:
     return
-  values['style'], values['colour'] = found.style, found.colour
-  confidences['colour'] = found.colour_margin
-  confidences['style'] = found.style_margin
+  values['style'], values['colour'] = look.style, look.colour
+  confidences['colour'] = look.colour_margin
+  confidences['style'] = look.style_margin
   if 'pencil' in subset.values('style'):
-    confidences['style'] = min(found.style_margin, ground.pencil_confidence)
+    confidences['style'] = min(look.style_margin, background.pencil_confidence)

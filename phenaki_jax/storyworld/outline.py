@@ -1,20 +1,14 @@
-"""The outlines of the shapes as signed distances, negative inside."""
+"""The outlines of the shapes as signed distances, negative inside.
+
+Each function takes x (to the right) and y (down) in radii, from the centre.
+"""
 
 import math
 
 import numpy as np
+from jaxtyping import Float
 
 from phenaki_jax.storyworld import facts as facts_lib
-
-# Radians after which a turning shape looks the same again; 0 for a circle.
-SYMMETRY = {
-  'circle': 0.0,
-  'square': math.pi / 2,
-  'triangle': 2 * math.pi / 3,
-  'star': 2 * math.pi / 5,
-  'cross': math.pi / 2,
-  'heart': 2 * math.pi,
-}
 
 
 def _circle(x, y):
@@ -26,21 +20,21 @@ def _square(x, y):
 
 
 def _triangle(x, y):
-  # Three half-planes; y points down, the tip up.
+  # Three half-planes. As y points down, the tip is at the top.
   side = 0.8660254 * np.abs(x) - 0.5 * y
   return np.maximum(side, y) - 0.68
 
 
 def _star(x, y):
-  # Five mirrored pairs of edges: fold the angle into half a point, whose
-  # edge runs from the tip (1.34, 0) to the notch at 36 degrees.
+  # Ten edges that mirror one another. Fold the angle into half a point, where
+  # the edge runs from the tip (1.34, 0) to the notch at 36 degrees.
   radius = np.sqrt(x * x + y * y)
-  step = 2 * math.pi / 5
+  point = 2 * math.pi / 5
   angle = np.arctan2(x, -y)
-  angle = np.abs(angle - step * np.round(angle / step))
+  angle = np.abs(angle - point * np.round(angle / point))
   tip, notch = 1.34, 0.62
-  notch_x = notch * math.cos(step / 2)
-  notch_y = notch * math.sin(step / 2)
+  notch_x = notch * math.cos(point / 2)
+  notch_y = notch * math.sin(point / 2)
   length = math.hypot(tip - notch_x, notch_y)
   normal_x, normal_y = notch_y / length, (tip - notch_x) / length
   return (
@@ -57,7 +51,7 @@ def _cross(x, y):
 
 
 def _heart(x, y):
-  # A square on its corner with a disc on each of its two upper edges.
+  # A square that stands on a corner, and a disc on each of its upper edges.
   x, y = np.abs(x), y + 0.04
   half = 0.62
   turned_x, turned_y = (x - y) * 0.70710678, (x + y) * 0.70710678
@@ -76,12 +70,22 @@ _DISTANCES = {
 }
 
 
-def signed_distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """Return the signed distance to the outline of a `shape` of radius 1.
+def signed_distance(
+  shape: str, x: Float[np.ndarray, '...'], y: Float[np.ndarray, '...']
+) -> Float[np.ndarray, '...']:
+  """Compute the signed distance to the outline of a shape of radius 1.
 
-  `x` (to the right) and `y` (down) are measured from the shape's middle, in
-  radii, and have any shapes that broadcast. Distances are exact next to the
-  straight edges and rims and a lower bound elsewhere, in radii.
+  Args:
+    shape: one of `SHAPES`.
+    x, y: positions to the right of and below the centre, in radii; they must
+      broadcast.
+
+  Returns:
+    Distances in radii, negative inside. They are exact next to straight edges
+    and arcs and a lower bound elsewhere.
+
+  Raises:
+    UserError: the shape is unknown.
   """
   facts_lib.check_value('shape', shape)
   return _DISTANCES[shape](x, y)

@@ -1,15 +1,11 @@
-"""The words of StoryWorld: how each value of each fact may be put."""
+"""The phrases of StoryWorld: how captions word each value of each fact."""
 
-SHAPE_NOUNS = {
-  'circle': ('circle',),
-  'square': ('square',),
-  'triangle': ('triangle',),
-  'star': ('star',),
-  'cross': ('cross',),
-  'heart': ('heart',),
-}
+import functools
 
-# The first of each is the canonical phrasing.
+from phenaki_jax.storyworld import facts as facts_lib
+
+# The first phrase of each tuple is the canonical one. Shapes, colours and sizes
+# are worded by their own names.
 MOTION_VERBS = {
   'left': ('moves left', 'is moving to the left', 'goes left'),
   'right': ('moves right', 'is moving to the right', 'goes right'),
@@ -41,17 +37,17 @@ PLACE_PHRASES = {
   'road': ('on the road', 'on a road', 'on a street'),
   'snow': ('on snow', 'on the snow', 'in the snow'),
 }
-# What a full prompt puts before the object; plain says nothing.
+# What stands before the object in a full caption; nothing for the plain style.
 STYLE_PREFIXES = {
   'plain': ('',),
   'outline': ('the outline of ', 'an outline of '),
   'pencil': ('a pencil drawing of ', 'a pencil sketch of '),
 }
-# What a later prompt says when the style changes.
+# What a continuation says when the style changes.
 STYLE_CHANGES = {
-  'plain': ('is plain',),
-  'outline': ('becomes an outline',),
-  'pencil': ('becomes a pencil drawing',),
+  'plain': 'is plain',
+  'outline': 'becomes an outline',
+  'pencil': 'becomes a pencil drawing',
 }
 BECOMES = {
   'colour': ('turns {}', 'becomes {}'),
@@ -61,16 +57,15 @@ BECOMES = {
 STOPS = ('stops', 'stops moving')
 CONTINUERS = ('goes on {}', 'keeps {}')
 
-# Words that people use and the grammar does not; only read, never written.
+# Words that are understood in prompts but never written in captions.
 _OTHER_SHAPES = {
   'circle': ('disc', 'disk', 'ball', 'circles'),
   'square': ('box', 'squares'),
   'triangle': ('triangles',),
-  'star': (),
   'cross': ('plus',),
   'heart': ('hearts',),
 }
-_OTHER_COLOURS = {'purple': ('violet',), 'orange': (), 'cyan': ('turquoise',)}
+_OTHER_COLOURS = {'purple': ('violet',), 'cyan': ('turquoise',)}
 _OTHER_SIZES = {'small': ('little', 'tiny'), 'big': ('large', 'huge')}
 _OTHER_MOTIONS = {
   'left': ('left', 'leftwards'),
@@ -80,12 +75,8 @@ _OTHER_MOTIONS = {
   'still': ('still', 'not moving', 'stands', 'rests', 'waits'),
   'bounce': ('bouncing up and down', 'jumps', 'jumping', 'bounce'),
   'spin': (
-    'rotates',
-    'rotating',
-    'turns around',
-    'turning around',
-    'spinning around',
-    'spin',
+    *('rotates', 'rotating', 'turns around', 'turning around'),
+    *('spinning around', 'spin'),
   ),
   'grow': ('getting bigger', 'gets larger', 'grow'),
   'shrink': ('getting smaller', 'shrink'),
@@ -106,26 +97,21 @@ _OTHER_STYLES = {
 }
 
 
-def lexicon(
-  colours: tuple[str, ...], sizes: tuple[str, ...]
-) -> dict[tuple[str, ...], tuple[str, str]]:
-  """Return every readable phrase, as words, with the (fact, value) it names.
-
-  Args:
-    colours, sizes: the values whose phrase is their own name.
-  """
-  entries = {}
+@functools.cache
+def lexicon() -> dict[tuple[str, ...], tuple[str, str]]:
+  """Map every phrase, as a tuple of words, to the (fact, value) it names."""
+  entries: dict[tuple[str, ...], tuple[str, str]] = {}
 
   def add(fact, value, phrases):
     for phrase in phrases:
       entries[tuple(phrase.split())] = (fact, value)
 
-  for colour in colours:
+  for colour in facts_lib.COLOURS:
     add('colour', colour, (colour, *_OTHER_COLOURS.get(colour, ())))
-  for size in sizes:
+  for size in facts_lib.SIZES:
     add('size', size, (size, *_OTHER_SIZES[size]))
-  for shape, nouns in SHAPE_NOUNS.items():
-    add('shape', shape, nouns + _OTHER_SHAPES[shape])
+  for shape in facts_lib.SHAPES:
+    add('shape', shape, (shape, *_OTHER_SHAPES.get(shape, ())))
   for motion, verbs in MOTION_VERBS.items():
     participle = (MOTION_PARTICIPLES[motion],)
     add('motion', motion, verbs + participle + _OTHER_MOTIONS[motion])
@@ -134,5 +120,5 @@ def lexicon(
     add('place', place, wheres + _OTHER_PLACES[place])
   for style, prefixes in STYLE_PREFIXES.items():
     add('style', style, (prefix for prefix in prefixes if prefix))
-    add('style', style, _OTHER_STYLES[style] + STYLE_CHANGES[style])
+    add('style', style, (*_OTHER_STYLES[style], STYLE_CHANGES[style]))
   return entries

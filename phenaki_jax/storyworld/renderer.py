@@ -1,21 +1,24 @@
-"""Drawing scenes: anti-aliased objects over a place, all frames at once."""
+"""Render scenes: anti-aliased objects on a place, all frames at once."""
 
 import numpy as np
+from jaxtyping import Float32
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import backdrop as backdrop_lib
 from phenaki_jax.storyworld import outline, palette
 from phenaki_jax.storyworld import scene as scene_lib
+from phenaki_jax.types import VideoU8
 
-_RIM = 0.03  # of the frame's shorter side, but never under a pixel
+_RIM = 0.03  # of the frame's shorter side, but at least a pixel
 _CONTOUR = 0.27  # thickness of the outline style, in radii
-_STROKE = (0.5, 1.0)  # how much colour between and on pencil strokes
+_STROKE = (0.5, 1.0)  # share of colour between and on pencil strokes
 
 
 def frame_size(size: int | tuple[int, int]) -> tuple[int, int]:
   """Return (height, width) in pixels of a size given as a side or a pair.
 
-  Raises UserError for sides under 8 pixels.
+  Raises:
+    UserError: a side is below 8 pixels.
   """
   height, width = (size, size) if isinstance(size, int) else size
   if min(height, width) < 8:
@@ -26,7 +29,7 @@ def frame_size(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _distances(shape, track, height, width):
-  """Return the signed distance to the outline in pixels, [T, H, W]."""
+  """Return the signed distances to the outline in pixels, [T, H, W]."""
   side = min(height, width)
   radius = track.radius[:, None] * side
   columns = (np.arange(width, dtype=np.float32) + 0.5) / width
@@ -43,20 +46,20 @@ def _distances(shape, track, height, width):
 
 
 def _cover(distances):
-  """Return the share of each pixel that lies inside, with a channel axis."""
+  """Return the share of each pixel inside the outline, [..., 1]."""
   return np.clip(0.5 - distances, 0, 1)[..., None]
 
 
 def coverage(
   shape: str, track: scene_lib.Track, size: int | tuple[int, int]
-) -> np.ndarray:
-  """Return the share of each pixel a shape covers, float32 [T, H, W]."""
+) -> Float32[np.ndarray, 'T H W']:
+  """Return the share of each pixel that a shape covers."""
   height, width = frame_size(size)
   return _cover(_distances(shape, track, height, width))[..., 0]
 
 
 def _draw(canvas, shape, colour, style, track):
-  """Return float32 [T, H, W, 3]: `canvas` with one object drawn on it."""
+  """Return `canvas`, [T, H, W, 3] in [0, 255], with an object drawn on it."""
   height, width = canvas.shape[-3:-1]
   side = min(height, width)
   distances = _distances(shape, track, height, width)
@@ -83,8 +86,8 @@ def render_track(
   scene: scene_lib.Scene,
   track: scene_lib.Track,
   size: int | tuple[int, int],
-) -> np.ndarray:
-  """Draw a scene's object along a given track, uint8 [T, H, W, 3]."""
+) -> VideoU8:
+  """Render a scene with its object moved along a given track."""
   height, width = frame_size(size)
   facts = scene.facts
   canvas = backdrop_lib.backdrop(
@@ -111,25 +114,18 @@ def render_clip(
   fps: float | int = scene_lib.REFERENCE_FPS,
   *,
   start: int = 0,
-) -> np.ndarray:
-  """Draw frames [start, start + frames) of a scene.
+) -> VideoU8:
+  """Render frames [start, start + frames) of a scene.
 
   Args:
-    scene: what to draw, and where it is at frame 0.
-    frames: how many frames.
+    scene: what to render.
+    frames: number of frames, at least 1.
     size: side in pixels, or (height, width).
-    fps: frames per second; objects cover the same ground per second at any.
-    start: the first frame drawn.
+    fps: frames per second; speeds per second do not depend on it.
+    start: the first frame, 0 or more.
 
-  Returns:
-    uint8 [frames, H, W, 3].
+  Raises:
+    UserError: `fps` is not positive, or a side is below 8 pixels.
   """
-  steps = scene_lib.track(scene, start, start + frames, fps)
-  return render_track(scene, steps, size)
-
-
-def render_image(
-  scene: scene_lib.Scene, size: int | tuple[int, int]
-) -> np.ndarray:
-  """Draw the first frame of a scene, uint8 [H, W, 3]."""
-  return render_clip(scene, 1, size)[0]
+  track = scene_lib.track(scene, start, start + frames, fps)
+  return render_track(scene, track, size)

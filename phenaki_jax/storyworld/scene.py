@@ -1,24 +1,28 @@
-"""Scenes: facts put somewhere, and how their motion carries them on."""
+"""Scenes: facts with a position, and how motion changes it.
+
+The world is a torus: what leaves the frame on one side enters on the other.
+"""
 
 import dataclasses
 import math
 
 import numpy as np
+from jaxtyping import Float
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 
 REFERENCE_FPS = 8.0
-SPEED = 1 / 8  # of the frame, per frame at the reference rate
+SPEED = 1 / 8  # of the frame, per reference frame (a frame at REFERENCE_FPS)
 RADIUS = {'small': 0.14, 'big': 0.22}  # of the frame's shorter side
 SECOND_RADIUS = 0.12
 BOUNCE_HEIGHT = 0.22  # of the frame's height
-BOUNCE_PERIOD = 6  # frames at the reference rate, up and down again
-SPIN_STEP = math.radians(15)  # per frame at the reference rate, clockwise
-GROW_PERIOD = 16  # frames at the reference rate, then from the start again
+BOUNCE_PERIOD = 6  # reference frames, up and down again
+SPIN_SPEED = math.radians(15)  # clockwise, per reference frame
+GROW_PERIOD = 16  # reference frames; then the motion starts again
 GROW_RADII = (0.13, 0.26)
 
-_STEPS: dict[str | None, tuple[float, float]] = {
+_VELOCITIES: dict[str | None, tuple[float, float]] = {
   'left': (-SPEED, 0.0),
   'right': (SPEED, 0.0),
   'up': (0.0, -SPEED),
@@ -28,15 +32,14 @@ _STEPS: dict[str | None, tuple[float, float]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
-  """Put facts on the torus.
+  """Facts and the position of the object at frame 0.
 
   Attributes:
     facts: what is shown.
-    x, y: the object's middle at frame 0, in [0, 1) of the frame's width and
-      height; for a bounce, where it touches the ground.
-    phase: how far the motion is along at frame 0, in frames at the reference
-      rate (it matters to bounce, spin, grow and shrink).
-    second_x, second_y: the middle of the second object, if there is one.
+    x, y: centre of the object in [0, 1) of the frame's width and height; for a
+      bounce, its lowest position.
+    phase: progress of a bounce, spin, growth or shrinkage, in reference frames.
+    second_x, second_y: centre of the second object, if there is one.
   """
 
   facts: facts_lib.Facts
@@ -49,41 +52,49 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Track:
-  """Hold where the object is in each of T frames.
+  """Where an object is in each of T frames.
 
-  `x`, `y` in [0, 1) of the frame, `radius` in shorter sides of the frame,
-  `angle` in radians clockwise; each float32 [T].
+  Attributes:
+    x, y: centre in [0, 1) of the frame's width and height.
+    radius: in shorter sides of the frame.
+    angle: in radians, clockwise.
   """
 
-  x: np.ndarray
-  y: np.ndarray
-  radius: np.ndarray
-  angle: np.ndarray
+  x: Float[np.ndarray, 'T']
+  y: Float[np.ndarray, 'T']
+  radius: Float[np.ndarray, 'T']
+  angle: Float[np.ndarray, 'T']
+
+
+def wrap(offset: Float[np.ndarray, '...']) -> Float[np.ndarray, '...']:
+  """Return the shortest equal offset on the torus, in [-0.5, 0.5)."""
+  return (offset + 0.5) % 1 - 0.5
 
 
 def track(
   scene: Scene, start: int, stop: int, fps: float | int = REFERENCE_FPS
 ) -> Track:
-  """Return the object's track over frames [start, stop) of a scene.
+  """Compute the object's track over frames [start, stop) of a scene.
 
-  The world is a torus: what leaves on one side comes in on the other. A
-  growing (shrinking) object goes through its radii in 16 reference frames
-  and then starts anew, so any window shows the motion.
+  An object that grows or shrinks passes through all its radii in 16 reference
+  frames and then starts again, so that any part of the scene shows the motion.
 
-  Raises UserError for an fps that is not positive or a window that is empty
-  or starts before frame 0.
+  Returns:
+    A track of float32 arrays.
+
+  Raises:
+    UserError: `fps` is not positive.
+    ValueError: not 0 <= start < stop.
   """
   if not fps > 0:
     raise UserError(f'fps is {fps}; it must be positive')
   if not 0 <= start < stop:
-    raise UserError(
-      f'window [{start}, {stop}) is not valid; give 0 <= start < stop'
-    )
+    raise ValueError(f'frames [{start}, {stop}) are not 0 <= start < stop')
   time = np.arange(start, stop) * (REFERENCE_FPS / fps)
   motion = scene.facts.motion
-  step_x, step_y = _STEPS.get(motion, (0.0, 0.0))
-  x = scene.x + step_x * time
-  y = scene.y + step_y * time
+  velocity_x, velocity_y = _VELOCITIES.get(motion, (0.0, 0.0))
+  x = scene.x + velocity_x * time
+  y = scene.y + velocity_y * time
   phase = scene.phase + time
   angle = np.zeros_like(time)
   radius = np.full_like(time, RADIUS[scene.facts.size])
@@ -91,7 +102,7 @@ def track(
     lift = np.abs(np.sin(math.pi * phase / BOUNCE_PERIOD))
     y = y - BOUNCE_HEIGHT * lift
   elif motion == 'spin':
-    angle = SPIN_STEP * phase
+    angle = SPIN_SPEED * phase
   elif motion in facts_lib.SIZE_AFTER:
     small, big = GROW_RADII
     share = (phase / GROW_PERIOD) % 1
@@ -106,8 +117,8 @@ def track(
   )
 
 
-def entry_phase(motion: str | None, radius: float | int) -> float:
-  """Return the phase at which an object of a `radius` begins a `motion`."""
+def _first_phase(motion: str | None, radius: float | int) -> float:
+  """Return the phase at which an object of `radius` starts `motion`."""
   if motion not in facts_lib.SIZE_AFTER:
     return 0.0
   small, big = GROW_RADII
@@ -124,9 +135,9 @@ def advance(
   facts: facts_lib.Facts,
   fps: float | int = REFERENCE_FPS,
 ) -> Scene:
-  """Return the scene that goes on from `scene` after `frames` with `facts`.
+  """Return the scene that continues `scene` after `frames` with new facts.
 
-  The position goes on from where the object has got to; an unchanged motion
+  The object starts where it was at the end of `scene`. An unchanged motion
   keeps its phase.
   """
   here = track(scene, frames, frames + 1, fps)
@@ -134,9 +145,9 @@ def advance(
   x, y = float(here.x[0]), float(here.y[0])
   if facts.motion == scene.facts.motion:
     phase = scene.phase + time
-    # A bounce is told from its ground, not from where it is in the air.
+    # The position of a bounce is its lowest one, not that in the air.
     if facts.motion == 'bounce':
       y = scene.y
   else:
-    phase = entry_phase(facts.motion, float(here.radius[0]))
+    phase = _first_phase(facts.motion, float(here.radius[0]))
   return dataclasses.replace(scene, facts=facts, x=x, y=y, phase=phase)

@@ -1,29 +1,31 @@
-"""Scores of clips and stories: how much of what was asked for is shown."""
+"""Scores of clips and stories: the share of the expected facts they show."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 
 import numpy as np
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import oracle
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
+from phenaki_jax.types import VideoU8
 
-# How far the object's step over a join may be from its normal step, as a
-# share of the frame: well under a radius, well over what blur can do.
+# Largest deviation of the object's displacement over a join from a normal one,
+# as a share of the frame: much less than a radius, much more than blur causes.
 _JUMP = 0.1
-_LASTING = ('shape', 'colour', 'size', 'place', 'style')
+_PERSISTENT = ('shape', 'colour', 'size', 'place', 'style')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipScore:
-  """Hold which of the facts asked for a clip shows.
+  """Which of the expected facts a clip shows.
 
-  `right` says so by fact; `mean` is the share of them in [0, 1]; `reading`
-  is what was read.
+  Attributes:
+    right: by expected fact, whether it was read correctly.
+    reading: what the oracle read.
   """
 
   right: dict[str, bool]
@@ -31,55 +33,39 @@ class ClipScore:
 
   @property
   def mean(self) -> float:
-    """Return the share of the facts that are right."""
+    """Return the share of correct facts, in [0, 1]."""
     return float(np.mean(list(self.right.values())))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SceneSpan:
-  """Say what frames [start, stop) of a clip should show.
-
-  With `cut` the object need not go on from where it was.
-  """
-
-  facts: facts_lib.Facts
-  start: int
-  stop: int
-  cut: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class JoinScore:
-  """Hold how well two scenes join.
+  """How well two scenes join.
 
   Attributes:
-    step: length of the object's step over the join less its normal step, in
-      frames' sides; nan where it was not found on one side.
-    smooth: whether that is small.
-    kept: by fact that should not change there, whether it is read the same
-      on both sides.
+    smooth: whether the object moves across the join without a jump.
+    kept: by fact that should not change there, whether both scenes are read to
+      show the same value.
   """
 
-  step: float
   smooth: bool
   kept: dict[str, bool]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryScore:
-  """Hold how well a clip tells a story; every score is in [0, 1].
+  """How well a video shows a story; every score is in [0, 1].
 
   Attributes:
-    scenes: which facts are right, per scene.
-    joins: per join that is not a cut.
-    fact_accuracy: share of right facts over all scenes.
-    persistence: share right, in later scenes, of the facts (motion apart)
-      that have stayed as they were in the first scene; nan if there are none.
-    last_persistence: the same of the last scene only.
-    smoothness: share of joins over which the object moves on without a jump;
-      nan without joins.
-    continuity: share of joins over which it does and that also keep every fact
-      they should; nan without joins.
+    scenes: one score per scene.
+    joins: one score per join that is not a cut.
+    fact_accuracy: share of correct facts over all scenes.
+    persistence: share of correct facts in later scenes, among the facts other
+      than motion that have not changed since the first scene; nan if there are
+      none.
+    last_persistence: the same for the last scene alone.
+    smoothness: share of smooth joins; nan without joins.
+    continuity: share of joins that are smooth and keep all facts that should
+      not change; nan without joins.
   """
 
   scenes: tuple[ClipScore, ...]
@@ -91,145 +77,129 @@ class StoryScore:
   continuity: float
 
 
-def _asked(facts, subset):
-  """Return the facts that can be wrong: seen, and with a choice of values."""
-  asked = {}
+def _expected(facts, subset):
+  """Return the visible facts with more than one possible value."""
+  expected = {}
   for fact, value in facts.as_dict().items():
     if value is None or len(subset.values(fact)) < 2:
       continue
     if fact == 'size' and not facts_lib.size_is_visible(facts.motion):
       continue
-    asked[fact] = value
-  return asked
+    expected[fact] = value
+  return expected
 
 
 def score_clip(
-  frames: np.ndarray,
+  frames: VideoU8,
   facts: facts_lib.Facts,
   subset: str | subset_lib.Subset,
   fps: float | int = scene_lib.REFERENCE_FPS,
 ) -> ClipScore:
-  """Say which facts a clip shows.
+  """Score which of the given facts a clip shows.
 
-  Facts of which the subset has only one value are left out, as is motion
-  where it is None and a size that the motion hides. Of two objects only the
-  main one counts. Arguments are those of `oracle.read_clip`.
+  Facts with a single value in the subset do not count, nor does a motion of
+  None, a size that the motion hides or the second object. The other arguments
+  are those of `oracle.read_clip`.
   """
   subset = subset_lib.subset_named(subset)
   reading = oracle.read_clip(frames, subset=subset, fps=fps)
-  asked = _asked(facts, subset)
+  expected = _expected(facts, subset)
   return ClipScore(
-    right={fact: reading[fact] == value for fact, value in asked.items()},
+    right={fact: reading[fact] == value for fact, value in expected.items()},
     reading=reading,
   )
 
 
-def spans_of(story: story_lib.Story) -> tuple[SceneSpan, ...]:
-  """Return what each stretch of a rendered story should show."""
-  return tuple(
-    SceneSpan(facts=scene.facts, start=start, stop=stop, cut=scene.cut)
-    for scene, (start, stop) in zip(story.scenes, story.spans, strict=True)
-  )
+def mean(values: Iterable[float | bool]) -> float:
+  """Return the mean of the values that are not nan; nan if there are none."""
+  known = [value for value in values if not math.isnan(value)]
+  return float(np.mean(known)) if known else math.nan
 
 
-def _mean(values):
-  values = list(values)
-  return float(np.mean(values)) if values else float('nan')
-
-
-def _normal_steps(facts, fps):
-  """Return steps an object may make from one frame to the next."""
+def _displacements(facts, fps):
+  """Return normal displacements of an object between consecutive frames."""
   scene = scene_lib.Scene(facts=facts)
   track = scene_lib.track(scene, 0, scene_lib.BOUNCE_PERIOD * 2, fps)
-  steps = np.stack([np.diff(track.x), np.diff(track.y)], -1)
-  return (steps + 0.5) % 1 - 0.5
+  return scene_lib.wrap(np.stack([np.diff(track.x), np.diff(track.y)], -1))
 
 
-def _score_join(previous, scene, before, after, subset, fps):
-  """Score the join of two spans with readings `before` and `after` it."""
-  step = np.array([after.x[0] - before.x[-1], after.y[0] - before.y[-1]])
-  step = (step + 0.5) % 1 - 0.5
+def _score_join(previous, facts, before, after, subset, fps):
+  """Score the join of two scenes from their facts and readings."""
+  moved = np.array([after.x[0] - before.x[-1], after.y[0] - before.y[-1]])
   normal = np.concatenate(
-    [_normal_steps(previous.facts, fps), _normal_steps(scene.facts, fps)]
+    [_displacements(previous, fps), _displacements(facts, fps)]
   )
-  off = float(np.linalg.norm(normal - step, axis=-1).min())
-  asked = _asked(scene.facts, subset)
+  # It is nan where the object was not found, which is not smooth.
+  deviation = np.linalg.norm(normal - scene_lib.wrap(moved), axis=-1).min()
+  expected = _expected(facts, subset)
+  old = _expected(previous, subset)
   kept = {
     fact: before[fact] is not None and before[fact] == after[fact]
-    for fact in _LASTING
-    if fact in asked and asked[fact] == _asked(previous.facts, subset).get(fact)
+    for fact in _PERSISTENT
+    if fact in expected and expected[fact] == old.get(fact)
   }
-  return JoinScore(step=off, smooth=off < _JUMP, kept=kept)
+  return JoinScore(smooth=bool(deviation < _JUMP), kept=kept)
 
 
-def _lasting(spans, subset):
-  """Return, per scene, the facts that are still as in the first scene."""
-  still = {
-    fact: value
-    for fact, value in _asked(spans[0].facts, subset).items()
-    if fact in _LASTING
-  }
+def _unchanged(scenes, subset):
+  """Return, for each scene, the facts that are still as in the first scene."""
+  first = _expected(scenes[0].facts, subset)
+  unchanged = {f: v for f, v in first.items() if f in _PERSISTENT}
   result = []
-  for span in spans:
-    asked = _asked(span.facts, subset)
-    still = {f: v for f, v in still.items() if asked.get(f, v) == v}
-    result.append([fact for fact in still if fact in asked])
+  for scene in scenes:
+    expected = _expected(scene.facts, subset)
+    unchanged = {f: v for f, v in unchanged.items() if expected.get(f, v) == v}
+    result.append([fact for fact in unchanged if fact in expected])
   return result
 
 
 def score_story(
-  frames: np.ndarray,
-  story: story_lib.Story | Sequence[SceneSpan],
+  frames: VideoU8,
+  story: story_lib.Story,
   subset: str | subset_lib.Subset,
   fps: float | int = scene_lib.REFERENCE_FPS,
 ) -> StoryScore:
-  """Say how well a clip tells a story.
+  """Score how well a video shows a story.
 
   Args:
-    frames: uint8 [T, H, W, 3].
-    story: a story, or what each stretch of the frames should show.
-    subset: a name or a `Subset`, restricting what may be read.
+    frames: the video, with the frames of the scenes one after another.
+    story: what it should show.
+    subset: a name or a `Subset`; restricts the values that can be read.
     fps: frames per second.
 
-  Raises UserError where a span lies outside the frames.
+  Raises:
+    ValueError: the video is shorter than the story.
   """
   subset = subset_lib.subset_named(subset)
-  spans = spans_of(story) if isinstance(story, story_lib.Story) else story
-  if not spans:
-    raise UserError('there are no scenes to score; give at least one span')
-  for span in spans:
-    if not 0 <= span.start < span.stop <= len(frames):
-      raise UserError(
-        f'span [{span.start}, {span.stop}) does not lie in the '
-        f'{len(frames)} frames; give 0 <= start < stop <= frames'
-      )
+  if len(frames) < story.frames:
+    raise ValueError(f'{len(frames)} frames for a story of {story.frames}')
   scenes = tuple(
-    score_clip(frames[span.start : span.stop], span.facts, subset, fps)
-    for span in spans
+    score_clip(frames[start:stop], scene.facts, subset, fps)
+    for scene, (start, stop) in zip(story.scenes, story.spans, strict=True)
   )
   joins = tuple(
     _score_join(
-      spans[i - 1],
-      spans[i],
+      story.scenes[i - 1].facts,
+      story.scenes[i].facts,
       scenes[i - 1].reading,
       scenes[i].reading,
       subset,
       fps,
     )
-    for i in range(1, len(spans))
-    if not spans[i].cut
+    for i in range(1, len(scenes))
+    if not story.scenes[i].cut
   )
-  lasting = _lasting(spans, subset)
-  held = [
+  unchanged = _unchanged(story.scenes, subset)
+  persisted = [
     [scene.right[fact] for fact in facts]
-    for scene, facts in zip(scenes[1:], lasting[1:], strict=True)
+    for scene, facts in zip(scenes[1:], unchanged[1:], strict=True)
   ]
   return StoryScore(
     scenes=scenes,
     joins=joins,
-    fact_accuracy=_mean(r for s in scenes for r in s.right.values()),
-    persistence=_mean(r for of_scene in held for r in of_scene),
-    last_persistence=_mean(held[-1] if held else ()),
-    smoothness=_mean(join.smooth for join in joins),
-    continuity=_mean(join.smooth and all(join.kept.values()) for join in joins),
+    fact_accuracy=mean(r for s in scenes for r in s.right.values()),
+    persistence=mean(r for of_scene in persisted for r in of_scene),
+    last_persistence=mean(persisted[-1] if persisted else ()),
+    smoothness=mean(join.smooth for join in joins),
+    continuity=mean(join.smooth and all(join.kept.values()) for join in joins),
   )

@@ -1,22 +1,26 @@
-"""Stories: scenes that follow one another while most facts persist."""
+"""Stories: consecutive scenes in which most facts persist."""
 
 import dataclasses
 
 import numpy as np
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import grammar, renderer, sampler
+from phenaki_jax.storyworld import grammar, random_scene, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
+from phenaki_jax.types import VideoU8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryScene:
-  """Hold one scene of a story: its facts, its prompt and its frames.
+  """One scene of a story.
 
-  With `cut` the object does not go on from where it was but starts anew
-  where the story began.
+  Attributes:
+    facts: what the scene shows.
+    prompt: the text that describes it.
+    frames: number of frames, at least 1.
+    cut: the object starts again at its first position in the story, instead of
+      continuing from the previous scene.
   """
 
   facts: facts_lib.Facts
@@ -26,15 +30,12 @@ class StoryScene:
 
   def __post_init__(self):
     if self.frames < 1:
-      raise UserError(f'a scene has {self.frames} frames; give at least 1')
+      raise ValueError(f'a scene has {self.frames} frames, not at least 1')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Story:
-  """Hold a story: its scenes and where the object is at its first frame.
-
-  `x`, `y` and `phase` are those of `Scene`.
-  """
+  """A story: its scenes, and `x`, `y` and `phase` of its first `Scene`."""
 
   scenes: tuple[StoryScene, ...]
   x: float | int = 0.5
@@ -43,11 +44,11 @@ class Story:
 
   def __post_init__(self):
     if not self.scenes:
-      raise UserError('a story has no scenes; give at least one')
+      raise ValueError('a story has no scenes')
 
   @property
   def frames(self) -> int:
-    """Count the frames of the whole story."""
+    """Return the number of frames of the story."""
     return sum(scene.frames for scene in self.scenes)
 
   @property
@@ -74,21 +75,25 @@ def sample_story(
 ) -> Story:
   """Draw a story in which one or two facts change from scene to scene.
 
-  The first prompt names everything; later ones say 'it'.
+  The first prompt names all facts; later ones say 'it'.
 
   Args:
-    rng: the source of chance.
+    rng: random generator.
     subset: a name or a `Subset`.
-    num_scenes: at least 1.
-    frames_per_scene: at least 1.
-    split: 'train', 'heldout' (every scene shows a held-out combination; as
-      few are neighbours, mostly the place changes) or 'all'.
+    num_scenes: number of scenes, at least 1.
+    frames_per_scene: frames of each scene, at least 1.
+    split: 'train', 'heldout' (every scene shows a held-out combination; few of
+      them differ in only one or two facts, so that mostly the place changes) or
+      'all'.
+
+  Raises:
+    UserError: the subset has no such story.
   """
   if num_scenes < 1:
-    raise UserError(f'num_scenes is {num_scenes}; give at least 1')
+    raise ValueError(f'num_scenes is {num_scenes}, not at least 1')
   subset = subset_lib.subset_named(subset)
-  facts = sampler.sample_facts(rng, subset, split).replace(second=None)
-  start = sampler.sample_scene(rng, facts, subset)
+  facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
+  start = random_scene.sample_scene(rng, facts, subset)
   scenes = [
     StoryScene(
       facts=facts,
@@ -98,7 +103,7 @@ def sample_story(
   ]
   for _ in range(num_scenes - 1):
     previous = scenes[-1].facts
-    facts = sampler.sample_change(rng, previous, subset, split)
+    facts = random_scene.sample_change(rng, previous, subset, split)
     scenes.append(
       StoryScene(
         facts=facts,
@@ -112,7 +117,7 @@ def sample_story(
 def placed_scenes(
   story: Story, fps: float | int = scene_lib.REFERENCE_FPS
 ) -> tuple[scene_lib.Scene, ...]:
-  """Return each scene of a story as it stands at its own first frame."""
+  """Return each scene of a story with its position at its first frame."""
   first = scene_lib.Scene(
     facts=story.scenes[0].facts, x=story.x, y=story.y, phase=story.phase
   )
@@ -134,25 +139,28 @@ def render_story(
   *,
   start: int = 0,
   stop: int | None = None,
-) -> np.ndarray:
-  """Draw frames [start, stop) of a story, and only those.
+) -> VideoU8:
+  """Render frames [start, stop) of a story.
 
-  Facts change at the first frame of a scene; the position goes on across.
+  Facts change at the first frame of a scene, while the position continues.
 
   Args:
-    story: what to draw.
+    story: what to render.
     size: side in pixels, or (height, width).
-    fps: frames per second. Scenes keep their counts of frames.
-    start, stop: the window; to the end of the story by default.
+    fps: frames per second; the number of frames is independent of it.
+    start, stop: the frames to render; by default, all of them.
 
   Returns:
-    uint8 [stop - start, H, W, 3], equal to that slice of the whole story.
+    The frames; they equal the same slice of the whole story.
+
+  Raises:
+    UserError: `fps` is not positive, or a side is below 8 pixels.
+    ValueError: the frames do not lie within the story.
   """
   stop = story.frames if stop is None else stop
   if not 0 <= start < stop <= story.frames:
-    raise UserError(
-      f'window [{start}, {stop}) does not lie in the {story.frames} frames of '
-      'the story; give 0 <= start < stop <= frames'
+    raise ValueError(
+      f'frames [{start}, {stop}) are not 0 <= start < stop <= {story.frames}'
     )
   parts = []
   for scene, (first, last) in zip(

@@ -8,14 +8,14 @@ from phenaki_jax.storyworld import facts as facts_lib
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Subset:
-  """List the values a part of StoryWorld uses.
+  """The values that a part of StoryWorld uses.
 
   Attributes:
-    name: of the subset.
-    shapes, colours, sizes, motions, places, styles: the values of clips.
-    image_only: values by fact that only images show, never clips.
-    grid: start positions are multiples of 1/grid of the frame; 0 lets them
-      be anywhere.
+    name: name of the subset.
+    shapes, colours, sizes, motions, places, styles: values that clips show.
+    image_only: by fact, values that images show and clips never do.
+    grid: start positions are multiples of 1/grid of the frame; 0 means any
+      position.
     two_objects: whether some scenes have a second object.
   """
 
@@ -33,33 +33,29 @@ class Subset:
   def __post_init__(self):
     for fact in facts_lib.FACT_NAMES:
       if not self.clip_values(fact):
-        raise UserError(f'subset {self.name!r} has no {fact}; name one')
+        raise ValueError(f'subset {self.name!r} has no {fact}')
       for value in self.values(fact):
         facts_lib.check_value(fact, value)
       both = set(self.clip_values(fact)) & set(self.image_values(fact))
       if both:
-        raise UserError(
+        raise ValueError(
           f'subset {self.name!r} has {sorted(both)} both in clips and as '
-          f'image-only {fact}; leave them in one'
+          f'image-only {fact}'
         )
     if self.image_values('motion'):
-      raise UserError('a motion cannot be image-only; leave it out')
+      raise ValueError(f'subset {self.name!r} has an image-only motion')
 
   def clip_values(self, fact: str) -> tuple[str, ...]:
-    """Return the values of a fact that clips show."""
+    """Return the values of `fact` that clips show."""
     return getattr(self, fact + 's')
 
   def image_values(self, fact: str) -> tuple[str, ...]:
-    """Return the values of a fact that only images show."""
+    """Return the values of `fact` that only images show."""
     return tuple(self.image_only.get(fact, ()))
 
   def values(self, fact: str) -> tuple[str, ...]:
-    """Return all the values of a fact, those of clips first."""
+    """Return all values of `fact`, those of clips first."""
     return self.clip_values(fact) + self.image_values(fact)
-
-  def names_size(self) -> bool:
-    """Say whether there is more than one size, so that prompts name it."""
-    return len(self.values('size')) > 1
 
 
 SUBSETS = {
@@ -98,16 +94,7 @@ SUBSETS = {
   'full': Subset(
     name='full',
     shapes=('circle', 'square', 'triangle', 'star', 'cross'),
-    colours=(
-      'red',
-      'orange',
-      'yellow',
-      'green',
-      'blue',
-      'purple',
-      'white',
-      'black',
-    ),
+    colours=facts_lib.COLOURS[:8],
     sizes=facts_lib.SIZES,
     motions=facts_lib.MOTIONS,
     places=('grass', 'sand', 'sea', 'night', 'brick', 'road'),
@@ -118,16 +105,16 @@ SUBSETS = {
       'place': ('snow',),
       'style': ('pencil',),
     },
-    grid=0,
     two_objects=True,
   ),
 }
 
 
 def subset_named(name: str | Subset) -> Subset:
-  """Return the subset of a name; a `Subset` is returned as it is.
+  """Return the subset with a name; a `Subset` is returned unchanged.
 
-  Raises UserError, with the names there are, for any other.
+  Raises:
+    UserError: the name is unknown; the message lists the names.
   """
   if isinstance(name, Subset):
     return name

@@ -1,21 +1,21 @@
-"""Writing StoryWorld clips in the layout of WebVid."""
+"""Write StoryWorld clips in the layout of WebVid."""
 
 import csv
 import pathlib
 from collections.abc import Callable
 
-import av
-import numpy as np
+from etils import epath
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.storyworld import example
+from phenaki_jax.media.mp4 import write_mp4
+from phenaki_jax.storyworld import example, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
 CSV_NAME = 'results_10M_train.csv'
 COLUMNS = ('videoid', 'contentUrl', 'duration', 'page_dir', 'name')
 _FIRST_ID = 10_000_000
-_PAGE = 500  # clips in a folder
+_PAGE = 500  # clips per folder
 
 
 def _page_dir(index):
@@ -29,31 +29,8 @@ def _duration(seconds):
   return f'PT{hours:02d}H{minutes:02d}M{seconds % 60:02d}S'
 
 
-def write_video(path: pathlib.Path, frames: np.ndarray, fps: int) -> None:
-  """Write frames, uint8 [T, H, W, 3] with even H and W, as H.264 MP4."""
-  height, width = frames.shape[1:3]
-  if height % 2 or width % 2:
-    raise UserError(
-      f'frames are {height}x{width}; H.264 needs even sides, so give an even '
-      'size'
-    )
-  with av.open(str(path), 'w', format='mp4') as container:
-    stream = container.add_stream('libx264', rate=fps)
-    stream.height, stream.width = height, width
-    stream.pix_fmt = 'yuv420p'
-    # The same frames give the same file: one thread, no creation time, and
-    # none of x264's shortcuts that differ between processors (and read memory
-    # that was never written, in small frames).
-    stream.options = {'crf': '18', 'x264-params': 'cpu-independent=1'}
-    stream.codec_context.thread_count = 1
-    for frame in frames:
-      picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
-      container.mux(stream.encode(picture))
-    container.mux(stream.encode())
-
-
 def write_webvid(
-  out_dir: str | pathlib.Path,
+  out_dir: epath.PathLike,
   num_clips: int,
   *,
   seed: int,
@@ -70,19 +47,28 @@ def write_webvid(
   page_dir and name (the caption). Clip i is `training_clip(seed, i, ...)`.
 
   Args:
-    out_dir: folder to write to; made if it is not there.
-    num_clips: how many.
-    seed: of the data set.
+    out_dir: folder to write to; created if necessary.
+    num_clips: number of clips.
+    seed: seed of the data set.
     subset: a name or a `Subset`.
-    size: even side in pixels, or (height, width).
-    frames: of each clip.
-    fps: whole frames per second.
+    size: side in pixels, or (height, width); even.
+    frames: number of frames of each clip.
+    fps: frames per second, a whole number.
     split: 'train', 'heldout' or 'all'.
     on_written: called after each clip.
 
   Returns:
     The path of the CSV file.
+
+  Raises:
+    UserError: a side is odd, or as `training_clip`.
   """
+  height, width = renderer.frame_size(size)
+  if height % 2 or width % 2:
+    raise UserError(
+      f'frames are {height}x{width}; H.264 needs even sides, so give an even '
+      'size'
+    )
   out_dir = pathlib.Path(out_dir)
   out_dir.mkdir(parents=True, exist_ok=True)
   rows = []
@@ -92,8 +78,13 @@ def write_webvid(
     )
     video_id, page_dir = str(_FIRST_ID + index), _page_dir(index)
     folder = out_dir / 'videos' / page_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    write_video(folder / f'{video_id}.mp4', clip.frames, fps)
+    write_mp4(
+      folder / f'{video_id}.mp4',
+      clip.frames,
+      fps=fps,
+      provenance={'notice': 'rendered by StoryWorld'},
+      min_height=1,
+    )
     rows.append(
       (
         video_id,

@@ -1,1 +1,1 @@
-"""Turn prompts into embeddings: a vocabulary and a T5 encoder."""
+"""Text to embeddings: a SentencePiece vocabulary and a T5 encoder."""

@@ -1,9 +1,10 @@
-"""Vocabularies: text to ids and back.
+"""Vocabularies: text to token ids and back.
 
-The ids follow T5: 0 is padding, 1 ends a text, 2 is unknown, and nothing
-begins a text. The default vocabulary is a SentencePiece model, learned from
-the captions (by merging pairs, Sennrich et al. 2016: few captions then still
-give whole words) or read from a file, such as T5's own unigram model.
+The special ids are those of T5: 0 is padding, 1 is end of text, 2 is unknown,
+and there is no start of text. A vocabulary is a SentencePiece model, either
+read from a file, such as T5's unigram model, or learned from the captions by
+byte-pair encoding (Sennrich et al. 2016), which forms whole words even from few
+captions.
 """
 
 import io
@@ -24,60 +25,63 @@ EOS_ID = 1
 UNK_ID = 2
 
 _LOG = logging.getLogger(__name__)
-# What SentencePiece reads of a line unless told otherwise, in bytes. Longer
-# lines would be dropped, so the limit is raised when the captions need it.
+# SentencePiece drops longer lines by default; the limit is raised when a
+# caption is longer.
 _DEFAULT_LINE_BYTES = 4192
 
 
 @runtime_checkable
 class Vocabulary(Protocol):
-  """Map text to ids and back.
+  """A map between text and ids.
 
-  `encode` gives ids in [0, size) without padding and without the end of text;
-  `encode_padded` adds both and is the only door to a model. `decode` stops at
-  the end of text and skips padding, so it undoes both, up to the vocabulary's
-  own normalisation (whitespace, Unicode forms) and unknown characters.
+  `decode` undoes `encode` and `encode_padded`, except for the vocabulary's
+  normalisation (whitespace, Unicode forms, case) and unknown characters.
   """
-
-  @property
-  def pad_id(self) -> int:
-    """Return the id of padding, always 0: the encoder masks ids > 0."""
-
-  @property
-  def eos_id(self) -> int:
-    """Return the id that ends a text."""
 
   @property
   def size(self) -> int:
     """Return the number of ids."""
 
   def encode(self, text: str) -> list[int]:
-    """Return the ids of a text, without its end and without padding."""
+    """Return the ids of a text, without end of text and padding."""
 
   def encode_padded(self, text: str, length: int) -> np.ndarray:
-    """Return int32 ids [length]: the text, the end of text, padding."""
+    """Return int32 ids [length]: the text, end of text, padding."""
 
   def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-    """Return the text of ids, up to the first end of text."""
+    """Return the text of ids up to the first end of text."""
 
 
 class SentencePieceVocabulary:
-  """Hold a SentencePiece model, as the bytes of its model file."""
+  """A vocabulary given by a SentencePiece model.
+
+  Attributes:
+    model: the content of the model file.
+    num_truncated: number of texts that `encode_padded` has truncated.
+  """
 
   def __init__(self, model: bytes) -> None:
-    """Load a model; raise a UserError unless its ids are as T5's are."""
-    self._model = bytes(model)
-    self._processor = _load(self._model)
+    """Load a model.
+
+    Raises:
+      UserError: `model` is not a SentencePiece model with T5's special ids.
+    """
+    self.model = bytes(model)
+    self.num_truncated = 0
+    self._processor = _load(self.model)
     self._lock = threading.Lock()
-    self._num_truncated = 0
 
   @classmethod
   def from_file(cls, path: str | pathlib.Path) -> 'SentencePieceVocabulary':
-    """Read a model file; a missing or foreign file raises a UserError."""
+    """Read a model file.
+
+    Raises:
+      UserError: the file is missing or is not a suitable model.
+    """
     path = pathlib.Path(path)
     if not path.is_file():
       raise UserError(
-        f'no vocabulary at {path}: give a SentencePiece model file, such as '
+        f'no vocabulary at {path}; use a SentencePiece model file, such as '
         'the vocab.model of a training run'
       )
     return cls(path.read_bytes())
@@ -86,16 +90,22 @@ class SentencePieceVocabulary:
   def learn(
     cls, captions: Iterable[str], size: int
   ) -> 'SentencePieceVocabulary':
-    """Learn at most `size` pieces from captions, the same ones every time.
+    """Learn a vocabulary from captions, deterministically.
 
-    Few captions allow few pieces: the vocabulary is then smaller than asked
-    for, which is logged. A `size` too small for the captions' characters
-    raises a UserError that names the least that works.
+    Args:
+      captions: the training text; empty captions are ignored.
+      size: number of pieces. If the captions allow only fewer, the vocabulary
+        is smaller and a warning is logged.
+
+    Raises:
+      UserError: no caption has text, or `size` is smaller than the number of
+        different characters needs.
     """
     lines = [line for c in captions if (line := _single_line(c))]
     if not lines:
       raise UserError(
-        'a vocabulary needs at least one caption that is not empty'
+        'cannot learn a vocabulary because all captions are empty; provide '
+        'at least one caption with text'
       )
     longest = max(len(line.encode()) for line in lines)
     out = io.BytesIO()
@@ -105,7 +115,7 @@ class SentencePieceVocabulary:
         model_writer=out,
         vocab_size=size,
         model_type='bpe',
-        # Unicode forms and letter case carry nothing in a caption.
+        # Normalise Unicode forms and fold case.
         normalization_rule_name='nmt_nfkc_cf',
         character_coverage=1.0,
         hard_vocab_limit=False,
@@ -113,14 +123,14 @@ class SentencePieceVocabulary:
         eos_id=EOS_ID,
         unk_id=UNK_ID,
         bos_id=-1,
-        num_threads=1,  # more would sum in another order
+        num_threads=1,  # several threads would not be deterministic
         shuffle_input_sentence=False,
         max_sentence_length=max(_DEFAULT_LINE_BYTES, longest + 1),
         minloglevel=2,
       )
     except RuntimeError as error:
       least = _least_size(lines)
-      advice = f'ask for {least} or more' if size < least else str(error)
+      advice = f'use at least {least}' if size < least else str(error)
       raise UserError(
         f'a vocabulary of {size} pieces cannot be learned from {len(lines)} '
         f'captions: {advice}'
@@ -128,8 +138,7 @@ class SentencePieceVocabulary:
     vocabulary = cls(out.getvalue())
     if vocabulary.size < size:
       _LOG.warning(
-        'the captions allow a vocabulary of %d pieces, fewer than the %d '
-        'asked for',
+        'the captions allow a vocabulary of only %d pieces, not %d',
         vocabulary.size,
         size,
       )
@@ -137,52 +146,39 @@ class SentencePieceVocabulary:
 
   def save(self, path: str | pathlib.Path) -> None:
     """Write the model file."""
-    pathlib.Path(path).write_bytes(self._model)
-
-  @property
-  def model(self) -> bytes:
-    """Return the bytes of the model file."""
-    return self._model
-
-  @property
-  def pad_id(self) -> int:
-    """Return the id of padding, 0."""
-    return PAD_ID
-
-  @property
-  def eos_id(self) -> int:
-    """Return the id that ends a text, 1."""
-    return EOS_ID
+    pathlib.Path(path).write_bytes(self.model)
 
   @property
   def size(self) -> int:
     """Return the number of pieces."""
     return self._processor.get_piece_size()
 
-  @property
-  def num_truncated(self) -> int:
-    """Return how many texts `encode_padded` has had to cut so far."""
-    return self._num_truncated
-
   def encode(self, text: str) -> list[int]:
-    """Return the ids of a text, without its end and without padding."""
+    """Return the ids of a text, without end of text and padding.
+
+    Raises:
+      UserError: the text is not valid Unicode.
+    """
     try:
       return self._processor.encode(text, out_type=int)
     except RuntimeError as error:
       raise UserError(
-        f'a text is a string of valid Unicode, but was {text!r}'
+        f'text {text!r} is not valid Unicode; remove the invalid characters'
       ) from error
 
   def encode_padded(self, text: str, length: int) -> np.ndarray:
-    """Return int32 ids [length]: the text, the end of text, padding.
+    """Return int32 ids [length]: the text, end of text, padding.
 
-    A longer text loses its last pieces but keeps its end; such texts are
-    counted in `num_truncated`, and the first one is logged.
+    A text that is too long loses its last pieces and is counted in
+    `num_truncated`; a warning is logged once.
+
+    Raises:
+      UserError: the length is below 1 or the text is not valid Unicode.
     """
     if length < 1:
       raise UserError(
-        f'the text length is {length}, but must be 1 or more: the end of text '
-        'takes one id'
+        f'the text length is {length}, but must be at least 1, for the end of '
+        'text'
       )
     pieces = self.encode(text)
     if len(pieces) >= length:
@@ -194,7 +190,11 @@ class SentencePieceVocabulary:
     return ids
 
   def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-    """Return the text of ids, up to the first end of text."""
+    """Return the text of ids up to the first end of text.
+
+    Raises:
+      UserError: an id is not in [0, size).
+    """
     kept = []
     for i in (int(i) for i in ids):
       if i == EOS_ID:
@@ -208,34 +208,22 @@ class SentencePieceVocabulary:
     return self._processor.decode(kept)
 
   def _count_truncated(self, text: str, needed: int, length: int) -> None:
-    with self._lock:  # the loader encodes in several threads
-      self._num_truncated += 1
-      is_first = self._num_truncated == 1
+    with self._lock:  # the data loader encodes in several threads
+      self.num_truncated += 1
+      is_first = self.num_truncated == 1
     if is_first:
       _LOG.warning(
-        'a text needs %d ids and is cut to %d: %.80r (later ones are only '
-        'counted)',
+        'a text of %d ids is truncated to %d: %.80r (logged only once)',
         needed,
         length,
         text,
       )
 
 
-def _single_line(caption: str) -> str:
-  # SentencePiece reads line by line and drops a line that holds a NUL.
-  return ' '.join(caption.replace('\0', ' ').split())
-
-
-def _least_size(lines: Iterable[str]) -> int:
-  # Three ids, the word-begin mark, and every character on its own.
-  folded = unicodedata.normalize('NFKC', ' '.join(lines)).casefold()
-  return 4 + len(set(folded) - {' '})
-
-
 def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
   processor = sentencepiece.SentencePieceProcessor()
   try:
-    # An empty model loads without complaint, and fails at its first use.
+    # SentencePiece accepts an empty model and fails when it is first used.
     is_loaded = bool(model) and processor.load_from_serialized_proto(model)
   except RuntimeError as error:
     raise UserError(
@@ -246,7 +234,18 @@ def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
   found = (processor.pad_id(), processor.eos_id(), processor.unk_id())
   if found != (PAD_ID, EOS_ID, UNK_ID):
     raise UserError(
-      f'the vocabulary has padding, end of text and unknown at {found}, but '
-      f'must have them at {(PAD_ID, EOS_ID, UNK_ID)}, as T5 has'
+      f'the vocabulary has the ids {found} for padding, end of text and '
+      f'unknown, but they must be {(PAD_ID, EOS_ID, UNK_ID)}, as in T5'
     )
   return processor
+
+
+def _single_line(caption: str) -> str:
+  # SentencePiece reads line by line and drops lines that contain NUL.
+  return ' '.join(caption.replace('\0', ' ').split())
+
+
+def _least_size(lines: Iterable[str]) -> int:
+  # Three special ids, the mark of a word start, and every character.
+  folded = unicodedata.normalize('NFKC', ' '.join(lines)).casefold()
+  return 4 + len(set(folded) - {' '})

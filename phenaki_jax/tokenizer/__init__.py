@@ -1,1 +1,1 @@
-"""C-ViViT: pixels to a grid of token ids and back, causally in time."""
+"""C-ViViT: a causal tokenizer between pixels and a grid of token ids."""

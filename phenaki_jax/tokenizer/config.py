@@ -1,82 +1,70 @@
 """The shape of a C-ViViT tokenizer, and the named sizes."""
 
-import dataclasses
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.nn.compute import check_compute
+from phenaki_jax.nn.compute import Dtype, Remat
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class TokenizerConfig:
-  """Describe a C-ViViT.
+  """The shape of a C-ViViT.
 
   Attributes:
     patch: height and width of a patch in pixels.
-    tubelet: frames of one latent step after the first frame.
-    first_frame: how the first frame enters and leaves. 'apart': by layers of
-      its own, as in the paper. 'repeated': as a tubelet of that frame alone,
-      by the layers of all the others, so that an image has the tokens of a
-      clip that stands still. What only images show then has tokens that the
-      rest of a clip can use.
+    tubelet: frames per latent frame after the first frame.
+    first_frame: how the first frame is encoded and decoded. 'apart': by its
+      own layers, as in the paper. 'repeated': as a tubelet of copies of that
+      frame, by the layers of all other tubelets, so that an image has the
+      tokens of a clip that stands still, and tokens that only images train
+      can be used throughout a clip.
     width: model width.
     num_heads: attention heads; the head width is width / num_heads.
     mlp_dim: hidden width of the MLPs.
-    spatial_layers: blocks inside a frame, on each side.
-    temporal_layers: causal blocks over time, on each side.
-    encoder_spatial_layers: blocks inside a frame of the encoder, where they
-      differ from the decoder's. With 0 a token depends on its own patch
-      alone, wherever in the frame that is, so that the same sight has the
-      same token: with more, small tokenizers hide parts of an object in the
-      tokens of the background, which are then hard for a generator to guess.
+    spatial_layers: blocks inside a latent frame, in encoder and decoder each.
+    temporal_layers: causal blocks over time, in encoder and decoder each.
+    encoder_spatial_layers: spatial blocks of the encoder, if they differ from
+      the decoder's. With 0 a token depends only on its own patch and not on
+      its position, so identical patches get identical tokens. With more, small
+      tokenizers hide parts of an object in the tokens of the background,
+      which a generator can then hardly predict.
     quantizer: 'fsq' or 'vq'.
-    fsq_levels: number of values of each FSQ dimension; even or odd, >= 2.
+    fsq_levels: number of values of each FSQ dimension; even or odd.
     vq_codes: number of VQ codes.
     vq_dim: width in which VQ codes are looked up.
     commitment: weight of VQ's commitment term (Phenaki: 0.25).
-    scan: loop over compiled blocks instead of unrolling them.
+    scan: loop over one compiled block instead of unrolling the blocks.
     remat: activations kept for the backward pass (see `nn.blocks`).
-    dtype: 'float32' or 'bfloat16' for the computation.
+    dtype: dtype of the computation.
   """
 
-  patch: tuple[int, int] = (8, 8)
-  tubelet: int = 2
-  first_frame: str = 'apart'
-  width: int = 512
-  num_heads: int = 8
-  mlp_dim: int = 2048
-  spatial_layers: int = 4
-  temporal_layers: int = 4
-  encoder_spatial_layers: int | None = None
-  quantizer: str = 'fsq'
-  fsq_levels: tuple[int, ...] = (8, 8, 5, 5)
-  vq_codes: int = 8192
-  vq_dim: int = 32
-  commitment: float = 0.25
+  patch: tuple[PositiveInt, PositiveInt] = (8, 8)
+  tubelet: PositiveInt = 2
+  first_frame: Literal['apart', 'repeated'] = 'apart'
+  width: PositiveInt = 512
+  num_heads: PositiveInt = 8
+  mlp_dim: PositiveInt = 2048
+  spatial_layers: NonNegativeInt = 4
+  temporal_layers: NonNegativeInt = 4
+  encoder_spatial_layers: NonNegativeInt | None = None
+  quantizer: Literal['fsq', 'vq'] = 'fsq'
+  fsq_levels: tuple[Annotated[int, Field(ge=2)], ...] = (8, 8, 5, 5)
+  vq_codes: PositiveInt = 8192
+  vq_dim: PositiveInt = 32
+  commitment: NonNegativeFloat = 0.25
   scan: bool = False
-  remat: str = 'none'
-  dtype: str = 'float32'
+  remat: Remat = 'none'
+  dtype: Dtype = 'float32'
 
   def __post_init__(self) -> None:
-    """Check what no run could work with."""
-    check_compute(dtype=self.dtype, remat=self.remat)
-    if self.quantizer not in ('fsq', 'vq'):
-      raise UserError(
-        f"unknown quantizer {self.quantizer!r}; choose 'fsq' or 'vq'"
-      )
-    if self.first_frame not in ('apart', 'repeated'):
-      raise UserError(
-        f"unknown first_frame {self.first_frame!r}; choose 'apart' or "
-        "'repeated'"
-      )
+    """Check that the heads divide the width."""
     if self.width % self.num_heads:
       raise UserError(
-        f'width {self.width} is no multiple of num_heads {self.num_heads}'
-      )
-    if any(level < 2 for level in self.fsq_levels):
-      raise UserError(
-        f'fsq_levels {self.fsq_levels}: each dimension needs 2 or more values'
+        f'width {self.width} must be a multiple of num_heads {self.num_heads}'
       )
 
   @property
@@ -88,7 +76,7 @@ class TokenizerConfig:
 
   @property
   def code_levels(self) -> tuple[int, ...]:
-    """Return the number of values of each digit of a token id, if any."""
+    """Return the number of values of each FSQ digit; empty with VQ."""
     return self.fsq_levels if self.quantizer == 'fsq' else ()
 
   def grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -99,24 +87,24 @@ class TokenizerConfig:
       size: height and width in pixels, multiples of the patch.
 
     Returns:
-      Latent steps, rows and columns.
+      The numbers of latent frames, rows and columns.
 
     Raises:
-      UserError: the patch or the tubelet does not divide the clip.
+      UserError: the clip is not a whole number of tubelets or patches.
     """
     if frames < 1 or (frames - 1) % self.tubelet:
       below = 1 + max(0, frames - 1) // self.tubelet * self.tubelet
       raise UserError(
-        f'{frames} frames cannot be cut into one frame and pieces of '
-        f'{self.tubelet}; use {below} or {below + self.tubelet} frames.'
+        f'{frames} frames are not one frame and a whole number of tubelets of '
+        f'{self.tubelet} frames; use {below} or {below + self.tubelet} frames'
       )
     for name, length, patch in zip(
       ('height', 'width'), size, self.patch, strict=True
     ):
       if length < patch or length % patch:
         raise UserError(
-          f'a {name} of {length} pixels is no multiple of the patch '
-          f'({patch}); use {max(1, round(length / patch)) * patch}.'
+          f'a {name} of {length} pixels is not a multiple of the patch '
+          f'({patch}); use {max(1, round(length / patch)) * patch}'
         )
     return (
       1 + (frames - 1) // self.tubelet,
@@ -125,7 +113,7 @@ class TokenizerConfig:
     )
 
 
-# Named sizes; `tiny` trains in minutes on two cores, `paper` is the
+# Named sizes: `tiny` trains in minutes on two cores, and `paper` is the
 # tokenizer of Phenaki's appendix.
 SIZES: dict[str, dict[str, Any]] = {
   'tiny': {

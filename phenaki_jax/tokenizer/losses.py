@@ -1,21 +1,22 @@
-"""The tokenizer's loss: a weighted sum of named terms (Phenaki, eq. 5).
+"""Terms of the tokenizer's loss (Phenaki, equation 5) and their weights.
 
-Each term is a pure function of the clip, its reconstruction and the mask of
-real frames. A new term is one function and one weight; weight 0 removes a
-term without touching the others.
+The loss is a weighted sum of named terms. Each term is a pure function of the
+clip and its reconstruction. A weight of 0 removes a term.
 """
 
-import dataclasses
 from typing import no_type_check
 
 import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+from pydantic import NonNegativeFloat
+
+from phenaki_jax.config import validated
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class TokenizerLossWeights:
-  """Weight each term; the paper's terms keep the paper's names.
+  """The weight of each term of the tokenizer's loss; 0 removes a term.
 
   Attributes:
     l2: squared error of pixels (paper: 1).
@@ -23,34 +24,27 @@ class TokenizerLossWeights:
     edge: absolute error of the differences between neighbouring pixels,
       which rewards sharp outlines (not in the paper).
     quantizer: the quantizer's own loss (paper: 1).
-    adversarial: needs a discriminator (paper: 0.1); none is built yet.
-    image_perceptual: needs an image network (paper: 0.1); none yet.
-    video_perceptual: needs a video network (paper: 1); none yet.
   """
 
-  l2: float = 1.0
-  l1: float = 0.0
-  edge: float = 0.0
-  quantizer: float = 1.0
-  adversarial: float = 0.0
-  image_perceptual: float = 0.0
-  video_perceptual: float = 0.0
-
-  def __post_init__(self) -> None:
-    """Refuse weights of terms that would silently be left out."""
-    for name in ('adversarial', 'image_perceptual', 'video_perceptual'):
-      if getattr(self, name):
-        raise ValueError(
-          f'loss weight {name}={getattr(self, name)}: this term needs a '
-          'network that is not part of this version; set the weight to 0.'
-        )
+  l2: NonNegativeFloat = 1.0
+  l1: NonNegativeFloat = 0.0
+  edge: NonNegativeFloat = 0.0
+  quantizer: NonNegativeFloat = 1.0
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
+# JAX rebuilds this class with leaves that are not arrays, so the annotations
+# of its fields are not checked.
 @no_type_check
 @flax.struct.dataclass
 class PixelErrors:
-  """Errors of each frame, averaged over pixels and channels, [B, T]."""
+  """Errors of each frame, averaged over pixels and channels.
+
+  Attributes:
+    l2: squared error.
+    l1: absolute error.
+    edge: absolute error of the differences between neighbouring pixels, mean of
+      the vertical and the horizontal ones.
+  """
 
   l2: Float[Array, 'B T']
   l1: Float[Array, 'B T']
@@ -60,7 +54,7 @@ class PixelErrors:
 def pixel_errors(
   target: Float[Array, 'B T H W C'], output: Float[Array, 'B T H W C']
 ) -> PixelErrors:
-  """Compute the pixel terms of each frame, values in [-1, 1]."""
+  """Compute the errors of each frame of clips with values in [-1, 1]."""
   error = output - target
   frame = (2, 3, 4)
   down = jnp.abs(error[:, :, 1:] - error[:, :, :-1]).mean(frame)
@@ -73,5 +67,5 @@ def pixel_errors(
 
 
 def frame_mask(num_frames: Int[Array, 'B'], frames: int) -> Bool[Array, 'B T']:
-  """Mark the frames that are no padding."""
+  """Return True at the first `num_frames` frames, False at padding."""
   return jnp.arange(frames)[None, :] < num_frames[:, None]

@@ -1,41 +1,39 @@
-"""Cut a video into patches: the first frame apart, then tubelets.
+"""Cut a video into patches, and put patches together again.
 
-The first frame is cut into flat patches, so that an image is a one-frame
-video; every later pair of frames is cut into tubelets (Phenaki, section
-2.1). Cutting and joining are exact inverses.
+The first frame is cut into patches of one frame, so that an image is a
+one-frame video. The following frames are cut into tubelets, which are patches
+of several frames (Phenaki, section 2.1). The two functions are exact inverses.
 """
 
 from jaxtyping import Array, Float
 
 
-def cut(
+def patchify(
   pixels: Float[Array, 'B T H W C'], tubelet: int, patch: tuple[int, int]
 ) -> Float[Array, 'B t h w P']:
-  """Cut frames into pieces of `tubelet` frames and patches of pixels.
+  """Cut a video into patches of `tubelet` frames.
 
   Args:
-    pixels: T = t * tubelet frames.
-    tubelet: frames in a piece; 1 for the first frame.
-    patch: height and width of a piece in pixels.
+    pixels: T = t * tubelet frames; t may be 0.
+    tubelet: frames of a patch; 1 for the first frame.
+    patch: height and width of a patch in pixels; they divide H and W.
 
   Returns:
-    Pieces of P = tubelet * patch height * patch width * C values.
+    Patches of P = tubelet * patch height * patch width * C values.
   """
   batch, frames, height, width, channels = pixels.shape
   t, h, w = frames // tubelet, height // patch[0], width // patch[1]
-  pieces = pixels.reshape(batch, t, tubelet, h, patch[0], w, patch[1], channels)
-  pieces = pieces.transpose(0, 1, 3, 5, 2, 4, 6, 7)
-  return pieces.reshape(batch, t, h, w, -1)
+  x = pixels.reshape(batch, t, tubelet, h, patch[0], w, patch[1], channels)
+  x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)
+  return x.reshape(batch, t, h, w, tubelet * patch[0] * patch[1] * channels)
 
 
-def join(
-  pieces: Float[Array, 'B t h w P'], tubelet: int, patch: tuple[int, int]
+def unpatchify(
+  patches: Float[Array, 'B t h w P'], tubelet: int, patch: tuple[int, int]
 ) -> Float[Array, 'B T H W C']:
-  """Undo `cut`."""
-  batch, t, h, w, size = pieces.shape
+  """Undo `patchify`, with the same `tubelet` and `patch`."""
+  batch, t, h, w, size = patches.shape
   channels = size // (tubelet * patch[0] * patch[1])
-  pixels = pieces.reshape(batch, t, h, w, tubelet, *patch, channels)
-  pixels = pixels.transpose(0, 1, 4, 2, 5, 3, 6, 7)
-  return pixels.reshape(
-    batch, t * tubelet, h * patch[0], w * patch[1], channels
-  )
+  x = patches.reshape(batch, t, h, w, tubelet, *patch, channels)
+  x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
+  return x.reshape(batch, t * tubelet, h * patch[0], w * patch[1], channels)

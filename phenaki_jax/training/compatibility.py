@@ -1,57 +1,71 @@
-"""Refuse to go on with another run's checkpoint, in a sentence."""
+"""Whether a checkpoint belongs to the run that resumes from it."""
 
+import dataclasses
 import logging
-import pathlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 from phenaki_jax.errors import UserError
-from phenaki_jax.files import digests
 
 FROZEN = 'frozen parameters'
-"""Names the fingerprint of what a run uses and does not train."""
+"""The name of the fingerprint of the parameters that a run does not train."""
 
 _logger = logging.getLogger(__name__)
 
-# The parts of an experiment that a run cannot change on the way. The others
-# (length, learning rate, mesh, ...) may change, and are named in the log.
+# The parts of an experiment that must not change when a run is resumed. The
+# others (length, learning rate, mesh, ...) may change, which is logged.
 _BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
 _SHOWN = 8
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunDescription:
+  """The properties of a run by which it is recognised.
+
+  Attributes:
+    config: the experiment, as nested dicts.
+    identity: fingerprints of the run's other inputs, by name.
+    arrays: dtypes and shapes, by path.
+  """
+
+  config: Mapping[str, Any]
+  identity: Mapping[str, str]
+  arrays: Mapping[str, str]
+
+
 def check_same_run(
-  folder: pathlib.Path,
-  *,
-  saved: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]],
-  ours: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]],
+  folder: os.PathLike[str], *, saved: RunDescription, ours: RunDescription
 ) -> None:
-  """Compare a checkpoint with the run that wants to resume from it.
+  """Compare a checkpoint with the run that is to resume from it.
 
   Args:
     folder: the checkpoint, for the message.
-    saved: its experiment, its fingerprints by name, its arrays (or their
-      shapes) as nested dicts or flat paths.
-    ours: the same of the run.
+    saved: the run that wrote the checkpoint.
+    ours: the run that is to resume from it.
 
   Raises:
     UserError: naming every difference that matters.
   """
-  changed = _differences(saved[0], ours[0])
+  changed = _differences(saved.config, ours.config)
   bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
-  if not bound and saved[1].get(FROZEN) != ours[1].get(FROZEN):
+  there, here = saved.identity.get(FROZEN), ours.identity.get(FROZEN)
+  if not bound and there != here:
     raise UserError(
       f'{folder} was trained on the tokens of another tokenizer, or of this '
-      f'one before it was trained further: its {FROZEN} are '
-      f'{saved[1].get(FROZEN)} there and {ours[1].get(FROZEN)} here. Give the '
-      'tokenizer_dir of that time, unchanged, or another --workdir to train a '
-      'new generator.'
+      f'one before it was trained further: the {FROZEN} are {there} there and '
+      f'{here} here. Give the tokenizer_dir that the run was started with, '
+      'unchanged, or another --workdir to train a new generator.'
     )
-  for key, text in _differences(saved[1], ours[1]):
-    # Settings that differ too may be why, and say more than a fingerprint.
+  for key, text in _differences(saved.identity, ours.identity):
+    # Settings that differ as well explain more than a fingerprint.
     named = [text for part, text in changed if part.split('.')[0] == key]
     bound.append(f'{"; ".join(named)} ({text})' if named else text)
-  # Arrays differ whenever the model does; the settings say it better.
-  bound = bound or [text for _, text in _differences(saved[2], ours[2])]
+  # Arrays differ whenever the model does; then the settings explain more.
+  arrays = _differences(saved.arrays, ours.arrays)
+  bound = bound or [text for _, text in arrays]
   if bound:
     more = len(bound) - _SHOWN
     raise UserError(
@@ -69,7 +83,7 @@ def check_same_run(
 def _differences(
   saved: Mapping[str, Any], ours: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-  there, here = _dotted(saved), _dotted(ours)
+  there, here = (flatten_dict(dict(tree), sep='.') for tree in (saved, ours))
   return [
     (
       key,
@@ -79,8 +93,3 @@ def _differences(
     for key in sorted(there.keys() | here.keys())
     if there.get(key) != here.get(key)
   ]
-
-
-def _dotted(tree: Mapping[str, Any]) -> dict[str, Any]:
-  flat = digests.flatten(tree)
-  return {path.replace('/', '.'): value for path, value in flat.items()}

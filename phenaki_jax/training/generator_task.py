@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from pydantic import PositiveInt
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.config import Share, validated
 from phenaki_jax.generator import Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
-from phenaki_jax.masked_transformer.schedules import check_schedule
+from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
@@ -27,9 +28,9 @@ from phenaki_jax.training.state import Gradients, Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class GeneratorTaskConfig:
-  """How training examples are made of clips and images.
+  """How the generator's training examples are made.
 
   Attributes:
     text_dropout: share of the captions replaced by the empty caption, for
@@ -38,27 +39,14 @@ class GeneratorTaskConfig:
       prefix is known nevertheless.
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
     schedule: distribution of the share of hidden tokens.
-    label_smoothing: share of the target distribution spread over all codes.
+    label_smoothing: share of the target spread over all token ids.
   """
 
-  text_dropout: float = 0.1
-  prediction_share: float = 0.1
-  prediction_frames: int = 5
-  schedule: str = 'cosine'
-  label_smoothing: float = 0.0
-
-  def __post_init__(self) -> None:
-    """Validate the settings."""
-    for name in ('text_dropout', 'prediction_share', 'label_smoothing'):
-      if not 0 <= getattr(self, name) <= 1:
-        raise UserError(
-          f'{name} is {getattr(self, name)}; it must be between 0 and 1.'
-        )
-    if self.prediction_frames < 1:
-      raise UserError(
-        f'prediction_frames is {self.prediction_frames}; it must be at least 1.'
-      )
-    check_schedule(self.schedule)
+  text_dropout: Share = 0.1
+  prediction_share: Share = 0.1
+  prediction_frames: PositiveInt = 5
+  schedule: Schedule = 'cosine'
+  label_smoothing: Share = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

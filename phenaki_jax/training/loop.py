@@ -6,19 +6,20 @@ not; the comments say why the order matters.
 """
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
-from phenaki_jax.files import digests
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.training import metrics
+from phenaki_jax.training import state as state_lib
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
@@ -26,15 +27,7 @@ from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
 from phenaki_jax.training.speed import Speed
-from phenaki_jax.training.state import (
-  RunArrays,
-  Task,
-  abstract_frozen,
-  abstract_state,
-  boxed_params,
-  create_state,
-  place_frozen,
-)
+from phenaki_jax.training.state import RunArrays, Task
 from phenaki_jax.training.step import check_finite, compile_step, make_step
 from phenaki_jax.training.writers import Writer
 
@@ -71,7 +64,7 @@ def train(
   batches: Batches,
   data_fingerprint: str,
   experiment: Mapping[str, Any],
-  workdir: str | pathlib.Path,
+  workdir: epath.PathLike,
   mesh: Mesh,
   files: Mapping[str, bytes],
   writers: Sequence[Writer],
@@ -106,11 +99,11 @@ def train(
     ValueError: if the directory belongs to another run, or is in use.
   """
   is_first = jax.process_index() == 0
-  workdir = pathlib.Path(workdir)
+  workdir = epath.Path(workdir)
   optimizer = make_optimizer(
     optim,
     steps=config.steps,
-    params=boxed_params(task),
+    params=state_lib.boxed_params(task),
     opponents=task.opponents,
   )
   schedule = make_schedule(optim, steps=config.steps)
@@ -126,22 +119,20 @@ def train(
       stack.callback(writer.close)
 
     uneven = config.uneven_shards
-    abstract = abstract_state(task, optimizer, mesh, uneven=uneven)
-    frozen = place_frozen(task, abstract_frozen(task, mesh, uneven=uneven))
+    abstract = state_lib.abstract_state(task, optimizer, mesh, uneven=uneven)
+    frozen = state_lib.place_frozen(task, mesh, uneven=uneven)
     checkpoints = Checkpoints(
       workdir,
       keep=config.keep_checkpoints,
       config=experiment,
-      identity={
-        'data': data_fingerprint,
-        FROZEN: digests.digest_tree(task.frozen),
-      },
+      identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
     )
     stack.callback(checkpoints.close)
     restored = checkpoints.restore(abstract)
     if restored is None:
       start, window = 0, {}
-      state = create_state(task, optimizer, abstract, rngs.stream(root, 'init'))
+      key = rngs.stream(root, 'init')
+      state = state_lib.create_state(task, optimizer, abstract, key)
     else:
       start, window = restored.step, restored.metrics
       state = restored.state
@@ -249,7 +240,7 @@ def _results(
   return results
 
 
-def _keep(files: Mapping[str, bytes], workdir: pathlib.Path) -> None:
+def _keep(files: Mapping[str, bytes], workdir: epath.Path) -> None:
   for name, content in files.items():
     path = workdir / name
     if not path.exists() or path.read_bytes() != content:

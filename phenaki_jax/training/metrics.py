@@ -1,8 +1,8 @@
-"""Keep metrics as sums and counts, so that averages are exact.
+"""Metrics as sums and counts, so that averages are exact.
 
-A mean of means is wrong as soon as batches, parts of batches or hosts differ in
-size. Steps therefore return sums and counts; they are added up wherever they
-meet, and divided once, when they are written.
+A mean of means is wrong if batches, parts of batches or hosts differ in size.
+Steps therefore return sums and counts, which are added up over parts, hosts and
+steps, and divided once, when they are logged.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from jaxtyping import Array, Shaped
 
 @struct.dataclass
 class Mean:
-  """Hold a weighted sum and the weight that went into it."""
+  """A weighted sum and the sum of its weights."""
 
   sum: Any
   count: Any
@@ -27,7 +27,7 @@ class Mean:
     values: Shaped[Array, '...'],
     where: Shaped[Array, '...'] | None = None,
   ) -> 'Mean':
-    """Average an array, weighted if weights of its shape are given."""
+    """Return the mean of an array, with optional weights of the same shape."""
     values = jnp.asarray(values, jnp.float32)
     if where is None:
       return cls(sum=values.sum(), count=jnp.float32(values.size))
@@ -51,7 +51,7 @@ def merge(*parts: Metrics) -> dict[str, Mean]:
 
 
 def fetched(metrics: Metrics) -> dict[str, Mean]:
-  """Bring metrics to the host as float64, in which steps are added up."""
+  """Copy metrics to the host as float64, for exact sums over many steps."""
   return {
     name: Mean(sum=float(mean.sum), count=float(mean.count))
     for name, mean in jax.device_get(dict(metrics)).items()
@@ -59,7 +59,7 @@ def fetched(metrics: Metrics) -> dict[str, Mean]:
 
 
 def finalise(metrics: Metrics) -> dict[str, float]:
-  """Divide; a metric of which nothing was counted is left out."""
+  """Return the averages; a metric with count 0 is left out."""
   return {
     name: float(mean.sum) / float(mean.count)
     for name, mean in sorted(metrics.items())

@@ -1,8 +1,8 @@
-"""Turn SIGTERM and Ctrl-C into one flag that everything polls.
+"""A flag that SIGTERM and Ctrl-C set, so that a run can save and exit.
 
-A machine that is taken away sends SIGTERM and waits a little. The flag is
-looked at between steps and between an evaluator's results; the run then saves
-and leaves. A second Ctrl-C does not wait for that.
+A preempted machine gets SIGTERM and some seconds. The training loop reads the
+flag between steps and between an evaluator's results, saves and exits. A second
+Ctrl-C exits at once.
 """
 
 import logging
@@ -21,31 +21,34 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopFlag:
-  """Catch the two signals while the context is open."""
+  """Catches both signals while the context is open; true once one arrived."""
 
   def __init__(self) -> None:
-    """Start with the flag down."""
+    """Start with the flag unset."""
     self._raised = False
     self._before: Mapping[signal.Signals, Any] = {}
 
   def __enter__(self) -> 'StopFlag':
-    """Take over both signals."""
+    """Install the handlers of both signals."""
     self._before = {
       number: signal.signal(number, self._on_signal) for number in _SIGNALS
     }
     return self
 
   def __exit__(self, *error: object) -> None:
-    """Give both signals back."""
+    """Restore the previous handlers."""
     for number, handler in self._before.items():
       signal.signal(number, handler)
 
   def __bool__(self) -> bool:
-    """Tell whether this process was asked to stop."""
+    """Return whether this process was asked to stop."""
     return self._raised
 
   def agreed(self) -> bool:
-    """Tell whether any process was asked to stop; all must ask together."""
+    """Return whether any process was asked to stop.
+
+    Every process must call this at the same time.
+    """
     if jax.process_count() == 1:
       return self._raised
     flags = multihost_utils.process_allgather(np.asarray(self._raised))
@@ -56,4 +59,4 @@ class StopFlag:
     if self._raised and number == signal.SIGINT:
       raise KeyboardInterrupt
     self._raised = True
-    _logger.warning('%s: saving, then leaving.', signal.Signals(number).name)
+    _logger.warning('%s: saving, then exiting.', signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""Show how far a run is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 import io
 import sys
@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import tqdm
+from phenaki_jax import progress
 
 
 def readable(seconds: float) -> str:
-  """Write a duration as '2:05' or '1:02:05'."""
+  """Format a duration as '2:05' or '1:02:05'."""
   minutes, rest = divmod(round(max(seconds, 0.0)), 60)
   hours, minutes = divmod(minutes, 60)
   if hours:
@@ -19,7 +19,7 @@ def readable(seconds: float) -> str:
 
 
 class Progress:
-  """Follow the steps of a run on a stream."""
+  """Report the steps of a run on a stream."""
 
   def __init__(
     self,
@@ -29,51 +29,43 @@ class Progress:
     muted: bool = False,
     stream: io.TextIOBase | None = None,
   ) -> None:
-    """Begin after a step of a run of so many.
+    """Open the bar, if the stream shows one.
 
     Args:
-      start: steps done before.
-      steps: steps in all.
-      muted: show nothing, as all processes but the first do.
-      stream: where to; standard error unless given.
+      start: number of steps done before.
+      steps: number of steps of the whole run.
+      muted: print nothing; used on all processes but the first.
+      stream: where to print; standard error by default.
     """
     self._stream: Any = sys.stderr if stream is None else stream
     self._steps, self._muted = steps, muted
-    self._bar: tqdm.tqdm | None = None
+    self._bar: Any = None
     self._began: tuple[int, float] | None = None
-    if self._stream.isatty() and not muted:
-      self._bar = tqdm.tqdm(
-        total=steps,
-        initial=start,
-        unit='step',
-        file=self._stream,
-        disable=False,
+    if not muted and progress.is_shown(self._stream):
+      self._bar = progress.bar(
+        total=steps, initial=start, unit='step', stream=self._stream
       )
 
   def advance(self, step: int) -> None:
-    """Say that a step is done."""
+    """Record that a step is done."""
     if self._began is None:
-      # The first step compiles; it says nothing about the others.
+      # The first step compiles; its time is not that of the others.
       self._began = (step, time.monotonic())
     if self._bar is not None:
       self._bar.update(step - self._bar.n)
 
   def report(self, step: int, values: Mapping[str, float]) -> None:
-    """Show the newest numbers, with the time left."""
+    """Show the newest numbers and the time left."""
     if self._muted:
       return
     shown = ', '.join(f'{name} {value:.4g}' for name, value in values.items())
     if self._bar is not None:
       self._bar.set_postfix_str(shown)
       return
-    print(
-      f'step {step}/{self._steps}, {self._left(step)} left, {shown}',
-      file=self._stream,
-      flush=True,
-    )
+    self.say(f'step {step}/{self._steps}, {self._left(step)} left, {shown}')
 
   def say(self, sentence: str) -> None:
-    """Show a sentence without breaking the bar."""
+    """Print a line without breaking the bar."""
     if self._muted:
       return
     if self._bar is not None:
@@ -82,7 +74,7 @@ class Progress:
       print(sentence, file=self._stream, flush=True)
 
   def close(self) -> None:
-    """Leave the stream as it is."""
+    """Close the bar."""
     if self._bar is not None:
       self._bar.close()
 

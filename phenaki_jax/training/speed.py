@@ -1,4 +1,4 @@
-"""Measure how fast a run goes, and how long it waits for data."""
+"""Throughput of a run, and the share of time that it waits for data."""
 
 import collections
 import contextlib
@@ -10,10 +10,10 @@ import jax
 
 
 class Speed:
-  """Count steps, examples and waiting between two records."""
+  """Counts steps, examples and waiting time between two log records."""
 
   def __init__(self) -> None:
-    """Start with the clock off: the first step compiles."""
+    """Start with the clock stopped: the first step compiles."""
     self._since: float | None = None
     self._waited = 0.0
     self._steps = 0
@@ -21,7 +21,7 @@ class Speed:
 
   @contextlib.contextmanager
   def waiting(self) -> Iterator[None]:
-    """Count the time inside as waiting for data."""
+    """Count the time of the block as waiting for data."""
     began = time.monotonic()
     yield
     self._waited += time.monotonic() - began
@@ -36,7 +36,10 @@ class Speed:
       self._rows[part] += jax.tree.leaves(arrays)[0].shape[0]
 
   def take(self) -> dict[str, float]:
-    """Return rates per second since the last call, and the share of waiting."""
+    """Return rates per second since the last call, and the share of waiting.
+
+    Empty if no step was counted.
+    """
     if self._since is None or not self._steps:
       return {}
     seconds = max(time.monotonic() - self._since, 1e-9)
@@ -51,7 +54,7 @@ class Speed:
     return values
 
   def restart(self) -> None:
-    """Turn the clock off until the next step is done."""
+    """Stop the clock until the next step is done."""
     self._since = None
     self._waited, self._steps = 0.0, 0
     self._rows.clear()

@@ -157,12 +157,13 @@ def create_state(
   return jax.jit(init, out_shardings=shardings_of(abstract))(rng)
 
 
-def place_frozen(task: Task, abstract: Any) -> Any:
+def place_frozen(task: Task, mesh: Mesh, *, uneven: str = 'raise') -> Any:
   """Copy the frozen arrays to the mesh; each device gets only its own shards.
 
   Args:
     task: whose `frozen` is copied.
-    abstract: from `abstract_frozen`.
+    mesh: from `sharding.make_mesh`.
+    uneven: see `sharding.param_shardings`.
   """
 
   def place(leaf: Any, array: Any) -> Array:
@@ -171,6 +172,7 @@ def place_frozen(task: Task, abstract: Any) -> Any:
       leaf.shape, leaf.sharding, lambda index: values[index]
     )
 
+  abstract = abstract_frozen(task, mesh, uneven=uneven)
   return jax.tree.map(place, abstract, task.frozen)
 
 

@@ -1,38 +1,40 @@
-"""Write scalars, images and videos where people look for them.
+"""Writers of a run's scalars, images and videos.
 
-JSON lines are the source of truth; TensorBoard is for looking. TensorBoard has
-no video of its own, but plays an animated GIF that an image summary holds; that
-needs no TensorFlow and no moviepy.
+The JSON lines are the complete record; TensorBoard is for viewing. A video is
+an animated GIF in an image summary, which TensorBoard plays; this needs neither
+TensorFlow nor moviepy.
 """
 
 import json
 import math
-import pathlib
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorboardX
+from etils import epath
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.media.animation import encode_gif, encode_png
+from phenaki_jax.files.paths import is_remote
+from phenaki_jax.media.gif import MAX_FPS, encode_gif
+from phenaki_jax.media.png import encode_png
 
 Value = Any
 
 
 @runtime_checkable
 class Writer(Protocol):
-  """Take the results of a step: numbers, u8[H,W,3] images, u8[T,H,W,3] videos.
+  """Takes the results of a step: numbers, u8[H,W,3] images, u8[T,H,W,3] videos.
 
-  A writer keeps the kinds that it is for. One that has nothing to forget or to
-  bring to the disk inherits `rewind` and `close` from here.
+  A writer ignores the kinds that it does not store. `rewind` and `close` do
+  nothing by default.
   """
 
   def rewind(self, step: int) -> None:
-    """Forget what was written after a step: the run resumes from there."""
+    """Remove what was written after a step, from which the run resumes."""
     return
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
@@ -40,7 +42,7 @@ class Writer(Protocol):
     ...
 
   def close(self) -> None:
-    """Bring everything to the disk."""
+    """Flush everything to disk."""
     return
 
 
@@ -48,7 +50,7 @@ def rank(value: Value) -> int:
   """Return 0 for a number, 3 for an image, 4 for a video.
 
   Raises:
-    UserError: if the value is none of them.
+    UserError: for any other value.
   """
   array = np.asarray(value)
   if array.ndim == 0 and array.dtype.kind in 'iufb':
@@ -57,23 +59,20 @@ def rank(value: Value) -> int:
   if array.ndim in (3, 4) and is_pixels:
     return array.ndim
   raise UserError(
-    f'A result of type {array.dtype} and shape {array.shape} cannot be '
+    f'A result of dtype {array.dtype} and shape {array.shape} cannot be '
     'written; give a number, uint8[H,W,3] or uint8[T,H,W,3].'
   )
 
 
 class JsonlWriter(Writer):
-  """Append one JSON object per step to a file: {"step": 10, "loss": 0.5}.
+  """Appends one JSON object per step to a file: {"step": 10, "loss": 0.5}."""
 
-  A line is whole once it is written, so that nothing is left for `close`.
-  """
-
-  def __init__(self, path: str | pathlib.Path) -> None:
-    """Name the file; it is made by the first write."""
-    self._path = pathlib.Path(path)
+  def __init__(self, path: epath.PathLike) -> None:
+    """Set the path; the first write creates the file."""
+    self._path = epath.Path(path)
 
   def rewind(self, step: int) -> None:
-    """Drop records after a step, and a last line that was cut short."""
+    """Remove the records after a step and an incomplete last line."""
     if not self._path.exists():
       return
     kept = []
@@ -87,30 +86,37 @@ class JsonlWriter(Writer):
     replace_file(self._path, ''.join(kept).encode())
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
-    """Append the numbers (null for one that is not finite), and no others."""
+    """Append the numbers; one that is not finite becomes null."""
     numbers = {
       name: float(value)
       for name, value in sorted(values.items())
       if rank(value) == 0
     }
-    # JSON has no word for infinity.
+    # JSON cannot represent infinity.
     record = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
-    if record:
-      self._path.parent.mkdir(parents=True, exist_ok=True)
-      with self._path.open('a') as file:
-        file.write(json.dumps({'step': step, **record}) + '\n')
+    if not record:
+      return
+    line = json.dumps({'step': step, **record}) + '\n'
+    if is_remote(self._path):
+      # An object in a bucket cannot be appended to.
+      before = self._path.read_bytes() if self._path.exists() else b''
+      replace_file(self._path, before + line.encode())
+      return
+    self._path.parent.mkdir(parents=True, exist_ok=True)
+    with self._path.open('a') as file:
+      file.write(line)
 
 
-class TensorBoardWriter:
-  """Write TensorBoard events, without TensorFlow."""
+class TensorBoardWriter(Writer):
+  """Writes TensorBoard events, without TensorFlow."""
 
-  def __init__(self, folder: str | pathlib.Path, *, fps: float = 8.0) -> None:
-    """Name the folder and the speed of videos, in frames per second."""
-    self._folder, self._fps = pathlib.Path(folder), fps
+  def __init__(self, folder: epath.PathLike, *, fps: float = 8.0) -> None:
+    """Set the folder and the frame rate of videos, in frames per second."""
+    self._folder, self._fps = epath.Path(folder), fps
     self._events: tensorboardX.FileWriter | None = None
 
   def rewind(self, step: int) -> None:
-    """Tell TensorBoard to hide what earlier files hold after a step."""
+    """Make TensorBoard hide what earlier files hold after a step."""
     if self._folder.is_dir():
       start = SessionLog(status=SessionLog.START)
       self._open().add_event(Event(session_log=start), step=step + 1)
@@ -129,13 +135,10 @@ class TensorBoardWriter:
       self._events.close()
 
   def _entry(self, name: str, value: Value) -> Any:
-    kind = rank(value)
-    if kind == 0:
+    if rank(value) == 0:
       return Summary.Value(tag=name, simple_value=float(value))
     pixels = np.asarray(value)
-    content = (
-      encode_png(pixels) if kind == 3 else encode_gif(pixels, fps=self._fps)
-    )
+    _, content = _encode(pixels, self._fps)
     height, width = pixels.shape[-3:-1]
     image = Summary.Image(
       height=height, width=width, colorspace=3, encoded_image_string=content
@@ -150,27 +153,26 @@ class TensorBoardWriter:
 
 
 class FileWriter(Writer):
-  """Write images and videos as files: samples/<name>_<step>.png and .gif.
+  """Writes images and videos as files: samples/<name>_<step>.png and .gif.
 
-  Files of steps that come again are written over, and every file is whole as
-  soon as it is there, so that nothing is left for `rewind` and `close`.
+  `rewind` does nothing: a resumed run replaces the files of later steps.
   """
 
-  def __init__(self, folder: str | pathlib.Path, *, fps: float = 8.0) -> None:
-    """Name the folder and the speed of videos, in frames per second."""
-    self._folder, self._fps = pathlib.Path(folder), fps
+  def __init__(self, folder: epath.PathLike, *, fps: float = 8.0) -> None:
+    """Set the folder and the frame rate of videos, in frames per second."""
+    self._folder, self._fps = epath.Path(folder), fps
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
-    """Write images and videos; numbers are not for this writer."""
+    """Write images and videos, and ignore numbers."""
     for name, value in sorted(values.items()):
-      kind = rank(value)
-      if not kind:
-        continue
-      self._folder.mkdir(parents=True, exist_ok=True)
-      pixels = np.asarray(value)
-      if kind == 3:
-        ending, content = 'png', encode_png(pixels)
-      else:
-        ending, content = 'gif', encode_gif(pixels, fps=self._fps)
-      stem = f'{name.replace("/", "_")}_{step:07d}'
-      replace_file(self._folder / f'{stem}.{ending}', content)
+      if rank(value):
+        suffix, content = _encode(np.asarray(value), self._fps)
+        name = f'{name.replace("/", "_")}_{step:07d}.{suffix}'
+        replace_file(self._folder / name, content)
+
+
+def _encode(pixels: np.ndarray, fps: float) -> tuple[str, bytes]:
+  """Return the suffix and the content of an image's or a video's file."""
+  if pixels.ndim == 3:
+    return 'png', encode_png(pixels)
+  return 'gif', encode_gif(pixels, fps=min(fps, MAX_FPS))

@@ -1,4 +1,4 @@
-"""The counted arithmetic against the programs' own matrix products."""
+"""FLOP formulas compared with the matrix products of traced programs."""
 
 import importlib.util
 import math
@@ -34,7 +34,7 @@ flops = _load('flops')
 
 
 def _inner(value):
-  """Yield the programs that a parameter of an operation holds."""
+  """Yield the jaxprs in a parameter of an equation."""
   if isinstance(value, jax.extend.core.ClosedJaxpr):
     yield value.jaxpr
   elif isinstance(value, jax.extend.core.Jaxpr):
@@ -45,7 +45,7 @@ def _inner(value):
 
 
 def _walk(jaxpr):
-  """Add up the matrix products of a program and all it calls."""
+  """Add up the FLOPs of the matrix products of a jaxpr and inner jaxprs."""
   total = 0
   for equation in jaxpr.eqns:
     if equation.primitive.name == 'dot_general':
@@ -66,9 +66,9 @@ def _shaped(*shape, dtype=jnp.float32):
 
 
 def _products(model, *inputs, learned=()):
-  """Count the products of a forward pass and of a training step.
+  """Count the FLOPs of a forward pass and of a training step.
 
-  `learned` are positions of inputs whose gradient is wanted too.
+  `learned` are the indices of inputs whose gradient is computed too.
   """
   params = sharding.unbox(
     jax.eval_shape(model.init, jax.random.key(0), *inputs)
@@ -112,7 +112,7 @@ def _assert_close(counted, products):
     ),
   ],
 )
-def test_tokenizer_formula_is_what_the_program_does(frames, size, sizes):
+def test_tokenizer_formula_equals_traced_flops(frames, size, sizes):
   config = TokenizerConfig(**sizes)
   counted = flops.tokenizer(config, batch=2, frames=frames, size=size)
   products = _products(CViViT(config), _shaped(2, frames, *size, 3))
@@ -127,7 +127,7 @@ def test_tokenizer_formula_is_what_the_program_does(frames, size, sizes):
     (7, True, {'width': 192, 'num_layers': 2, 'num_heads': 6, 'mlp_dim': 768}),
   ],
 )
-def test_generator_formula_is_what_the_program_does(texts, learned_text, sizes):
+def test_generator_formula_equals_traced_flops(texts, learned_text, sizes):
   config = GeneratorConfig(grid=(5, 8, 8), codebook_size=1024, **sizes)
   counted = flops.generator(
     config,
@@ -151,14 +151,14 @@ def test_generator_formula_is_what_the_program_does(texts, learned_text, sizes):
   _assert_close(counted, products)
 
 
-def test_text_encoder_formula_is_what_the_program_does():
+def test_text_encoder_formula_equals_traced_flops():
   config = TextConfig(width=128, num_heads=4, head_dim=16)
   counted = flops.text_encoder(config, batch=3)
   ids = _shaped(3, config.max_length, dtype=jnp.int32)
   _assert_close(counted, _products(T5Encoder(config), ids))
 
 
-def test_paper_shape_costs_what_was_worked_out_by_hand():
+def test_flops_of_the_paper_size_equal_a_hand_calculation():
   """1.8B parameters, 11 frames of 128x128, 64 vectors of T5-XXL."""
   config = GeneratorConfig(**generator_config.SIZES['paper_1p8b'])
   counted = flops.generator(config, batch=1, text_length=64, text_width=4096)

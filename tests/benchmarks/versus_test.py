@@ -1,4 +1,4 @@
-"""The race's parts: sizes, protocol, arithmetic of the report, refusal."""
+"""The comparison with phenaki-pytorch: sizes, protocol and report."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import pytest
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 
-# Answers like a worker; the case 'nap' sleeps.
+# A worker with one case, 'nap', which sleeps.
 WORKER = """
 import time
 from versus import worker
@@ -43,7 +43,7 @@ def _facts(parameters, flops=None):
   }
 
 
-def test_report_compares_the_best_calls():
+def test_report_compares_best_calls():
   from versus import report
 
   result = report.summarise(
@@ -70,7 +70,7 @@ def test_report_compares_the_best_calls():
   assert 'of a matmul, not' not in text
 
 
-def test_report_of_our_side_alone_leaves_the_peer_out():
+def test_report_without_the_peer():
   from versus import report
 
   result = report.summarise(
@@ -85,7 +85,7 @@ def test_report_of_our_side_alone_leaves_the_peer_out():
   assert 'tokenizer reaches 10% of a matmul, not 60%' in report.table(result)
 
 
-def test_worker_answers_one_line_for_each_call():
+def test_worker_answers_one_line_per_call():
   done = subprocess.run(
     [sys.executable, '-c', WORKER],
     cwd=BENCHMARKS,
@@ -102,7 +102,7 @@ def test_worker_answers_one_line_for_each_call():
   assert 'chatter' in done.stderr
 
 
-def test_side_that_cannot_start_is_a_sentence():
+def test_side_that_cannot_start_raises():
   from versus.side import Side
 
   with pytest.raises(ValueError, match='no-such-python does not start'):
@@ -111,26 +111,26 @@ def test_side_that_cannot_start_is_a_sentence():
     Side(sys.executable, 'versus.no_such', ['2'])
 
 
-def test_busy_seconds_count_all_work_and_no_waiting():
-  from versus import quiet
+def test_busy_seconds_exclude_waiting():
+  from versus import load
 
-  ticks = quiet.os.sysconf('SC_CLK_TCK')
+  ticks = load.os.sysconf('SC_CLK_TCK')
   fields = [1, 2, 4, 1000, 2000, 8, 16, 32, 4000, 0]
   line = ' '.join(str(ticks * field) for field in fields)
-  assert quiet.busy_seconds(f'cpu  {line}\ncpu0 7 7 7\n') == 63.0
+  assert load.busy_seconds(f'cpu  {line}\ncpu0 7 7 7\n') == 63.0
 
 
-def test_watch_takes_our_own_work_off():
-  from versus import quiet
+def test_meter_subtracts_own_seconds():
+  from versus import load
 
-  watch = quiet.Watch()
-  watch.wall, watch.busy = 10.0, 18.0
-  watch.own(16.0)
-  assert not quiet.STAT.exists() or watch.others == pytest.approx(0.2)
+  meter = load.Meter()
+  meter.wall, meter.busy = 10.0, 18.0
+  meter.subtract(16.0)
+  assert not load.STAT.exists() or meter.cores == pytest.approx(0.2)
 
 
-def test_models_of_the_race_have_the_sizes_it_claims():
-  """The peer has 13M and 8.6M."""
+def test_models_have_the_stated_numbers_of_parameters():
+  """phenaki-pytorch's models have 13M and 8.6M."""
   import jax
   from versus import ours
   from versus.shapes import Shapes
@@ -141,7 +141,9 @@ def test_models_of_the_race_have_the_sizes_it_claims():
   assert tokenizer.codebook_size == shapes.codes
   tasks = {
     13.0e6: ours.TokenizerTask(config=tokenizer),
-    8.4e6: ours.GivenText(config=ours.generator_config(shapes), text_width=768),
+    8.4e6: ours.TextVectorTask(
+      config=ours.generator_config(shapes), text_width=768
+    ),
   }
   for claimed, task in tasks.items():
     params = jax.eval_shape(task.init, jax.random.key(0))
@@ -149,7 +151,7 @@ def test_models_of_the_race_have_the_sizes_it_claims():
     assert total == pytest.approx(claimed, rel=0.015)
 
 
-def test_counted_work_grows_as_the_sizes_do():
+def test_flops_grow_with_the_sizes():
   from versus import ours
   from versus.shapes import MATMUL, Shapes
 
@@ -158,12 +160,12 @@ def test_counted_work_grows_as_the_sizes_do():
   assert twice['sampling'] == 2 * once['sampling']
   assert twice[MATMUL] == 8 * once[MATMUL]
   for name in ('tokenizer', 'generator'):
-    # All but the embedding of the places.
+    # Position features do not depend on the batch.
     assert twice[name] == pytest.approx(2 * once[name], rel=1e-3)
 
 
 @pytest.mark.slow
-def test_our_side_trains_and_samples():
+def test_worker_of_phenaki_jax_trains_and_samples():
   from versus.shapes import CASES, MATMUL, Shapes
   from versus.side import Side
 

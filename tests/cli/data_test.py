@@ -188,10 +188,11 @@ def _with_noise(webvid):
 
 
 def _with_one_frame_each(webvid):
-  from phenaki_jax.storyworld.webvid import write_video
+  from phenaki_jax.media.mp4 import write_mp4
 
   for path in webvid.rglob('*.mp4'):
-    write_video(path, np.zeros((1, 64, 64, 3), np.uint8), 8)
+    frames = np.zeros((1, 64, 64, 3), np.uint8)
+    write_mp4(path, frames, fps=8, provenance={}, min_height=1)
 
 
 def _with_long_captions(webvid):

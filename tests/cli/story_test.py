@@ -136,7 +136,7 @@ BAD = {
   'bad name': (['story.yaml', '--out', 'film.avi'], 'must end in .mp4'),
   'over the story': (['film.json'], 'would replace the story file'),
   'bad model': (['story.yaml', '--model', 'none'], 'there is no folder none'),
-  'no model': (['story.yaml', '--model', '.'], 'is no bundle'),
+  'no model': (['story.yaml', '--model', '.'], 'is not a bundle'),
 }
 
 

@@ -10,10 +10,10 @@ import pytest
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.cli import main as main_lib
-from phenaki_jax.files import digests
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import compatibility
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.state import TrainState
 from phenaki_jax.training.tokenizer_task import TokenizerTask
@@ -32,8 +32,8 @@ def _train(config, workdir, *overrides):
 @pytest.mark.parametrize(
   ('overrides', 'sentence'),
   [
-    (['data.size=30,32'], 'no multiple of the patch'),
-    (['data.frames=8'], 'a clip has 1 + 2k frames'),
+    (['data.size=30,32'], 'not a multiple of the patch'),
+    (['data.frames=8'], '8 frames are not'),
     (['optim.rate=1'], 'unknown config key optim.rate'),
     (['data.batch_size=0'], 'data.batch_size is 0'),
     (['mesh.tensor=3'], 'does not fit 8 device'),
@@ -41,10 +41,6 @@ def _train(config, workdir, *overrides):
     (
       ['kind=generator', 'tokenizer_dir=nowhere'],
       'nowhere is no run directory',
-    ),
-    (
-      ['data.source=manifest', 'data.manifest=nowhere'],
-      'nowhere',
     ),
   ],
 )
@@ -56,6 +52,12 @@ def test_train_refuses_in_one_sentence(tmp_path, capfd, overrides, sentence):
   assert err.startswith('phenaki train: ')
   assert err.count('\n') == 1
   assert not workdir.exists()
+
+
+def test_train_refuses_a_manifest_that_is_missing(tmp_path, capfd):
+  config = f'{CONFIGS}/tokenizer/lpc.py:manifest=nowhere'
+  assert _train(config, tmp_path / 'run') == 2
+  assert 'nowhere is no manifest' in capfd.readouterr().err
 
 
 def _save(folder, experiment, params, *, step, identity):
@@ -92,7 +94,7 @@ def test_a_run_with_another_config_leaves_the_checkpoint(
   overrides += ['tokenizer.width=128']
   experiment = experiment_lib.resolve(str(config), overrides)
   params = {'kernel': np.zeros((2, 2), np.float32)}
-  identity = {'data': 'that', compatibility.FROZEN: digests.digest_tree({})}
+  identity = {'data': 'that', compatibility.FROZEN: digest_tree({})}
   _save(workdir, experiment, params, step=5, identity=identity)
   files = {path: path.stat().st_mtime_ns for path in workdir.rglob('*.json')}
   assert _train(config, workdir, *overrides, override) == 2
@@ -121,7 +123,7 @@ def test_generator_does_not_go_on_with_a_tokenizer_trained_further(
   config = CONFIGS / 'generator' / 'tiny.py'
   overrides = [f'tokenizer_dir={tokenizer}', *overrides]
   experiment = experiment_lib.resolve(str(config), overrides)
-  identity = {compatibility.FROZEN: digests.digest_tree(before)}
+  identity = {compatibility.FROZEN: digest_tree(before)}
   params = {'kernel': np.zeros((2, 2), np.float32)}
   _save(generator, experiment, params, step=3, identity=identity)
 

@@ -1,4 +1,4 @@
-"""Building manifests: small sets made here, and the LPC set if it is near."""
+"""Builds of small sets made here, and of the LPC set where it is present."""
 
 import functools
 import json
@@ -94,7 +94,7 @@ def test_every_record_is_kept_or_left_out_for_a_reason(folders, tmp_path):
   assert captions == [f'clip {i}' for i in range(10)] + [
     f'image {i}' for i in range(10)
   ]
-  assert content.accounts() == [clips, images]
+  assert content.reports() == [clips, images]
   written = json.loads((out / manifest.REPORT).read_text())
   assert written['records'] == 36 and written['kept'] == 20
 
@@ -108,7 +108,7 @@ def test_every_record_is_kept_or_left_out_for_a_reason(folders, tmp_path):
   assert quarantine[0]['reason'] == 'missing_file'
 
 
-def test_two_builds_are_the_same_but_for_where_the_data_lies(folders, tmp_path):
+def test_two_builds_differ_only_in_the_location_of_the_data(folders, tmp_path):
   build_both(folders, tmp_path / 'one', workers=1)
   moved = tmp_path / 'moved'
   os.rename(folders[0], moved)
@@ -119,7 +119,7 @@ def test_two_builds_are_the_same_but_for_where_the_data_lies(folders, tmp_path):
     assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
 
 
-def test_the_hash_tells_what_is_kept(folders, tmp_path):
+def test_the_hash_depends_on_the_kept_records(folders, tmp_path):
   build_both(folders, tmp_path / 'one')
   build_both(
     folders, tmp_path / 'two', filters=filters.FilterConfig(min_side=16)
@@ -128,7 +128,7 @@ def test_the_hash_tells_what_is_kept(folders, tmp_path):
   assert len(two) == len(one) + 2 and one.hash != two.hash
 
 
-def test_too_many_broken_records_are_refused_with_the_account(
+def test_too_many_broken_records_are_rejected_with_the_counts(
   folders, tmp_path
 ):
   with pytest.raises(ValueError, match='4 of the 19 .* 1 missing_file'):
@@ -136,7 +136,7 @@ def test_too_many_broken_records_are_refused_with_the_account(
   assert not (tmp_path / 'out').exists()
 
 
-def test_a_source_of_which_nothing_is_left_is_refused(
+def test_a_source_without_usable_records_is_rejected(
   media, good_images, tmp_path
 ):
   rows = [(data, 'x', {'punsafe': 0.9}) for data in good_images]
@@ -150,9 +150,7 @@ def test_a_source_of_which_nothing_is_left_is_refused(
     build.build([], tmp_path / 'out')
 
 
-def test_a_score_that_is_missing_is_never_taken_as_safe(
-  media, good_images, tmp_path
-):
+def test_a_missing_score_never_counts_as_safe(media, good_images, tmp_path):
   rows = [(data, 'x', {}) for data in good_images]
   media.shard(tmp_path / 'images', rows, drop=('punsafe',))
   attempt = functools.partial(
@@ -165,7 +163,7 @@ def test_a_score_that_is_missing_is_never_taken_as_safe(
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError])
-def test_what_was_there_stays_when_a_build_fails(
+def test_a_failed_build_leaves_the_older_manifest(
   folders, tmp_path, monkeypatch, error
 ):
   out = tmp_path / 'out'
@@ -202,16 +200,16 @@ def test_only_a_manifest_is_replaced(folders, tmp_path):
 @pytest.mark.skipif(
   not LPC.is_dir(), reason=f'the LPC stories are not beside the checkout: {LPC}'
 )
-def test_the_account_of_lpc_stories_is_its_ledger(tmp_path):
+def test_the_report_of_lpc_stories_equals_its_ledger(tmp_path):
   ledger = json.loads((LPC / 'ledger.json').read_text())
-  accounts = build.build(
+  reports = build.build(
     [clips_of(LPC / 'webvid'), images_of(LPC / 'laion')], tmp_path / 'out'
   )
   sides = (ledger['webvid_train'], 'clips'), (ledger['laion'], 'images')
-  for account, (side, total) in zip(accounts, sides, strict=True):
+  for found, (side, total) in zip(reports, sides, strict=True):
     expected = {key: count for key, count in side.items() if key != total}
-    assert account.filtered | account.broken == expected
-    assert account.records == side[total]
-    assert account.kept == side[total] - sum(expected.values())
+    assert found.filtered | found.broken == expected
+    assert found.records == side[total]
+    assert found.kept == side[total] - sum(expected.values())
   written = json.loads((tmp_path / 'out' / manifest.REPORT).read_text())
   assert [s['records'] for s in written['sources']] == [2400, 5000]

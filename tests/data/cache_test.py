@@ -7,7 +7,7 @@ from phenaki_jax.data.sources import files
 
 @pytest.fixture
 def records(good_clips, good_images, tmp_path):
-  """Return a reader and examined records: ten clips and ten images."""
+  """Return a reader and decoded records: ten clips and ten images."""
   reader = files.FileReader(tmp_path)
   found = []
   for kind, items in (('clip', good_clips), ('image', good_images)):
@@ -16,31 +16,33 @@ def records(good_clips, good_images, tmp_path):
       record = schema.Record(
         key=f'{kind}{i}', kind=kind, caption='', path=f'{kind}{i}'
       )
-      facts = reader.examine(record)
+      info = reader.examine(record)
       found.append(
         schema.Record(
           key=record.key,
           kind=kind,
           caption='',
           path=record.path,
-          facts=facts,
+          info=info,
         )
       )
   return reader, found
 
 
-def view(position):
-  return schema.View(size=(16, 24), frames=7, fps=8.0, position=position)
+def request(position):
+  return schema.ExampleRequest(
+    size=(16, 24), frames=7, fps=8.0, tubelet=2, position=position
+  )
 
 
 @pytest.mark.parametrize('max_bytes', [0, 40_000, 10**9])
-def test_what_is_handed_out_is_the_same_with_any_bound(records, max_bytes):
+def test_examples_are_the_same_with_any_bound(records, max_bytes):
   reader, found = records
   kept = cache.FrameCache(max_bytes)
   for position in (0.0, 0.3, 0.99):
     for record in found:
-      one = reader.example(record, view(position))
-      other = kept.example(reader, record, view(position))
+      one = reader.example(record, request(position))
+      other = kept.example(reader, record, request(position))
       np.testing.assert_array_equal(one.pixels, other.pixels)
       assert one.num_frames == other.num_frames
       assert one.pixels.dtype == other.pixels.dtype == np.uint8
@@ -52,22 +54,22 @@ def test_a_kept_record_is_not_read_again_and_the_bound_holds(records):
   kept = cache.FrameCache(12 * frames + frames)  # One clip and one image.
   clip, image = found[0], found[10]
   for record in found:
-    kept.example(reader, record, view(0.0))
+    kept.example(reader, record, request(0.0))
   for record in found:
     (reader.folder / record.path).unlink()
-  assert kept.example(reader, clip, view(0.5)).pixels.shape == (7, 16, 24, 3)
-  kept.example(reader, image, view(0.5))
+  assert kept.example(reader, clip, request(0.5)).pixels.shape == (7, 16, 24, 3)
+  kept.example(reader, image, request(0.5))
   for record in (found[1], found[11]):
     with pytest.raises(schema.DecodeError, match='missing_file'):
-      kept.example(reader, record, view(0.0))
+      kept.example(reader, record, request(0.0))
 
 
-def test_what_is_handed_out_may_be_changed(records):
+def test_examples_may_be_changed_in_place(records):
   reader, found = records
   kept = cache.FrameCache(10**9)
   for record in (found[0], found[10]):
-    first = kept.example(reader, record, view(0.0)).pixels
+    first = kept.example(reader, record, request(0.0)).pixels
     before = first.copy()
     first[:] = 0
-    again = kept.example(reader, record, view(0.0)).pixels
+    again = kept.example(reader, record, request(0.0)).pixels
     np.testing.assert_array_equal(again, before)

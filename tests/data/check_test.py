@@ -24,7 +24,7 @@ def problems(folder):
   return [(problem.key, problem.reason) for problem in found]
 
 
-def test_an_untouched_manifest_has_no_problems(folder):
+def test_an_unchanged_manifest_has_no_problems(folder):
   assert problems(folder) == []
 
 

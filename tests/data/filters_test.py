@@ -54,7 +54,7 @@ def test_metadata_is_filtered_for_a_reason(item, reason):
   assert filters.metadata_fault(item, KEEP) == reason
 
 
-def test_scores_that_are_not_asked_for_are_not_looked_at():
+def test_disabled_filters_ignore_their_scores():
   config = filters.FilterConfig(max_unsafe=None, max_watermark=None)
   item = record(punsafe=0.9, pwatermark=None, NSFW='NSFW')
   assert not filters.metadata_fault(item, config)
@@ -64,7 +64,7 @@ def test_scores_that_are_not_asked_for_are_not_looked_at():
 
 
 @pytest.mark.parametrize(
-  'kind, facts, reason',
+  'kind, info, reason',
   [
     ('image', {'width': 32, 'height': 200}, ''),
     ('image', {'width': 200, 'height': 31}, 'smaller_than_32px'),
@@ -75,13 +75,13 @@ def test_scores_that_are_not_asked_for_are_not_looked_at():
     ('clip', {'width': 0, 'height': 0}, ''),
   ],
 )
-def test_content_is_filtered_for_a_reason(kind, facts, reason):
-  facts = {'width': 64, 'height': 64} | facts
-  found = schema.Facts(content_hash='', **facts)
+def test_content_is_filtered_for_a_reason(kind, info, reason):
+  info = {'width': 64, 'height': 64} | info
+  found = schema.MediaInfo(content_hash='', **info)
   assert filters.content_fault(found, kind, KEEP) == reason
 
 
-def test_a_missing_score_column_is_refused_by_name(source, media, tmp_path):
+def test_a_missing_score_column_is_rejected_by_name(source, media, tmp_path):
   filters.check_columns(source('punsafe', 'pwatermark'), KEEP)
   filters.check_columns(source('NSFW', 'pwatermark'), KEEP)
   clips = webvid.WebVid(media.webvid(tmp_path / 'w', []))
@@ -98,8 +98,8 @@ def test_a_missing_score_column_is_refused_by_name(source, media, tmp_path):
     filters.check_columns(bare, config)
 
 
-def test_settings_that_mean_nothing_are_refused():
+def test_invalid_settings_are_rejected():
   with pytest.raises(ValueError, match='only punsafe and pwatermark'):
     filters.FilterConfig(allow_missing=('caption',))
-  with pytest.raises(ValueError, match='min_duration <= max_duration'):
+  with pytest.raises(ValueError, match='0 <= min_duration <= max_duration'):
     filters.FilterConfig(min_duration=5.0, max_duration=1.0)

@@ -41,7 +41,7 @@ def test_every_format_gives_rgb_over_the_full_range(
   )
 
 
-def test_a_cameras_orientation_is_applied(media):
+def test_the_exif_orientation_is_applied(media):
   pixels = np.zeros((10, 20, 3), np.uint8)
   exif = Image.Exif()
   exif[0x0112] = 6  # Turned by 90 degrees.
@@ -49,7 +49,7 @@ def test_a_cameras_orientation_is_applied(media):
   assert picture.size == (10, 20)
 
 
-def test_what_is_no_image_is_told_from_what_is_damaged(media):
+def test_other_files_are_distinguished_from_damaged_images(media):
   good = media.image(media.noise(0), 'JPEG')
   assert reason_of(b'') == 'empty_file'
   assert reason_of(b'<html>404</html>') == 'not_an_image'
@@ -58,7 +58,7 @@ def test_what_is_no_image_is_told_from_what_is_damaged(media):
   assert reason_of(png[:-200]) == 'corrupt_png'
 
 
-def test_an_image_bomb_is_refused_by_its_header():
+def test_a_decompression_bomb_is_rejected_by_its_header():
   def chunk(name, data):
     body = name + data
     return (
@@ -71,7 +71,7 @@ def test_an_image_bomb_is_refused_by_its_header():
   assert reason_of(data) in ('too_many_pixels', 'corrupt_png')
 
 
-def test_our_own_bound_holds(media, monkeypatch):
+def test_images_above_the_pixel_limit_are_rejected(media, monkeypatch):
   data = media.image(media.noise(0, 40, 48))
   monkeypatch.setattr(image, 'MAX_PIXELS', 40 * 48 - 1)
   assert reason_of(data) == 'too_many_pixels'

@@ -25,7 +25,7 @@ def folder(built, tmp_path):
   return pathlib.Path(shutil.copytree(built, tmp_path / 'm'))
 
 
-def test_records_come_back_as_they_were(folder):
+def test_records_are_read_as_they_were_written(folder):
   content = manifest.Manifest(folder)
   assert len(content) == 70
   record = content[61]
@@ -48,7 +48,7 @@ def test_splits_are_a_partition_by_content(folder):
   assert set(heldout) < set(more)
 
 
-def test_what_is_no_manifest_is_refused(tmp_path):
+def test_other_folders_are_rejected(tmp_path):
   with pytest.raises(ValueError, match='phenaki data build'):
     manifest.Manifest(tmp_path)
   (tmp_path / manifest.HEADER).write_text('{')
@@ -56,12 +56,12 @@ def test_what_is_no_manifest_is_refused(tmp_path):
     manifest.Manifest(tmp_path)
 
 
-def test_a_changed_manifest_is_refused(folder):
+def test_a_changed_manifest_is_rejected(folder):
   table = folder / manifest.RECORDS
   data = bytearray(table.read_bytes())
   data[len(data) // 2] ^= 1
   table.write_bytes(data)
-  with pytest.raises(ValueError, match='is not the one'):
+  with pytest.raises(ValueError, match='is not the table'):
     manifest.Manifest(folder)
 
 
@@ -73,7 +73,7 @@ def test_a_changed_manifest_is_refused(folder):
     ('sources', None, 'cannot be read'),
   ],
 )
-def test_a_header_from_elsewhere_is_refused(folder, field, value, words):
+def test_an_incompatible_header_is_rejected(folder, field, value, words):
   header = json.loads((folder / manifest.HEADER).read_text())
   header[field] = value
   (folder / manifest.HEADER).write_text(json.dumps(header))

@@ -1,43 +1,64 @@
-import logging
+import collections
 
 import pytest
 
 from phenaki_jax.data import mixture
 
 
-def test_shares_are_stated_in_examples_and_in_tokens():
+def test_shares_are_given_in_examples_and_in_tokens():
   found = mixture.compose(batch_size=10, image_share=0.2)
-  assert (found.num_clips, found.num_images) == (8, 2)
-  assert found.realised_image_share == found.requested_image_share == 0.2
-  # An image is one latent step, a clip of 11 frames is six.
+  assert found.counts == {'clips': 8, 'images': 2}
+  assert found.image_share == 0.2
+  # An image has one latent frame, a clip of 11 frames has six.
   assert found.token_share(6) == pytest.approx(2 / (2 + 8 * 6))
 
 
 @pytest.mark.parametrize('share, images', [(0, 0), (0.05, 0), (0.2, 2), (1, 8)])
-def test_what_cannot_be_met_is_rounded_and_stated(share, images, caplog):
-  with caplog.at_level(logging.WARNING):
-    found = mixture.compose(batch_size=8, image_share=float(share))
+def test_the_number_of_images_is_rounded(share, images):
+  found = mixture.compose(batch_size=8, image_share=float(share))
   assert found.num_images == images
   assert found.num_clips == 8 - images
-  assert found.requested_image_share == share
-  assert found.realised_image_share == images / 8
-  assert bool(caplog.records) == (share == 0.05)
+  assert found.image_share == images / 8
 
 
-def test_rows_of_the_processes_are_a_partition():
-  rows = [
-    row
-    for process in range(4)
-    for row in mixture.rows_of_process(
-      12, part='clips', process_index=process, process_count=4
-    )
+@pytest.mark.parametrize(
+  'weights, integers',
+  [
+    ([1.0], (1,)),
+    ([0.7, 0.3], (7, 3)),
+    ([3.0, 7.0, 5.5], (6, 14, 11)),
+    ([1e-05, 1.0], (1, 100_000)),
+  ],
+)
+def test_weights_become_integers_of_the_same_proportions(weights, integers):
+  assert mixture.integer_weights(weights) == integers
+
+
+def test_one_source_has_every_position():
+  assert [mixture.source_at(i, (3,)) for i in range(5)] == [
+    (0, i) for i in range(5)
   ]
-  assert rows == list(range(12))
 
 
-@pytest.mark.parametrize('index, count', [(0, 5), (4, 4), (-1, 4)])
-def test_rows_that_cannot_be_divided_are_refused(index, count):
-  with pytest.raises(ValueError, match='process'):
-    mixture.rows_of_process(
-      12, part='clips', process_index=index, process_count=count
-    )
+@pytest.mark.parametrize(
+  'weights', [(7, 3), (1, 1, 1), (0, 5, 1, 9, 0, 2), (1, 99)]
+)
+def test_shares_are_exact_and_sources_are_interleaved_evenly(weights):
+  total = sum(weights)
+  counts = collections.Counter()
+  for position in range(4 * total):
+    source, place = mixture.source_at(position, weights)
+    assert place == counts[source]
+    counts[source] += 1
+    for number, weight in enumerate(weights):
+      exact = (position + 1) * weight / total
+      assert abs(counts[number] - exact) < len(weights)
+  assert [counts[i] for i in range(len(weights))] == [4 * w for w in weights]
+
+
+def test_positions_far_out_follow_the_same_pattern():
+  weights, total = (7, 3), 10
+  for position in range(total):
+    source, place = mixture.source_at(position, weights)
+    far = mixture.source_at(position + 10**9 * total, weights)
+    assert far == (source, place + 10**9 * weights[source])

@@ -1,6 +1,7 @@
-"""The batch of a step: a pure function, on any number of processes."""
+"""The batch of a step is a pure function, on any number of processes."""
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -23,9 +24,12 @@ def tokenize(caption):
 
 def make(process_index=0, process_count=1, **fields):
   fields = {'size': (8, 8), 'frames': 7, 'batch_size': 16, **fields}
+  tubelet = fields.pop('tubelet', 2)
   return pipeline.Pipeline(
     config_lib.DataConfig(**fields),
     tokenize,
+    tubelet=tubelet,
+    text_length=LENGTH,
     process_index=process_index,
     process_count=process_count,
   )
@@ -40,9 +44,18 @@ def assert_equal(one, other):
       np.testing.assert_array_equal(array, other[part][name])
 
 
-def test_batch_has_the_documented_parts():
+def test_batch_has_the_arrays_of_its_spec():
   loader = make(image_share=0.25)
   batch = loader.batch(5)
+  assert {
+    (part, name): (array.shape, array.dtype)
+    for part, arrays in batch.items()
+    for name, array in arrays.items()
+  } == {
+    (part, name): (array.shape, array.dtype)
+    for part, arrays in loader.spec.items()
+    for name, array in arrays.items()
+  }
   assert batch['clips']['pixels'].shape == (12, 7, 8, 8, 3)
   assert batch['images']['pixels'].shape == (4, 8, 8, 3)
   assert batch['clips']['text'].shape == (12, LENGTH)
@@ -52,7 +65,7 @@ def test_batch_has_the_documented_parts():
 
 
 @pytest.mark.parametrize('num_threads', [0, 2])
-def test_iterating_gives_the_batches_of_the_steps(num_threads):
+def test_iterating_yields_the_batches_of_the_steps(num_threads):
   loader = make(num_threads=num_threads)
   for start in (0, 3):
     batches = loader.iterate(start)
@@ -82,7 +95,7 @@ def test_rows_of_all_processes_are_the_global_batch(count):
   assert_equal(whole, joined)
 
 
-def test_a_batch_that_processes_cannot_share_is_refused():
+def test_a_batch_that_processes_cannot_share_is_rejected():
   with pytest.raises(ValueError, match='13 clips, which 2 processes'):
     make(0, 2, image_share=0.2)
 
@@ -92,11 +105,12 @@ def test_a_part_without_examples_is_absent(share, part):
   assert set(make(image_share=share).batch(0)) == {part}
 
 
-def test_fingerprint_tells_what_changes_the_batches():
+def test_fingerprint_depends_on_what_changes_the_batches():
   one = make().fingerprint
   assert one == make(num_threads=0, prefetch=1).fingerprint
   assert one != make(seed=1).fingerprint
   assert one != make(batch_size=8).fingerprint
+  assert one != make(tubelet=1).fingerprint
 
 
 def test_captions_are_those_of_the_examples():
@@ -110,10 +124,10 @@ def test_captions_are_those_of_the_examples():
   np.testing.assert_array_equal(text['images']['text'][:3], images)
 
 
-def test_a_negative_step_is_refused():
-  with pytest.raises(ValueError, match='cannot be negative'):
+def test_a_negative_step_is_rejected():
+  with pytest.raises(ValueError, match='must not be negative'):
     make().batch(-1)
-  with pytest.raises(ValueError, match='cannot be negative'):
+  with pytest.raises(ValueError, match='must not be negative'):
     make().iterate(-1)
 
 
@@ -139,13 +153,17 @@ def folder(media, good_clips, good_images, tmp_path_factory):
   return str(root / 'm')
 
 
+def source(folder, **fields):
+  return config_lib.SourceConfig(layout='manifest', path=folder, **fields)
+
+
 def make_from(folder, *processes, **fields):
   fields = {'heldout_share': 0.0, 'image_share': 0.25} | fields
-  return make(*processes, source='manifest', manifest=folder, **fields)
+  return make(*processes, **{'sources': (source(folder),), **fields})
 
 
 @pytest.mark.parametrize('fields', [{}, {'cache_bytes': 10**8}])
-def test_a_manifest_gives_the_batches_of_the_steps(folder, fields):
+def test_iterating_yields_the_batches_of_a_manifest(folder, fields):
   whole = make_from(folder)
   loader = make_from(folder, **fields)
   batches = loader.iterate(2)
@@ -156,21 +174,63 @@ def test_a_manifest_gives_the_batches_of_the_steps(folder, fields):
 
 
 @pytest.mark.parametrize('count', [2, 4])
-def test_processes_share_the_batches_of_a_manifest(folder, count):
-  whole = make_from(folder).batch(3)
-  parts = [make_from(folder, i, count).batch(3) for i in range(count)]
+@pytest.mark.parametrize('mixed', [False, True])
+def test_processes_share_the_batches_of_a_manifest(folder, count, mixed):
+  world = config_lib.SourceConfig(layout='storyworld')
+  sources = (source(folder, weight=0.3), world) if mixed else (source(folder),)
+  whole = make_from(folder, sources=sources).batch(3)
+  parts = [
+    make_from(folder, i, count, sources=sources).batch(3) for i in range(count)
+  ]
   for part, arrays in whole.items():
     for name, array in arrays.items():
       joined = np.concatenate([each[part][name] for each in parts])
       np.testing.assert_array_equal(array, joined)
 
 
-def test_clips_that_are_short_are_padded(folder):
-  clips = make_from(folder, frames=15).batch(0)['clips']
-  # 12 frames of the files at 8 fps fit; StoryWorld makes any number.
-  assert set(clips['num_frames']) == {11, 15}
-  padded = clips['pixels'][clips['num_frames'] == 11]
-  assert (padded[:, 11:] == padded[:, 10:11]).all()
+@pytest.mark.parametrize(
+  'tubelet, frames, fits', [(1, 14, 12), (2, 15, 11), (3, 16, 10), (4, 17, 9)]
+)
+def test_short_clips_are_padded_to_whole_tubelets(
+  folder, tubelet, frames, fits
+):
+  clips = make_from(folder, frames=frames, tubelet=tubelet).batch(0)['clips']
+  # 12 frames of the files at 8 fps fit; StoryWorld renders any number.
+  assert set(clips['num_frames']) == {fits, frames}
+  padded = clips['pixels'][clips['num_frames'] == fits]
+  assert (padded[:, fits:] == padded[:, fits - 1 : fits]).all()
+
+
+@pytest.mark.parametrize('tubelet', [1, 2, 3, 4])
+def test_storyworld_follows_the_tubelet(tubelet):
+  length, context = 1 + 3 * tubelet, 1 + 2 * tubelet
+  loader = make(
+    tubelet=tubelet,
+    frames=length,
+    context_frames=context,
+    continuation_share=1.0,
+  )
+  clips = loader.batch(0)['clips']
+  assert clips['pixels'].shape[1] == length
+  assert set(clips['num_frames']) == {length}
+  assert set(clips['context_frames']) == {context}
+  with pytest.raises(ValueError, match='must be 1 \\+ k'):
+    make(tubelet=tubelet + 1, frames=length, context_frames=context)
+
+
+def test_description_names_every_source_with_its_shares(folder, caplog):
+  world = config_lib.SourceConfig(layout='storyworld', weight=3.0)
+  loader = make_from(folder, sources=(source(folder), world))
+  text = loader.describe(4)
+  assert '12 clips and 4 images: images are 0.25 of its examples' in text
+  for part in ('clips', 'images'):
+    assert (
+      f'Shares of the {part}: 0.25 (requested: 0.25) from manifest {folder}, '
+      '0.75 (requested: 0.75) from storyworld easy.'
+    ) in text
+  with caplog.at_level(logging.WARNING):
+    make(image_share=0.01)
+  assert 'less than one image' in caplog.text
 
 
 def test_captions_are_those_of_the_manifest(folder):
@@ -179,13 +239,15 @@ def test_captions_are_those_of_the_manifest(folder):
   assert {f'clip {i}' for i in range(10)} < set(captions)
 
 
-def test_fingerprint_knows_the_manifest(folder, media, good_clips, tmp_path):
+def test_fingerprint_depends_on_the_manifest(
+  folder, media, good_clips, tmp_path
+):
   media.webvid(tmp_path / 'w', [(data, 'clip') for data in good_clips])
   build.build([lambda indices: webvid.WebVid(tmp_path / 'w')], tmp_path / 'm')
   one = make_from(folder, image_share=0.0)
   other = make_from(str(tmp_path / 'm'), image_share=0.0)
   assert one.fingerprint != other.fingerprint
-  # A manifest without images serves as long as none are asked for.
+  # A manifest without images is sufficient if none are requested.
   assert set(other.batch(0)) == {'clips'}
   with pytest.raises(ValueError, match='set data.image_share=0 or build'):
     make_from(str(tmp_path / 'm'), image_share=0.25)

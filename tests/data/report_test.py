@@ -5,18 +5,21 @@ import pytest
 from phenaki_jax.data import report
 
 
-def account(records):
-  tally = report.Tally()
-  tally.kept.update(clip=3)
-  tally.filtered['too_short'] += 2
-  tally.broken['missing_file'] += 5
-  return tally.account(
-    layout='webvid', folder='/data', records=records, notes={'csv': 1}
+def make(records):
+  return report.SourceReport(
+    layout='webvid',
+    folder='/data',
+    records=records,
+    clips=3,
+    images=0,
+    filtered={'too_short': 2},
+    broken={'missing_file': 5},
+    notes={'csv': 1},
   )
 
 
-def test_an_account_adds_up():
-  found = account(10)
+def test_a_report_adds_up():
+  found = make(10)
   assert found.kept == 3 and found.broken_share == 0.5
   content = json.loads(json.dumps(found.to_dict()))
   assert content['kept'] == 3 and content['broken'] == {'missing_file': 5}
@@ -25,6 +28,6 @@ def test_an_account_adds_up():
     assert words in text
 
 
-def test_an_account_that_loses_a_record_is_never_closed():
+def test_a_report_that_loses_a_record_is_an_error():
   with pytest.raises(AssertionError):
-    account(11)
+    make(11)

@@ -18,8 +18,8 @@ def test_any_shape_fits_any_size(shape, size):
   assert (fitted == 200).all()
 
 
-def test_the_centre_is_kept_and_the_aspect_too():
-  # A disc in the middle of a wide image stays a disc in the middle.
+def test_the_centre_and_the_aspect_are_preserved():
+  # A disc in the centre of a wide image stays a disc in the centre.
   y, x = np.mgrid[:60, :120]
   disc = (y - 29.5) ** 2 + (x - 59.5) ** 2 < 20**2
   pixels = np.repeat(disc[:, :, None] * 255, 3, axis=2)
@@ -42,7 +42,7 @@ def test_the_same_size_is_a_copy():
   pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
   fitted = transforms.fit(picture(pixels), (4, 4))
   np.testing.assert_array_equal(fitted, pixels)
-  fitted[0] = 0  # It must not write through to what it was made of.
+  fitted[0] = 0  # This must not change the image it was made from.
 
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr', 'I'])
@@ -60,7 +60,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
   np.testing.assert_array_equal(rgb[0, :, 0], [0, 128, 255])
 
 
-def test_what_is_transparent_shows_white():
+def test_transparent_pixels_become_white():
   pixels = np.zeros((2, 2, 4), np.uint8)
   pixels[0] = (255, 0, 0, 255)
   rgb = np.asarray(transforms.to_rgb(picture(pixels)))

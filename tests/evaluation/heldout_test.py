@@ -1,5 +1,3 @@
-"""The held-out loss is the exact mean over batches of different weight."""
-
 import pytest
 
 from phenaki_jax.evaluation.heldout import HeldoutEvaluator
@@ -12,13 +10,13 @@ def _measure(state, batch):
   }
 
 
-def test_mean_is_weighted_by_what_each_batch_counted():
+def test_mean_is_weighted_by_the_weight_of_each_batch():
   evaluator = HeldoutEvaluator(_measure, [[1.0, 2.0, 3.0], [10.0]], every=5)
   assert dict(evaluator.run(1, 2.0)) == {'heldout/loss': 8.0}
   assert dict(evaluator.run(2, 1.0)) == {'heldout/loss': 4.0}
   assert evaluator.every == 5
 
 
-def test_no_batches_is_refused():
+def test_no_batches_raises():
   with pytest.raises(ValueError, match='no held-out batches'):
     HeldoutEvaluator(_measure, [], every=1)

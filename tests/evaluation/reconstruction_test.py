@@ -1,4 +1,4 @@
-"""PSNR and SSIM against plain loops, and the evaluator built on them."""
+"""PSNR and SSIM against plain loops, and the evaluator that uses them."""
 
 import logging
 import math
@@ -54,7 +54,7 @@ def naive_ssim(a, b):
   return np.mean(values)
 
 
-def test_psnr_is_that_of_the_definition():
+def test_psnr_follows_its_definition():
   a = noise(0, 2, 3, 8, 12, 3)
   b = damaged(a, 20)
   actual = reconstruction.psnr(jnp.asarray(a), jnp.asarray(b))
@@ -65,14 +65,14 @@ def test_psnr_is_that_of_the_definition():
     assert actual[i] == pytest.approx(expected, abs=1e-3)
 
 
-def test_equal_frames_have_the_greatest_psnr_and_opposite_ones_zero():
+def test_psnr_of_equal_and_opposite_frames():
   black, white = jnp.zeros((4, 4, 3), jnp.uint8), jnp.full((4, 4, 3), 255)
   white = white.astype(jnp.uint8)
   assert reconstruction.psnr(black, black) == pytest.approx(100.0, abs=1e-4)
   assert reconstruction.psnr(black, white) == pytest.approx(0.0, abs=1e-4)
 
 
-def test_ssim_is_that_of_the_paper():
+def test_ssim_follows_the_paper():
   a = smooth_frames(1, 2, 24, 16, 3)
   b = damaged(a, 25)
   actual = SSIM(jnp.asarray(a), jnp.asarray(b))
@@ -81,14 +81,14 @@ def test_ssim_is_that_of_the_paper():
   np.testing.assert_allclose(actual, expected, atol=2e-4)
 
 
-def test_ssim_of_equal_frames_is_one_and_noise_is_near_zero():
+def test_ssim_of_equal_frames_is_one_and_of_noise_near_zero():
   a = jnp.asarray(noise(0, 32, 32, 3))
   assert SSIM(a, a) == pytest.approx(1.0, abs=1e-5)
   b = jnp.asarray(noise(1, 32, 32, 3))
   assert abs(SSIM(a, b)) < 0.1
 
 
-def test_more_damage_is_worse_by_both():
+def test_more_damage_lowers_both():
   clean = smooth_frames(0, 32, 32, 3)
   for measure in (reconstruction.psnr, SSIM):
     values = [
@@ -98,9 +98,9 @@ def test_more_damage_is_worse_by_both():
     assert values == sorted(values, reverse=True)
 
 
-def test_ssim_of_frames_under_its_window_is_refused():
+def test_ssim_of_frames_below_its_window_raises():
   small = jnp.zeros((10, 40, 3), jnp.uint8)
-  with pytest.raises(ValueError, match='11x11 pixels or more, not 10x40'):
+  with pytest.raises(ValueError, match='at least 11x11 pixels, not 10x40'):
     reconstruction.ssim(small, small)
 
 
@@ -117,7 +117,7 @@ class TestEvaluator:
     ]
 
   def predict(self, state, pixels, num_frames):
-    """Damage real frames by `state`, and padding frames beyond measure."""
+    """Damage real frames depending on `state`, and padding frames fully."""
     mask = frame_mask(num_frames, pixels.shape[1])
     padded = ~mask[:, :, None, None, None]
     low = pixels // 2
@@ -129,7 +129,7 @@ class TestEvaluator:
     )
     return dict(evaluator.run(0, state))
 
-  def test_padding_is_left_out_and_batches_weigh_by_frames(self):
+  def test_padding_does_not_count_and_frames_have_equal_weight(self):
     values = self.run()
     expected: dict[int, list[float]] = {}
     for clip in self.clips():
@@ -149,29 +149,29 @@ class TestEvaluator:
     assert len(everything) == 5 + 3 + 1 + 3
     assert values['psnr'] == pytest.approx(np.mean(everything), abs=1e-3)
 
-  def test_runs_compare(self):
+  def test_results_are_comparable_between_runs(self):
     first, second = self.run(), self.run()
     assert list(first) == list(second)
     assert first['psnr'] == second['psnr']
-    # What is halved comes nearer when its mean is put back.
+    # Adding a constant to halved pixels restores their mean.
     assert self.run(state=64)['psnr'] > first['psnr'] + 1
 
-  def test_the_film_shows_originals_above_decoded_clips(self):
-    film = self.run()['reconstruction']
-    assert film.shape == (5, 32, 32, 3)
-    assert film.dtype == np.uint8
+  def test_video_shows_originals_above_decoded_clips(self):
+    video = self.run()['reconstruction']
+    assert video.shape == (5, 32, 32, 3)
+    assert video.dtype == np.uint8
     pixels = self.clips()[0]['pixels']
-    np.testing.assert_array_equal(film[:, :16, 16:], pixels[1])
-    np.testing.assert_array_equal(film[0, 16:, :16], pixels[0, 0] // 2 + 3)
+    np.testing.assert_array_equal(video[:, :16, 16:], pixels[1])
+    np.testing.assert_array_equal(video[0, 16:, :16], pixels[0, 0] // 2 + 3)
 
-  def test_small_frames_have_no_ssim_and_that_is_said_once(self, caplog):
+  def test_small_frames_have_no_ssim_and_are_logged_once(self, caplog):
     evaluator = ReconstructionEvaluator(self.predict, self.clips(8), every=0)
     with caplog.at_level(logging.WARNING):
       for step in range(2):
         assert 'ssim' not in dict(evaluator.run(step, 3))
     assert caplog.text.count('SSIM is left out') == 1
 
-  def test_no_clips_is_an_error(self):
+  def test_no_clips_raises(self):
     evaluator = ReconstructionEvaluator(self.predict, [], every=0)
     with pytest.raises(ValueError, match='no clips'):
       list(evaluator.run(0, 3))

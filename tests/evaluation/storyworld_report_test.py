@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 
+from phenaki_jax.evaluation.counts import Counts
 from phenaki_jax.evaluation.storyworld import (
   ClipReport,
   ImageOnlyReport,
@@ -15,7 +16,6 @@ from phenaki_jax.evaluation.storyworld_report import (
   to_markdown,
 )
 from phenaki_jax.evaluation.storyworld_stories import StoryReport
-from phenaki_jax.evaluation.tally import Tally
 
 FRAMES = np.zeros((9, 16, 16, 3), np.uint8)
 SAMPLE = Sample(
@@ -30,8 +30,8 @@ PROTOCOL = {
 }
 CLIPS = ClipReport(
   facts={
-    'shape': Tally(asked=200, right=190, unsure=2),
-    'colour': Tally(asked=200, right=100),
+    'shape': Counts(asked=200, right=190, unsure=2),
+    'colour': Counts(asked=200, right=100),
   },
   mistakes={'colour: red read as white': 100, 'shape: star read as cross': 10},
   best=(SAMPLE,),
@@ -39,11 +39,11 @@ CLIPS = ClipReport(
   random=(),
 )
 STORIES = StoryReport(
-  facts={'shape': Tally(asked=40, right=40)},
-  scenes=(Tally(asked=20, right=20), Tally(asked=20, right=20)),
+  facts={'shape': Counts(asked=40, right=40)},
+  scenes=(Counts(asked=20, right=20), Counts(asked=20, right=20)),
   splits={
-    'train': Tally(asked=30, right=30),
-    'heldout': Tally(asked=10, right=10),
+    'train': Counts(asked=30, right=30),
+    'heldout': Counts(asked=10, right=10),
   },
   persistence=0.91,
   last_persistence=math.nan,
@@ -52,8 +52,8 @@ STORIES = StoryReport(
   stories=((('a red circle', 'it falls'), (FRAMES[:8], FRAMES[:8])),),
 )
 IMAGE_ONLY = ImageOnlyReport(
-  values={'colour pink': Tally(asked=5, right=4)},
-  others=Tally(asked=15, right=15),
+  values={'colour pink': Counts(asked=5, right=4)},
+  others=Counts(asked=15, right=15),
   samples=(SAMPLE,),
 )
 REPORT = Report(
@@ -61,7 +61,7 @@ REPORT = Report(
 )
 
 
-def test_json_holds_every_number():
+def test_json_has_all_numbers():
   found = json.loads(json.dumps(to_json(REPORT), allow_nan=False))
   assert found['protocol'] == PROTOCOL
   assert found['clips']['facts']['shape'] == {
@@ -80,14 +80,13 @@ def test_json_holds_every_number():
   assert found['image_only']['others']['asked'] == 15
 
 
-def test_markdown_is_made_of_whole_tables():
+def test_markdown_tables_are_complete():
   text = to_markdown(REPORT)
   assert '| shape | 0.950 | 0.015 | 0.010 | 200 |' in text
   assert '| **all** | 0.725 | 0.022 | 0.005 | 400 |' in text
-  assert '| held out of training | 1.000 | 0.000 | 0.000 | 10 |' in text
+  assert '| held out | 1.000 | 0.000 | 0.000 | 10 |' in text
   assert (
-    '| joins without a jump that also keep every fact they should | 0.500 |'
-    in text
+    '| joins without a jump that keep all unchanged facts | 0.500 |' in text
   )
   assert '| colour pink | 0.800 |' in text
   assert 'colour: red read as white (100)' in text
@@ -98,14 +97,14 @@ def test_markdown_is_made_of_whole_tables():
       assert not lines[i - 2].strip()
 
 
-def test_what_was_not_asked_is_not_there():
+def test_missing_reports_are_left_out():
   report = Report(protocol=PROTOCOL, clips=CLIPS)
   assert set(to_json(report)) == {'protocol', 'clips'}
   assert 'Stories' not in to_markdown(report)
   assert [name for name, _ in sheets(report)] == ['clips']
 
 
-def test_sheets_are_pictures():
+def test_sheets_are_images_with_a_row_per_clip():
   found = dict(sheets(REPORT))
   assert set(found) == {'clips', 'stories', 'image_only'}
   for sheet in found.values():

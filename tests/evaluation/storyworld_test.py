@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from phenaki_jax.evaluation import storyworld
-from phenaki_jax.evaluation.tally import Tally
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.storyworld import (
   Facts,
@@ -24,7 +23,7 @@ SETUP = storyworld.Setup(
 
 
 class Renderer:
-  """Draw what each prompt says: the best model there could be."""
+  """Render what each prompt says, as a perfect model would."""
 
   clip_frames = 9
 
@@ -51,14 +50,14 @@ class Renderer:
 
 
 class Shuffled(Renderer):
-  """Draw each prompt at another's place: what is shown is not what is asked."""
+  """Render the clip of another prompt."""
 
   def clips(self, prompts, **options):
     return super().clips([*prompts[1:], prompts[0]], **options)
 
 
-class Deaf(Renderer):
-  """Draw what clips have shown, whatever image-only concept is asked for."""
+class ClipsOnly(Renderer):
+  """Render only what training clips show, never image-only concepts."""
 
   def _clip(self, prompt, size, seed):
     facts = Facts(**parse(prompt))
@@ -73,7 +72,7 @@ class Deaf(Renderer):
     return render_clip(Scene(facts=facts), self.clip_frames, size)
 
 
-def test_perfect_model_is_perfect():
+def test_perfect_model_has_perfect_scores():
   report = storyworld.report_clips(Renderer(), SETUP, prompts=12)
   assert set(report.facts) == {'shape', 'colour', 'motion', 'place'} | (
     set(report.facts) & {'style'}
@@ -85,7 +84,7 @@ def test_perfect_model_is_perfect():
   )
 
 
-def test_model_that_answers_other_prompts_is_poor():
+def test_clips_of_other_prompts_have_low_scores():
   setup = dataclasses.replace(SETUP, batch_size=12)
   report = storyworld.report_clips(Shuffled(), setup, prompts=12, split='all')
   assert report.facts['motion'].accuracy < 0.6
@@ -96,7 +95,7 @@ def test_model_that_answers_other_prompts_is_poor():
   assert all(' read as ' in name for name in report.mistakes)
 
 
-def test_noise_shows_nothing():
+def test_noise_shows_no_facts():
   class Noise(Renderer):
     def _clip(self, prompt, size, seed):
       rng = np.random.default_rng(seed)
@@ -107,7 +106,7 @@ def test_noise_shows_nothing():
   assert report.total.unsure > 0
 
 
-def test_prompts_are_held_out_and_the_same_every_time():
+def test_prompts_are_held_out_and_depend_on_the_seed_alone():
   from phenaki_jax.storyworld import is_held_out
 
   makers = [Renderer(), Renderer()]
@@ -122,7 +121,7 @@ def test_prompts_are_held_out_and_the_same_every_time():
   assert other.batches != makers[0].batches
 
 
-def test_batches_are_even_and_extra_clips_do_not_count():
+def test_batches_have_one_size_and_padding_does_not_count():
   maker = Renderer()
   done = []
   report = storyworld.report_clips(maker, SETUP, prompts=9, on_done=done.append)
@@ -134,7 +133,7 @@ def test_batches_are_even_and_extra_clips_do_not_count():
   assert report.facts['shape'].asked == 7
 
 
-def test_batch_size_changes_no_number():
+def test_results_are_independent_of_the_batch_size():
   reports = [
     storyworld.report_clips(
       Renderer(), dataclasses.replace(SETUP, batch_size=size), prompts=6
@@ -144,9 +143,9 @@ def test_batch_size_changes_no_number():
   assert reports[0].facts == reports[1].facts
 
 
-def test_best_and_worst_are_shown():
+def test_best_and_worst_clips_are_kept():
   class Half(Renderer):
-    """Draw the right thing for every other seed."""
+    """Render the prompt only for odd seeds."""
 
     def _clip(self, prompt, size, seed):
       if seed % 2:
@@ -160,7 +159,7 @@ def test_best_and_worst_are_shown():
   assert '?' in report.worst[0].read
 
 
-def test_image_only_concepts_are_found_where_they_are_shown():
+def test_image_only_concepts_in_clips_are_recognised():
   report = storyworld.report_image_only(Renderer(), SETUP, prompts=3)
   assert list(report.values) == [
     'shape star',
@@ -168,19 +167,19 @@ def test_image_only_concepts_are_found_where_they_are_shown():
     'place snow',
     'style outline',
   ]
-  assert all(tally.asked == 3 for tally in report.values.values())
+  assert all(counts.asked == 3 for counts in report.values.values())
   assert report.total.accuracy > 0.9
   assert report.others.accuracy > 0.9
   assert len(report.samples) == 4
 
 
-def test_image_only_concepts_are_missed_where_they_are_not():
-  report = storyworld.report_image_only(Deaf(), SETUP, prompts=3)
+def test_missing_image_only_concepts_are_noticed():
+  report = storyworld.report_image_only(ClipsOnly(), SETUP, prompts=3)
   assert report.total.accuracy < 0.1
   assert report.others.accuracy > 0.9
 
 
-def test_subset_without_image_only_concepts_is_refused():
+def test_subset_without_image_only_concepts_raises():
   subset = dataclasses.replace(SETUP.subset, image_only={})
   setup = dataclasses.replace(SETUP, subset=subset)
   with pytest.raises(ValueError, match='no image-only concepts'):
@@ -188,12 +187,12 @@ def test_subset_without_image_only_concepts_is_refused():
 
 
 @pytest.mark.parametrize('prompts', [0, -1])
-def test_nothing_to_ask_is_refused(prompts):
+def test_prompts_below_one_raise(prompts):
   with pytest.raises(ValueError, match='prompts is'):
     storyworld.report_clips(Renderer(), SETUP, prompts=prompts)
 
 
-def test_empty_batch_is_refused():
+def test_batch_size_below_one_raises():
   with pytest.raises(ValueError, match='batch_size is 0'):
     dataclasses.replace(SETUP, batch_size=0)
 
@@ -202,4 +201,3 @@ def test_confidence_breaks_ties_among_samples():
   report = storyworld.report_clips(Renderer(), SETUP, prompts=6, shown=6)
   scores = [sample.score for sample in report.best]
   assert scores == sorted(scores, reverse=True)
-  assert Tally(asked=1, right=1) == Tally().add(True, False)

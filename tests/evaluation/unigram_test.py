@@ -1,5 +1,3 @@
-"""The baseline is the cross-entropy under what was seen."""
-
 import math
 
 import numpy as np
@@ -8,31 +6,31 @@ import pytest
 from phenaki_jax.evaluation.unigram import UnigramEvaluator, unigram_loss
 
 
-def test_loss_is_the_mean_surprise():
+def test_loss_is_the_cross_entropy():
   seen, hidden = np.array([2, 0, 5]), np.array([1, 3, 0])
   # Shares of 3, 1 and 6 tenths.
   expected = (math.log(10 / 3) + 3 * math.log(10)) / 4
   assert unigram_loss(seen, hidden) == pytest.approx(expected)
 
 
-def test_nothing_seen_is_an_even_guess():
+def test_without_training_tokens_the_loss_is_that_of_uniform_frequencies():
   hidden = np.array([0, 7, 1, 0])
   assert unigram_loss(np.zeros(4), hidden) == pytest.approx(math.log(4))
 
 
-def test_frequencies_of_the_guessed_are_the_best_guess():
+def test_frequencies_of_the_hidden_tokens_have_the_lowest_loss():
   hidden = np.array([50_000, 10_000, 40_000])
   best = unigram_loss(hidden, hidden)
   for other in ([1, 1, 1], [5, 2, 3], [50_000, 20_000, 30_000]):
     assert unigram_loss(np.array(other), hidden) > best
 
 
-def test_nothing_to_guess_is_refused():
-  with pytest.raises(ValueError, match='no token is to be guessed'):
+def test_no_hidden_tokens_raises():
+  with pytest.raises(ValueError, match='no hidden tokens'):
     unigram_loss(np.ones(3), np.zeros(3))
 
 
-def test_training_is_counted_once_and_heldout_tokens_are_guessed():
+def test_training_batches_are_read_once():
   read = []
 
   def training():

@@ -1,4 +1,4 @@
-"""A generator's shape, and sentences for what cannot be."""
+"""The shape of a generator, and the errors for invalid shapes."""
 
 import pytest
 
@@ -8,12 +8,19 @@ from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
 @pytest.mark.parametrize(
   ('field', 'sentence'),
   [
-    ({'positions': 'sine'}, "unknown positions 'sine'"),
-    ({'width': 30, 'num_heads': 4}, 'width 30 is no multiple'),
-    ({'remat': 'some'}, "unknown remat 'some'"),
+    (
+      {'positions': 'sine'},
+      "positions is 'sine', but it must be 'rotary' or 'learned'",
+    ),
+    (
+      {'width': 30, 'num_heads': 4},
+      'width 30 must be a multiple of num_heads 4',
+    ),
+    ({'code_levels': (8, 8)}, 'make 64 codes, but codebook_size is 8192'),
+    ({'remat': 'some'}, "remat is 'some'"),
   ],
 )
-def test_a_shape_that_cannot_be_is_a_sentence(field, sentence):
+def test_invalid_shape_raises(field, sentence):
   with pytest.raises(ValueError, match=sentence):
     GeneratorConfig(**field)
 

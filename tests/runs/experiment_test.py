@@ -1,4 +1,4 @@
-"""Experiments: resolved from configs, checked as a whole, kept and compared."""
+"""Experiments are resolved from configs, validated, written and read."""
 
 import pathlib
 
@@ -44,7 +44,7 @@ def test_generator_takes_its_shapes_from_the_tokenizer(tokenizer_dir):
     ),
     ('generator.grid=5,4,4', r'generator\.grid is .*makes it \[5, 8, 8\]'),
     ('tokenizer.patch=8,8', r'tokenizer\.patch is .*makes it \[4, 4\]'),
-    ('data.size=30,32', 'height of 30 pixels is no multiple of the patch'),
+    ('data.size=30,32', 'height of 30 pixels is not a multiple of the patch'),
   ],
 )
 def test_generator_refuses_what_contradicts_its_tokenizer(
@@ -77,7 +77,7 @@ def test_generator_needs_a_tokenizer():
 @pytest.mark.parametrize(
   ('overrides', 'sentence'),
   [
-    (['data.size=32,36'], 'a width of 36 pixels is no multiple'),
+    (['data.size=32,36'], 'a width of 36 pixels is not a multiple'),
     (['data.batch_size=15'], r'15 with .* cannot be divided among 4 devices'),
     (['mesh.data=3'], r'does not fit 4 device'),
   ],

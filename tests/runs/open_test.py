@@ -9,12 +9,12 @@ import pytest
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.export import bundle as bundle_lib
-from phenaki_jax.files import digests
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.training import compatibility
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import CheckpointError, Checkpoints
 from phenaki_jax.training.state import TrainState
 
@@ -58,7 +58,7 @@ def _save_run(folder, experiment, params, *, frozen):
     folder,
     keep=1,
     config=config_lib.to_dict(experiment),
-    identity={compatibility.FROZEN: digests.digest_tree(frozen)},
+    identity={compatibility.FROZEN: digest_tree(frozen)},
   )
   worse = jax.tree.map(jax.numpy.zeros_like, params)
   # What is used is the average, not the last parameters.
@@ -192,5 +192,5 @@ def test_bundle_of_something_else_is_refused(tiny_bundle, tmp_path, config):
 def test_missing_folder_is_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match='leave --model out'):
     models.load(tmp_path / 'none')
-  with pytest.raises(ValueError, match='no bundle'):
+  with pytest.raises(ValueError, match='not a bundle'):
     models.load(tmp_path)

@@ -1,6 +1,7 @@
-"""The invariants of masked decoding, with predictions that can be checked."""
+"""Invariants of masked decoding, with artificial predictions."""
 
 import functools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,12 @@ import pytest
 
 from phenaki_jax import rng
 from phenaki_jax.masked_transformer.schedules import SCHEDULES
-from phenaki_jax.sampling.decode import ORDERS, DecodeConfig, decode, draw
+from phenaki_jax.sampling.decode import DecodeConfig, Order, decode, draw
 
 BATCH, TOKENS, CODES = 3, 24, 7
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, CODES, (BATCH, TOKENS)).astype(np.int32)
-# One sample knows nothing, one a part, one all.
+# No token of the first sample is known, some of the second, all of the third.
 KNOWN = np.stack(
   [
     np.zeros(TOKENS, bool),
@@ -32,12 +33,12 @@ def _keys(*seeds):
 
 
 def _oracle(shown):
-  """Know every token for certain."""
+  """Predict the true tokens with certainty."""
   return 50.0 * jax.nn.one_hot(IDS, CODES)
 
 
 def _counter(shown):
-  """Predict, at every place, how many tokens are hidden, modulo the codes."""
+  """Predict the number of hidden tokens, modulo CODES, at every position."""
   hidden = jnp.sum(shown == CODES, -1) % CODES
   return 50.0 * jnp.broadcast_to(
     jax.nn.one_hot(hidden, CODES)[:, None], (*shown.shape, CODES)
@@ -45,7 +46,7 @@ def _counter(shown):
 
 
 def _table(shown):
-  """Predict what is fixed for each place, a little moved by what is shown."""
+  """Predict a fixed table, slightly scaled depending on the visible tokens."""
   seen = jnp.sum(shown, -1)[:, None, None].astype(jnp.float32)
   table = jnp.asarray(TABLE[: shown.shape[0]])
   return table * (1.0 + 0.01 * jnp.broadcast_to(jnp.sin(seen), table.shape))
@@ -88,7 +89,7 @@ def _run(
   return jax.tree.map(np.asarray, state)
 
 
-@pytest.mark.parametrize('order', ORDERS)
+@pytest.mark.parametrize('order', typing.get_args(Order))
 def test_nothing_stays_hidden_and_nothing_known_changes(order):
   state = _run(_table, steps=5, order=order)
   assert not state.hidden.any()
@@ -104,7 +105,7 @@ def test_nothing_stays_hidden_and_nothing_known_changes(order):
   ('schedule', 'steps'),
   [*((name, 6) for name in SCHEDULES), ('cosine', 1), ('linear', 30)],
 )
-def test_every_step_uncovers_what_the_schedule_says(schedule, steps):
+def test_number_of_tokens_per_step_follows_the_schedule(schedule, steps):
   state = _run(_counter, steps=steps, schedule=schedule)
   progress = (np.arange(steps) + 1) / steps
   share = np.asarray(SCHEDULES[schedule](jnp.asarray(progress)), np.float64)
@@ -115,7 +116,7 @@ def test_every_step_uncovers_what_the_schedule_says(schedule, steps):
     uncovered = -np.diff([total, *left])
     counts = np.bincount(state.uncovered_at[row][~KNOWN[row]], minlength=steps)
     np.testing.assert_array_equal(counts, uncovered)
-    # Each token is what was predicted at its own step, so none came twice.
+    # Each token is the one predicted at the step that uncovered it.
     hidden_at = np.array([total, *left[:-1]])
     at = state.uncovered_at[row][~KNOWN[row]]
     np.testing.assert_array_equal(
@@ -124,12 +125,12 @@ def test_every_step_uncovers_what_the_schedule_says(schedule, steps):
 
 
 @pytest.mark.parametrize('temperature', [0.0, 1.0])
-def test_an_oracle_is_believed(temperature):
+def test_certain_predictions_are_decoded_exactly(temperature):
   state = _run(_oracle, steps=4, temperature=temperature)
   np.testing.assert_array_equal(state.ids, IDS)
 
 
-def test_only_known_tokens_are_read():
+def test_ids_of_unknown_tokens_are_ignored():
   other = np.where(KNOWN, IDS, (IDS + 1) % CODES)
   for one, two in zip(
     jax.tree.leaves(_run(_table, steps=5)),
@@ -139,7 +140,7 @@ def test_only_known_tokens_are_read():
     np.testing.assert_array_equal(one, two)
 
 
-def test_hidden_tokens_are_shown_as_the_mask():
+def test_model_sees_the_mask_id_at_hidden_tokens():
   seen = []
 
   def spy(shown):
@@ -155,7 +156,7 @@ def test_hidden_tokens_are_shown_as_the_mask():
     np.testing.assert_array_equal(shown[~hidden], state.ids[~hidden])
 
 
-def test_a_sample_is_the_same_alone_and_in_a_batch():
+def test_sample_does_not_depend_on_the_batch():
   known = np.zeros_like(KNOWN)
   keys = _keys(7, 8, 9)
   state = _run(_table, steps=5, keys=keys, known=known)
@@ -164,7 +165,7 @@ def test_a_sample_is_the_same_alone_and_in_a_batch():
   np.testing.assert_array_equal(alone.uncovered_at[0], state.uncovered_at[0])
 
 
-def test_the_key_decides():
+def test_result_depends_on_the_key_only():
   known = np.zeros_like(KNOWN)
   one = _run(_table, steps=5, keys=_keys(1, 2, 3), known=known)
   same = _run(_table, steps=5, keys=_keys(1, 2, 3), known=known)
@@ -175,7 +176,7 @@ def test_the_key_decides():
   assert (one.uncovered_at[0] != other.uncovered_at[0]).any()
 
 
-def test_without_noise_the_surest_come_first():
+def test_most_confident_tokens_come_first_without_noise():
   table = np.asarray(jax.nn.softmax(TABLE, -1)).max(-1)
   state = _run(
     _table,
@@ -190,9 +191,9 @@ def test_without_noise_the_surest_come_first():
     assert table[row][first].min() > table[row][~first].max() - 0.02
 
 
-def test_a_random_order_asks_for_no_confidence():
-  def mean_step_of_the_surest(order):
-    surest = np.argsort(TABLE.max(-1) - TABLE.mean(-1), axis=-1)[:, -8:]
+def test_random_order_ignores_confidence():
+  def mean_step_of_most_confident(order):
+    confident = np.argsort(TABLE.max(-1) - TABLE.mean(-1), axis=-1)[:, -8:]
     steps = [
       _run(
         _table,
@@ -205,11 +206,11 @@ def test_a_random_order_asks_for_no_confidence():
       ).uncovered_at
       for i in range(8)
     ]
-    return np.mean([np.take_along_axis(x, surest, -1) for x in steps])
+    return np.mean([np.take_along_axis(x, confident, -1) for x in steps])
 
   everything = _run(_table, steps=6, known=np.zeros_like(KNOWN)).uncovered_at
-  assert mean_step_of_the_surest('confidence') < everything.mean() - 0.5
-  assert mean_step_of_the_surest('random') == pytest.approx(
+  assert mean_step_of_most_confident('confidence') < everything.mean() - 0.5
+  assert mean_step_of_most_confident('random') == pytest.approx(
     everything.mean(), abs=0.4
   )
 
@@ -232,7 +233,7 @@ def test_draws_follow_the_softmax(temperature):
   np.testing.assert_allclose(log_probability, np.log(expected)[ids], atol=1e-4)
 
 
-def test_a_higher_temperature_spreads_the_draws():
+def test_higher_temperature_increases_entropy():
   def entropy(temperature):
     share = np.bincount(_draws(temperature)[0], minlength=CODES) / 4000
     share = share[share > 0]
@@ -243,7 +244,7 @@ def test_a_higher_temperature_spreads_the_draws():
   assert entropy(1e6) == pytest.approx(np.log(CODES), abs=0.01)
 
 
-def test_no_temperature_takes_the_largest():
+def test_temperature_zero_selects_the_largest_logit():
   ids, log_probability = draw_jit(
     _keys(0, 1, 2), TABLE, np.array([0.0, 0.0, 0.0], np.float32)
   )
@@ -253,7 +254,7 @@ def test_no_temperature_takes_the_largest():
   )
 
 
-def test_impossible_tokens_are_never_drawn():
+def test_tokens_of_probability_zero_are_never_drawn():
   logits = np.tile(TABLE[:1, :1], (1, 2000, 1))
   logits[..., [0, 3, CODES - 1]] = -np.inf
   ids, _ = draw_jit(_keys(0), logits, np.ones(1, np.float32))
@@ -262,13 +263,12 @@ def test_impossible_tokens_are_never_drawn():
 
 @pytest.mark.parametrize(
   ('field', 'sentence'),
-  [({'steps': 0}, 'use 1 or more'), ({'order': 'best'}, "order 'best'")],
+  [
+    ({'steps': 0}, 'steps is 0, but it must be greater than 0'),
+    ({'order': 'best'}, "order is 'best'"),
+    ({'schedule': 'none'}, "schedule is 'none', but it must be 'cosine'"),
+  ],
 )
-def test_a_loop_that_cannot_be_is_a_sentence(field, sentence):
+def test_invalid_config_raises(field, sentence):
   with pytest.raises(ValueError, match=sentence):
     DecodeConfig(**field)
-
-
-def test_an_unknown_schedule_is_a_sentence():
-  with pytest.raises(ValueError, match='unknown schedule'):
-    _run(_table, schedule='none')

@@ -143,13 +143,16 @@ def test_what_does_not_fit_is_a_sentence(tiny_sampler, options, sentence):
 @pytest.mark.parametrize(
   ('setting', 'sentence'),
   [
-    ({'steps': 0}, '0 decoding steps'),
-    ({'order': 'rnd'}, "unknown order 'rnd'"),
-    ({'schedule': 'linaer'}, "unknown schedule 'linaer'"),
-    ({'temperature': -1.0}, 'temperature is -1.0; it must be at least 0'),
+    ({'steps': 0}, 'steps is 0, but it must be greater than 0'),
+    (
+      {'order': 'rnd'},
+      "order is 'rnd', but it must be 'confidence' or 'random'",
+    ),
+    ({'schedule': 'linaer'}, "schedule is 'linaer'"),
+    ({'temperature': -1.0}, 'temperature is -1.0, but it must be greater'),
   ],
 )
-def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
+def test_invalid_settings_raise(setting, sentence):
   with pytest.raises(ValueError, match=sentence):
     SamplingSettings(**setting)
 

@@ -94,8 +94,10 @@ def test_only_our_own_scenes_are_deleted(tmp_path):
   _keep(tmp_path)
   _keep(tmp_path, OTHER)
   (tmp_path / 'notes.txt').write_text('mine')
+  # What killed processes left behind.
   (tmp_path / f'{OTHER}.npy.part').write_bytes(b'x')
-  assert Takes(tmp_path).keep_only([NAME]) == 3
+  (tmp_path / f'.{OTHER}.npy.part-01234567').mkdir()
+  assert Takes(tmp_path).keep_only([NAME]) == 4
   assert sorted(p.name for p in tmp_path.iterdir()) == [
     f'{NAME}.json',
     f'{NAME}.npy',

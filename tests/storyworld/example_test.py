@@ -17,7 +17,7 @@ def _clip(seed, index, subset='easy', **kwargs):
   )
 
 
-def test_examples_depend_on_seed_and_index_alone():
+def test_examples_are_functions_of_seed_and_index():
   first = [_clip(1, i, continuation_share=0.5) for i in range(6)]
   again = [_clip(1, i, continuation_share=0.5) for i in reversed(range(6))]
   for one, two in zip(first, reversed(again), strict=True):
@@ -28,7 +28,7 @@ def test_examples_depend_on_seed_and_index_alone():
 
 
 @pytest.mark.parametrize('subset', SUBSETS)
-def test_splits_share_no_combination(subset):
+def test_examples_belong_to_their_split(subset):
   for split in ('train', 'heldout'):
     for index in range(80):
       clip = _clip(3, index, subset, continuation_share=0.5, split=split)
@@ -41,7 +41,7 @@ def test_splits_share_no_combination(subset):
 
 
 @pytest.mark.parametrize('subset', SUBSETS)
-def test_a_tenth_is_held_out_and_every_pair_of_values_is_trained(subset):
+def test_a_tenth_is_held_out_but_every_pair_of_values_is_trained(subset):
   subset = storyworld.subset_named(subset)
   names = ('shape', 'colour', 'motion', 'place')
   rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_a_tenth_is_held_out_and_every_pair_of_values_is_trained(subset):
 @pytest.mark.parametrize(
   ('motion', 'matters'), [('grow', False), ('left', True)]
 )
-def test_a_size_that_cannot_be_seen_does_not_matter(motion, matters):
+def test_hidden_size_does_not_change_the_split(motion, matters):
   def held(colour, size):
     return storyworld.is_held_out(
       storyworld.Facts(shape='star', colour=colour, motion=motion, size=size)
@@ -94,7 +94,7 @@ def test_image_only_values_are_only_in_images(subset):
     assert all(counts[fact, value] > 5 for value in values)
 
 
-def test_continuations_begin_with_the_scene_before():
+def test_continuations_are_captioned_by_their_own_facts():
   pronouns = 0
   for index in range(60):
     clip = _clip(6, index, 'medium', continuation_share=1.0, context_frames=3)
@@ -108,7 +108,7 @@ def test_continuations_begin_with_the_scene_before():
   assert 30 < pronouns < 60
 
 
-def test_captions_tell_what_is_seen():
+def test_captions_match_what_the_oracle_reads():
   for index in range(12):
     clip = storyworld.training_clip(8, index, 'medium', frames=8, size=64)
     reading = storyworld.read_clip(clip.frames, subset='medium')
@@ -116,7 +116,7 @@ def test_captions_tell_what_is_seen():
       assert reading[fact] == value
 
 
-def test_shares_and_contexts_are_checked():
+def test_invalid_arguments_raise():
   with pytest.raises(ValueError, match='continuation_share'):
     _clip(0, 0, continuation_share=1.5)
   with pytest.raises(ValueError, match='context_frames'):
@@ -127,7 +127,7 @@ def test_shares_and_contexts_are_checked():
     _clip(-1, 0)
 
 
-def test_a_circle_never_spins():
+def test_circles_never_spin():
   for index in range(200):
     facts = _clip(9, index, 'full', continuation_share=0.5).facts
     assert facts_lib.is_visible(facts)

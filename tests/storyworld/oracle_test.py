@@ -56,11 +56,11 @@ def _blur(frames, size):
   return _blurred(frames, 0.5 if size <= 32 else 0.7)
 
 
-WEAR = {'clean': _clean, 'jpeg': _jpeg, 'h264': _h264, 'blur': _blur}
+DEGRADATIONS = {'clean': _clean, 'jpeg': _jpeg, 'h264': _h264, 'blur': _blur}
 
 
-def _mistakes(subset, size, wear, count, *, image=False):
-  """Return, by fact, the share of `count` examples it is misread in."""
+def _mistakes(subset, size, degradation, count, *, image=False):
+  """Return, by fact, the share of `count` examples in which it is misread."""
   wrong = collections.Counter()
   asked = collections.Counter()
   for index in range(count):
@@ -74,7 +74,9 @@ def _mistakes(subset, size, wear, count, *, image=False):
         7, index, subset, frames=FRAMES, size=size, split='all'
       )
       frames = example.frames
-    reading = storyworld.read_clip(WEAR[wear](frames, size), subset=subset)
+    reading = storyworld.read_clip(
+      DEGRADATIONS[degradation](frames, size), subset=subset
+    )
     for fact, value in example.facts.as_dict().items():
       if value is None or (
         fact == 'size' and not facts_lib.size_is_visible(example.facts.motion)
@@ -90,14 +92,14 @@ def _assert_read(mistakes):
   assert max(mistakes.values()) <= 0.01, mistakes
 
 
-@pytest.mark.parametrize('wear', WEAR)
+@pytest.mark.parametrize('degradation', DEGRADATIONS)
 @pytest.mark.parametrize('size', [32, 64])
-def test_reads_easy_clips(size, wear):
-  _assert_read(_mistakes('easy', size, wear, 16))
+def test_reads_easy_clips(size, degradation):
+  _assert_read(_mistakes('easy', size, degradation, 16))
 
 
 @pytest.mark.parametrize('subset', ['medium', 'full'])
-def test_reads_richer_clips(subset):
+def test_reads_medium_and_full_clips(subset):
   _assert_read(_mistakes(subset, 64, 'clean', 20))
 
 
@@ -107,7 +109,7 @@ def test_reads_images_with_image_only_values(subset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('wear', WEAR)
+@pytest.mark.parametrize('degradation', DEGRADATIONS)
 @pytest.mark.parametrize(
   'subset, size, count',
   [
@@ -118,8 +120,8 @@ def test_reads_images_with_image_only_values(subset):
     ('full', 128, 40),
   ],
 )
-def test_reads_many_clips(subset, size, count, wear):
-  _assert_read(_mistakes(subset, size, wear, count))
+def test_reads_many_clips(subset, size, count, degradation):
+  _assert_read(_mistakes(subset, size, degradation, count))
 
 
 @pytest.mark.slow
@@ -142,7 +144,7 @@ def test_reads_other_frame_rates_and_rectangles():
 
 
 @pytest.mark.parametrize('motion', facts_lib.MOTIONS)
-def test_tells_positions_and_motions(motion):
+def test_reads_positions_and_motions(motion):
   scene = storyworld.Scene(
     facts=storyworld.Facts(
       shape='heart',
@@ -175,7 +177,7 @@ def test_one_frame_has_no_motion():
   assert reading['shape'] == 'cross'
 
 
-def test_bare_place_has_no_object():
+def test_empty_place_has_no_object():
   place = backdrop.backdrop('brick', 64, 64)
   frames = np.repeat(place[None].astype(np.uint8), 4, 0)
   reading = storyworld.read_clip(frames, subset='full')
@@ -211,7 +213,7 @@ def _mean_score(damage):
   return float(np.mean(scores))
 
 
-def test_undamaged_clips_score_full():
+def test_undamaged_clips_have_perfect_scores():
   assert _mean_score(None) == 1
 
 
@@ -237,7 +239,7 @@ def test_shuffled_frames_lose_the_motion():
   assert storyworld.read_clip(shuffled, subset='easy')['motion'] != 'right'
 
 
-def test_half_an_object_loses_its_shape():
+def test_half_a_circle_is_not_read_as_a_big_circle():
   facts = storyworld.Facts(shape='circle', colour='red', motion='still')
   scene = storyworld.Scene(facts=facts)
   frames = storyworld.render_clip(scene, 6, 64)
@@ -247,7 +249,7 @@ def test_half_an_object_loses_its_shape():
   assert reading['shape'] != 'circle' or reading['size'] != 'big'
 
 
-def test_bad_frames_are_refused():
+def test_invalid_arguments_raise():
   with pytest.raises(ValueError, match='uint8'):
     storyworld.read_clip(np.zeros((2, 32, 32, 3), np.float32), subset='easy')
   with pytest.raises(ValueError, match='unknown subset'):

@@ -20,7 +20,7 @@ def _scene(motion, **kwargs):
 
 
 @pytest.mark.parametrize('size', [16, 32, (24, 48), (50, 20)])
-def test_sizes_and_rectangles(size):
+def test_clip_has_the_given_size(size):
   frames = storyworld.render_clip(_scene('left'), 3, size)
   height, width = (size, size) if isinstance(size, int) else size
   assert frames.shape == (3, height, width, 3)
@@ -28,25 +28,25 @@ def test_sizes_and_rectangles(size):
 
 
 @pytest.mark.parametrize('motion', ['left', 'right', 'up', 'down'])
-def test_the_world_is_a_torus(motion):
-  # A whole round takes 8 frames.
+def test_full_turn_around_the_torus_changes_nothing(motion):
+  # A full turn takes 8 frames.
   frames = storyworld.render_clip(_scene(motion, x=0.9, y=0.1), 33, 32)
   np.testing.assert_array_equal(frames[0], frames[8])
   np.testing.assert_array_equal(frames[1], frames[9])
   assert (frames[0] != frames[4]).any()
 
 
-def test_leaving_objects_come_in_on_the_other_side():
+def test_object_at_the_border_shows_on_both_sides():
   frames = storyworld.render_clip(_scene('right', x=0.5, y=0.5), 9, 32)
   empty = storyworld.render_clip(_scene('right', x=0.5, y=0.0), 1, 32)[0]
-  # The object of `empty` straddles top and bottom: its middle rows are bare.
+  # The object of `empty` is at the top and the bottom, not in the middle rows.
   shown = (np.abs(frames[4, 12:20] - empty[12:20].astype(int)) > 40).any(-1)
   assert shown[:, :4].any() and shown[:, -4:].any()
   assert not shown[:, 14:18].any()
 
 
 @pytest.mark.parametrize('motion', facts_lib.MOTIONS)
-def test_other_rates_cover_the_same_ground(motion):
+def test_track_per_second_is_independent_of_fps(motion):
   slow = scene_lib.track(_scene(motion), 0, 20)
   fast = scene_lib.track(_scene(motion), 0, 60, fps=24)
   for name in ('x', 'y', 'radius', 'angle'):
@@ -58,13 +58,13 @@ def test_other_rates_cover_the_same_ground(motion):
 @pytest.mark.parametrize(
   'motion', [motion for motion in facts_lib.MOTIONS if motion != 'still']
 )
-def test_any_window_shows_the_motion(motion):
+def test_any_part_of_a_clip_shows_the_motion(motion):
   for start in range(0, 60, 5):
     frames = storyworld.render_clip(_scene(motion), 4, 32, start=start)
     assert (frames[1:] != frames[:-1]).any((1, 2, 3)).all()
 
 
-def test_starts_are_slices():
+def test_clip_from_start_equals_the_slice():
   scene = _scene('bounce', x=0.3, phase=2)
   whole = storyworld.render_clip(scene, 9, 32)
   np.testing.assert_array_equal(
@@ -72,13 +72,13 @@ def test_starts_are_slices():
   )
 
 
-def test_colours_lie_apart():
+def test_colours_are_far_apart():
   rgb = np.stack([palette.object_rgb(c) for c in facts_lib.COLOURS])
   apart = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1)
   assert apart[~np.eye(len(rgb), dtype=bool)].min() > 60
 
 
-def test_unknown_values_are_refused():
+def test_invalid_values_raise():
   with pytest.raises(ValueError, match='unknown shape'):
     storyworld.Facts(shape='blob', colour='red')
   with pytest.raises(ValueError, match='unknown subset.*easy'):

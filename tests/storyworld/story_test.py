@@ -18,7 +18,7 @@ def _story(index, subset='full', scenes=4, frames=7, split='train'):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 27), st.integers(1, 28))
-def test_windows_are_slices_of_the_whole(index, start, length):
+def test_rendered_frames_equal_slice_of_whole_story(index, start, length):
   story = _story(index)
   stop = min(start + length, story.frames)
   whole = storyworld.render_story(story, 16)
@@ -27,7 +27,7 @@ def test_windows_are_slices_of_the_whole(index, start, length):
 
 
 @pytest.mark.parametrize('fps', [8, 12.5, 24])
-def test_positions_go_on_across_joins(fps):
+def test_position_continues_across_joins(fps):
   for index in range(40):
     story = _story(index)
     placed = story_lib.placed_scenes(story, fps)
@@ -41,7 +41,7 @@ def test_positions_go_on_across_joins(fps):
         assert abs((jump[0] + 0.5) % 1 - 0.5) < 1e-5
 
 
-def test_a_cut_starts_anew():
+def test_cut_returns_to_the_first_position():
   facts = storyworld.Facts(shape='circle', colour='red', motion='right')
   scene = storyworld.StoryScene(facts=facts, prompt='', frames=5)
   cut = dataclasses.replace(scene, cut=True)
@@ -53,7 +53,7 @@ def test_a_cut_starts_anew():
 
 @pytest.mark.parametrize('split', ['train', 'heldout'])
 @pytest.mark.parametrize('subset', storyworld.SUBSETS)
-def test_one_or_two_facts_change(subset, split):
+def test_one_or_two_facts_change_between_scenes(subset, split):
   for index in range(60):
     story = _story(index, subset, split=split)
     for one, two in zip(story.scenes, story.scenes[1:], strict=False):
@@ -71,7 +71,7 @@ def test_one_or_two_facts_change(subset, split):
 
 
 @pytest.mark.parametrize('subset, size', [('easy', 32), ('full', 64)])
-def test_rendered_stories_score_full(subset, size):
+def test_rendered_stories_have_perfect_scores(subset, size):
   for index in range(4):
     story = _story(index, subset, scenes=3, frames=8)
     frames = storyworld.render_story(story, size)
@@ -81,7 +81,7 @@ def test_rendered_stories_score_full(subset, size):
     assert score.continuity == 1
 
 
-def test_a_jump_or_a_lost_object_costs():
+def test_jump_or_changed_shape_lowers_the_score():
   facts = storyworld.Facts(shape='square', colour='red', motion='right')
   blue = facts.replace(colour='blue')
   scenes = tuple(
@@ -115,9 +115,9 @@ def test_a_jump_or_a_lost_object_costs():
   assert other.fact_accuracy < 1
 
 
-def test_bad_windows_and_spans_are_refused():
+def test_frames_outside_the_story_raise():
   story = _story(0)
-  with pytest.raises(ValueError, match='window'):
+  with pytest.raises(ValueError, match=r'\[5, 5\) are not'):
     storyworld.render_story(story, 32, start=5, stop=5)
-  with pytest.raises(ValueError, match='span'):
+  with pytest.raises(ValueError, match='3 frames for a story of 28'):
     storyworld.score_story(np.zeros((3, 32, 32, 3), np.uint8), story, 'full')

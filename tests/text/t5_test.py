@@ -1,4 +1,4 @@
-"""The encoder against T5X's own outputs, and its properties."""
+"""The T5 encoder compared with T5X's outputs, and its properties."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ IDS = jnp.array([[5, 9, 1, 0, 0, 0], [7, 3, 8, 2, 4, 1]], jnp.int32)
 
 @pytest.fixture(scope='module')
 def golden():
-  """Read a checkpoint that T5X wrote, and the outputs of T5X's network."""
+  """Read a checkpoint written by T5X and the outputs of T5X's encoder."""
   with np.load(GOLDEN, allow_pickle=False) as file:
     arrays = dict(file)
   prefix = 'params/'
@@ -43,7 +43,7 @@ def variables(golden):
 
 def test_outputs_equal_those_of_t5x(golden, variables):
   ids, expected, _ = golden
-  assert (ids == 0).any(), 'the golden must have padding'
+  assert (ids == 0).any(), 'the golden file must contain padding'
   actual = T5Encoder(SMALL).apply(variables, jnp.asarray(ids))
   np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=0)
 
@@ -56,7 +56,7 @@ def test_names_and_shapes_are_those_of_t5x(golden):
   }
 
 
-def test_every_parameter_names_its_axes():
+def test_every_parameter_has_logical_axis_names():
   boxed = jax.eval_shape(T5Encoder(SMALL).init, jax.random.key(0), IDS)
   leaves = jax.tree.leaves(
     boxed, is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned)
@@ -68,7 +68,7 @@ def test_every_parameter_names_its_axes():
 
 
 @pytest.mark.parametrize('shape', [(6,), (1, 2, 6), (2, 1, 1, 6)])
-def test_any_leading_dims(variables, shape):
+def test_leading_dimensions_are_kept(variables, shape):
   encoder = T5Encoder(SMALL)
   ids = IDS.reshape(-1)[: math.prod(shape)].reshape(shape)
   flat = encoder.apply(variables, ids.reshape((-1, 6)))
@@ -77,7 +77,7 @@ def test_any_leading_dims(variables, shape):
   )
 
 
-def test_padding_changes_nothing_before_it(variables):
+def test_padding_does_not_change_the_text_before_it(variables):
   encoder = T5Encoder(SMALL)
   short = encoder.apply(variables, IDS[:1, :3])
   np.testing.assert_allclose(
@@ -89,7 +89,7 @@ def test_padding_changes_nothing_before_it(variables):
   )
 
 
-def test_every_id_reaches_every_other(variables):
+def test_every_output_depends_on_every_id(variables):
   encoder = T5Encoder(SMALL)
   before = encoder.apply(variables, IDS[1])
   for position in range(6):
@@ -98,12 +98,12 @@ def test_every_id_reaches_every_other(variables):
     assert (moved > 1e-4).all()
 
 
-def test_nothing_but_padding_is_finite(variables):
+def test_padding_alone_gives_finite_outputs(variables):
   out = T5Encoder(SMALL).apply(variables, jnp.zeros((2, 6), jnp.int32))
   assert jnp.isfinite(out).all()
 
 
-def test_bfloat16_is_close_and_keeps_float32_parameters(golden, variables):
+def test_bfloat16_is_close_and_parameters_stay_float32(golden, variables):
   ids, expected, _ = golden
   encoder = T5Encoder(SMALL, dtype=jnp.bfloat16)
   actual = encoder.apply(variables, jnp.asarray(ids))
@@ -116,7 +116,7 @@ def test_bfloat16_is_close_and_keeps_float32_parameters(golden, variables):
   }
 
 
-def test_dropout_is_off_unless_asked_for(variables):
+def test_dropout_is_off_by_default(variables):
   config = dataclasses.replace(SMALL, dropout=0.5)
   encoder = T5Encoder(config)
   rngs = {'dropout': jax.random.key(1)}
@@ -128,8 +128,8 @@ def test_dropout_is_off_unless_asked_for(variables):
   np.testing.assert_array_equal(dropped, again)
 
 
-def test_fresh_attention_is_soft_and_outputs_have_unit_size():
-  # Without 1/sqrt(d) in the logits, the query must start small.
+def test_initial_logits_and_outputs_have_unit_scale():
+  # The query's initialiser must include the 1/sqrt(d) that logits lack.
   config = TextConfig(width=64, num_heads=4, head_dim=16, mlp_dim=128)
   encoder = T5Encoder(config)
   ids = jax.random.randint(jax.random.key(0), (4, 16), 2, 256)
@@ -156,7 +156,7 @@ def test_gradients_reach_every_parameter(variables):
 
 
 def _bucket(distance, num_buckets, max_distance):
-  """Find one bucket as the text of T5, section 2.1, has it."""
+  """Compute one bucket as described in T5, section 2.1."""
   half = num_buckets // 2
   exact = half // 2
   side = half if distance > 0 else 0
@@ -168,7 +168,7 @@ def _bucket(distance, num_buckets, max_distance):
 
 
 @pytest.mark.parametrize('num_buckets, reach', [(32, 128), (8, 20), (4, 2)])
-def test_buckets_are_those_of_the_paper(num_buckets, reach):
+def test_relative_buckets_follow_the_paper(num_buckets, reach):
   distance = np.arange(-300, 301)
   actual = relative_buckets(
     distance, num_buckets=num_buckets, max_distance=reach

@@ -1,4 +1,4 @@
-"""The contract of a vocabulary, and what is particular to SentencePiece."""
+"""The Vocabulary interface, and learning and loading SentencePiece models."""
 
 import io
 import logging
@@ -34,11 +34,10 @@ def vocabulary(request, learned, tmp_path):
 
 
 class TestContract:
-  """Every implementation of the protocol passes these."""
+  """Tests of the protocol, for a learned and a reloaded vocabulary."""
 
   def test_is_a_vocabulary(self, vocabulary):
     assert isinstance(vocabulary, Vocabulary)
-    assert (vocabulary.pad_id, vocabulary.eos_id) == (0, 1)
     assert vocabulary.size > 3
 
   @pytest.mark.parametrize('text', CAPTIONS[::5])
@@ -48,87 +47,87 @@ class TestContract:
     assert vocabulary.decode(vocabulary.encode_padded(text, 64)) == text
 
   @pytest.mark.parametrize('text', [*CAPTIONS[:3], '', '</s><pad>', 'ж 日'])
-  def test_text_never_makes_padding_or_an_end(self, vocabulary, text):
+  def test_text_has_no_ids_of_padding_or_end(self, vocabulary, text):
     ids = vocabulary.encode(text)
     assert all(1 < i < vocabulary.size for i in ids)
 
-  def test_the_end_of_text_comes_once_and_then_padding(self, vocabulary):
+  def test_encode_padded_appends_end_of_text_and_padding(self, vocabulary):
     text = CAPTIONS[0]
     ids = vocabulary.encode_padded(text, 40)
     num = len(vocabulary.encode(text))
     assert ids.shape == (40,)
     assert ids.dtype == np.int32
     assert ids[:num].tolist() == vocabulary.encode(text)
-    assert ids[num] == vocabulary.eos_id
+    assert ids[num] == 1
     assert not ids[num + 1 :].any()
 
-  def test_the_empty_text_is_the_end_alone(self, vocabulary):
+  def test_empty_text_is_end_of_text_alone(self, vocabulary):
     assert vocabulary.encode_padded('', 4).tolist() == [1, 0, 0, 0]
 
   @pytest.mark.parametrize('length', [1, 2, 5])
-  def test_a_long_text_keeps_its_end(self, vocabulary, length):
+  def test_truncated_text_keeps_end_of_text(self, vocabulary, length):
     text = CAPTIONS[0]
     ids = vocabulary.encode_padded(text, length)
     assert ids.tolist() == vocabulary.encode(text)[: length - 1] + [1]
 
-  def test_a_text_that_just_fits_is_whole(self, vocabulary):
+  def test_text_that_just_fits_is_not_truncated(self, vocabulary):
     num = len(vocabulary.encode(CAPTIONS[0]))
     ids = vocabulary.encode_padded(CAPTIONS[0], num + 1)
     assert vocabulary.decode(ids) == CAPTIONS[0]
 
-  def test_no_room_for_the_end_is_refused(self, vocabulary):
+  def test_length_zero_raises(self, vocabulary):
     with pytest.raises(ValueError, match='length is 0'):
       vocabulary.encode_padded('a', 0)
 
   @pytest.mark.parametrize('bad', [-1, 10**6])
-  def test_an_id_outside_is_refused(self, vocabulary, bad):
+  def test_decode_rejects_ids_outside_the_vocabulary(self, vocabulary, bad):
     with pytest.raises(ValueError, match=f'id {bad} is not in the vocabulary'):
       vocabulary.decode([3, bad])
 
-  def test_a_broken_string_is_refused(self, vocabulary):
-    with pytest.raises(ValueError, match='valid Unicode'):
+  def test_encode_rejects_invalid_unicode(self, vocabulary):
+    with pytest.raises(ValueError, match='not valid Unicode'):
       vocabulary.encode('\ud800')
 
 
-def test_learning_twice_gives_the_same_bytes(learned):
+def test_learning_is_deterministic(learned):
   again = SentencePieceVocabulary.learn(iter(CAPTIONS), 64)
   assert again.model == learned.model
   assert learned.size <= 64
 
 
-def test_case_and_whitespace_carry_nothing(learned):
+def test_case_and_whitespace_are_normalised(learned):
   assert learned.encode('A  Small\nRED circle') == learned.encode(
     'a small red circle'
   )
 
 
-def test_no_caption_is_dropped_in_learning():
-  # SentencePiece by itself drops lines with NUL and those over 4,192 bytes.
+def test_learning_uses_every_caption():
+  # By default SentencePiece drops lines with NUL or over 4,192 bytes.
   long = 'z' + 'a' * 6000
   vocabulary = SentencePieceVocabulary.learn(['a b', 'c\0d', long, ''], 32)
   for character in 'abcdz':
     assert 2 not in vocabulary.encode(character)
 
 
-def test_few_captions_give_fewer_pieces_and_say_so(caplog):
+def test_few_captions_give_fewer_pieces_and_a_warning(caplog):
   with caplog.at_level(logging.WARNING):
     vocabulary = SentencePieceVocabulary.learn(CAPTIONS, 5000)
   assert 3 < vocabulary.size < 5000
-  assert f'{vocabulary.size} pieces, fewer than the 5000' in caplog.text
+  assert f'only {vocabulary.size} pieces, not 5000' in caplog.text
 
 
-def test_the_least_size_that_is_named_works():
-  with pytest.raises(ValueError, match='ask for 24 or more'):
+def test_smallest_size_named_in_the_error_works():
+  with pytest.raises(ValueError, match='use at least 24'):
     SentencePieceVocabulary.learn(CAPTIONS, 10)
   assert SentencePieceVocabulary.learn(CAPTIONS, 24).size == 24
 
 
-def test_nothing_to_learn_from_is_refused():
-  with pytest.raises(ValueError, match='at least one caption'):
+def test_learning_from_empty_captions_raises():
+  with pytest.raises(ValueError, match='all captions are empty'):
     SentencePieceVocabulary.learn(['', ' \n'], 32)
 
 
-def test_truncation_is_counted_in_every_thread_and_logged_once(caplog):
+def test_truncation_is_counted_across_threads_and_logged_once(caplog):
   vocabulary = SentencePieceVocabulary.learn(CAPTIONS, 64)
 
   def encode():
@@ -142,26 +141,26 @@ def test_truncation_is_counted_in_every_thread_and_logged_once(caplog):
     for thread in threads:
       thread.join()
   assert vocabulary.num_truncated == 4 * len(CAPTIONS)
-  assert len([r for r in caplog.records if 'is cut to 3' in r.message]) == 1
+  assert len([r for r in caplog.records if 'truncated to 3' in r.message]) == 1
 
 
 @pytest.mark.parametrize('model', [b'', b'not a model', b'\x80\x04K\x01.'])
-def test_foreign_bytes_are_refused(model):
+def test_other_bytes_raise(model):
   with pytest.raises(ValueError, match='not a SentencePiece model'):
     SentencePieceVocabulary(model)
 
 
-def test_a_cut_model_is_refused(learned):
+def test_truncated_model_raises(learned):
   with pytest.raises(ValueError, match='not a SentencePiece model'):
     SentencePieceVocabulary(learned.model[:-7])
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_raises(tmp_path):
   with pytest.raises(ValueError, match='no vocabulary at .*vocab.model'):
     SentencePieceVocabulary.from_file(tmp_path / 'vocab.model')
 
 
-def test_other_special_ids_are_refused():
+def test_other_special_ids_raise():
   out = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(CAPTIONS),
@@ -169,5 +168,5 @@ def test_other_special_ids_are_refused():
     vocab_size=30,
     minloglevel=2,
   )
-  with pytest.raises(ValueError, match='must have them at'):
+  with pytest.raises(ValueError, match='they must be'):
     SentencePieceVocabulary(out.getvalue())

@@ -1,4 +1,4 @@
-"""A tokenizer's shape, and sentences for what does not fit it."""
+"""The shape of a tokenizer, and the errors for clips that do not fit it."""
 
 import pytest
 
@@ -18,46 +18,49 @@ def test_grid(frames, size, grid):
   assert TokenizerConfig().grid(frames, size) == grid
 
 
-def test_grid_of_other_patches():
+def test_grid_with_other_patch_and_tubelet():
   config = TokenizerConfig(patch=(4, 8), tubelet=3)
   assert config.grid(7, (16, 16)) == (3, 4, 2)
 
 
 @pytest.mark.parametrize(
-  ('frames', 'size', 'sentence'),
+  ('frames', 'size', 'message'),
   [
     (0, (8, 8), 'use 1 or 3 frames'),
     (4, (8, 8), 'use 3 or 5 frames'),
-    (3, (12, 8), 'a height of 12 pixels is no multiple of the patch .8.'),
+    (3, (12, 8), 'a height of 12 pixels is not a multiple of the patch .8.'),
     (3, (8, 20), 'a width of 20 pixels'),
     (3, (4, 8), 'use 8'),
   ],
 )
-def test_what_does_not_fit_is_a_sentence(frames, size, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_clip_that_does_not_fit_raises(frames, size, message):
+  with pytest.raises(ValueError, match=message):
     TokenizerConfig().grid(frames, size)
 
 
 @pytest.mark.parametrize(
-  ('field', 'sentence'),
+  ('field', 'message'),
   [
-    ({'quantizer': 'lfq'}, "unknown quantizer 'lfq'"),
-    ({'width': 30, 'num_heads': 4}, 'width 30 is no multiple'),
-    ({'fsq_levels': (8, 1)}, 'needs 2 or more values'),
-    ({'first_frame': 'alone'}, "unknown first_frame 'alone'"),
-    ({'dtype': 'float16'}, "unknown dtype 'float16'"),
+    ({'quantizer': 'lfq'}, "quantizer is 'lfq', but it must be 'fsq' or 'vq'"),
+    (
+      {'width': 30, 'num_heads': 4},
+      'width 30 must be a multiple of num_heads 4',
+    ),
+    ({'fsq_levels': (8, 1)}, r'fsq_levels.1 is 1, but it must be greater than'),
+    ({'first_frame': 'alone'}, "first_frame is 'alone'"),
+    ({'dtype': 'float16'}, "dtype is 'float16'"),
   ],
 )
-def test_a_shape_that_cannot_be_is_a_sentence(field, sentence):
-  with pytest.raises(ValueError, match=sentence):
+def test_invalid_shape_raises(field, message):
+  with pytest.raises(ValueError, match=message):
     TokenizerConfig(**field)
 
 
-def test_codebook_size_follows_the_quantizer():
+def test_codebook_size_depends_on_the_quantizer():
   assert TokenizerConfig(fsq_levels=(8, 5, 3)).codebook_size == 120
   assert TokenizerConfig(quantizer='vq', vq_codes=99).codebook_size == 99
 
 
 @pytest.mark.parametrize('name', SIZES)
-def test_every_size_builds(name):
+def test_named_sizes_are_valid(name):
   assert TokenizerConfig(**SIZES[name]).codebook_size > 1

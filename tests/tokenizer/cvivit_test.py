@@ -1,7 +1,7 @@
-"""C-ViViT never looks ahead: not by a gradient, not by a bit.
+"""C-ViViT: exact causality, consistency of encode and decode, shapes.
 
-The parameters are drawn at random, since those that start at zero would hide
-an attention that sees too much.
+The parameters are random because residual branches that start at zero would
+hide an error in an attention mask.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ FSQ = TokenizerConfig(
 VQ = dataclasses.replace(FSQ, quantizer='vq', vq_codes=64, vq_dim=4)
 REPEATED = dataclasses.replace(FSQ, first_frame='repeated')
 CONFIGS = {'fsq': FSQ, 'vq': VQ, 'repeated': REPEATED}
-# Quantizer, frames, pixels of a frame, batch; grids that are square and not.
+# Name in CONFIGS, frames, frame size in pixels, batch; square and other grids.
 CASES = [
   ('fsq', 5, (8, 8), 2),
   ('fsq', 7, (4, 12), 1),
@@ -75,33 +75,40 @@ def _clip(frames, size, batch, seed=0):
   return values.astype(np.float32)
 
 
-def _steps(frames):
+def _latent_frames(frames):
   return 1 + (frames - 1) // 2
 
 
 @pytest.mark.parametrize(('name', 'frames', 'size', 'batch'), CASES)
-def test_later_frames_change_no_earlier_bit(name, frames, size, batch):
+def test_changing_later_frames_leaves_earlier_output_identical(
+  name, frames, size, batch
+):
   clip = _clip(frames, size, batch)
   ids = _run(name, 'encode', clip)
   out = _run(name, 'decode', ids)
-  assert ids.shape == (batch, _steps(frames), size[0] // 4, size[1] // 4)
+  assert ids.shape == (
+    batch,
+    _latent_frames(frames),
+    size[0] // 4,
+    size[1] // 4,
+  )
   assert out.shape == clip.shape
   assert len(np.unique(ids)) > 3, 'the tokens must differ'
   for kept in range(1, frames, 2):
     other = _clip(frames, size, batch, seed=1)
     other[:, :kept] = clip[:, :kept]
     other_ids = _run(name, 'encode', other)
-    steps = _steps(kept)
-    np.testing.assert_array_equal(other_ids[:, :steps], ids[:, :steps])
-    assert (other_ids[:, steps:] != ids[:, steps:]).any()
+    latent = _latent_frames(kept)
+    np.testing.assert_array_equal(other_ids[:, :latent], ids[:, :latent])
+    assert (other_ids[:, latent:] != ids[:, latent:]).any()
     other_out = _run(name, 'decode', other_ids)
     np.testing.assert_array_equal(other_out[:, :kept], out[:, :kept])
     assert (other_out[:, kept:] != out[:, kept:]).any()
 
 
 @every
-def test_a_frame_pulls_on_no_later_one(name):
-  """Take the gradient of each latent step and each decoded frame."""
+def test_gradients_are_causal(name):
+  """Which frames each latent frame depends on, by its gradient."""
   frames, size = 5, (8, 4)
   clip = _clip(frames, size, 1)
   model, variables = CViViT(CONFIGS[name]), _variables(name)
@@ -114,10 +121,10 @@ def test_a_frame_pulls_on_no_later_one(name):
   weight = jnp.asarray(np.random.default_rng(3).normal(size=(1, 1, 2, 1, 16)))
   rows = jax.jit(
     lambda clip: jax.vmap(
-      lambda step: jax.grad(
+      lambda index: jax.grad(
         lambda clip: jnp.sum(
           jnp.where(
-            (jnp.arange(3) == step)[None, :, None, None, None],
+            (jnp.arange(3) == index)[None, :, None, None, None],
             vectors(clip) * weight.astype(jnp.float32),
             0.0,
           )
@@ -126,13 +133,13 @@ def test_a_frame_pulls_on_no_later_one(name):
     )(jnp.arange(3))
   )(clip)
   moved = np.abs(rows).max((1, 3, 4, 5)) > 0
-  # Step 0 is the first frame; each later one is two frames.
+  # Latent frame 0 is the first frame; each later one covers two frames.
   expected = [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
   np.testing.assert_array_equal(moved, expected)
 
 
 @pytest.mark.parametrize(('name', 'frames', 'size', 'batch'), CASES[1:])
-def test_a_lone_image_has_the_ids_of_the_same_first_frame(
+def test_image_has_the_tokens_of_the_same_first_frame(
   name, frames, size, batch
 ):
   clip = _clip(frames, size, batch)
@@ -146,13 +153,13 @@ def test_a_lone_image_has_the_ids_of_the_same_first_frame(
   )
 
 
-def test_a_prefix_has_the_ids_of_the_longer_clip():
+def test_first_frames_alone_have_the_same_tokens():
   clip = _clip(7, (4, 12), 1)
   ids = _run('fsq', 'encode', clip)
   np.testing.assert_array_equal(_run('fsq', 'encode', clip[:, :3]), ids[:, :2])
 
 
-def test_a_clip_is_the_same_alone_and_in_a_batch():
+def test_tokens_do_not_depend_on_the_batch():
   clip = _clip(5, (8, 8), 2)
   ids = _run('fsq', 'encode', clip)
   for i in (0, 1):
@@ -161,7 +168,7 @@ def test_a_clip_is_the_same_alone_and_in_a_batch():
 
 
 @every
-def test_the_call_decodes_what_it_encodes(name):
+def test_call_equals_encode_then_decode(name):
   clip = _clip(5, (8, 8), 2)
   output = _run(name, '__call__', clip)
   ids = _run(name, 'encode', clip)
@@ -174,8 +181,8 @@ def test_the_call_decodes_what_it_encodes(name):
 
 
 @every
-def test_space_and_time_both_mix(name):
-  """A pixel of the first frame moves other places and later steps."""
+def test_decoder_mixes_space_and_time(name):
+  """One token of the first frame changes distant pixels and later frames."""
   clip = _clip(5, (8, 8), 1)
   out = _run(name, 'decode', _run(name, 'encode', clip))
   ids = _run(name, 'encode', clip).copy()
@@ -185,8 +192,8 @@ def test_space_and_time_both_mix(name):
   assert moved[0, 4, 4:, 4:].max() > 1e-6
 
 
-def test_a_still_clip_repeats_the_tokens_of_its_image():
-  # Flat patches differ more than noise does.
+def test_repeated_first_frame_gives_still_clips_the_tokens_of_an_image():
+  # Patches of one colour get more distinct tokens than noise.
   image = np.kron(_clip(1, (3, 3), 2), np.ones((4, 4, 1), np.float32))
   still = np.repeat(image, 7, axis=1)
   expected = np.repeat(_run('repeated', 'encode', image), 4, axis=1)
@@ -197,7 +204,7 @@ def test_a_still_clip_repeats_the_tokens_of_its_image():
 
 @pytest.mark.parametrize('name', ['fsq', 'repeated'])
 @pytest.mark.parametrize('scan', [False, True])
-def test_an_image_makes_every_parameter(scan, name):
+def test_initialising_with_an_image_creates_every_parameter(scan, name):
   config = dataclasses.replace(CONFIGS[name], scan=scan)
 
   def shapes(frames):
@@ -208,12 +215,12 @@ def test_an_image_makes_every_parameter(scan, name):
   assert shapes(1) == shapes(3)
 
 
-def test_frames_that_do_not_fit_are_a_sentence():
+def test_encode_rejects_invalid_frame_counts():
   with pytest.raises(ValueError, match='use 3 or 5 frames'):
     _run('fsq', 'encode', _clip(4, (8, 8), 1))
 
 
-def test_bfloat16_keeps_pixels_float32():
+def test_bfloat16_model_returns_float32():
   config = dataclasses.replace(FSQ, dtype='bfloat16')
   output = jax.eval_shape(
     CViViT(config).apply,

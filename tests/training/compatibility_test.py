@@ -1,11 +1,11 @@
-"""What may change between two starts of a run, and what may not."""
+"""Which settings may change when a run is resumed."""
 
 import pathlib
 
 import pytest
 
 from phenaki_jax.training import compatibility
-from phenaki_jax.training.compatibility import check_same_run
+from phenaki_jax.training.compatibility import RunDescription, check_same_run
 
 FOLDER = pathlib.Path('run/checkpoints/8')
 CONFIG = {'kind': 'tokenizer', 'tokenizer': {'width': 8}, 'train': {'steps': 9}}
@@ -13,20 +13,24 @@ IDENTITY = {'data': 'abc'}
 ARRAYS = {'params/w': 'float32(8, 4)'}
 
 
+def _run(config=CONFIG, identity=IDENTITY, arrays=ARRAYS):
+  return RunDescription(config=config, identity=identity, arrays=arrays)
+
+
 def _check(config=CONFIG, identity=IDENTITY, arrays=ARRAYS):
   check_same_run(
     FOLDER,
-    saved=(CONFIG, IDENTITY, ARRAYS),
-    ours=(config, identity, arrays),
+    saved=_run(),
+    ours=_run(config, identity, arrays),
   )
 
 
-def test_the_same_run_passes_without_a_word(caplog):
+def test_same_run_passes_silently(caplog):
   _check()
   assert caplog.text == ''
 
 
-def test_a_longer_run_passes_with_a_word(caplog):
+def test_longer_run_passes_and_is_logged(caplog):
   _check({**CONFIG, 'train': {'steps': 20}})
   assert 'train.steps is 9 there and 20 here' in caplog.text
 
@@ -70,14 +74,15 @@ def test_many_differences_are_counted():
     _check(arrays={f'params/{i}': 'float32()' for i in range(11)})
 
 
-def test_another_tokenizer_is_refused_with_what_to_do():
+def test_another_tokenizer_is_refused_with_advice():
   saved, ours = (
     {**IDENTITY, compatibility.FROZEN: name} for name in ('then', 'now')
   )
   with pytest.raises(ValueError) as caught:
-    check_same_run(
-      FOLDER, saved=(CONFIG, saved, ARRAYS), ours=(CONFIG, ours, ARRAYS)
-    )
+    check_same_run(FOLDER, saved=_run(identity=saved), ours=_run(identity=ours))
   said = str(caught.value)
   assert 'frozen parameters are then there and now here' in said
-  assert 'tokenizer_dir of that time' in said and '--workdir' in said
+  assert (
+    'tokenizer_dir that the run was started with' in said
+    and '--workdir' in said
+  )

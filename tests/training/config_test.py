@@ -1,4 +1,4 @@
-"""A setting that cannot be run is refused by name."""
+"""Invalid training settings raise an error that names the field."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from phenaki_jax.training.config import OptimConfig, TrainConfig
 @pytest.mark.parametrize(
   ('settings', 'sentence'),
   [
-    ({'steps': 0}, 'train.steps is 0; give 1 or more'),
-    ({'keep_checkpoints': 0}, 'train.keep_checkpoints'),
+    ({'steps': 0}, 'steps is 0, but it must be greater than 0'),
+    ({'keep_checkpoints': 0}, 'keep_checkpoints is 0'),
     ({'uneven_shards': 'pad'}, "'raise' or 'replicate'"),
   ],
 )
@@ -21,14 +21,17 @@ def test_train_settings_are_checked(settings, sentence):
 @pytest.mark.parametrize(
   ('settings', 'sentence'),
   [
-    ({'learning_rate': 0.0}, 'optim.learning_rate is 0.0'),
-    ({'learning_rate': float('nan')}, 'optim.learning_rate is nan'),
-    ({'clip_norm': -1.0}, 'optim.clip_norm'),
-    ({'warmup_steps': -1}, 'optim.warmup_steps'),
-    ({'weight_decay': -0.1}, 'optim.weight_decay'),
-    ({'ema_decay': 1.0}, r'optim.ema_decay is 1.0; give a number in \[0, 1\)'),
-    ({'decay': 'linear'}, 'give one of cosine, constant'),
-    ({'end_factor': 1.5}, 'optim.end_factor'),
+    ({'learning_rate': 0.0}, 'learning_rate is 0.0, but it must be greater'),
+    ({'learning_rate': float('nan')}, 'learning_rate is nan'),
+    ({'clip_norm': -1.0}, 'clip_norm is -1.0'),
+    ({'warmup_steps': -1}, 'warmup_steps is -1'),
+    ({'weight_decay': -0.1}, 'weight_decay is -0.1'),
+    ({'ema_decay': 1.0}, 'ema_decay is 1.0, but it must be less than 1'),
+    (
+      {'decay': 'linear'},
+      "decay is 'linear', but it must be 'cosine' or 'constant'",
+    ),
+    ({'end_factor': 1.5}, 'end_factor is 1.5'),
   ],
 )
 def test_optimizer_settings_are_checked(settings, sentence):

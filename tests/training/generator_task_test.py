@@ -244,9 +244,9 @@ def test_rows_equal_clips_and_images_alone(clips, images):
 @pytest.mark.parametrize(
   ('setting', 'sentence'),
   [
-    ({'text_dropout': 1.5}, 'text_dropout is 1.5; it must be between'),
+    ({'text_dropout': 1.5}, 'text_dropout is 1.5, but it must be less than or'),
     ({'prediction_frames': 0}, 'prediction_frames is 0'),
-    ({'schedule': 'sine'}, "unknown schedule 'sine'"),
+    ({'schedule': 'sine'}, "schedule is 'sine', but it must be 'cosine'"),
   ],
 )
 def test_invalid_settings_are_refused(setting, sentence):

@@ -1,4 +1,4 @@
-"""Averages are exact, however the sums are split."""
+"""Averages are exact for any split of the sums."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +29,7 @@ def test_a_name_may_be_missing_from_some_parts():
   assert metrics.finalise(merged) == {'a': 1.0, 'b': 3.0}
 
 
-def test_what_was_never_counted_has_no_value():
+def test_metric_with_count_zero_is_left_out():
   nothing = Mean.of(jnp.ones((3,)), jnp.zeros((3,)))
   assert metrics.finalise({'images': nothing}) == {}
 

@@ -1,4 +1,4 @@
-"""Signals raise a flag, and leave no trace."""
+"""Signals set a flag, and the previous handlers are restored."""
 
 import os
 import signal
@@ -9,14 +9,14 @@ from phenaki_jax.training.preemption import StopFlag
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_raises_the_flag(number, caplog):
+def test_signal_sets_the_flag(number, caplog):
   before = signal.getsignal(number)
   with StopFlag() as stop:
     assert not stop and not stop.agreed()
     os.kill(os.getpid(), number)
     assert stop and stop.agreed()
   assert signal.getsignal(number) is before
-  assert f'{number.name}: saving, then leaving' in caplog.text
+  assert f'{number.name}: saving, then exiting' in caplog.text
 
 
 def test_a_second_ctrl_c_does_not_wait():

@@ -20,6 +20,11 @@ def test_durations_are_readable(seconds, text):
   assert readable(seconds) == text
 
 
+@pytest.fixture(autouse=True)
+def _bars_are_wanted(monkeypatch):
+  monkeypatch.delenv('TQDM_DISABLE', raising=False)
+
+
 def _run(stream, **kwargs):
   progress = Progress(start=2, steps=10, stream=stream, **kwargs)
   for step in (3, 4):

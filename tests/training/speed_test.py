@@ -32,7 +32,7 @@ def test_rates_are_of_the_steps_after_the_first():
   assert 0.3 < values['data_wait'] <= 1
 
 
-def test_a_pause_is_not_counted():
+def test_time_before_a_restart_is_not_counted():
   speed = Speed()
   for _ in range(2):
     speed.count(BATCH)

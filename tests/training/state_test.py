@@ -83,8 +83,7 @@ def test_frozen_arrays_are_sharded_by_name():
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=2, fsdp=2, tensor=2), devices=jax.devices()
   )
-  abstract = abstract_frozen(task, mesh)
-  placed = place_frozen(task, abstract)
+  placed = place_frozen(task, mesh)
   jax.tree.map(np.testing.assert_array_equal, placed, task.frozen)
   # Exactly like the tokenizer's parameters when it is trained.
   trained = real.tokenizer_task()

@@ -17,7 +17,6 @@ from phenaki_jax.training import metrics
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.state import (
-  abstract_frozen,
   abstract_state,
   boxed_params,
   create_state,
@@ -48,7 +47,7 @@ def _run(task, batches, mesh, config=OPTIM):
     state = create_state(task, optimizer, abstract, rngs.root(0))
     step = make_step(task, optimizer, ema_decay=config.ema_decay)
     compiled = compile_step(step, abstract)
-    frozen = place_frozen(task, abstract_frozen(task, mesh))
+    frozen = place_frozen(task, mesh)
     seen = [jax.device_get(state)]
     logged = []
     for batch in batches:

@@ -1,6 +1,6 @@
-"""One process of a run of several: a real tokenizer on real batches.
+"""One of several processes that train a small tokenizer on StoryWorld.
 
-Each process has one device, and every parameter is spread over all of them.
+Each process has one device, and every parameter is sharded over all of them.
 """
 
 import argparse
@@ -48,6 +48,8 @@ def main(argv):
   pipeline = Pipeline(
     DATA,
     lambda caption: np.array([2, 1, 0, 0], np.int32),
+    tubelet=TOKENIZER.tubelet,
+    text_length=4,
     process_index=args.index,
     process_count=args.count,
   )

@@ -1,4 +1,4 @@
-"""Each writer keeps its kinds, and forgets what comes again."""
+"""Each writer stores its kinds of results and can be rewound."""
 
 import io
 import json
@@ -62,6 +62,18 @@ def test_jsonl_drops_later_steps_and_half_a_line(tmp_path):
   JsonlWriter(path).rewind(10)
   steps = [json.loads(line)['step'] for line in path.read_text().splitlines()]
   assert steps == [5, 10]
+
+
+def test_run_directory_may_be_a_bucket(bucket):
+  path = bucket / 'run' / 'metrics.jsonl'
+  for step in (5, 10, 15):
+    JsonlWriter(path).write(step, {'loss': step / 10})
+  JsonlWriter(path).rewind(10)
+  steps = [json.loads(line)['step'] for line in path.read_text().splitlines()]
+  assert steps == [5, 10]
+  FileWriter(bucket / 'run' / 'samples').write(10, RESULTS)
+  names = {entry.name for entry in (bucket / 'run' / 'samples').iterdir()}
+  assert names == {'grid_0000010.png', 'story_first_0000010.gif'}
 
 
 def _events(folder):

@@ -1,1 +1,1 @@
-"""The places that records come from; each is a Source of `base`."""
+"""The sources of records; each implements `base.Source`."""

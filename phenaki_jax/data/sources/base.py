@@ -1,4 +1,4 @@
-"""What every source of records offers, and what reads their pixels."""
+"""The protocols of a source of records and of the reader of its pixels."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -7,29 +7,31 @@ from phenaki_jax.data import schema
 
 @runtime_checkable
 class Reader(Protocol):
-  """Turn a record into pixels. Holds no state, so threads may share it."""
+  """Turns records into pixels. It is stateless, so threads may share it."""
 
-  def examine(self, record: schema.Record) -> schema.Facts:
-    """Decode a record fully, once, and return what was found.
+  def examine(self, record: schema.Record) -> schema.MediaInfo:
+    """Decode a whole record and return what was found.
 
     Raises:
-      schema.DecodeError: the record cannot be used, with the reason.
+      schema.DecodeError: the record cannot be used.
     """
 
-  def example(self, record: schema.Record, view: schema.View) -> schema.Example:
-    """Decode what a view asks for.
+  def example(
+    self, record: schema.Record, request: schema.ExampleRequest
+  ) -> schema.Example:
+    """Decode the requested frames of a record.
 
     Raises:
-      schema.DecodeError: the record cannot be used, with the reason.
+      schema.DecodeError: the record cannot be used.
     """
 
 
 @runtime_checkable
 class Source(Protocol):
-  """List records: a length and random access, nothing else.
+  """A sequence of records with random access.
 
   Attributes:
-    layout: name of the layout, as `phenaki data build` calls it.
+    layout: name of the layout, as in `phenaki data build`.
     columns: metadata columns that every record has.
   """
 
@@ -38,16 +40,16 @@ class Source(Protocol):
 
   @property
   def reader(self) -> Reader:
-    """Return what turns the records into pixels."""
+    """Return the reader of the records' pixels."""
 
   def __len__(self) -> int:
     """Return the number of records."""
 
   def __getitem__(self, index: int) -> schema.Record:
-    """Return the record at `index`, undecoded."""
+    """Return the record at `index`, not decoded."""
 
   def spec(self) -> dict[str, Any]:
-    """Return what opens the source's reader again, for the manifest."""
+    """Return what `manifest.open_reader` opens the reader from."""
 
   def notes(self) -> dict[str, int]:
     """Return counts of what the source left out, by reason."""

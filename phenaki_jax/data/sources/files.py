@@ -1,19 +1,20 @@
-"""Read the records of a folder: whole files, or parts of larger ones."""
+"""A reader of records in the files of a folder: whole files or parts."""
 
 import hashlib
 import os
 import pathlib
 
 import numpy as np
+from jaxtyping import Float64, UInt8
 
 from phenaki_jax.data import image, schema, transforms, video
 
 MAX_BYTES = video.MAX_BYTES
-"""Larger records are refused before they are read."""
+"""Larger records are rejected before they are read."""
 
 
 class FileReader:
-  """Decode records of the files below a folder."""
+  """Decodes records in the files below a folder."""
 
   def __init__(self, folder: str | os.PathLike):
     self.folder = pathlib.Path(folder)
@@ -22,9 +23,9 @@ class FileReader:
     """Return the bytes of a record.
 
     Raises:
-      schema.DecodeError: 'missing_file', 'empty_file', 'truncated_file' or
-        'too_large'; 'changed_file' where the bytes are no longer those that
-        the record's facts were taken from.
+      schema.DecodeError: 'missing_file', 'empty_file', 'truncated_file',
+        'too_large', or 'changed_file' if the hash of the bytes is not that in
+        the record's info.
     """
     path = pathlib.PurePosixPath(record.path)
     if not record.path or path.is_absolute() or '..' in path.parts:
@@ -43,32 +44,25 @@ class FileReader:
       raise schema.DecodeError('missing_file', detail) from error
     if len(data) < size:
       raise schema.DecodeError('truncated_file', f'{len(data)} of {size} bytes')
-    facts = record.facts
-    if facts and hashlib.sha256(data).hexdigest() != facts.content_hash:
+    info = record.info
+    if info and hashlib.sha256(data).hexdigest() != info.content_hash:
       raise schema.DecodeError('changed_file', record.path)
     return data
 
-  def examine(self, record: schema.Record) -> schema.Facts:
-    """Decode a record fully, once, and return what was found.
+  def examine(self, record: schema.Record) -> schema.MediaInfo:
+    """Decode a whole record and return what was found.
 
     Raises:
-      schema.DecodeError: the record cannot be used, with the reason.
+      schema.DecodeError: the record cannot be used.
     """
     data = self.read(record)
     content_hash = hashlib.sha256(data).hexdigest()
     if record.kind == schema.IMAGE:
       picture = image.decode(data)
-      return schema.Facts(
+      return schema.MediaInfo(
         content_hash=content_hash, width=picture.width, height=picture.height
       )
-    width, height, num_frames, duration = video.examine(data)
-    return schema.Facts(
-      content_hash=content_hash,
-      width=width,
-      height=height,
-      num_frames=num_frames,
-      duration=duration,
-    )
+    return video.examine(data, content_hash=content_hash)
 
   def timed(
     self, record: schema.Record, size: tuple[int, int]
@@ -83,38 +77,44 @@ class FileReader:
       slack=0.0,
     )
 
-  def example(self, record: schema.Record, view: schema.View) -> schema.Example:
-    """Decode what a view asks for, of an examined record.
+  def example(
+    self, record: schema.Record, request: schema.ExampleRequest
+  ) -> schema.Example:
+    """Decode the requested frames of a record with info.
 
     Raises:
-      schema.DecodeError: the record cannot be used, with the reason.
+      schema.DecodeError: the record cannot be used.
     """
     if record.kind == schema.IMAGE:
-      frame = self.timed(record, view.size).frames[0]
+      frame = self.timed(record, request.size).frames[0]
       return schema.Example(pixels=frame, caption=record.caption)
-    times, valid = clip_times(record, view)
-    frames = video.sample(self.read(record), times, size=view.size)
-    return clip_example(record, view, frames, valid)
+    times = clip_times(record, request)
+    frames = video.sample(self.read(record), times, size=request.size)
+    return clip_example(record, request, frames)
 
 
 def clip_times(
-  record: schema.Record, view: schema.View
-) -> tuple[np.ndarray, int]:
-  """Return the times of a view's real frames, and their number."""
-  assert record.facts is not None, 'a clip is examined before it is sampled'
+  record: schema.Record, request: schema.ExampleRequest
+) -> Float64[np.ndarray, 'T']:
+  """Return the times of the requested frames that the clip has, in seconds."""
+  assert record.info is not None, 'the duration of the clip must be known'
   return video.window(
-    duration=record.facts.duration,
-    frames=view.frames,
-    fps=view.fps,
-    position=view.position,
+    duration=record.info.duration,
+    frames=request.frames,
+    fps=request.fps,
+    tubelet=request.tubelet,
+    position=request.position,
   )
 
 
 def clip_example(
-  record: schema.Record, view: schema.View, frames: np.ndarray, valid: int
+  record: schema.Record,
+  request: schema.ExampleRequest,
+  frames: UInt8[np.ndarray, 'T H W 3'],
 ) -> schema.Example:
-  """Pad the real frames of a clip with the last of them."""
-  missing = view.frames - valid
+  """Pad the frames of a clip to the requested number, repeating the last."""
+  valid = len(frames)
+  missing = request.frames - valid
   if missing:
     frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
   return schema.Example(pixels=frames, caption=record.caption, num_frames=valid)

@@ -1,8 +1,8 @@
-"""The img2dataset layout: shards of a tar with its metadata in a parquet.
+"""The img2dataset layout: tar shards, each with a parquet file of metadata.
 
 `00000.tar` holds `<key>.jpg`, `.txt` and `.json`; `00000.parquet` has a row
-for every key, those that failed to download included. The tables written by
-video2dataset are the same with `.mp4` members, and are read too.
+for every key, including those that failed to download. The layout of
+video2dataset is the same with `.mp4` members, and is read too.
 """
 
 import os
@@ -26,7 +26,7 @@ _KINDS = {
 
 
 class Img2Dataset:
-  """List the rows of the shards of a folder."""
+  """A source of the rows of all shards in a folder."""
 
   layout = 'img2dataset'
 
@@ -36,15 +36,15 @@ class Img2Dataset:
     *,
     index_folder: str | os.PathLike | None = None,
   ):
-    """Read the tables, and index the tars where that was not done before.
+    """Read the tables, and index the tars that have no index yet.
 
     Args:
-      folder: of the shards.
-      index_folder: where an index is kept if the folder cannot be written.
+      folder: folder of the shards.
+      index_folder: where the indices go if `folder` is not writable.
 
     Raises:
-      UserError: there is no folder or no shard, or a table lacks a column or
-        cannot be read.
+      UserError: the folder or the shards are missing, or a table lacks a
+        column or cannot be read.
     """
     self.folder = pathlib.Path(folder)
     if not self.folder.is_dir():
@@ -63,7 +63,7 @@ class Img2Dataset:
     if alone:
       raise UserError(
         f'{self.folder / min(alone)}.tar has no {min(alone)}.parquet beside '
-        'it; without its metadata nothing is known of what the tar holds'
+        'it; put back the table that img2dataset wrote with the tar'
       )
     self._tables = [_read(path) for path in tables]
     self._names = [path.stem for path in tables]
@@ -81,11 +81,11 @@ class Img2Dataset:
     self.reader = files.FileReader(self.folder)
 
   def __len__(self) -> int:
-    """Return the number of rows of all shards."""
+    """Return the number of rows in all shards."""
     return int(self._ends[-1])
 
   def __getitem__(self, index: int) -> schema.Record:
-    """Return the row at `index`, counted over the shards in order."""
+    """Return the row at `index`, counted over all shards in order."""
     if not 0 <= index < len(self):
       raise IndexError(index)
     shard = int(np.searchsorted(self._ends, index, side='right'))
@@ -113,7 +113,7 @@ class Img2Dataset:
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return what the tars hold that was left out."""
+    """Return the numbers of tar members that are left out, by reason."""
     total: Counter[str] = Counter()
     for index in self._indices:
       total.update(index.ignored)

@@ -1,4 +1,4 @@
-"""StoryWorld as a source: examples made by code, so nothing can be broken."""
+"""StoryWorld as a source; its examples are rendered, so none is broken."""
 
 import dataclasses
 import hashlib
@@ -8,21 +8,20 @@ from phenaki_jax import storyworld
 from phenaki_jax.data import schema
 from phenaki_jax.errors import UserError
 
-# The caption of an example does not depend on its size or rate; these are
-# the cheapest at which it can be asked for.
+# The caption does not depend on the size, in pixels; this one is cheap.
 _SMALL = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryWorldReader:
-  """Render the example of an index.
+  """A reader that renders the example of an index.
 
   Attributes:
     subset: name of a subset of StoryWorld.
-    seed: of the world.
+    seed: of the random draws.
     split: 'train' or 'heldout'.
-    continuation_share: share of clips that go on from an earlier scene.
-    context_frames: leading frames that such a clip shows of it.
+    continuation_share: share of clips that continue an earlier scene.
+    context_frames: leading frames of such a clip that show that scene.
   """
 
   subset: str
@@ -34,24 +33,28 @@ class StoryWorldReader:
   def __post_init__(self) -> None:
     storyworld.subset_named(self.subset)
 
-  def example(self, record: schema.Record, view: schema.View) -> schema.Example:
-    """Render the example of `record.offset`; a view's position is ignored."""
-    return self.render(record.kind, record.offset, view)
+  def example(
+    self, record: schema.Record, request: schema.ExampleRequest
+  ) -> schema.Example:
+    """Render the example whose index is `record.offset`."""
+    return self.render(record.kind, record.offset, request)
 
-  def render(self, kind: str, index: int, view: schema.View) -> schema.Example:
-    """Render example `index` of a kind, at the view's size, rate and length."""
+  def render(
+    self, kind: str, index: int, request: schema.ExampleRequest
+  ) -> schema.Example:
+    """Render example `index` of a kind; `request.position` is ignored."""
     if kind == schema.IMAGE:
       image = storyworld.training_image(
-        self.seed, index, self.subset, size=view.size, split=self.split
+        self.seed, index, self.subset, size=request.size, split=self.split
       )
       return schema.Example(pixels=image.frame, caption=image.caption)
     clip = storyworld.training_clip(
       self.seed,
       index,
       self.subset,
-      frames=view.frames,
-      size=view.size,
-      fps=view.fps,
+      frames=request.frames,
+      size=request.size,
+      fps=request.fps,
       continuation_share=self.continuation_share,
       context_frames=self.context_frames,
       split=self.split,
@@ -59,26 +62,27 @@ class StoryWorldReader:
     return schema.Example(
       pixels=clip.frames,
       caption=clip.caption,
-      num_frames=view.frames,
+      num_frames=request.frames,
       context_frames=clip.context_frames,
     )
 
   def caption(self, kind: str, index: int) -> str:
     """Return the caption of example `index` of a kind."""
-    view = schema.View(
-      size=(_SMALL, _SMALL), frames=self.context_frames + 2, fps=8.0
+    request = schema.ExampleRequest(
+      size=(_SMALL, _SMALL), frames=self.context_frames + 1, fps=8.0
     )
-    return self.render(kind, index, view).caption
+    return self.render(kind, index, request).caption
 
-  def examine(self, record: schema.Record) -> schema.Facts:
-    """Return the hash of what defines the example; nothing is rendered."""
+  def examine(self, record: schema.Record) -> schema.MediaInfo:
+    """Return a hash of what defines the example; nothing is rendered."""
     world = dataclasses.asdict(self)
     text = f'{sorted(world.items())}|{record.kind}|{record.offset}'
-    return schema.Facts(content_hash=hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return schema.MediaInfo(content_hash=digest)
 
 
 class StoryWorld:
-  """List `num_clips` clips and `num_images` images of the world."""
+  """A source of the first clips and the first images of StoryWorld."""
 
   layout = 'storyworld'
   columns: frozenset[str] = frozenset()
@@ -89,7 +93,7 @@ class StoryWorld:
     if min(num_clips, num_images) < 0 or num_clips + num_images == 0:
       raise UserError(
         f'StoryWorld with {num_clips} clips and {num_images} images has no '
-        'examples; ask for at least one'
+        'examples; request at least one'
       )
     self.reader = reader
     self._num_clips = num_clips
@@ -100,7 +104,7 @@ class StoryWorld:
     return self._num_clips + self._num_images
 
   def __getitem__(self, index: int) -> schema.Record:
-    """Return the clips in order, then the images."""
+    """Return the record at `index`; clips come first, then images."""
     if not 0 <= index < len(self):
       raise IndexError(index)
     is_clip = index < self._num_clips
@@ -115,9 +119,9 @@ class StoryWorld:
     )
 
   def spec(self) -> dict[str, Any]:
-    """Return the layout and the reader's fields."""
+    """Return the layout and the fields of the reader."""
     return {'layout': self.layout, **dataclasses.asdict(self.reader)}
 
   def notes(self) -> dict[str, int]:
-    """Return nothing: every example is used."""
+    """Return no counts, because every example is used."""
     return {}

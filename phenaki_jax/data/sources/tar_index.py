@@ -1,10 +1,10 @@
-"""Where each member of a tar shard lies, so that it can be read at random.
+"""The offset and size of each member of a tar shard, for random access.
 
-The tar is scanned once, header by header; members are only ever read by
-offset, nothing is unpacked and no name is used as a path. Links, devices,
+The headers of a tar are scanned once. Members are read by their offset;
+nothing is unpacked and no member name is used as a path. Links, devices,
 sparse files and names that lead out of the archive are left out and counted.
-The index is kept beside the shard, or in another folder where that one cannot
-be written, and holds for the size and the modification time of the shard.
+The index is stored beside the shard, or in another folder if that is not
+writable. It is valid for one size and modification time of the shard.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ import io
 import json
 import os
 import pathlib
-import tempfile
 from collections import Counter
 from typing import Any
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.files import atomic
 
 _VERSION = 1
 _BLOCK = 512
 _MAX_MEMBERS = 2_000_000
-_MAX_EXTENSION_BYTES = 2**20  # of a long name or a PAX header
+_MAX_EXTENSION_BYTES = 2**20  # size of a long name or a PAX header
 _REGULAR = (b'0', b'\0')
 
 Place = tuple[int, int]
@@ -32,12 +32,12 @@ Place = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TarIndex:
-  """Hold the members of a shard by key and extension.
+  """The members of a shard by key and extension.
 
   Attributes:
     members: offset and size by extension by key; a member `a/b.c.json` has
       the key `a/b` and the extension `c.json`.
-    ignored: counts of what was left out, by reason.
+    ignored: counts of the members that are left out, by reason.
   """
 
   members: dict[str, dict[str, Place]]
@@ -45,21 +45,21 @@ class TarIndex:
 
 
 def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
-  """Return the index of a shard, scanning it only when it has changed.
+  """Return the index of a shard; scan the shard only if it has changed.
 
   Args:
     tar: the shard.
-    fallback: folder for the index where the shard's own cannot be written;
-      None keeps none there.
+    fallback: folder for the index if the folder of the shard is not writable;
+      None for no such folder.
 
   Raises:
-    UserError: the file is no tar archive.
+    UserError: the file is not a tar archive.
   """
   status = tar.stat()
   name = f'{tar.name}.index.json'
   places = [tar.parent / name]
-  # A folder without any write permission is meant to stay as it is, though
-  # an administrator could write it.
+  # A folder without write permission must stay unchanged, even where the
+  # superuser could write to it.
   is_writable = os.access(tar.parent, os.W_OK) and (
     tar.parent.stat().st_mode & 0o222
   )
@@ -114,7 +114,7 @@ def scan(file: io.BufferedIOBase, size: int) -> TarIndex:
         overrides = _pax(file.read(length))
       continue
     if kind in (b'K', b'g'):
-      continue  # A long link name, or PAX defaults; neither concerns a file.
+      continue  # A long link name or PAX defaults, which do not affect files.
     count += 1
     if count > _MAX_MEMBERS:
       ignored['too_many_members'] += 1
@@ -139,13 +139,13 @@ def scan(file: io.BufferedIOBase, size: int) -> TarIndex:
 
 
 def _is_header(header: bytes) -> bool:
-  """Check the sum that ends the header's numbers."""
+  """Return whether the checksum of a header is correct."""
   plain = sum(header[:148]) + 8 * 32 + sum(header[156:])
   return _number(header[148:156]) == plain
 
 
 def _number(field: bytes) -> int:
-  """Read an octal number, or a binary one marked by its first bit."""
+  """Read a number: octal digits, or binary if the first bit is set."""
   if field[0] & 0x80:
     return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], 'big')
   digits = field.split(b'\0')[0].strip()
@@ -187,7 +187,7 @@ def _name_fault(name: str) -> str:
 
 
 def _read(place: pathlib.Path, status: os.stat_result) -> TarIndex | None:
-  """Read a kept index; None unless it is sound and belongs to the shard."""
+  """Read a stored index; None if it is invalid or of another shard."""
   try:
     kept = json.loads(place.read_text())
     stamp = (kept['version'], kept['size'], kept['mtime_ns'])
@@ -206,9 +206,9 @@ def _read(place: pathlib.Path, status: os.stat_result) -> TarIndex | None:
 def _place(pair: Any, size: int) -> Place:
   offset, length = pair
   if not (isinstance(offset, int) and isinstance(length, int)):
-    raise UserError('an offset is no whole number')
+    raise ValueError('an offset is not an integer')
   if not 0 <= offset <= offset + length <= size:
-    raise UserError('an offset lies outside the shard')
+    raise ValueError('an offset is outside the shard')
   return offset, length
 
 
@@ -221,12 +221,5 @@ def _write(
     'mtime_ns': status.st_mtime_ns,
   }
   place.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=place.parent, prefix='.index-')
-  try:
-    with open(handle, 'w') as file:
-      json.dump({**stamp, **dataclasses.asdict(index)}, file)
-    os.chmod(name, 0o644)  # The temporary file is its owner's alone.
-    os.replace(name, place)
-  except BaseException:
-    os.unlink(name)
-    raise
+  content = json.dumps({**stamp, **dataclasses.asdict(index)})
+  atomic.replace_file(place, content.encode())

@@ -1,8 +1,8 @@
-"""The WebVid layout: CSV files, and one video per row.
+"""The WebVid layout: CSV files with one video per row.
 
-A row's video lies at `<page_dir>/<videoid>.mp4` below the folder itself or one
-of the folders in it (`videos` as a rule). Every field is read as a string:
-page_dir and videoid have leading zeros.
+The video of a row is `<page_dir>/<videoid>.mp4`, in the folder itself or in
+one of its subfolders (usually `videos`). Every field is read as a string,
+because page_dir and videoid have leading zeros.
 """
 
 import csv
@@ -20,9 +20,9 @@ _SAFE = re.compile(r'(?!\.{1,2}$)[\w.-]+')
 
 
 class WebVid:
-  """List the rows of the CSV files of a folder.
+  """A source of the rows of the CSV files in a folder.
 
-  If there are CSV files of a training part (`*train*.csv`) only those are
+  If there are CSV files of a training split (`*train*.csv`), only those are
   read; the others are counted in the notes.
   """
 
@@ -32,7 +32,7 @@ class WebVid:
     """Read the CSV files.
 
     Raises:
-      UserError: there is no folder or no CSV file, or one of them lacks a
+      UserError: the folder or the CSV files are missing, or a file lacks a
         column or cannot be read.
     """
     self.folder = pathlib.Path(folder)
@@ -86,7 +86,7 @@ class WebVid:
     """Return the row at `index`."""
     row = self._rows[index]
     page, video = row['page_dir'] or '', row['videoid'] or ''
-    # Too few fields leave None; too many land under the empty name.
+    # Missing fields are None; surplus fields have the empty name.
     is_whole = '' not in row and None not in row.values()
     fault = '' if is_whole else 'malformed_row'
     if not fault and not (_SAFE.fullmatch(page) and _SAFE.fullmatch(video)):
@@ -112,5 +112,5 @@ class WebVid:
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return the number of CSV files that are not of the training part."""
+    """Return the number of CSV files outside the training split."""
     return {'csv_not_train': self._skipped} if self._skipped else {}

@@ -1,4 +1,4 @@
-"""Quantizers behind one contract: `base.Quantizer`."""
+"""Quantizers; all of them implement `base.Quantizer`."""
 
 from phenaki_jax.tokenizer.quantizers.base import Quantized, Quantizer
 from phenaki_jax.tokenizer.quantizers.fsq import FSQ

@@ -1,4 +1,4 @@
-"""What every quantizer does, and how its use of codes is counted."""
+"""The interface of quantizers, and statistics of codebook usage."""
 
 from typing import Protocol, no_type_check
 
@@ -8,17 +8,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
+# JAX rebuilds this class with leaves that are not arrays, so the annotations
+# of its fields are not checked.
 @no_type_check
 @flax.struct.dataclass
 class Quantized:
-  """What a quantizer makes of its input.
+  """The output of a quantizer.
 
   Attributes:
-    vectors: quantized vectors of the input's shape; gradients pass straight
-      through to the input.
-    ids: token ids, 0..codes-1.
-    loss: the quantizer's own loss of each vector, 0 where it has none.
+    vectors: quantized vectors of the input's shape; their gradients pass
+      straight through to the input.
+    ids: token ids in [0, codes).
+    loss: the quantizer's loss for each vector; 0 if it has none.
   """
 
   vectors: Float[Array, '*b D']
@@ -27,33 +28,35 @@ class Quantized:
 
 
 class Quantizer(Protocol):
-  """Turn vectors into ids of a finite codebook, and back."""
+  """A map between vectors and the ids of a finite codebook."""
 
   def __call__(self, z: Float[Array, '*b D']) -> Quantized:
-    """Quantize vectors of any leading shape."""
+    """Quantize vectors with any leading dimensions."""
     ...
 
   def lookup(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
-    """Return the vectors of ids, equal to what `__call__` gave for them."""
+    """Return the vectors that `__call__` returns together with these ids."""
     ...
 
 
 def straight_through(
   z: Float[Array, '*b'], quantized: Float[Array, '*b']
 ) -> Float[Array, '*b']:
-  """Return exactly `quantized`, with the gradient of the identity in `z`."""
+  """Return `quantized` exactly, with the gradient of the identity in `z`."""
   return jax.lax.stop_gradient(quantized) + (z - jax.lax.stop_gradient(z))
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
+# JAX rebuilds this class with leaves that are not arrays, so the annotations
+# of its fields are not checked.
 @no_type_check
 @flax.struct.dataclass
 class CodeUse:
-  """How the ids of a batch spread over the codebook.
+  """Codebook usage of a batch.
 
   Attributes:
-    usage: share of the codes that occur at least once, in [0, 1].
-    perplexity: exp of the ids' entropy, 1 (one code) to the codebook's size.
+    usage: fraction of the codes that occur at least once, in [0, 1].
+    perplexity: exp of the entropy of the ids, from 1 (a single code) to the
+      number of codes (all equally frequent).
   """
 
   usage: Float[Array, '']
@@ -63,11 +66,11 @@ class CodeUse:
 def code_use(
   ids: Int[Array, '*b'], weights: Float[Array, '*b'], codes: int
 ) -> CodeUse:
-  """Measure how ids spread over a codebook of `codes` entries.
+  """Measure the codebook usage of a batch.
 
   Args:
     ids: token ids.
-    weights: how much each counts: 1, and 0 for padding.
+    weights: weight of each id; 0 for padding.
     codes: size of the codebook.
   """
   counts = jnp.zeros(codes, jnp.float32)

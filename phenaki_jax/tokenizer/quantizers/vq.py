@@ -1,8 +1,8 @@
-"""Vector quantization as in the paper: factorised, L2-normalised codes.
+"""Vector quantization with factorised, L2-normalised codes, as in Phenaki.
 
-Vectors are projected to a narrow lookup space, compared on the unit sphere
-(ViT-VQGAN, arXiv 2110.04627, section 3.2) and projected back. The codebook
-is trained by gradient, as Phenaki's objective (appendix A.1) has it.
+Vectors are projected to a low-dimensional lookup space, normalised, replaced by
+the nearest code and projected back (ViT-VQGAN, arXiv 2110.04627, section 3.2).
+The codebook is trained by gradient descent (Phenaki, appendix A.1).
 """
 
 import flax.linen as nn
@@ -20,13 +20,14 @@ def _unit(x: Float[Array, '*b']) -> Float[Array, '*b']:
 
 
 class VQ(nn.Module):
-  """Replace each vector by the nearest of the learned codes.
+  """Quantize to the nearest code of a learned codebook.
 
   Attributes:
     codes: number of codes.
-    code_dim: width in which codes are compared.
-    features: width of the vectors outside.
-    commitment: weight of the term that pulls vectors to their codes.
+    code_dim: width of the lookup space.
+    features: width of the input and output vectors.
+    commitment: weight of the commitment term, which moves vectors towards their
+      codes.
   """
 
   codes: int
@@ -35,7 +36,7 @@ class VQ(nn.Module):
   commitment: float = 0.25
 
   def setup(self) -> None:
-    """Create the codebook and the maps into and out of its space."""
+    """Create the codebook and the projections to its space and back."""
     self.down = Dense(self.code_dim, ('embed', None))
     self.up = Dense(self.features, (None, 'embed'))
     self.codebook = self.param(
@@ -46,19 +47,23 @@ class VQ(nn.Module):
     )
 
   def __call__(self, z: Float[Array, '*b D']) -> Quantized:
-    """Quantize vectors; the loss is codebook + commitment * commit term."""
+    """Quantize vectors.
+
+    The loss is |sg(z) - code|^2 + commitment * |z - sg(code)|^2, where sg stops
+    the gradient.
+    """
     z = _unit(self.down(z.astype(jnp.float32)))
     codebook = _unit(self.codebook)
-    # On the unit sphere the nearest code is the one with the largest product.
+    # Among unit vectors, the nearest code has the largest dot product.
     ids = jnp.argmax(z @ codebook.T, axis=-1).astype(jnp.int32)
     chosen = codebook[ids]
     stop = jax.lax.stop_gradient
-    pull_codes = jnp.sum((stop(z) - chosen) ** 2, -1)
-    pull_vectors = jnp.sum((z - stop(chosen)) ** 2, -1)
+    codebook_loss = jnp.sum((stop(z) - chosen) ** 2, -1)
+    commitment_loss = jnp.sum((z - stop(chosen)) ** 2, -1)
     return Quantized(
       vectors=self.up(straight_through(z, chosen)),
       ids=ids,
-      loss=pull_codes + self.commitment * pull_vectors,
+      loss=codebook_loss + self.commitment * commitment_loss,
     )
 
   def lookup(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:

@@ -41,7 +41,7 @@ def test_a_record_that_is_too_large_is_refused_before_it_is_read(
 
 
 def test_every_changed_byte_is_noticed(reader, good_images, tmp_path):
-  known = dataclasses.replace(record(), facts=reader.examine(record()))
+  known = dataclasses.replace(record(), info=reader.examine(record()))
   assert reader.read(known) == good_images[0]
   for at in range(0, len(good_images[0]), 97):
     data = bytearray(good_images[0])
@@ -55,9 +55,9 @@ def test_a_short_clip_is_padded_with_its_last_frame(good_clips, tmp_path):
   (tmp_path / 'a').write_bytes(good_clips[0])  # 12 frames at 8 fps.
   reader = files.FileReader(tmp_path)
   clip = record(kind='clip')
-  clip = dataclasses.replace(clip, facts=reader.examine(clip))
-  view = schema.View(size=(16, 16), frames=15, fps=8.0)
-  example = reader.example(clip, view)
+  clip = dataclasses.replace(clip, info=reader.examine(clip))
+  request = schema.ExampleRequest(size=(16, 16), frames=15, fps=8.0, tubelet=2)
+  example = reader.example(clip, request)
   assert example.num_frames == 11 and example.pixels.shape == (15, 16, 16, 3)
   assert (example.pixels[11:] == example.pixels[10]).all()
   assert (example.pixels[9] != example.pixels[10]).any()

@@ -19,8 +19,8 @@ def test_rows_of_all_shards_are_records(media, good_images, tmp_path):
     assert source.reader.read(record) == good_images[i]
     assert record.columns['punsafe'] == 0.1
   assert source[6].key == '00001/000010000'
-  facts = source.reader.examine(source[3])
-  assert (facts.width, facts.height) == (48, 40)
+  info = source.reader.examine(source[3])
+  assert (info.width, info.height) == (48, 40)
   with pytest.raises(IndexError):
     source[10]
 
@@ -64,7 +64,7 @@ def test_a_missing_column_is_named(media, good_images, tmp_path, name):
     img2dataset.Img2Dataset(tmp_path)
 
 
-def test_folders_without_shards_are_refused(media, tmp_path):
+def test_folders_without_shards_are_rejected(media, tmp_path):
   with pytest.raises(ValueError, match='holds no shards'):
     img2dataset.Img2Dataset(tmp_path)
   with pytest.raises(ValueError, match='there is no folder'):
@@ -82,7 +82,7 @@ def test_a_table_without_its_tar_is_noted(tmp_path):
   assert not source[0].path
 
 
-def test_a_table_that_is_no_parquet_is_refused(tmp_path):
+def test_a_table_that_is_no_parquet_is_rejected(tmp_path):
   (tmp_path / '00000.parquet').write_bytes(b'<html></html>' * 10)
   with pytest.raises(ValueError, match='cannot be read as parquet'):
     img2dataset.Img2Dataset(tmp_path)

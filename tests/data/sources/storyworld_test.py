@@ -4,7 +4,7 @@ import pytest
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import base, storyworld
 
-VIEW = schema.View(size=(16, 24), frames=7, fps=8.0)
+REQUEST = schema.ExampleRequest(size=(16, 24), frames=7, fps=8.0)
 
 
 def make(**fields):
@@ -18,9 +18,9 @@ def test_clips_come_first_then_images():
   assert isinstance(source.reader, base.Reader)
   kinds = [source[i].kind for i in range(len(source))]
   assert kinds == ['clip'] * 3 + ['image'] * 2
-  clip = source.reader.example(source[1], VIEW)
+  clip = source.reader.example(source[1], REQUEST)
   assert clip.pixels.shape == (7, 16, 24, 3) and clip.num_frames == 7
-  assert source.reader.example(source[4], VIEW).pixels.shape == (16, 24, 3)
+  assert source.reader.example(source[4], REQUEST).pixels.shape == (16, 24, 3)
   with pytest.raises(IndexError):
     source[5]
 
@@ -28,11 +28,11 @@ def test_clips_come_first_then_images():
 def test_captions_are_those_of_the_rendered_examples():
   source = make(continuation_share=0.5)
   for i in range(len(source)):
-    example = source.reader.example(source[i], VIEW)
+    example = source.reader.example(source[i], REQUEST)
     assert example.caption == source[i].caption
 
 
-def test_hash_tells_examples_and_worlds_apart():
+def test_hashes_of_different_examples_and_worlds_differ():
   sources = [make(), make(seed=1), make(continuation_share=1.0)]
   hashes = {
     source.reader.examine(source[i]).content_hash
@@ -44,12 +44,12 @@ def test_hash_tells_examples_and_worlds_apart():
 
 def test_examples_of_the_splits_differ():
   train, heldout = make(), make(split='heldout')
-  one = train.reader.example(train[0], VIEW)
-  other = heldout.reader.example(heldout[0], VIEW)
+  one = train.reader.example(train[0], REQUEST)
+  other = heldout.reader.example(heldout[0], REQUEST)
   assert not np.array_equal(one.pixels, other.pixels)
 
 
-def test_an_unknown_subset_and_an_empty_world_are_refused():
+def test_an_unknown_subset_and_an_empty_world_are_rejected():
   with pytest.raises(ValueError, match='unknown subset'):
     storyworld.StoryWorldReader(subset='medium-rare')
   reader = storyworld.StoryWorldReader(subset='easy')

@@ -57,7 +57,7 @@ def test_every_member_is_found_where_tarfile_finds_it(kind):
   assert not index.ignored
 
 
-def test_what_is_no_plain_file_is_left_out_and_counted():
+def test_other_members_than_regular_files_are_left_out_and_counted():
   data = archive(
     [
       ('good.jpg', b'1'),
@@ -91,7 +91,7 @@ def test_a_sparse_file_is_left_out():
   assert 'jpg' in index.members['good']
 
 
-def test_an_archive_that_ends_early_keeps_what_is_whole():
+def test_complete_members_of_a_truncated_archive_are_kept():
   data = archive([(f'{i}.jpg', bytes(1000)) for i in range(5)])
   index = scan(data[: 512 * 3 * 2 + 800])
   assert set(index.members) == {'0', '1'}
@@ -119,7 +119,7 @@ def test_too_many_members_end_the_scan(monkeypatch):
   assert index.ignored == {'too_many_members': 1}
 
 
-def test_index_is_kept_beside_the_shard_until_the_shard_changes(
+def test_index_is_stored_beside_the_shard_until_the_shard_changes(
   tmp_path, monkeypatch
 ):
   tar = tmp_path / '00000.tar'
@@ -135,7 +135,7 @@ def test_index_is_kept_beside_the_shard_until_the_shard_changes(
   assert set(tar_index.load(tar, fallback=None).members) == {'b'}
 
 
-def test_index_goes_elsewhere_where_the_folder_is_read_only(tmp_path):
+def test_index_is_stored_elsewhere_if_the_folder_is_read_only(tmp_path):
   folder, other = tmp_path / 'shards', tmp_path / 'elsewhere'
   folder.mkdir()
   tar = folder / '00000.tar'
@@ -155,7 +155,7 @@ def test_index_goes_elsewhere_where_the_folder_is_read_only(tmp_path):
   'text',
   ['', '[]', '{}', '{"version": 1}', 'version'],
 )
-def test_a_kept_index_that_is_not_ours_is_made_again(tmp_path, text):
+def test_an_invalid_stored_index_is_replaced(tmp_path, text):
   tar = tmp_path / '00000.tar'
   tar.write_bytes(archive([('a.jpg', b'1')]))
   index = tar_index.load(tar, fallback=None)
@@ -165,7 +165,7 @@ def test_a_kept_index_that_is_not_ours_is_made_again(tmp_path, text):
   assert tar_index.load(tar, fallback=None) == index
 
 
-def test_a_file_that_is_no_tar_is_refused(tmp_path):
+def test_a_file_that_is_not_a_tar_is_rejected(tmp_path):
   tar = tmp_path / '00000.tar'
   tar.write_bytes(b'<html>not a tar</html>' * 100)
   with pytest.raises(ValueError, match='is it a tar archive'):

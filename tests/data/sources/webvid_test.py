@@ -16,9 +16,9 @@ def test_rows_are_records_with_strings_kept_as_they_are(
   assert first.key == '000__0000' and first.kind == 'clip'
   assert first.caption == 'one, with a comma'
   assert source.reader.read(first) == good_clips[0]
-  facts = source.reader.examine(first)
-  assert (facts.width, facts.height, facts.num_frames) == (40, 32, 12)
-  assert facts.duration == pytest.approx(1.5)
+  info = source.reader.examine(first)
+  assert (info.width, info.height, info.num_frames) == (40, 32, 12)
+  assert info.duration == pytest.approx(1.5)
   assert second.path == 'videos/000/0001.mp4'
   with pytest.raises(ValueError, match='missing_file'):
     source.reader.read(second)
@@ -40,14 +40,14 @@ def test_a_missing_column_is_named(media, tmp_path):
     webvid.WebVid(folder)
 
 
-def test_an_empty_or_missing_folder_is_refused(tmp_path):
+def test_an_empty_or_missing_folder_is_rejected(tmp_path):
   with pytest.raises(ValueError, match='holds no CSV file'):
     webvid.WebVid(tmp_path)
   with pytest.raises(ValueError, match='there is no folder'):
     webvid.WebVid(tmp_path / 'nowhere')
 
 
-def test_only_the_training_part_is_read(media, tmp_path):
+def test_only_the_training_split_is_read(media, tmp_path):
   folder = media.webvid(tmp_path / 'w', [(None, 'a')])
   (folder / 'results_val.csv').write_text('videoid,page_dir,name\n1,2,b\n')
   source = webvid.WebVid(folder)

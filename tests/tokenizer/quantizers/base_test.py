@@ -1,4 +1,4 @@
-"""The straight-through step, and the count of codes in use."""
+"""The straight-through estimator and codebook usage."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ import pytest
 from phenaki_jax.tokenizer.quantizers.base import code_use, straight_through
 
 
-def test_values_are_the_quantized_ones_and_gradients_the_identity():
+def test_straight_through_returns_quantized_with_identity_gradient():
   generator = np.random.default_rng(0)
   z, quantized, weight = jnp.asarray(generator.normal(size=(3, 2, 5)))
-  # Far apart, so that a subtraction that rounds would show.
+  # Large values would expose rounding in a subtraction.
   z = z * 1e4
   np.testing.assert_array_equal(straight_through(z, quantized), quantized)
   pull = jax.grad(lambda *x: jnp.sum(weight * straight_through(*x)), (0, 1))
@@ -24,7 +24,7 @@ def test_code_use_equals_numpy():
   ids = np.random.default_rng(1).integers(0, 40, size=(3, 17)) // 2
   counts = np.bincount(ids.reshape(-1), minlength=64)
   share = counts[counts > 0] / ids.size
-  # Padding, with an id of its own, counts for nothing.
+  # Padding has an id that occurs nowhere else and must not be counted.
   padded = jnp.asarray(np.pad(ids, ((0, 2), (0, 0)), constant_values=63))
   real = jnp.asarray(np.arange(5)[:, None] < np.full((1, 17), 3), jnp.float32)
   use = code_use(padded, real, 64)
@@ -34,7 +34,7 @@ def test_code_use_equals_numpy():
   )
 
 
-def test_code_use_at_its_ends():
+def test_code_use_of_one_code_and_of_all_codes():
   collapsed = code_use(jnp.full((4, 5), 3), jnp.ones((4, 5)), 16)
   assert float(collapsed.usage) == pytest.approx(1 / 16)
   assert float(collapsed.perplexity) == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""VQ against a brute-force nearest neighbour, its loss and gradients."""
+"""VQ compared with a brute-force nearest neighbour; its loss and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def _unit(x):
   return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def test_equals_a_brute_force_search():
+def test_ids_equal_a_brute_force_search():
   layer, params = _make()
   z = _vectors(5, 40, 6)
   out = layer.apply({'params': params}, z)
@@ -42,18 +42,18 @@ def test_equals_a_brute_force_search():
   np.testing.assert_allclose(
     out.vectors, codes[ids] @ params['up']['kernel'], atol=1e-4
   )
-  # Codebook term plus commitment times its mirror (Phenaki, appendix A.1).
+  # Codebook term plus 0.25 times the commitment term (Phenaki, appendix A.1).
   np.testing.assert_allclose(out.loss, 1.25 * distance.min(-1), atol=1e-4)
 
 
-def test_lookup_gives_the_vectors_of_the_call():
+def test_lookup_returns_the_vectors_of_the_call():
   layer, params = _make()
   out = layer.apply({'params': params}, _vectors(2, 3, 4, 6))
   again = layer.apply({'params': params}, out.ids, method='lookup')
   np.testing.assert_allclose(again, out.vectors, atol=1e-5)
 
 
-def test_only_directions_count():
+def test_ids_ignore_the_norm_of_vectors_and_codes():
   layer, params = _make()
   z = _vectors(50, 6)
   grown = params | {'codebook': params['codebook'] * 7.0}
@@ -80,7 +80,7 @@ def test_gradients_pass_straight_through():
   )
 
 
-def test_each_half_of_the_loss_moves_its_own_side():
+def test_codebook_and_commitment_terms_have_separate_gradients():
   z = _vectors(9, 6)
 
   def grads(commitment):

@@ -1,4 +1,4 @@
-"""Drawing scenes and their next facts at random, within a subset."""
+"""Draw random facts, positions and changes of facts within a subset."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from phenaki_jax.storyworld import heldout
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
-# How likely each fact is to be one that changes between scenes of a story.
+# Relative probabilities of the facts that change between scenes of a story.
 _CHANGE_WEIGHTS = {
   'motion': 0.35,
   'colour': 0.25,
@@ -18,12 +18,11 @@ _CHANGE_WEIGHTS = {
   'size': 0.1,
   'shape': 0.1,
 }
-_TWO_CHANGES = 0.4
-_SECOND_SHARE = 0.2
-# How many image-only values images have, and how often.
+_TWO_CHANGES = 0.4  # of the changes, those of two facts
+_SECOND_SHARE = 0.2  # of the clips, those with a second object
+# Shares of the images with 0, 1 and 2 image-only values.
 _IMAGE_ONLY_SHARES = (0.4, 0.45, 0.15)
 _TRIES = 1000
-_FACTS = facts_lib.FACT_NAMES
 
 
 def _pick(rng, choices):
@@ -31,26 +30,24 @@ def _pick(rng, choices):
 
 
 def _coordinate(rng, grid):
-  if grid:
-    return int(rng.integers(grid)) / grid
-  return float(rng.random())
+  return int(rng.integers(grid)) / grid if grid else float(rng.random())
 
 
-def _settled(facts):
-  """Give a growing or shrinking object the size it will be left with."""
+def _with_final_size(facts):
+  """Set the size of a growing or shrinking object to its final one."""
   size = facts_lib.SIZE_AFTER.get(facts.motion)
   return facts if size is None else facts.replace(size=size)
 
 
-def _drawn(draw, subset, split):
-  """Draw facts until they can be seen and belong to a split."""
+def _until_valid(draw, subset, split):
+  """Draw facts until all are visible and they belong to the split."""
   for _ in range(_TRIES):
-    facts = _settled(draw())
+    facts = _with_final_size(draw())
     if facts_lib.is_visible(facts) and heldout.in_split(facts, split):
       return facts
   raise UserError(
     f'subset {subset.name!r} has no combinations in split {split!r}; use '
-    'another split or a bigger subset'
+    'another split or a larger subset'
   )
 
 
@@ -59,23 +56,29 @@ def sample_facts(
   subset: str | subset_lib.Subset,
   split: str = 'train',
 ) -> facts_lib.Facts:
-  """Draw the facts of a clip; image-only values never come up.
+  """Draw the facts of a clip, without image-only values.
 
   Args:
-    rng: the source of chance.
+    rng: random generator.
     subset: a name or a `Subset`.
     split: 'train' (no held-out combination), 'heldout' (only those) or 'all'.
+
+  Raises:
+    UserError: the split is unknown, or the subset has no such combination.
   """
   subset = subset_lib.subset_named(subset)
 
   def draw():
     return facts_lib.Facts(
-      **{name: _pick(rng, subset.clip_values(name)) for name in _FACTS}
+      **{
+        name: _pick(rng, subset.clip_values(name))
+        for name in facts_lib.FACT_NAMES
+      }
     )
 
-  facts = _drawn(draw, subset, split)
+  facts = _until_valid(draw, subset, split)
   second = subset.two_objects and rng.random() < _SECOND_SHARE
-  # The main object has to be plainly the bigger one.
+  # The main object must be clearly bigger than the second one.
   if second and facts.size == 'big' and facts_lib.size_is_visible(facts.motion):
     facts = facts.replace(
       second=facts_lib.SecondObject(
@@ -91,7 +94,10 @@ def sample_image_facts(
   subset: str | subset_lib.Subset,
   split: str = 'train',
 ) -> facts_lib.Facts:
-  """Draw the facts of an image: motion None, at most two image-only values."""
+  """Draw the facts of an image: motion None, up to two image-only values.
+
+  Arguments and errors are those of `sample_facts`.
+  """
   subset = subset_lib.subset_named(subset)
   rare = [f for f in facts_lib.FACT_NAMES if subset.image_values(f)]
 
@@ -108,12 +114,12 @@ def sample_image_facts(
           if name in chosen
           else subset.clip_values(name),
         )
-        for name in _FACTS
+        for name in facts_lib.FACT_NAMES
         if name != 'motion'
       },
     )
 
-  return _drawn(draw, subset, split)
+  return _until_valid(draw, subset, split)
 
 
 def sample_scene(
@@ -121,7 +127,7 @@ def sample_scene(
   facts: facts_lib.Facts,
   subset: str | subset_lib.Subset,
 ) -> scene_lib.Scene:
-  """Put facts at a random spot, a random while into their motion."""
+  """Draw the position and the phase of a scene with the given facts."""
   subset = subset_lib.subset_named(subset)
   scene = scene_lib.Scene(
     facts=facts,
@@ -129,8 +135,8 @@ def sample_scene(
     y=_coordinate(rng, subset.grid),
     phase=float(rng.integers(48)),
   )
-  # Half a frame away both ways, the main object cannot run into it, however
-  # long it goes straight on.
+  # A second object half a frame away in both dimensions never touches the main
+  # one, however long that moves straight on.
   return dataclasses.replace(
     scene, second_x=(scene.x + 0.5) % 1, second_y=(scene.y + 0.5) % 1
   )
@@ -140,7 +146,7 @@ def _changed(rng, facts, subset, names):
   for name in names:
     others = [v for v in subset.clip_values(name) if v != getattr(facts, name)]
     facts = facts.replace(**{name: _pick(rng, others)})
-  return _settled(facts)
+  return _with_final_size(facts)
 
 
 def sample_change(
@@ -149,20 +155,27 @@ def sample_change(
   subset: str | subset_lib.Subset,
   split: str = 'train',
 ) -> facts_lib.Facts:
-  """Draw the facts of the next scene of a story: one or two changed.
+  """Draw the facts of the next scene of a story, with one or two changes.
 
-  The shape changes rarely, the style never; a second object is not kept. A
-  size cannot change while it cannot be seen.
+  The shape changes rarely and the style never, and a second object is dropped.
+  The size changes only where it is visible in both scenes.
 
-  Raises UserError where nothing can.
+  Args:
+    rng: random generator.
+    facts: facts of the previous scene.
+    subset: a name or a `Subset`.
+    split: 'train', 'heldout' or 'all'; the new facts belong to it.
+
+  Raises:
+    UserError: no change is possible within the subset and the split.
   """
   subset = subset_lib.subset_named(subset)
   facts = facts.replace(second=None)
   names = [n for n in _CHANGE_WEIGHTS if len(subset.clip_values(n)) > 1]
   if not names:
     raise UserError(
-      f'subset {subset.name!r} has one value of every fact, so no story can '
-      'change any; add values'
+      f'subset {subset.name!r} has a single value of every fact, so nothing '
+      'can change; add values'
     )
   weights = np.array([_CHANGE_WEIGHTS[n] for n in names])
   weights = weights / weights.sum()
@@ -179,5 +192,5 @@ def sample_change(
       return found
   raise UserError(
     f'no change of {facts} stays in split {split!r} of subset '
-    f'{subset.name!r}; use split "all" or a bigger subset'
+    f'{subset.name!r}; use split "all" or a larger subset'
   )

@@ -1,0 +1,45 @@
+"""Counts of correct answers, with the accuracy and its standard error."""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
+  """Counts of answers.
+
+  Attributes:
+    asked: all answers.
+    right: the correct answers.
+    unsure: the answers for which the oracle read nothing; none is correct.
+  """
+
+  asked: int = 0
+  right: int = 0
+  unsure: int = 0
+
+  def __add__(self, other: 'Counts') -> 'Counts':
+    """Return the sums of two counts."""
+    return Counts(
+      asked=self.asked + other.asked,
+      right=self.right + other.right,
+      unsure=self.unsure + other.unsure,
+    )
+
+  @property
+  def accuracy(self) -> float:
+    """Return the share of correct answers in [0, 1]; nan without answers."""
+    return self.right / self.asked if self.asked else math.nan
+
+  @property
+  def error(self) -> float:
+    """Return the standard error of `accuracy`; nan without answers."""
+    if not self.asked:
+      return math.nan
+    return math.sqrt(self.accuracy * (1 - self.accuracy) / self.asked)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+  """Return the sum of counts."""
+  return sum(counts, Counts())
