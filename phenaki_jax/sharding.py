@@ -44,7 +44,6 @@ RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     'vocab': ('tensor',),
     'codebook': ('tensor',),
     'frames': (),
-    'tokens': (),
     'kv': (),
     'text': (),
     'layers': (),
