@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import errno
 import os
-import re
 import signal
 import sys
 import threading
@@ -21,9 +20,8 @@ from typing import Any
 from phenaki_jax.errors import UserError
 
 _FAILED = 2
-_NO_BACKEND = re.compile(
-  'Unable to initialize backend|Unknown backend|No visible .* devices'
-)
+# The packages that raise errors about buckets and their credentials.
+_BUCKETS = ('gcsfs', 'google', 'aiohttp')
 
 
 class _Terminated(KeyboardInterrupt):
@@ -91,14 +89,32 @@ def sentence(error: Exception) -> str | None:
       )
     place = f': {error.filename}' if error.filename else ''
     return f'{error.strerror}{place}'
-  if isinstance(error, RuntimeError) and _NO_BACKEND.search(str(error)):
-    first, _, _ = str(error).partition('\n')
+  if isinstance(error, ImportError) and 'gcsfs' in str(error):
     return (
-      f'JAX cannot use JAX_PLATFORMS={os.environ.get("JAX_PLATFORMS", "")}: '
-      f'{first}; use cpu, or unset it for the best device'
+      'a path in a bucket (gs://) needs the package gcsfs; install it, or use '
+      'a local disk'
     )
+  if type(error).__module__.partition('.')[0] in _BUCKETS:
+    return f'the bucket cannot be used: {" ".join(str(error).split())[:300]}'
   if isinstance(error, UserError | FloatingPointError):
     return ' '.join(str(error).split()) or type(error).__name__
+  return _backend_sentence()
+
+
+def _backend_sentence() -> str | None:
+  """Return a sentence if JAX has no device, whatever that raised elsewhere."""
+  jax = sys.modules.get('jax')
+  platforms = os.environ.get('JAX_PLATFORMS')
+  if jax is None or not platforms:
+    return None
+  try:
+    jax.devices()
+  except Exception as error:
+    reason = ' '.join(str(error).split()) or 'there is no such device'
+    return (
+      f'JAX cannot use JAX_PLATFORMS={platforms}: {reason.rstrip(".")}. Set it '
+      'to cpu, or unset it to use the best device'
+    )
   return None
 
 

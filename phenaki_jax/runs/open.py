@@ -23,6 +23,7 @@ from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files.digests import digest_json
+from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import (
@@ -94,6 +95,10 @@ def load(
       trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
+  if path is not None and is_remote(path):
+    raise UserError(
+      f'the model {path} is in a bucket; copy it to a local disk first'
+    )
   folder = bundle_lib.reference_dir() if path is None else pathlib.Path(path)
   folder = folder.expanduser()
   if not folder.is_dir():

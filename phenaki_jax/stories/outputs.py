@@ -21,6 +21,7 @@ from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
+from phenaki_jax.files.paths import is_remote
 from phenaki_jax.media.contact_sheet import contact_sheet, unprintable
 from phenaki_jax.media.frames import spread
 from phenaki_jax.media.gif import MAX_FPS, write_gif
@@ -53,6 +54,11 @@ def output_paths(
     UserError: `out` does not end in `.mp4`, a file would replace `story_file`,
       or a file cannot be written there.
   """
+  if is_remote(out):
+    raise UserError(
+      f'--out is {out}, but a film is written to a local disk; copy it from '
+      'there'
+    )
   out = pathlib.Path(out).expanduser()
   if out.suffix != '.mp4':
     raise UserError(
