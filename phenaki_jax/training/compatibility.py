@@ -21,8 +21,6 @@ _logger = logging.getLogger(__name__)
 # The parts of an experiment that must not change when a run is resumed. The
 # others (length, learning rate, mesh, ...) may change, which is logged.
 _BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
-# The parts that decide the shapes of the optimizer's state.
-_OPTIMIZER = ('optim', 'train')
 _SHOWN = 8
 
 
@@ -78,9 +76,7 @@ def check_same_run(
   if not bound and (arrays := _differences(saved.arrays, ours.arrays)):
     is_state = all(path.startswith('opt_state') for path, _ in arrays)
     bound = [
-      text
-      for key, text in changed
-      if is_state and key.split('.')[0] in _OPTIMIZER
+      text for key, text in changed if is_state and key.startswith('optim.')
     ]
     if not bound:
       bound, shown = [text for _, text in arrays], 2
