@@ -63,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
       _silence(sys.stdout)
       return 128 + signal.SIGPIPE
     except Exception as error:
+      try:
+        sys.stdout.flush()
+      except (OSError, ValueError):
+        _silence(sys.stdout)  # Python flushes it again when it ends.
       message = sentence(error)
       if message is None or os.environ.get('PHENAKI_TRACEBACK') == '1':
         raise

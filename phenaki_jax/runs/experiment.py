@@ -178,7 +178,10 @@ def saved(experiment: Experiment, workdir: epath.PathLike) -> Experiment:
   place = experiment.tokenizer_dir
   if not place or is_remote(place) or is_remote(workdir):
     return experiment
-  relative = os.path.relpath(place, os.fspath(workdir))
+  # Of a symbolic link to a tokenizer, the link is kept.
+  parent, name = os.path.split(os.path.abspath(place))
+  target = os.path.join(os.path.realpath(parent), name)
+  relative = os.path.relpath(target, os.path.realpath(workdir))
   return dataclasses.replace(experiment, tokenizer_dir=relative)
 
 
@@ -199,7 +202,10 @@ def find_tokenizer(
     NotFoundError: the tokenizer is in neither place.
   """
   place = os.path.expanduser(experiment.tokenizer_dir)
-  places = [epath.Path(workdir) / place, epath.Path(place)]
+  beside = epath.Path(workdir) / place
+  if not is_remote(beside):
+    beside = epath.Path(os.path.realpath(beside))
+  places = [beside, epath.Path(place)]
   for folder in places:
     if (folder / CONFIG_FILE).is_file():
       return folder

@@ -118,10 +118,10 @@ _COMMAND = """
 import argparse, sys
 from phenaki_jax.cli import exits
 def command(args):
-  print('work', file=sys.stderr)
-  print('phenaki')
   with open(sys.argv[1], 'w') as file:
     assert file.fileno() > 2
+  print('work', file=sys.stderr)
+  print('phenaki')
 sys.exit(exits.run(argparse.Namespace(command='story', run=command)))
 """
 

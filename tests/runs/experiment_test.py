@@ -146,10 +146,13 @@ def test_tokenizer_dir_is_kept_relative_to_the_run(
 ):
   kept = []
   (tmp_path / 'deep').mkdir()
+  (tmp_path / 'runs' / 'generator').mkdir(parents=True)
+  (tmp_path / 'link').symlink_to('runs/generator')
   for folder, place, workdir in (
     (tmp_path, 'tokenizer', 'runs/generator'),
     (tmp_path / 'deep', '../tokenizer', '../runs/generator'),
     (tmp_path, str(tokenizer_dir), str(tmp_path / 'runs' / 'generator')),
+    (tmp_path, 'tokenizer', 'link'),
   ):
     monkeypatch.chdir(folder)
     given = experiment_lib.resolve(GENERATOR, [f'tokenizer_dir={place}'])
