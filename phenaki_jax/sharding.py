@@ -4,7 +4,7 @@ Parameters and activations carry logical names ('embed', 'heads', ...). One
 table maps each name to axes of the mesh (data, fsdp, tensor), as in T5X.
 Linen's own rules silently replicate a misspelt name; here a name that is not
 in the table raises. `jax.jit` with shardings then places the arrays. The box
-of a parameter also carries what the optimizer must know of it.
+of a parameter also carries its optimizer rules.
 """
 
 import difflib

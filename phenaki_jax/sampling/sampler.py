@@ -252,4 +252,4 @@ class Sampler:
     state = self.uncover(
       prompts, ids=ids, known=known, seeds=seeds, settings=settings
     )
-    return self.decode(state.ids.reshape(ids.shape))
+    return self.decode(np.asarray(state.ids).reshape(ids.shape))

@@ -20,8 +20,8 @@ class TokenizerConfig(TransformerConfig):
     first_frame: how the first frame is encoded and decoded. 'apart': by its
       own layers, as in the paper. 'repeated': as a tubelet of copies of that
       frame, by the layers of all other tubelets, so that an image has the
-      tokens of a clip that stands still, and tokens that only images train
-      can be used throughout a clip.
+      same tokens as a still clip, and tokens that only images train can be
+      used throughout a clip.
     spatial_layers: blocks inside a latent frame, in encoder and decoder each.
     temporal_layers: causal blocks over time, in encoder and decoder each.
     encoder_spatial_layers: spatial blocks of the encoder, if they differ from

@@ -85,7 +85,7 @@ def _assert_meshes_agree(task, batch, shapes):
     assert values == pytest.approx(reference[1], rel=1e-4, abs=1e-5)
 
 
-def test_the_toy_agrees_on_every_mesh():
+def test_steps_of_the_toy_agree_on_every_mesh():
   _assert_meshes_agree(toy.ToyTask(), toy.batch(0), MESHES)
 
 
