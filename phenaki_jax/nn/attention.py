@@ -78,11 +78,11 @@ def _append(
 
 
 def _project_out(
-  config: TransformerConfig, x: Float[Array, '*b K d'], width: int
+  config: TransformerConfig, x: Float[Array, '*b K d']
 ) -> Float[Array, '*b D']:
   """Map the heads to the model width; called inside a compact method."""
   kernel = Kernel(
-    (config.num_heads, config.head_dim, width),
+    (config.num_heads, config.head_dim, config.width),
     ('heads', 'kv', 'embed'),
     inputs=2,
     kernel_init=nn.initializers.zeros,
@@ -122,10 +122,9 @@ class SelfAttention(nn.Module):
       angles: rotary angles of the positions.
       distances: distance features of the positions.
     """
-    width = x.shape[-1]
     num_heads, head_dim = self.config.num_heads, self.config.head_dim
     kernel = Kernel(
-      (width, 3, num_heads, head_dim),
+      (x.shape[-1], 3, num_heads, head_dim),
       ('embed', None, 'heads', 'kv'),
       dtype=self.config.dtype,
       name='qkv',
@@ -147,7 +146,7 @@ class SelfAttention(nn.Module):
       query = _append(query, sloped)
       key = _append(key, distances.sum(0)[:, None])
     out = dot_product_attention(query, key, value, mask, scale=head_dim**-0.5)
-    return _project_out(self.config, out, width)
+    return _project_out(self.config, out)
 
 
 class CrossAttention(nn.Module):
@@ -196,4 +195,4 @@ class CrossAttention(nn.Module):
       query = query.reshape(batch, 1, t * n, *heads)
     out = dot_product_attention(query, key, value, text_mask[..., None, :])
     out = out.reshape(batch, t, n, *heads)
-    return _project_out(self.config, out, width)
+    return _project_out(self.config, out)

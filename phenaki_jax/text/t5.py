@@ -172,9 +172,9 @@ class _Attention(nn.Module):
 
     def project(name: str, scale: float = 1.0) -> Float[Array, 'B L K d']:
       # T5X stores the heads and the width of a head as one dimension.
-      y = _dense(heads * head_dim, ('embed', 'heads'), self.dtype, name, scale)(
-        x_BLE
-      )
+      names = ('embed', 'heads')
+      dense = _dense(heads * head_dim, names, self.dtype, name, scale)
+      y = dense(x_BLE)
       return y.reshape((*y.shape[:-1], heads, head_dim))
 
     # The query's initialiser includes the 1/sqrt(d) that the logits lack.
