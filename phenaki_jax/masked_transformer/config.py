@@ -12,7 +12,7 @@ from phenaki_jax.nn.config import TransformerConfig
 
 @validated
 class GeneratorConfig(TransformerConfig):
-  """The shape of a masked transformer, beside that of its blocks.
+  """The shape of a masked transformer; see also `TransformerConfig`.
 
   Attributes:
     codebook_size: number of token ids; taken from the tokenizer.

@@ -32,7 +32,7 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 
 @validated
 class SamplingSettings(DecodeConfig):
-  """How clips are sampled; `DecodeConfig` holds the other settings.
+  """How clips are sampled; `DecodeConfig` has the settings of the decoding.
 
   Attributes:
     guidance: guidance scale, 0 for none.

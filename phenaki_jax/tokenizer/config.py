@@ -12,7 +12,7 @@ from phenaki_jax.nn.config import TransformerConfig
 
 @validated
 class TokenizerConfig(TransformerConfig):
-  """The shape of a C-ViViT, beside that of its blocks.
+  """The shape of a C-ViViT; see also `TransformerConfig`.
 
   Attributes:
     patch: height and width of a patch in pixels.

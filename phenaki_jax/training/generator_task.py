@@ -187,7 +187,7 @@ class GeneratorTask(Task):
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     """Compute the masked-token loss of a batch and its metrics.
 
-    Deterministic: no dropout, no dropped texts and no label smoothing.
+    `deterministic` disables dropout, dropped texts and label smoothing.
     """
     rows = self.rows(frozen, batch, rng)
     logits = self.logits(params, rows, rng, deterministic=deterministic)
