@@ -130,18 +130,12 @@ class Dense(nn.Module):
 
 
 class RMSNorm(nn.Module):
-  """Scale the last dimension to unit root mean square, in float32.
-
-  Attributes:
-    name_of_dim: logical name of the last dimension.
-  """
-
-  name_of_dim: str | None = None
+  """Scale the last dimension to unit root mean square, in float32."""
 
   @nn.compact
   def __call__(self, x: Float[Array, '*b D']) -> Float[Array, '*b D']:
     """Return the normalised input, in the input's dtype."""
-    init = logical(nn.initializers.ones, self.name_of_dim)
+    init = logical(nn.initializers.ones, None)
     scale = self.param('scale', init, (x.shape[-1],), jnp.float32)
     x32 = x.astype(jnp.float32)
     mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)

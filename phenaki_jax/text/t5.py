@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from phenaki_jax.nn.layers import Dense, RMSNorm
+from phenaki_jax.nn.layers import Dense
 from phenaki_jax.sharding import logical
 from phenaki_jax.text.config import TextConfig
 
@@ -88,7 +88,7 @@ class _Stack(nn.Module):
       x_BLE = _Layer(config, self.dtype, name=f'layers_{i}')(
         x_BLE, bias_BKLL, deterministic
       )
-    return drop(RMSNorm('embed', name='encoder_norm')(x_BLE))
+    return drop(_RMSNorm(self.dtype, name='encoder_norm')(x_BLE))
 
 
 class _RelativeBias(nn.Module):
@@ -146,14 +146,27 @@ class _Layer(nn.Module):
     deterministic: bool,
   ) -> Float[Array, 'B L E']:
     drop = nn.Dropout(self.config.dropout, deterministic=deterministic)
-    y_BLE = RMSNorm('embed', name='pre_attention_layer_norm')(x_BLE)
+    y_BLE = _RMSNorm(self.dtype, name='pre_attention_layer_norm')(x_BLE)
     y_BLE = _Attention(self.config, self.dtype, name='attention')(
       y_BLE, bias, deterministic
     )
     x_BLE = x_BLE + drop(y_BLE)
-    y_BLE = RMSNorm('embed', name='pre_mlp_layer_norm')(x_BLE)
+    y_BLE = _RMSNorm(self.dtype, name='pre_mlp_layer_norm')(x_BLE)
     y_BLE = _GatedMLP(self.config, self.dtype, name='mlp')(y_BLE, deterministic)
     return x_BLE + drop(y_BLE)
+
+
+class _RMSNorm(nn.Module):
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B L E']) -> Float[Array, 'B L E']:
+    init = logical(nn.initializers.ones, 'embed')
+    scale = self.param('scale', init, (x.shape[-1],), jnp.float32)
+    x = x.astype(jnp.float32)
+    square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    y = x * jax.lax.rsqrt(square + 1e-6)
+    return y.astype(self.dtype) * scale.astype(self.dtype)[None, None]
 
 
 class _Attention(nn.Module):
