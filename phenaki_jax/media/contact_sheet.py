@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,9 +13,9 @@ from phenaki_jax.types import ImageU8
 Row = tuple[str, Sequence[np.ndarray] | np.ndarray]
 """A text and the frames above it, uint8 RGB [H, W, 3] each."""
 
-_PAPER = 255
-_INK = (24, 24, 24)
-_PALE = (128, 128, 128)
+_WHITE = 255
+_DARK = (24, 24, 24)
+_GREY = (128, 128, 128)
 _MARGIN = 16
 _GAP = 4
 
@@ -61,20 +60,21 @@ def contact_sheet(
     return enlarge(checked_frame(frame), min_height)
 
   strips = [
-    _Cell([fit(frames[i]) for i in spread(len(frames), columns)], text)
+    (text, [fit(frames[i]) for i in spread(len(frames), columns)])
     for text, frames in rows
   ]
-  singles = [_Cell([fit(frame)], text) for text, frame in images]
-  shapes = {tile.shape for cell in strips + singles for tile in cell.tiles}
+  singles = [(text, [fit(frame)]) for text, frame in images]
+  cells = strips + singles
+  shapes = {tile.shape for _, tiles in cells for tile in tiles}
   if len(shapes) > 1:
     raise UserError('all frames of a contact sheet must be of one size')
   ((_, tile_width, _),) = shapes
   step = tile_width + _GAP
-  most = max(len(cell.tiles) for cell in strips + singles)
+  most = max(len(tiles) for _, tiles in cells)
   width = max(min_width, most * step - _GAP)
   across = max(1, (width + _GAP) // step)
   pen = _Pen(width=width, font_size=font_size)
-  bands = [pen.text(title, _INK)] if title else []
+  bands = [pen.text(title, _DARK)] if title else []
   for strip in strips:
     bands.append(pen.shelf([strip], text_width=width, max_lines=max_lines))
   for first in range(0, len(singles), across):
@@ -84,17 +84,10 @@ def contact_sheet(
   for band in bands:
     parts += [band, pen.blank(_MARGIN)]
   if footer:
-    parts.append(pen.text(footer, _PALE))
+    parts.append(pen.text(footer, _GREY))
   sheet = np.concatenate(parts)
   sides = ((0, 0), (_MARGIN, _MARGIN), (0, 0))
-  return np.pad(sheet, sides, constant_values=_PAPER)
-
-
-class _Cell(NamedTuple):
-  """Frames side by side and the text below them."""
-
-  tiles: list[np.ndarray]
-  text: str
+  return np.pad(sheet, sides, constant_values=_WHITE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +99,7 @@ class _Pen:
 
   def blank(self, height: int) -> np.ndarray:
     """Return an empty band."""
-    return np.full((height, self.width, 3), _PAPER, np.uint8)
+    return np.full((height, self.width, 3), _WHITE, np.uint8)
 
   def text(
     self,
@@ -121,26 +114,26 @@ class _Pen:
     font = ImageFont.load_default(self.font_size)
     line_height = round(self.font_size * 4 / 3)
     lines = _wrap(text, width, font.getlength, max_lines)
-    band = Image.new('RGB', (width, line_height * len(lines)), (_PAPER,) * 3)
+    band = Image.new('RGB', (width, line_height * len(lines)), (_WHITE,) * 3)
     pen = ImageDraw.Draw(band)
     for i, line in enumerate(lines):
       pen.text((0, i * line_height), line, colour, font)
     return np.asarray(band)
 
   def shelf(
-    self, cells: Sequence[_Cell], *, text_width: int, max_lines: int | None
+    self, cells: Sequence[Row], *, text_width: int, max_lines: int | None
   ) -> np.ndarray:
     """Return a band with cells side by side."""
     texts = [
-      self.text(c.text, _INK, width=text_width, max_lines=max_lines)
-      for c in cells
+      self.text(text, _DARK, width=text_width, max_lines=max_lines)
+      for text, _ in cells
     ]
-    height, width, _ = cells[0].tiles[0].shape
+    height, width, _ = cells[0][1][0].shape
     band = self.blank(height + _GAP + max(map(len, texts)))
     left = 0
-    for cell, text in zip(cells, texts, strict=True):
+    for (_, tiles), text in zip(cells, texts, strict=True):
       band[height + _GAP :][: len(text), left : left + text_width] = text
-      for tile in cell.tiles:
+      for tile in tiles:
         band[:height, left : left + width] = tile
         left += width + _GAP
     return band

@@ -24,7 +24,7 @@ _BT709 = 1
 _LIMITED = 1
 
 
-class Mp4Writer:
+class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
   """Write an MP4 frame by frame; memory use does not grow with its length.
 
   A context manager: the file appears when the block ends, and an exception
@@ -73,16 +73,16 @@ class Mp4Writer:
         of the first frame.
     """
     frame = checked_frame(frame)
+    pixels = _even(enlarge(frame, self._min_height))
     if self._shape is None:
-      self._open(frame)
+      self._shape = frame.shape
+      self._open(*pixels.shape[:2])
     elif frame.shape != self._shape:
       raise UserError(
         f'frame {self._num_frames} has the shape {frame.shape}, but the first '
         f'has {self._shape}: all frames of a film must be of one size'
       )
-    picture = av.VideoFrame.from_ndarray(
-      _even(enlarge(frame, self._min_height)), format='rgb24'
-    ).reformat(
+    picture = av.VideoFrame.from_ndarray(pixels, format='rgb24').reformat(
       format='yuv420p', dst_colorspace=_BT709, dst_color_range=_LIMITED
     )
     picture.pts = self._num_frames
@@ -100,10 +100,6 @@ class Mp4Writer:
     with self._stack:
       self._container.mux(self._stream.encode(None))
 
-  def __enter__(self) -> 'Mp4Writer':
-    """Return the writer itself."""
-    return self
-
   def __exit__(
     self,
     kind: type[BaseException] | None,
@@ -116,15 +112,13 @@ class Mp4Writer:
       return
     self._stack.__exit__(kind, error, trace)
 
-  def _open(self, frame: ImageU8) -> None:
-    self._shape = frame.shape
+  def _open(self, height: int, width: int) -> None:
     part = self._stack.enter_context(staged_file(self._path))
     self._container = self._stack.enter_context(
       av.open(str(part), 'w', format='mp4', options={'movflags': '+faststart'})
     )
     self._container.metadata[COMMENT] = self._comment
     self._stream = self._container.add_stream('libx264', rate=self._fps)
-    height, width, _ = _even(enlarge(frame, self._min_height)).shape
     self._stream.height, self._stream.width = height, width
     self._stream.pix_fmt = 'yuv420p'
     # The same frames must give the same file on any machine: one thread, and
