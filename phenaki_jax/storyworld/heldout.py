@@ -26,7 +26,7 @@ def is_held_out(facts: facts_lib.Facts) -> bool:
   are trained on. Images (motion None) have combinations of their own.
   """
   values = facts.as_dict()
-  if not facts_lib.size_is_visible(facts.motion):
+  if facts.motion in facts_lib.SIZE_AFTER:
     values['size'] = ''
   return _is_drawn('|'.join((_SALT, *map(str, values.values()))))
 
