@@ -1,5 +1,7 @@
 """Draw random facts, positions and changes of facts within a subset."""
 
+from typing import Any
+
 import numpy as np
 
 from phenaki_jax.errors import UserError
@@ -76,9 +78,9 @@ def sample_facts(
   rare = [f for f in facts_lib.FACT_NAMES if subset.image_values(f)]
 
   def draw():
-    found, image_only = {}, []
+    found: dict[str, Any] = {'motion': None} if image else {}
+    image_only: list[str] = []
     if image:
-      found['motion'] = None
       count = int(rng.choice(len(_IMAGE_ONLY_SHARES), p=_IMAGE_ONLY_SHARES))
       image_only = list(rng.permutation(rare))[:count] if rare else []
     for name in facts_lib.FACT_NAMES:
