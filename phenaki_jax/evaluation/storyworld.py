@@ -165,14 +165,13 @@ def report_image_only(
   for fact, value in image_only_values(setup.subset):
     for index in range(prompts):
       rng = np.random.default_rng((setup.seed, IMAGE_ONLY, index))
-      facts = _with(rng, setup.subset, fact, value)
+      facts = _draw_with(rng, setup.subset, fact, value)
       prompt = caption(facts, rng, setup.subset)
       asked.append(((fact, facts), prompt, draw_seed(rng)))
   scores = collections.defaultdict(list)
   samples: dict[tuple[str, str], Sample] = {}
-  for ((fact, facts), prompt, _), frames in _clips(
-    maker, setup, asked, on_done
-  ):
+  clips = _clips(maker, setup, asked, on_done)
+  for ((fact, facts), prompt, _), frames in clips:
     score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
     concept = fact, getattr(facts, fact)
     scores[concept].append(score)
@@ -205,7 +204,7 @@ def image_only_values(subset: Subset) -> list[tuple[str, str]]:
   return found
 
 
-def _with(
+def _draw_with(
   rng: np.random.Generator, subset: Subset, fact: str, value: str
 ) -> facts_lib.Facts:
   """Draw the facts of a training clip and replace one of them."""
@@ -222,13 +221,11 @@ def _clips(
   asked: Sequence[tuple],
   on_done: Callable[[int], object],
 ) -> Iterator[tuple[tuple, np.ndarray]]:
-  """Generate a clip for each (anything, prompt, seed)."""
-  for batch, row in in_batches(asked, setup.batch_size):
+  """Yield each (anything, prompt, seed) with a clip of the prompt."""
+  for batch, padded in in_batches(asked, setup.batch_size):
+    _, prompts, seeds = zip(*padded, strict=True)
     clips = maker.clips(
-      [prompt for _, prompt, _ in row],
-      size=setup.size,
-      seeds=[seed for _, _, seed in row],
-      settings=setup.settings,
+      prompts, size=setup.size, seeds=seeds, settings=setup.settings
     )
     yield from zip(batch, clips[: len(batch)], strict=True)
     on_done(len(batch))

@@ -76,8 +76,8 @@ def report_stories(
   scores: list[score_lib.StoryScore] = []
   by_split: dict[str, list[score_lib.ClipScore]] = {'train': [], 'heldout': []}
   kept: list[tuple[tuple[str, ...], tuple[np.ndarray, ...]]] = []
-  for batch, row in in_batches(asked, setup.batch_size):
-    parts = list(generate_batch(maker, [asked for _, asked in row]))
+  for batch, padded in in_batches(asked, setup.batch_size):
+    parts = list(generate_batch(maker, [story for _, story in padded]))
     frames = np.concatenate([part.frames for part in parts], axis=1)
     for i, (story, _) in enumerate(batch):
       score = score_lib.score_story(frames[i], story, setup.subset, setup.fps)

@@ -44,8 +44,8 @@ class Bundle:
   """The content of a bundle; every floating array is float32.
 
   Attributes:
-    tokenizer_params: nested dicts of numpy arrays.
-    generator_params: nested dicts of numpy arrays; text encoder included.
+    tokenizer_params, generator_params: nested dicts of numpy arrays; those of
+      the generator include the text encoder.
     config: the content of `config.json`.
     vocabulary: the bytes of the SentencePiece model.
     model_card: Markdown.
@@ -77,8 +77,8 @@ def write_bundle(
 
   Args:
     path: the folder. It may hold an older bundle, but no other files.
-    tokenizer_params: nested dicts of arrays; names must not contain a slash.
-    generator_params: nested dicts of arrays; names must not contain a slash.
+    tokenizer_params, generator_params: nested dicts of arrays; names must not
+      contain a slash.
     config: JSON values.
     vocabulary: the bytes of a SentencePiece model.
     model_card: Markdown.
