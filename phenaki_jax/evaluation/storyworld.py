@@ -1,8 +1,8 @@
 """Accuracy of a model on StoryWorld, as read by the oracle.
 
-Two reports measure whether clips show the facts of their prompts, and whether
-concepts that only training images show appear in clips. `storyworld_stories`
-has that of stories. No pretrained network is needed.
+The reports measure whether clips show the facts of their prompts, and whether
+concepts that only training images show appear in clips. The report on stories
+is in `storyworld_stories`. No pretrained network is needed.
 """
 
 import collections

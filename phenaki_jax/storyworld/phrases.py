@@ -37,13 +37,13 @@ PLACE_PHRASES = {
   'road': ('on the road', 'on a road', 'on a street'),
   'snow': ('on snow', 'on the snow', 'in the snow'),
 }
-# What stands before the object in a full caption; nothing for the plain style.
+# The text before the object in a full caption; empty for the plain style.
 STYLE_PREFIXES = {
   'plain': ('',),
   'outline': ('the outline of ', 'an outline of '),
   'pencil': ('a pencil drawing of ', 'a pencil sketch of '),
 }
-# What a continuation says when the style changes.
+# The words of a continuation in which the style changes.
 STYLE_CHANGES = {
   'plain': 'is plain',
   'outline': 'becomes an outline',

@@ -18,8 +18,8 @@ _CHANGE_WEIGHTS = {
   'size': 0.1,
   'shape': 0.1,
 }
-_TWO_CHANGES = 0.4  # of the changes, those of two facts
-_SECOND_SHARE = 0.2  # of the clips, those with a second object
+_TWO_CHANGES_SHARE = 0.4  # share of the changes that affect two facts
+_SECOND_SHARE = 0.2  # share of the clips that have a second object
 # Shares of the images with 0, 1 and 2 image-only values.
 _IMAGE_ONLY_SHARES = (0.4, 0.45, 0.15)
 _TRIES = 1000
@@ -154,7 +154,7 @@ def sample_change(
   weights = weights / weights.sum()
 
   def draw():
-    count = min(1 + int(rng.random() < _TWO_CHANGES), len(names))
+    count = min(1 + int(rng.random() < _TWO_CHANGES_SHARE), len(names))
     picked = rng.choice(len(names), size=count, replace=False, p=weights)
     changed = facts
     for name in (names[i] for i in picked):

@@ -99,11 +99,9 @@ def _displacements(facts, fps):
 
 
 def _score_join(before, after, fps):
-  """Return whether two scenes join smoothly, and keep what should not change.
+  """Return whether a join is smooth, and whether it keeps unchanged facts.
 
-  Args:
-    before, after: each a `StoryScene` and its `ClipScore`.
-    fps: frames per second.
+  `before` and `after` are pairs of a `StoryScene` and its `ClipScore`.
   """
   (old_scene, old), (scene, new) = before, after
   end, start = old.reading, new.reading
@@ -123,21 +121,17 @@ def _score_join(before, after, fps):
 
 
 def _score_persistence(pairs):
-  """Return, for each later scene, which unchanged facts are correct.
+  """Return for each later scene whether each still unchanged fact is right.
 
-  Args:
-    pairs: `StoryScene` and `ClipScore` of each scene.
+  `pairs` are the `StoryScene` and the `ClipScore` of each scene.
   """
   first, score = pairs[0]
   unchanged = [fact for fact in _PERSISTENT if fact in score.right]
   persisted = []
   for scene, score in pairs[1:]:
-    unchanged = [
-      fact
-      for fact in unchanged
-      if fact not in score.right
-      or getattr(scene.facts, fact) == getattr(first.facts, fact)
-    ]
+    for fact in set(unchanged) & set(score.right):
+      if getattr(scene.facts, fact) != getattr(first.facts, fact):
+        unchanged.remove(fact)
     persisted.append([score.right[f] for f in unchanged if f in score.right])
   return persisted
 
