@@ -11,7 +11,7 @@ Sums = Mapping[str, tuple[float, float]]
 """By name: a weighted sum and the sum of its weights."""
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class HeldoutEvaluator:
   """Measures the loss terms of a model on held-out batches.
 

@@ -66,7 +66,7 @@ def ssim(
   return jnp.mean(similarity, axis=(-3, -2, -1))
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class ReconstructionEvaluator:
   """Compares held-out clips with their reconstructions by the tokenizer.
 

@@ -9,7 +9,7 @@ import numpy as np
 from phenaki_jax.media.contact_sheet import contact_sheet
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class SampleEvaluator:
   """Generates a clip for each of a few prompts.
 

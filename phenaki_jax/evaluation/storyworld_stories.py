@@ -19,6 +19,8 @@ from phenaki_jax.storyworld import is_held_out, sample_story
 from phenaki_jax.storyworld import score as score_lib
 from phenaki_jax.storyworld import story as storyworld_story
 
+_CONSISTENCY = ('persistence', 'last_persistence', 'smoothness', 'continuity')
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryReport:
@@ -100,12 +102,7 @@ def report_stories(
     ),
     consistency={
       name: score_lib.mean(getattr(score, name) for score in scores)
-      for name in (
-        'persistence',
-        'last_persistence',
-        'smoothness',
-        'continuity',
-      )
+      for name in _CONSISTENCY
     },
     stories=tuple(kept),
   )

@@ -29,7 +29,7 @@ def unigram_loss(
   return float(-np.sum(hidden * np.log(share)) / hidden.sum())
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class UnigramEvaluator:
   """Measures the unigram loss, a baseline for `heldout/loss`.
 

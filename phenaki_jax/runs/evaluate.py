@@ -138,7 +138,7 @@ def _protocol(model: Model, request: Request, setup: Setup) -> dict[str, Any]:
     'fingerprint': model.fingerprint,
     'subset': setup.subset.name,
     **{name: getattr(request, name) for name in asked},
-    # Two windows, the longest scene that tests the memory of the model.
+    # Two windows per scene: the model need not keep a scene for longer.
     'frames_per_scene': 2 * (clip_frames - context_frames),
     'image_only_prompts': request.image_only * request.image_only_prompts,
     'seed': setup.seed,

@@ -57,9 +57,8 @@ def caption(
       text += ' ' + _pick(rng, phrases.MOTION_VERBS[facts.motion])
   text = f'{place}, {text}' if _chance(rng, 0.2) else f'{text} {place}'
   if facts.second is not None:
-    text += (
-      f' and {_with_article(f"{facts.second.colour} {facts.second.shape}")}'
-    )
+    words = f'{facts.second.colour} {facts.second.shape}'
+    text += f' and {_with_article(words)}'
   return text
 
 

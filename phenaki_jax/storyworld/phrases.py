@@ -97,15 +97,12 @@ _OTHERS = {
 def lexicon() -> dict[tuple[str, ...], tuple[str, str]]:
   """Map every phrase, as a tuple of words, to the (fact, value) it names."""
   # No two facts have a value of the same name.
+  names = facts_lib.SHAPES + facts_lib.COLOURS + facts_lib.SIZES
   written: dict[str, tuple[str, ...]] = {
-    **{
-      name: (name,) for values in facts_lib.VALUES.values() for name in values
-    },
-    **{
-      name: (*v, MOTION_PARTICIPLES[name]) for name, v in MOTION_VERBS.items()
-    },
+    **{name: (name,) for name in names},
+    **{k: (*v, MOTION_PARTICIPLES[k]) for k, v in MOTION_VERBS.items()},
     **PLACE_PHRASES,
-    **{name: (*v, STYLE_CHANGES[name]) for name, v in STYLE_PREFIXES.items()},
+    **{k: (*v, STYLE_CHANGES[k]) for k, v in STYLE_PREFIXES.items()},
   }
   written['still'] += STOPS
   return {
