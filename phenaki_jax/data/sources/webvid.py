@@ -1,39 +1,43 @@
 """The WebVid layout: CSV files with one video per row.
 
 The video of a row is `<page_dir>/<videoid>.mp4`, in the folder itself or in
-one of its subfolders (usually `videos`). Every field is read as a string,
-because page_dir and videoid have leading zeros.
+one of its subfolders (usually `videos`); page_dir may be empty. Every field is
+read as a string, because page_dir and videoid have leading zeros.
 """
 
-import csv
+import functools
 import os
 import pathlib
 import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax.data import schema
-from phenaki_jax.data.sources import files
+from phenaki_jax.data.sources import csv_rows, files
 from phenaki_jax.errors import UserError
 
 _REQUIRED = ('videoid', 'page_dir', 'name')
-_SAFE = re.compile(r'(?!\.{1,2}$)[\w.-]+')
+# A plain name of a file or folder. Any other could lead out of the folder.
+_PLAIN = re.compile(r'(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]+')
 
 
 class WebVid:
   """A source of the rows of the CSV files in a folder.
 
   If there are CSV files of a training split (`*train*.csv`), only those are
-  read; the others are counted in the notes.
+  read; the others are counted in the notes. The rows of a file that lacks a
+  column are broken records.
   """
 
   layout = 'webvid'
 
   def __init__(self, folder: str | os.PathLike):
-    """Read the CSV files.
+    """Read the headers of the CSV files.
 
     Raises:
-      UserError: the folder or the CSV files are missing, or a file lacks a
-        column or cannot be read.
+      UserError: the folder or the CSV files are missing, or every file lacks
+        a column.
     """
     self.folder = pathlib.Path(folder)
     if not self.folder.is_dir():
@@ -48,69 +52,125 @@ class WebVid:
         f'the columns {", ".join(_REQUIRED)} beside the videos'
       )
     training = [path for path in tables if 'train' in path.name]
-    self._skipped = len(tables) - len(training) if training else 0
-    self._rows: list[dict[str, str | None]] = []
-    names = None
-    for path in training or tables:
-      columns = self._read(path)
-      names = columns if names is None else names & columns
-    self.columns = frozenset(names or ())
-    parts = sorted(p.name for p in self.folder.iterdir() if p.is_dir())
-    self._parts = sorted(parts, key=lambda name: name != 'videos') + ['']
+    self._tables = training or tables
+    self._notes = Counter(csv_not_train=len(tables) - len(self._tables))
+    headers = {path: _header(path) for path in self._tables}
+    self._faults = {path: _fault(names) for path, names in headers.items()}
+    if all(self._faults.values()):
+      path = self._tables[0]
+      found = ', '.join(repr(name)[1:-1] for name in sorted(headers[path]))
+      raise UserError(
+        f'{path} has {self._faults[path]}; the WebVid layout needs '
+        f'{", ".join(_REQUIRED)}, it has {found or "none"}'
+      )
+    self._notes['empty_csv'] = sum(not names for names in headers.values())
+    self.columns = frozenset.intersection(
+      *(
+        frozenset(names)
+        for path, names in headers.items()
+        if not self._faults[path]
+      )
+    )
     self.reader = files.FileReader(self.folder)
 
-  def _read(self, path: pathlib.Path) -> set[str]:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      table = csv.DictReader(file, restkey='', strict=True)
-      try:
-        names = set(table.fieldnames or ())
-        for name in _REQUIRED:
-          if name not in names:
-            found = ', '.join(sorted(names)) or 'none'
-            raise UserError(
-              f'{path} has no column {name!r}; the WebVid layout needs '
-              f'{", ".join(_REQUIRED)}, it has {found}'
-            )
-        self._rows.extend(table)
-      except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(
-          f'{path}, line {table.line_num + 1}, cannot be read as CSV: {error}'
-        ) from error
-    return names
+  def __iter__(self) -> Iterator[schema.Record]:
+    """Yield a record of every row, in the order of the files."""
+    for path in self._tables:
+      for row in csv_rows.read_rows(path, key='videoid'):
+        yield self._record(path, row)
 
-  def __len__(self) -> int:
-    """Return the number of rows."""
-    return len(self._rows)
-
-  def __getitem__(self, index: int) -> schema.Record:
-    """Return the row at `index`."""
-    row = self._rows[index]
-    page, video = row['page_dir'] or '', row['videoid'] or ''
-    # Missing fields are None; surplus fields have the empty name.
-    is_whole = '' not in row and None not in row.values()
-    fault = '' if is_whole else 'malformed_row'
-    if not fault and not (_SAFE.fullmatch(page) and _SAFE.fullmatch(video)):
-      fault = 'unsafe_name'
+  def _record(self, path: pathlib.Path, row: csv_rows.Row) -> schema.Record:
+    fault, detail = row.fault, row.detail
+    if not fault and self._faults[path]:
+      fault, detail = 'missing_column', self._faults[path]
+    if fault:
+      return schema.Record(
+        key=f'{path.name}:{row.line}',
+        kind=schema.CLIP,
+        caption='',
+        fault=fault,
+        detail=f'{path.name}, line {row.line}: {detail}',
+      )
+    values = row.values
+    page, video = values['page_dir'].strip(), values['videoid'].strip()
+    if not (_PLAIN.fullmatch(video) and (not page or _PLAIN.fullmatch(page))):
+      names = f'videoid {video!r}, page_dir {page!r}'
+      fault, detail = 'unsafe_name', f'{path.name}, line {row.line}: {names}'
     return schema.Record(
       key=f'{page}__{video}',
       kind=schema.CLIP,
-      caption=row['name'] or '',
+      caption=values['name'],
       path='' if fault else self._path(page, video),
-      columns=dict(row),
+      columns=values,
       fault=fault,
+      detail=detail,
     )
 
   def _path(self, page: str, video: str) -> str:
-    paths = [f'{part}/{page}/{video}.mp4'.lstrip('/') for part in self._parts]
-    for path in paths:
-      if (self.folder / path).is_file():
-        return path
+    name = f'{page}/{video}.mp4'.lstrip('/')
+    parts = self._parts.get(page, ('videos',))
+    paths = [f'{part}/{name}'.lstrip('/') for part in parts]
+    if len(paths) > 1:
+      for path in paths:
+        if os.path.isfile(self.folder / path):
+          return path
     return paths[0]
+
+  @functools.cached_property
+  def _parts(self) -> dict[str, tuple[str, ...]]:
+    """The subfolders that hold a page, by page; '' is the folder itself.
+
+    The page '' stands for the subfolders that hold videos without a page.
+    Every subfolder is listed once, so the cost does not depend on the number
+    of rows. `videos` comes first and the folder itself last.
+    """
+    subfolders = sorted(_list(self.folder)[0])
+    subfolders.sort(key=lambda name: name != 'videos')
+    found: dict[str, list[str]] = defaultdict(list)
+    for part in [*subfolders, '']:
+      pages, has_videos = _list(self.folder / part)
+      for page in [*pages, ''] if has_videos else pages:
+        found[page].append(part)
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    return {
+      page: shared.setdefault(tuple(parts), tuple(parts))
+      for page, parts in found.items()
+    }
 
   def spec(self) -> dict[str, Any]:
     """Return the layout and the folder."""
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return the number of CSV files outside the training split."""
-    return {'csv_not_train': self._skipped} if self._skipped else {}
+    """Return the numbers of CSV files that are empty or not for training."""
+    return {reason: count for reason, count in self._notes.items() if count}
+
+
+def _header(path: pathlib.Path) -> tuple[str, ...]:
+  try:
+    return tuple(filter(None, csv_rows.read_header(path)))
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from error
+
+
+def _fault(names: tuple[str, ...]) -> str:
+  for name in _REQUIRED:
+    count = names.count(name)
+    if count != 1:
+      return f'{count} columns {name!r}' if count else f'no column {name!r}'
+  return ''
+
+
+def _list(folder: pathlib.Path) -> tuple[list[str], bool]:
+  """Return the subfolders of a folder, and whether it holds a video."""
+  subfolders, has_videos = [], False
+  try:
+    with os.scandir(folder) as entries:
+      for entry in entries:
+        if entry.name.endswith('.mp4'):
+          has_videos = True
+        elif entry.is_dir():
+          subfolders.append(entry.name)
+  except OSError:
+    pass  # Its videos are counted as missing files.
+  return subfolders, has_videos
