@@ -24,7 +24,7 @@ import ml_collections
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 
 T = TypeVar('T')
 
@@ -69,7 +69,7 @@ def load(spec: str | os.PathLike[str]) -> ml_collections.ConfigDict:
   name, colon, arg = str(spec).partition('.py:')
   path = name + '.py' if colon else name
   if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'there is no config file {path}; name a Python file such as '
       'configs/tokenizer/tiny.py'
     )

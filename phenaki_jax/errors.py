@@ -8,3 +8,7 @@ class UserError(ValueError):
   what to do. The command line prints it without a stack trace; every other
   exception is a bug of ours and keeps its trace.
   """
+
+
+class NotFoundError(UserError, FileNotFoundError):
+  """Report a file or folder that the user named and that does not exist."""

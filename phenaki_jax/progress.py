@@ -9,7 +9,9 @@ import tqdm
 
 
 def is_shown(stream: Any = None) -> bool:
-  """Return whether bars are shown: on a terminal, unless TQDM_DISABLE is set.
+  """Return whether bars are shown: on a terminal and in a notebook.
+
+  The environment variable TQDM_DISABLE turns them off.
 
   Args:
     stream: where the bar is drawn; standard error by default.
@@ -17,7 +19,9 @@ def is_shown(stream: Any = None) -> bool:
   # tqdm ignores TQDM_DISABLE when it is given `disable`.
   wish = os.environ.get('TQDM_DISABLE', '').lower()
   stream = sys.stderr if stream is None else stream
-  return stream.isatty() and wish in ('', '0', 'false', 'no')
+  is_notebook = type(stream).__module__.startswith('ipykernel')
+  is_read = is_notebook or stream.isatty()
+  return is_read and wish in ('', '0', 'false', 'no')
 
 
 def bar(

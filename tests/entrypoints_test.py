@@ -1,4 +1,4 @@
-"""Every way into the program: commands in subprocesses, and what they load."""
+"""Every command as a program: what it writes, prints and imports."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ from phenaki_jax.cli import main as main_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Runs the command line, then tells on standard error what it has loaded.
+# Runs the command line, then prints on standard error what it has imported.
 PROBE = """
 import sys
 from phenaki_jax.cli.main import main
@@ -63,7 +63,7 @@ def _sets(overrides):
   return [part for text in overrides for part in ('--set', text)]
 
 
-def test_import_is_bare():
+def test_import_of_the_package_loads_neither_jax_nor_numpy():
   code = (
     'import sys, phenaki_jax\n'
     'print(*{name.partition(".")[0] for name in sys.modules})'
@@ -81,7 +81,7 @@ def test_import_is_bare():
 
 
 @pytest.mark.parametrize('command', [None, *main_lib.COMMANDS])
-def test_help_is_light(command):
+def test_help_imports_no_heavy_package(command):
   done, loaded = _run(*filter(None, [command]), '--help')
   assert done.stdout.startswith('usage: phenaki')
   assert 'phenaki_jax' in loaded
@@ -105,6 +105,22 @@ def test_console_script_is_the_command_line():
   assert getattr(importlib.import_module(module), name) is main_lib.main
 
 
+def test_make_story_shows_a_film_before_it_trains():
+  done = subprocess.run(
+    ['make', '--dry-run', 'story', 'RUN=runs/x'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  commands = re.findall(r'-m phenaki_jax (\w+)', done.stdout)
+  assert commands == [
+    *('story', 'train', 'train', 'story', 'evaluate', 'evaluate')
+  ]
+  first = done.stdout.partition('-m phenaki_jax train')[0]
+  assert '--out runs/x/reference.mp4' in first and '--model' not in first
+
+
 def _documents():
   yield from ROOT.glob('*.md')
   yield from (ROOT / 'launch').glob('*.md')
@@ -120,7 +136,7 @@ def _commands(text):
 
 
 @pytest.mark.parametrize('command', main_lib.COMMANDS)
-def test_examples_of_a_command_are_understood(command):
+def test_examples_of_a_command_parse(command):
   module = importlib.import_module(f'phenaki_jax.cli.{command}')
   examples = _commands(module.EXAMPLES)
   assert any(argv[0] == command for argv in examples)
@@ -133,7 +149,7 @@ def test_examples_of_a_command_are_understood(command):
   sorted(_documents()),
   ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
-def test_commands_in_documents_are_understood(path):
+def test_commands_in_documents_parse(path):
   for argv in _commands(path.read_text()):
     main_lib.make_parser(argv).parse_args(argv)
     if '--config' in argv:
@@ -149,7 +165,10 @@ def trained(tmp_path_factory):
     ('tokenizer', TINY_TOKENIZER),
     ('generator', [*TINY_GENERATOR, f'tokenizer_dir={folder / "tokenizer"}']),
   )
-  following = {'tokenizer': 'train a generator', 'generator': 'tell a story'}
+  following = {
+    'tokenizer': 'train a generator',
+    'generator': 'generate a story video',
+  }
   for kind, overrides in runs:
     done, loaded = _run(
       *('train', '--config', f'configs/{kind}/tiny.py'),
@@ -179,7 +198,7 @@ def test_train_leaves_a_run_directory(trained):
 
 
 @pytest.mark.slow
-def test_train_goes_on_where_it_stopped(trained):
+def test_train_resumes_where_it_stopped(trained):
   # A copy, because the generator belongs to the tokenizer as it is.
   workdir = trained / 'longer'
   shutil.copytree(trained / 'tokenizer', workdir)
@@ -213,7 +232,7 @@ def test_train_refuses_another_tokenizer_in_a_sentence(trained):
 
 
 @pytest.mark.slow
-def test_story_is_told_by_what_was_trained(trained):
+def test_trained_generator_generates_a_story_video(trained):
   out = trained / 'story.mp4'
   done, loaded = _run(
     *('story', '--model', trained / 'generator', '--out', out),
@@ -228,7 +247,7 @@ def test_story_is_told_by_what_was_trained(trained):
 
 
 @pytest.mark.slow
-def test_evaluate_scores_what_was_trained(trained):
+def test_evaluate_scores_a_trained_generator(trained):
   out = trained / 'scores'
   _, loaded = _run(
     *('evaluate', '--model', trained / 'generator', '--out', out),
@@ -240,7 +259,7 @@ def test_evaluate_scores_what_was_trained(trained):
 
 
 @pytest.mark.slow
-def test_export_ships_what_was_trained(trained):
+def test_export_writes_a_model_card_and_a_usable_bundle(trained):
   scores = trained / 'some_scores'
   scores.mkdir()
   (scores / 'storyworld.md').write_text('shape 0.97\n')
@@ -263,7 +282,7 @@ def test_export_ships_what_was_trained(trained):
 
 
 @pytest.mark.slow
-def test_bundle_of_what_was_trained_tells_a_story(trained):
+def test_exported_bundle_generates_a_story_video(trained):
   bundle, out = trained / 'bundle', trained / 'bundled.mp4'
   _run('export', '--run', trained / 'generator', '--out', bundle)
   assert (bundle / 'checksums.json').is_file()

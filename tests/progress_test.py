@@ -1,3 +1,4 @@
+import io
 import sys
 
 import pytest
@@ -26,3 +27,12 @@ def test_bars_are_for_terminals(monkeypatch, terminal, wish, shown):
   with progress.bar(total=3, unit='clip', desc='clips') as bar:
     bar.update(3)
     assert bar.disable != shown
+
+
+def test_bars_are_shown_in_notebooks(monkeypatch):
+  monkeypatch.delenv('TQDM_DISABLE', raising=False)
+  stream = type(
+    'OutStream', (io.StringIO,), {'__module__': 'ipykernel.iostream'}
+  )
+  monkeypatch.setattr(sys, 'stderr', stream())
+  assert progress.is_shown()

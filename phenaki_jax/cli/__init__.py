@@ -1,1 +1,1 @@
-"""One file per command: parse, wire, call; the logic lives elsewhere."""
+"""The command line: one module per command, which parses and calls."""

@@ -14,7 +14,7 @@ import numpy as np
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.counts import Counts, total
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.stories.script import ClipMaker
+from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.storyworld import caption, sample_facts
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import score as score_lib

@@ -14,11 +14,11 @@ from phenaki_jax.evaluation.storyworld import (
   draw_seed,
   in_batches,
 )
-from phenaki_jax.stories.script import ClipMaker, Script, Shot
-from phenaki_jax.stories.telling import tell_together
+from phenaki_jax.stories.generate import ClipMaker, generate_batch
+from phenaki_jax.stories.story import Scene, Story
 from phenaki_jax.storyworld import is_held_out, sample_story
 from phenaki_jax.storyworld import score as score_lib
-from phenaki_jax.storyworld.story import Story
+from phenaki_jax.storyworld import story as storyworld_story
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,13 +85,12 @@ def report_stories(
   for index in range(stories):
     rng = np.random.default_rng((setup.seed, STORIES, index))
     story = sample_story(rng, setup.subset, scenes, frames_per_scene, 'all')
-    asked.append((story, _script(story, setup, context_frames, draw_seed(rng))))
+    asked.append((story, _story(story, setup, context_frames, draw_seed(rng))))
   scores: list[score_lib.StoryScore] = []
   by_split: dict[str, list[score_lib.ClipScore]] = {'train': [], 'heldout': []}
   kept: list[tuple[tuple[str, ...], tuple[np.ndarray, ...]]] = []
   for batch, row in in_batches(asked, setup.batch_size):
-    scripts = [script for _, script in row]
-    parts = list(tell_together(maker, scripts))
+    parts = list(generate_batch(maker, [asked for _, asked in row]))
     frames = np.concatenate([part.frames for part in parts], axis=1)
     for i, (story, _) in enumerate(batch):
       score = score_lib.score_story(frames[i], story, setup.subset, setup.fps)
@@ -117,24 +116,27 @@ def report_stories(
   )
 
 
-def _script(
-  story: Story, setup: Setup, context_frames: int, seed: int
-) -> Script:
-  shots = tuple(
-    Shot(
+def _story(
+  story: storyworld_story.Story,
+  setup: Setup,
+  context_frames: int,
+  seed: int,
+) -> Story:
+  scenes = tuple(
+    Scene(
       prompt=scene.prompt,
       frames=scene.frames,
       cut=scene.cut or not number,
       seed=seed,
-      settings=setup.settings,
     )
     for number, scene in enumerate(story.scenes)
   )
-  return Script(
-    shots=shots,
+  return Story(
+    scenes=scenes,
     size=setup.size,
     fps=setup.fps,
     context_frames=context_frames,
+    sampling=setup.settings,
   )
 
 

@@ -1,1 +1,1 @@
-"""Runs: what a config describes, assembled, trained, opened again."""
+"""Training runs and trained models: assemble, train, open, evaluate, export."""

@@ -1,9 +1,8 @@
-"""What a training run shows of itself on the way."""
+"""The evaluators of a training run: held-out losses, pictures and clips."""
 
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,60 +11,48 @@ import numpy as np
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.data.pipeline import Pipeline
+from phenaki_jax.data.schema import EmptySplitError
 from phenaki_jax.evaluation.heldout import HeldoutEvaluator, Sums
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
 from phenaki_jax.evaluation.samples import SampleEvaluator
 from phenaki_jax.evaluation.unigram import UnigramEvaluator
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.runs.assemble import Run
 from phenaki_jax.sampling.sampler import Models, Sampler
-from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.cvivit import CViViT
-from phenaki_jax.training.state import Task
 
 _log = logging.getLogger(__name__)
 
 _NUM_BATCHES = 4
 _NUM_SAMPLES = 4
-_NUM_COUNTED = 32  # training batches whose tokens are counted
+_NUM_COUNTED = 32  # training batches whose token ids are counted
 
 
-def build(
-  experiment: Experiment,
-  *,
-  task: Task,
-  open_pipeline: Callable[[DataConfig], Pipeline],
-  vocabulary: SentencePieceVocabulary | None,
-  mesh: jax.sharding.Mesh,
-) -> list[Any]:
-  """Build the evaluators of a run; all of them use the averaged parameters.
+def build(run: Run) -> list[Any]:
+  """Build the evaluators of a run; they use the averaged parameters.
 
-  Args:
-    experiment: the run.
-    task: what it trains.
-    open_pipeline: opens data as the run does.
-    vocabulary: a generator's.
-    mesh: the run's.
+  The list is empty, which is logged, if the held-out split holds no example of
+  a kind that the run trains on.
   """
+  experiment = run.experiment
   data = dataclasses.replace(
     experiment.data, split='heldout', num_threads=0, prefetch=0
   )
   every = experiment.train.evaluate_every
   try:
-    pipeline = open_pipeline(data)
-  except ValueError as error:
-    _log.warning('Nothing is evaluated on the way: %s.', error)
+    pipeline = run.open_pipeline(data)
+  except EmptySplitError as error:
+    _log.warning('There is no evaluation during training: %s.', error)
     return []
   batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
   evaluators: list[Any] = [
-    HeldoutEvaluator(_measure(task, mesh), batches, every=every)
+    HeldoutEvaluator(_measure(run), batches, every=every)
   ]
   if experiment.kind == 'generator':
     evaluators.append(
       UnigramEvaluator(
-        _count(task, mesh),
-        training=lambda: _first(open_pipeline, experiment.data, _NUM_COUNTED),
+        _count(run),
+        training=lambda: _training_batches(run),
         heldout=batches,
         every=every,
       )
@@ -77,49 +64,45 @@ def build(
   elif experiment.kind == 'tokenizer':
     clips = [batch['clips'] for batch in batches if 'clips' in batch]
     if clips:
-      predict = _reconstruct(experiment, mesh)
-      evaluators.append(ReconstructionEvaluator(predict, clips, every=every))
+      evaluators.append(
+        ReconstructionEvaluator(_reconstruct(run), clips, every=every)
+      )
   elif pipeline.composition.num_clips:
-    assert vocabulary is not None
-    predict = _sample(experiment, task, vocabulary)
-    prompts = _prompts(open_pipeline, data)
-    evaluators.append(SampleEvaluator(predict, prompts, every=every))
+    evaluators.append(
+      SampleEvaluator(_sample(run), _prompts(run, data), every=every)
+    )
   return evaluators
 
 
-def _prompts(
-  open_pipeline: Callable[[DataConfig], Pipeline], data: DataConfig
-) -> list[str]:
-  """Return held-out captions of clips that go on from nothing."""
+def _prompts(run: Run, data: DataConfig) -> list[str]:
+  """Return held-out captions of clips that continue no earlier scene."""
   clips = dataclasses.replace(data, image_share=0.0, continuation_share=0.0)
-  captions = dict.fromkeys(open_pipeline(clips).captions(20 * _NUM_SAMPLES))
+  captions = dict.fromkeys(run.open_pipeline(clips).captions(20 * _NUM_SAMPLES))
   return list(itertools.islice(captions, _NUM_SAMPLES))
 
 
-def _first(
-  open_pipeline: Callable[[DataConfig], Pipeline], data: DataConfig, number: int
-) -> list[Any]:
-  """Read the first batches of data."""
-  pipeline = open_pipeline(dataclasses.replace(data, num_threads=0, prefetch=0))
-  return [pipeline.batch(step) for step in range(number)]
+def _training_batches(run: Run) -> list[Any]:
+  """Read the first batches of the training data."""
+  data = dataclasses.replace(run.experiment.data, num_threads=0, prefetch=0)
+  pipeline = run.open_pipeline(data)
+  return [pipeline.batch(step) for step in range(_NUM_COUNTED)]
 
 
 def _key() -> jax.Array:
-  """Return the same key at any time, so that one run compares with the next."""
+  """Return one fixed key, so that the losses of different runs compare."""
   return rng.stream(rng.root(0), 'heldout')
 
 
-def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
-  """Return a function of (state, batch) to the task's own loss terms."""
-  key = _key()
-  frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
+def _measure(run: Run) -> Any:
+  """Return a function that maps (state, batch) to the terms of the loss."""
+  key, task, mesh = _key(), run.task, run.mesh
 
   @jax.jit
   def terms(params: Any, frozen: Any, batch: Any) -> Any:
     return task.loss(params, frozen, batch, key, deterministic=True)[1]
 
   def measure(state: Any, batch: Any) -> Sums:
-    found = terms(state.ema, frozen, sharding.global_batch(batch, mesh))
+    found = terms(state.ema, task.frozen, sharding.global_batch(batch, mesh))
     return {
       name: (float(mean.sum), float(mean.count)) for name, mean in found.items()
     }
@@ -127,10 +110,9 @@ def _measure(task: Task, mesh: jax.sharding.Mesh) -> Any:
   return measure
 
 
-def _count(task: Any, mesh: jax.sharding.Mesh) -> Any:
-  """Return a function of a batch to how often ids are in it, and hidden."""
-  key = _key()
-  frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
+def _count(run: Run) -> Any:
+  """Return a function that counts the ids of a batch: all, and the hidden."""
+  key, task, mesh = _key(), run.task, run.mesh
   num = task.config.codebook_size
 
   def histograms(frozen: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
@@ -142,15 +124,15 @@ def _count(task: Any, mesh: jax.sharding.Mesh) -> Any:
   compiled = jax.jit(histograms, out_shardings=sharding.replicated(mesh))
 
   def count(batch: Any) -> tuple[np.ndarray, np.ndarray]:
-    seen, hidden = compiled(frozen, sharding.global_batch(batch, mesh))
+    seen, hidden = compiled(task.frozen, sharding.global_batch(batch, mesh))
     return np.asarray(seen), np.asarray(hidden)
 
   return count
 
 
-def _reconstruct(experiment: Experiment, mesh: jax.sharding.Mesh) -> Any:
-  """Return a function of (state, pixels, lengths) to decoded pixels."""
-  model = CViViT(experiment.tokenizer)
+def _reconstruct(run: Run) -> Any:
+  """Return a function that maps (state, pixels, lengths) to decoded pixels."""
+  model = CViViT(run.experiment.tokenizer)
 
   def reconstruct(params: Any, pixels: Any) -> Any:
     variables = {'params': params}
@@ -158,14 +140,14 @@ def _reconstruct(experiment: Experiment, mesh: jax.sharding.Mesh) -> Any:
     decoded: Any = model.apply(variables, ids, method='decode')
     return to_uint8(decoded)
 
-  compiled = jax.jit(reconstruct, out_shardings=sharding.replicated(mesh))
+  compiled = jax.jit(reconstruct, out_shardings=sharding.replicated(run.mesh))
   return lambda state, pixels, lengths: compiled(state.ema, pixels)
 
 
-def _sample(
-  experiment: Experiment, task: Any, vocabulary: SentencePieceVocabulary
-) -> Any:
-  """Return a function of (state, prompts, seeds) to clips."""
+def _sample(run: Run) -> Any:
+  """Return a function that maps (state, prompts, seeds) to clips."""
+  experiment, vocabulary = run.experiment, run.vocabulary
+  assert vocabulary is not None
   models = Models(
     tokenizer=experiment.tokenizer,
     generator=experiment.generator,
@@ -175,7 +157,7 @@ def _sample(
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
     sampler = Sampler(
       models=models,
-      tokenizer_params=task.frozen,
+      tokenizer_params=run.task.frozen,
       generator_params=state.ema,
       vocabulary=vocabulary,
     )

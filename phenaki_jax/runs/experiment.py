@@ -5,14 +5,15 @@ A config file resolves into an `Experiment`, which the run directory keeps as
 receive only the parts that concern them.
 """
 
-import pathlib
 from collections.abc import Iterable
 from typing import Literal
+
+from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.mixture import compose
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
@@ -66,8 +67,9 @@ class Experiment:
 def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   """Resolve `config.py[:arg]` and overrides into an experiment.
 
-  With a `tokenizer_dir`, a generator's `tokenizer` and the shapes that follow
-  from it are read from that run.
+  The shapes of a generator that follow from its tokenizer (codebook and token
+  grid) are filled in. The tokenizer is read from the run in `tokenizer_dir`; if
+  that is empty, it is the one that the config describes.
 
   Raises:
     UserError: the config or an override is wrong, or contradicts the
@@ -77,21 +79,24 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   config = config_lib.load(spec)
   values = config_lib.override(Experiment, config, overrides)
   experiment = config_lib.build(Experiment, values)
-  if experiment.kind == 'tokenizer' or not experiment.tokenizer_dir:
+  if experiment.kind == 'tokenizer':
     return experiment
   folder, data = experiment.tokenizer_dir, experiment.data
-  trained = read(folder)
-  if trained.kind != 'tokenizer':
-    raise UserError(
-      f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
-      'directory of a tokenizer'
-    )
+  tokenizer, source = experiment.tokenizer, 'the tokenizer'
+  if folder:
+    trained = read(folder)
+    if trained.kind != 'tokenizer':
+      raise UserError(
+        f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
+        'directory of a tokenizer'
+      )
+    tokenizer, source = trained.tokenizer, f'the tokenizer in {folder}'
   derived = {
-    'tokenizer': trained.tokenizer,
+    'tokenizer': tokenizer,
     'generator': {
-      'codebook_size': trained.tokenizer.codebook_size,
-      'code_levels': trained.tokenizer.code_levels,
-      'grid': trained.tokenizer.grid(data.frames, data.size),
+      'codebook_size': tokenizer.codebook_size,
+      'code_levels': tokenizer.code_levels,
+      'grid': tokenizer.grid(data.frames, data.size),
     },
   }
   for group, fields in config_lib.to_dict(derived).items():
@@ -99,9 +104,8 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
     for name, value in fields.items():
       if section.setdefault(name, value) != value:
         raise UserError(
-          f'{group}.{name} is {section[name]}, but the tokenizer in {folder} '
-          f'makes it {value}; leave {group}.{name} out, or name another '
-          'tokenizer_dir'
+          f'{group}.{name} is {section[name]}, but {source} makes it {value}; '
+          f'leave {group}.{name} out, or name another tokenizer_dir'
         )
   return config_lib.build(Experiment, values)
 
@@ -113,22 +117,17 @@ def validate(
 
   Args:
     experiment: a resolved experiment.
-    num_devices: devices of all processes together.
-    process_count: processes of the run.
+    num_devices: number of devices of all processes together.
+    process_count: number of processes of the run.
 
   Raises:
     UserError: parts do not fit together; the message says what would.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
-  steps, _, _ = tokenizer.grid(data.frames, data.size)
+  grid = tokenizer.grid(data.frames, data.size)
   _check_batch(experiment, num_devices, process_count)
   if experiment.kind == 'tokenizer':
     return
-  if not experiment.tokenizer_dir:
-    raise UserError(
-      'a generator needs a trained tokenizer: --set tokenizer_dir=DIR, the '
-      '--workdir of `phenaki train` with a tokenizer config'
-    )
   names = (
     ('data.context_frames', data.context_frames),
     ('task.prediction_frames', experiment.task.prediction_frames),
@@ -149,7 +148,16 @@ def validate(
       f'text.max_length is {experiment.text.max_length}; a caption needs at '
       'least 2 ids, one of them its end'
     )
-  assert steps == experiment.generator.grid[0]
+  assert grid == experiment.generator.grid, 'resolve derives one from the other'
+
+
+def check_tokenizer_dir(experiment: Experiment) -> None:
+  """Raise a UserError for a generator that names no trained tokenizer."""
+  if experiment.kind == 'generator' and not experiment.tokenizer_dir:
+    raise UserError(
+      'a generator needs a trained tokenizer: --set tokenizer_dir=DIR, the '
+      '--workdir of `phenaki train` with a tokenizer config'
+    )
 
 
 def _check_batch(
@@ -160,11 +168,9 @@ def _check_batch(
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
   composition = compose(
-    batch_size=data.batch_size,
-    image_share=data.image_share,
+    batch_size=data.batch_size, image_share=data.image_share
   )
-  parts = (('clips', composition.num_clips), ('images', composition.num_images))
-  for part, count in parts:
+  for part, count in composition.counts.items():
     for divisor, what in ((ways, 'devices'), (process_count, 'processes')):
       if count % divisor:
         raise UserError(
@@ -176,20 +182,20 @@ def _check_batch(
         )
 
 
-def read(folder: str | pathlib.Path) -> Experiment:
+def read(folder: epath.PathLike) -> Experiment:
   """Read the experiment of a run directory.
 
   Raises:
-    FileNotFoundError: the folder is not a run directory.
+    NotFoundError: the folder is not a run directory.
     UserError: its config is not valid in this version.
   """
-  path = pathlib.Path(folder) / CONFIG_FILE
+  path = epath.Path(folder) / CONFIG_FILE
   if not path.is_file():
-    raise FileNotFoundError(
+    raise NotFoundError(
       f'{folder} is no run directory: it has no {CONFIG_FILE}; name the '
       '--workdir of a `phenaki train` command'
     )
   try:
     return config_lib.from_json(Experiment, path.read_text())
-  except ValueError as error:
+  except UserError as error:
     raise UserError(f'{path}: {error}') from error

@@ -1,76 +1,44 @@
-"""Read YAML or JSON and remember the line of every value.
+"""Read YAML and JSON with the line of every value.
 
-Neither format's own reader tells where a value stood, which a message about
-a file written by hand needs. Both are read strictly and safely: no tags that
-make objects, no aliases (a short file could unfold into gigabytes), no key
-twice.
+The standard readers do not keep line numbers, which messages about a file
+written by hand need. Both formats are read strictly and safely: no tags that
+construct objects, no aliases (a short file could expand to gigabytes), no
+duplicate keys, no keys without a value.
 """
 
-import dataclasses
 import json
-import re
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from phenaki_jax.errors import UserError
 
-MAX_BYTES = 1_000_000
-# The time that YAML's reader takes grows with the square of the depth.
+Place: TypeAlias = tuple[str | int, ...]
+"""The keys and list indices that lead to a value; () is the whole file."""
+
+Lines: TypeAlias = dict[Place, tuple[int, int]]
+"""The lines, from 1, where the key of each value and the value itself begin."""
+
+# The time of the YAML reader grows with the square of the depth.
 _MAX_DEPTH = 20
 _TOO_DEEP = 'it is nested too deeply'
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Node:
-  """Hold one value of a file.
-
-  Attributes:
-    line: where it begins, from 1.
-    value: a plain scalar, a list of nodes, or pairs of nodes (key, value).
-    kind: 'scalar', 'list' or 'mapping'.
-  """
-
-  line: int
-  value: Any
-  kind: str = 'scalar'
-
-  @property
-  def shown(self) -> str:
-    """Describe the value in a few words, for a message."""
-    if self.kind == 'list':
-      return f'a list of {len(self.value)}'
-    if self.kind == 'mapping':
-      return 'a group of keys'
-    return shorten(self.value)
-
-
 def shorten(value: Any) -> str:
-  """Show a value within a message, cut to 40 characters."""
+  """Return a value as messages show it, in at most 40 characters."""
   text = repr(value)
-  return text if len(text) <= 40 else f'{text[:37]}...'
+  if len(text) <= 40:
+    return text
+  if isinstance(value, list | tuple):
+    return f'a list of {len(value)}'
+  return 'a group of keys' if isinstance(value, dict) else f'{text[:37]}...'
 
 
-class MarkupError(UserError):
-  """Say what is wrong on which line.
-
-  Attributes:
-    line: from 1.
-    problem: what is wrong there.
-  """
-
-  def __init__(self, line: int, problem: str):
-    super().__init__(f'line {line}: {problem}')
-    self.line = line
-    self.problem = problem
-
-
-def read_yaml(text: str) -> Node:
+def read_yaml(text: str) -> tuple[Any, Lines]:
   """Read one YAML document.
 
   Raises:
-    MarkupError: it is not YAML, or uses what could do harm.
+    UserError: names the line of what is not YAML or not allowed.
   """
   try:
     depth = 0
@@ -78,9 +46,9 @@ def read_yaml(text: str) -> Node:
       depth += isinstance(event, yaml.CollectionStartEvent)
       depth -= isinstance(event, yaml.CollectionEndEvent)
       if depth > _MAX_DEPTH:
-        raise MarkupError(_line(event.start_mark), _TOO_DEEP)
+        raise _error(_line(event.start_mark), _TOO_DEEP)
       if isinstance(event, yaml.AliasEvent):
-        raise MarkupError(
+        raise _error(
           _line(event.start_mark),
           f'the alias *{event.anchor} is not allowed; write the value out',
         )
@@ -88,123 +56,78 @@ def read_yaml(text: str) -> Node:
     try:
       root = loader.get_single_node()
       if root is None:
-        raise MarkupError(1, 'the file is empty')
-      return _from_yaml(loader, root)
+        raise _error(1, 'the file is empty')
+      lines: Lines = {(): (_line(root.start_mark),) * 2}
+      return _from_yaml(loader, root, (), lines), lines
     finally:
       loader.dispose()
   except yaml.MarkedYAMLError as error:
     mark = error.problem_mark or error.context_mark
-    line = _line(mark)
     problem = error.problem or error.context or 'it cannot be read'
-    raise MarkupError(line, f'this is not YAML: {problem}') from error
+    raise _error(_line(mark), f'this is not YAML: {problem}') from error
   except yaml.reader.ReaderError as error:
     line = text.count('\n', 0, error.position) + 1
-    raise MarkupError(
+    raise _error(
       line, f'the character {error.character!r} is not allowed'
     ) from error
+
+
+def _error(line: int, problem: str) -> UserError:
+  return UserError(f'line {line}: {problem}')
 
 
 def _line(mark: Any) -> int:
   return mark.line + 1 if mark else 1
 
 
-def _from_yaml(loader: yaml.SafeLoader, node: yaml.Node) -> Node:
+def _from_yaml(
+  loader: yaml.SafeLoader, node: yaml.Node, place: Place, lines: Lines
+) -> Any:
+  """Return the value of a node, and note the lines of the values in it."""
   line = _line(node.start_mark)
   if isinstance(node, yaml.SequenceNode):
-    items = [_from_yaml(loader, item) for item in node.value]
-    return Node(line=line, value=items, kind='list')
+    items = []
+    for i, item in enumerate(node.value):
+      lines[*place, i] = (_line(item.start_mark),) * 2
+      items.append(_from_yaml(loader, item, (*place, i), lines))
+    return items
   if isinstance(node, yaml.MappingNode):
-    pairs = [
-      (_from_yaml(loader, key), _from_yaml(loader, value))
-      for key, value in node.value
-    ]
-    return _mapping(line, pairs)
+    mapping: dict[str, Any] = {}
+    for key_node, child in node.value:
+      start = _line(key_node.start_mark)
+      key = loader.construct_object(key_node, deep=True)
+      if not isinstance(key, str):
+        raise _error(start, f'a key must be a word, not {shorten(key)}')
+      if key in mapping:
+        raise _error(start, f'the key {key!r} appears twice')
+      lines[*place, key] = (start, _line(child.start_mark))
+      mapping[key] = _from_yaml(loader, child, (*place, key), lines)
+    return mapping
   try:
-    return Node(line=line, value=loader.construct_object(node))
-  except ValueError as error:  # 2024-13-45 looks like a date but is none
-    shown = shorten(node.value)
-    raise MarkupError(line, f'{shown} cannot be read') from error
+    value = loader.construct_object(node)
+    repr(value)  # Messages show it; thousands of digits cannot be shown.
+  except ValueError as error:  # 2024-13-45 has the form of a date.
+    raise _error(line, f'{shorten(node.value)} cannot be read') from error
+  if value is None:
+    raise _error(line, 'a value is missing; add it or remove its key')
+  return value
 
 
-def _mapping(line: int, pairs: list[tuple[Node, Node]]) -> Node:
-  seen = set()
-  for key, _ in pairs:
-    if not isinstance(key.value, str):
-      raise MarkupError(key.line, f'a key must be a word, not {key.shown}')
-    if key.value in seen:
-      raise MarkupError(key.line, f'the key {key.value!r} stands twice')
-    seen.add(key.value)
-  return Node(line=line, value=pairs, kind='mapping')
-
-
-def read_json(text: str) -> Node:
+def read_json(text: str) -> tuple[Any, Lines]:
   """Read one JSON value.
 
   Raises:
-    MarkupError: it is not JSON.
+    UserError: names the line of what is not JSON or not allowed.
   """
   try:
-    # The standard reader judges; ours then only has to find its way.
-    json.loads(text)
-    return _Json(text).read()
+    values = json.loads(text)
   except json.JSONDecodeError as error:
-    raise MarkupError(error.lineno, f'this is not JSON: {error.msg}') from error
+    raise _error(error.lineno, f'this is not JSON: {error.msg}') from error
   except RecursionError as error:
-    raise MarkupError(1, _TOO_DEEP) from error
-  except MarkupError:
-    raise
-  except ValueError as error:  # an integer of thousands of digits
-    raise MarkupError(1, f'a number cannot be read: {error}') from error
-
-
-class _Json:
-  """Walk through text that is known to be JSON."""
-
-  _SPACE = re.compile(r'[ \t\r\n]*')
-  _ATOM = re.compile(r'[^\s,\]}]+')
-  _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-
-  def __init__(self, text: str):
-    self._text = text
-    self._at = 0
-    self._line = 1
-
-  def read(self) -> Node:
-    self._skip()
-    line = self._line
-    start = self._text[self._at]
-    if start == '"':
-      return Node(line=line, value=json.loads(self._take(self._STRING)))
-    if start == '[':
-      items = [self.read() for _ in self._items(']')]
-      return Node(line=line, value=items, kind='list')
-    if start == '{':
-      return _mapping(line, [self._pair() for _ in self._items('}')])
-    return Node(line=line, value=json.loads(self._take(self._ATOM)))
-
-  def _pair(self) -> tuple[Node, Node]:
-    key = self.read()
-    self._skip()
-    self._at += 1  # the colon
-    return key, self.read()
-
-  def _items(self, end: str) -> Iterator[None]:
-    """Stop before each item, and step over the end."""
-    while True:
-      self._at += 1  # the opening bracket, or a comma
-      self._skip()
-      if self._text[self._at] != end:
-        yield
-        self._skip()
-      if self._text[self._at] == end:
-        self._at += 1
-        return
-
-  def _skip(self) -> None:
-    self._line += self._take(self._SPACE).count('\n')
-
-  def _take(self, pattern: re.Pattern[str]) -> str:
-    match = pattern.match(self._text, self._at)
-    assert match is not None
-    self._at = match.end()
-    return match.group()
+    raise _error(1, _TOO_DEEP) from error
+  except ValueError as error:  # An integer of thousands of digits.
+    raise _error(1, f'a number cannot be read: {error}') from error
+  # The values may differ in YAML (1e5 is text there), but their lines do not.
+  # Tabs are white space in JSON only; strings hold them escaped.
+  _, lines = read_yaml(text.replace('\t', ' '))
+  return values, lines

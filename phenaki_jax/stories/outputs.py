@@ -1,21 +1,23 @@
-"""The files of a told story: film, GIF, contact sheet and provenance.
+"""The files of a generated story: film, GIF, contact sheet and provenance.
 
-They appear together, once all of them are complete: until then everything is
-written to a folder beside them, and what stood there before stays.
+They are written to a temporary folder and replace the files of an earlier
+story together, once all of them are complete.
 """
 
 import contextlib
 import hashlib
 import json
+import logging
 import math
 import os
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_files
 from phenaki_jax.media.contact_sheet import contact_sheet
@@ -24,93 +26,173 @@ from phenaki_jax.media.gif import MAX_FPS, write_gif
 from phenaki_jax.media.mp4 import Mp4Writer
 from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import NOTICE
-from phenaki_jax.stories.script import Script, describe
-from phenaki_jax.stories.telling import Footage
+from phenaki_jax.stories.generate import Chunk, ClipMaker, generate
+from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.seeds import describe, reroll, scene_keys, take_seeds
+from phenaki_jax.stories.story import Story
 
-SUFFIXES = ('.mp4', '.gif', '.png', '.json')
+_LOG = logging.getLogger(__name__)
+_SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 
-# Beyond these a GIF and a picture are of no use, and would take memory that
-# grows with the story; the film and the provenance are always whole.
+# Longer GIFs and larger contact sheets are of no use, and would need memory
+# that grows with the story. The film and the provenance are always complete.
 MAX_GIF_FRAMES = 480
 MAX_SHEET_SCENES = 40
-_MAX_BYTES = 200_000_000  # of the frames kept for either
+_MAX_BYTES = 200_000_000  # Of the frames in memory for either.
 _COLUMNS = 8
 
 
-class StoryFiles:
-  """Write a story's files while it is told.
+def output_paths(
+  out: str | os.PathLike[str], *, story_file: str | None = None
+) -> list[pathlib.Path]:
+  """Return the files of a story: film, GIF, contact sheet, provenance.
 
-  with StoryFiles('story.mp4', script, made_by={'model': ...}) as files:
-    for footage in tell(sampler, script):
-      files.write(footage)
+  Raises:
+    UserError: `out` does not end in `.mp4`, or a file would replace
+      `story_file`.
+  """
+  out = pathlib.Path(out)
+  if out.suffix != '.mp4':
+    raise UserError(
+      f'--out is {out}; it must end in .mp4 (the GIF, the contact sheet and '
+      'the provenance are named after it)'
+    )
+  paths = [out.with_suffix(suffix) for suffix in _SUFFIXES]
+  if story_file and pathlib.Path(story_file).resolve() in (
+    path.resolve() for path in paths
+  ):
+    raise UserError(
+      f'--out {out} would replace the story file {story_file}; choose another '
+      'name'
+    )
+  return paths
+
+
+def write_story(
+  maker: ClipMaker,
+  story: Story,
+  out: str | os.PathLike[str],
+  *,
+  made_by: Mapping[str, Any],
+) -> list[pathlib.Path]:
+  """Generate a story into files, with a progress bar; return their paths.
+
+  Finished scenes are kept in a folder beside the film, from which the same
+  call continues after an interruption. When the story is complete, the scenes
+  of other stories are removed from it.
+
+  Args:
+    maker: makes the clips.
+    story: a resolved story.
+    out: the film; see `output_paths`.
+    made_by: JSON values that describe what makes it (model, versions).
+  """
+  paths = output_paths(out)
+  kept = KeptScenes(paths[0].with_suffix('.scenes'))
+  total, name = story.num_frames, paths[0].name
+  with (
+    StoryFiles(out, story, made_by=made_by) as files,
+    progress.bar(total=total, unit='frame', desc=name) as bar,
+  ):
+    for chunk in generate(maker, story, kept=kept, origin=made_by):
+      files.write(chunk)
+      bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
+      bar.update(len(chunk.frames))
+  kept.keep_only(scene_keys(story, made_by))
+  return paths
+
+
+def reroll_story(
+  story: Story,
+  numbers: Sequence[int],
+  out: str | os.PathLike[str],
+  *,
+  made_by: Mapping[str, Any],
+) -> Story:
+  """Give scenes (from 1) other seeds than in the last film written to `out`.
+
+  If that film is of another story or model, the seeds of `story` are changed.
+
+  Raises:
+    UserError: there is no scene with that number.
+  """
+  record, recorded = output_paths(out)[-1], None
+  with contextlib.suppress(OSError, ValueError, AttributeError):
+    content = json.loads(record.read_text('utf-8'))
+    if content.get('model') == made_by['model']:
+      recorded = take_seeds(story, content.get('story'))
+  if recorded is None and record.exists():
+    _LOG.warning('%s belongs to another story; its seeds are not used', record)
+  return reroll(recorded or story, numbers)
+
+
+class StoryFiles:
+  """Write the files of a story while it is generated.
+
+  with StoryFiles('story.mp4', story, made_by={'model': ...}) as files:
+    for chunk in generate(sampler, story):
+      files.write(chunk)
   """
 
   def __init__(
     self,
     out: str | os.PathLike[str],
-    script: Script,
+    story: Story,
     *,
     made_by: Mapping[str, Any],
   ):
-    """Name the files; nothing is written yet.
+    """Set the files; nothing is written yet.
 
     Args:
       out: the film, ending in `.mp4`; the others are named after it.
-      script: what is told.
-      made_by: JSON values that say what made it (model, versions).
+      story: a resolved story.
+      made_by: JSON values that describe what made it (model, versions).
 
     Raises:
       UserError: `out` does not end in `.mp4`.
     """
-    out = pathlib.Path(out)
-    if out.suffix != '.mp4':
-      raise UserError(
-        f'--out is {out}; it must end in .mp4 (the GIF, the contact sheet and '
-        'the provenance are named after it)'
-      )
-    self._out = out
-    self._script = script
-    self._provenance = {'notice': NOTICE, **made_by, 'story': describe(script)}
+    assert story.size is not None and story.fps is not None
+    self.paths = output_paths(out)
+    self._out = self.paths[0]
+    self._story = story
+    self._provenance = {'notice': NOTICE, **made_by, 'story': describe(story)}
     self._digest = hashlib.sha256()
     self._num_frames = 0
     self._gif: list[np.ndarray] = []
-    self._stride = math.ceil(script.fps / MAX_FPS)
-    room = _MAX_BYTES // (script.size[0] * script.size[1] * 3)
-    self._most_in_gif = max(1, min(MAX_GIF_FRAMES, room))
+    self._fps = story.fps
+    self._stride = math.ceil(story.fps / MAX_FPS)
+    room = _MAX_BYTES // (story.size[0] * story.size[1] * 3)
+    self._max_in_gif = max(1, min(MAX_GIF_FRAMES, room))
     scenes = max(1, min(MAX_SHEET_SCENES, room // _COLUMNS))
-    chosen = spread(len(script.shots), scenes)
+    chosen = spread(len(story.scenes), scenes)
     self._shown = {
-      scene: spread(script.shots[scene].frames, _COLUMNS) for scene in chosen
+      scene: spread(story.scenes[scene].frames or 0, _COLUMNS)
+      for scene in chosen
     }
     self._rows: dict[int, list[np.ndarray]] = {scene: [] for scene in chosen}
 
-  @property
-  def paths(self) -> list[pathlib.Path]:
-    """Return the files: film, GIF, contact sheet, provenance."""
-    return [self._out.with_suffix(suffix) for suffix in SUFFIXES]
-
-  def write(self, footage: Footage) -> None:
-    """Add the frames that come next."""
-    for offset, frame in enumerate(footage.frames):
+  def write(self, chunk: Chunk) -> None:
+    """Add the next frames."""
+    for offset, frame in enumerate(chunk.frames):
       self._film.write(frame)
       self._digest.update(np.ascontiguousarray(frame).tobytes())
       if (
         self._num_frames % self._stride == 0
-        and len(self._gif) < self._most_in_gif
+        and len(self._gif) < self._max_in_gif
       ):
         self._gif.append(frame)
-      if footage.start + offset in self._shown.get(footage.scene, ()):
-        self._rows[footage.scene].append(frame)
+      if chunk.start + offset in self._shown.get(chunk.scene, ()):
+        self._rows[chunk.scene].append(frame)
       self._num_frames += 1
 
   def __enter__(self) -> 'StoryFiles':
-    """Make room beside the files."""
+    """Create the temporary folder beside the files."""
     self._stack = contextlib.ExitStack()
-    self._room = self._stack.enter_context(staged_files(*self.paths))
+    self._folder = self._stack.enter_context(staged_files(*self.paths))
     self._film = self._stack.enter_context(
       Mp4Writer(
-        self._room / self._out.name,
-        fps=self._script.fps,
+        self._folder / self._out.name,
+        fps=self._fps,
         provenance=self._provenance,
       )
     )
@@ -122,7 +204,7 @@ class StoryFiles:
     error: BaseException | None,
     trace: types.TracebackType | None,
   ) -> None:
-    """Finish the files and put them in their place, or drop them all."""
+    """Finish the files and move them into place, or discard them all."""
     if kind is not None:
       self._stack.__exit__(kind, error, trace)
       return
@@ -132,28 +214,26 @@ class StoryFiles:
   def _finish(self) -> None:
     _, gif, sheet, record = self.paths
     write_gif(
-      self._room / gif.name,
+      self._folder / gif.name,
       self._gif,
-      fps=self._script.fps / self._stride,
+      fps=self._fps / self._stride,
       provenance=self._provenance,
     )
     write_png(
-      self._room / sheet.name, self._sheet(), provenance=self._provenance
+      self._folder / sheet.name, self._sheet(), provenance=self._provenance
     )
     content = {**self._provenance, 'frames_sha256': self._digest.hexdigest()}
     text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    (self._room / record.name).write_bytes(text.encode())
+    (self._folder / record.name).write_bytes(text.encode())
 
   def _sheet(self) -> np.ndarray:
-    total = len(self._script.shots)
+    total = len(self._story.scenes)
     rows = [
-      (f'{scene + 1}. {self._script.shots[scene].prompt}', frames)
+      (f'{scene + 1}. {self._story.scenes[scene].prompt}', frames)
       for scene, frames in self._rows.items()
     ]
     left_out = total - len(rows)
-    footer = (
-      NOTICE
-      if not left_out
-      else (f'{NOTICE}; {left_out} of {total} scenes are not shown')
-    )
+    footer = NOTICE
+    if left_out:
+      footer += f'; {left_out} of {total} scenes are not shown'
     return contact_sheet(rows, columns=_COLUMNS, footer=footer)

@@ -1,4 +1,4 @@
-"""The data command, as a user calls it."""
+"""`phenaki data`, as a user calls it."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def build(world, out, *more):
   )
 
 
-def test_from_nothing_to_a_contact_sheet(world, tmp_path, capsys):
+def test_build_check_and_inspect(world, tmp_path, capsys):
   out, sheet = tmp_path / 'manifest', tmp_path / 'sheet.png'
   assert build(world, out, '--storyworld', 3) == 0
   said = capsys.readouterr().out
@@ -59,7 +59,9 @@ def _contents(folder):
   }
 
 
-def test_storyworld_is_what_the_library_writes(tmp_path, monkeypatch, capsys):
+def test_storyworld_command_writes_what_the_library_writes(
+  tmp_path, monkeypatch, capsys
+):
   from phenaki_jax import storyworld
 
   shared = {'seed': 0, 'subset': 'easy', 'size': 64}
@@ -107,9 +109,13 @@ def test_check_finds_a_changed_clip(world, tmp_path, capsys):
     (['check', '.'], 'is no manifest'),
     (['inspect', '.', '--out', 'X.png'], 'is no manifest'),
     (['storyworld', '--out', 'full'], 'is not empty'),
+    (
+      ['storyworld', '--out', 'X', '--clips', '0', '--images', '0'],
+      'nothing to write',
+    ),
   ],
 )
-def test_what_cannot_be_done_ends_in_a_sentence(
+def test_errors_end_in_one_sentence_and_leave_no_file(
   words, sentence, tmp_path, monkeypatch, capsys
 ):
   monkeypatch.chdir(tmp_path)
@@ -130,7 +136,7 @@ def test_numbers_out_of_range_are_refused(option, value, tmp_path, capsys):
   assert f'{value!r} is not a' in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_nothing_half_made(tmp_path, monkeypatch):
+def test_ctrl_c_leaves_no_partial_files(tmp_path, monkeypatch):
   from phenaki_jax import storyworld
 
   def stop(*_, **__):
@@ -146,7 +152,7 @@ def test_ctrl_c_leaves_nothing_half_made(tmp_path, monkeypatch):
   ('number', 'code', 'word'),
   [(signal.SIGINT, 130, 'Ctrl-C'), (signal.SIGTERM, 143, 'SIGTERM')],
 )
-def test_a_build_that_is_stopped_leaves_the_older_manifest(
+def test_a_stopped_build_leaves_the_older_manifest(
   tmp_path, number, code, word
 ):
   out = tmp_path / 'manifest'
@@ -203,7 +209,7 @@ def _with_long_captions(webvid):
 
 
 @pytest.mark.parametrize(
-  ('spoil', 'sentence'),
+  ('damage', 'sentence'),
   [
     (_without_column, "no column 'name'; the WebVid layout needs"),
     (_without_videos, '6 of the 6 records .* are broken .6 missing_file'),
@@ -213,13 +219,13 @@ def _with_long_captions(webvid):
     (_with_long_captions, 'none of the 6 records .*6 caption_over_1000'),
   ],
 )
-def test_a_spoilt_source_leaves_the_older_manifest(
-  world, tmp_path, capsys, spoil, sentence
+def test_a_broken_source_leaves_the_older_manifest(
+  world, tmp_path, capsys, damage, sentence
 ):
   copy, out = tmp_path / 'world', tmp_path / 'manifest'
   shutil.copytree(world, copy)
   assert call('build', '--webvid', copy / 'webvid', '--out', out) == 0
-  spoil(copy / 'webvid')
+  damage(copy / 'webvid')
   before = _contents(tmp_path)
   capsys.readouterr()
   assert call('build', '--webvid', copy / 'webvid', '--out', out) == 2

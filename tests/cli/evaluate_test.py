@@ -1,3 +1,5 @@
+"""`phenaki evaluate` writes numbers, tables and pictures."""
+
 import json
 
 import pytest
@@ -12,7 +14,9 @@ FEW = [
 ]
 
 
-def test_numbers_tables_and_pictures_are_written(tiny_bundle, tmp_path, capsys):
+def test_evaluate_writes_numbers_tables_and_pictures(
+  tiny_bundle, tmp_path, capsys
+):
   out = tmp_path / 'scores'
   call = ['evaluate', '--model', str(tiny_bundle), '--out', str(out), *FEW]
   assert main(call) == 0
@@ -30,9 +34,9 @@ def test_numbers_tables_and_pictures_are_written(tiny_bundle, tmp_path, capsys):
   protocol = found['protocol']
   assert protocol['split'] == 'heldout' and protocol['subset'] == 'easy'
   assert protocol['settings']['steps'] == 2
-  # Two windows of what follows a context of 5 in clips of 9.
+  # Two windows: clips of 9 frames less a context of 5, twice.
   assert protocol['frames_per_scene'] == 8
-  # Nobody has taught this model anything.
+  # The model is untrained.
   assert found['clips']['total']['accuracy'] < 0.7
   printed = capsys.readouterr().out
   assert (out / 'storyworld.md').read_text() in printed
@@ -43,25 +47,28 @@ def test_numbers_tables_and_pictures_are_written(tiny_bundle, tmp_path, capsys):
     == (protocol['fingerprint'])
   )
 
-  # The same call gives the same numbers.
+  # A second call writes the same numbers.
   before = (out / 'storyworld.json').read_bytes()
   assert main(call) == 0
   assert (out / 'storyworld.json').read_bytes() == before
 
 
 BAD = {
-  'nothing': (['--prompts', '0', '--stories', '0'], 'nothing is asked for'),
-  'below zero': (['--prompts', '-1'], '--prompts is -1'),
-  'no batch': (['--batch-size', '0'], '--batch-size is 0'),
-  'no scenes': (['--scenes', '0'], '--scenes is 0'),
-  'no subset': (['--subset', 'hard'], "unknown subset 'hard'"),
+  'nothing': (
+    ['--prompts', '0', '--stories', '0'],
+    'there is nothing to evaluate',
+  ),
+  'below zero': (['--prompts', '-1'], 'prompts is -1; it must be at least 0'),
+  'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),
+  'no scenes': (['--scenes', '0'], 'scenes is 0; it must be at least 1'),
+  'unknown subset': (['--subset', 'hard'], "unknown subset 'hard'"),
   'a file': (['--out', 'file'], 'is a file'),
   'no model': (['--model', 'none'], 'there is no folder none'),
 }
 
 
 @pytest.mark.parametrize(('flags', 'words'), BAD.values(), ids=BAD)
-def test_bad_call_ends_in_a_sentence(
+def test_wrong_arguments_end_in_one_sentence(
   tiny_bundle, tmp_path, monkeypatch, capsys, flags, words
 ):
   monkeypatch.chdir(tmp_path)

@@ -1,3 +1,5 @@
+"""`phenaki export` refuses wrong arguments in one sentence."""
+
 import pytest
 
 from phenaki_jax.cli import main
@@ -10,7 +12,7 @@ from phenaki_jax.cli import main
     (['--run', '.', '--scores', '.'], 'phenaki evaluate'),
   ],
 )
-def test_export_refuses_in_a_sentence(
+def test_wrong_arguments_end_in_one_sentence(
   tmp_path, monkeypatch, capsys, options, sentence
 ):
   monkeypatch.chdir(tmp_path)

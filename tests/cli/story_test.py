@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax.cli.main import main
+from phenaki_jax.stories.outputs import StoryFiles
 
 STORY = """\
 seed: 3
@@ -14,7 +15,7 @@ scenes:
 """
 
 
-def _tell(folder, bundle, *flags):
+def _generate(folder, bundle, *flags):
   story = folder / 'story.yaml'
   if not story.exists():
     story.write_text(STORY)
@@ -33,8 +34,8 @@ def _kept(folder):
   return frames
 
 
-def test_story_is_told_told_again_and_rolled_again(tiny_bundle, tmp_path):
-  first = _tell(tmp_path, tiny_bundle)
+def test_story_is_generated_again_and_rolled_again(tiny_bundle, tmp_path):
+  first = _generate(tmp_path, tiny_bundle)
   names = ['film.gif', 'film.json', 'film.mp4', 'film.png', 'film.scenes']
   assert sorted(p.name for p in tmp_path.iterdir()) == [*names, 'story.yaml']
   assert first['notice'] == 'AI-generated'
@@ -49,13 +50,13 @@ def test_story_is_told_told_again_and_rolled_again(tiny_bundle, tmp_path):
   scenes = _kept(tmp_path)
   assert sorted(scenes) == [4, 5, 9]
 
-  # With nothing kept, every file is the same again.
+  # Without kept scenes, every file is the same.
   other = tmp_path / 'other'
   other.mkdir()
-  assert _tell(other, tiny_bundle) == first
+  assert _generate(other, tiny_bundle) == first
   assert (other / 'film.mp4').read_bytes() == film
 
-  rolled = _tell(tmp_path, tiny_bundle, '--reroll', '3')
+  rolled = _generate(tmp_path, tiny_bundle, '--reroll', '3')
   after = _kept(tmp_path)
   np.testing.assert_array_equal(after[9], scenes[9])
   np.testing.assert_array_equal(after[4], scenes[4])
@@ -63,17 +64,18 @@ def test_story_is_told_told_again_and_rolled_again(tiny_bundle, tmp_path):
   seeds = [s['seed'] for s in rolled['story']['scenes']]
   assert seeds[:2] == [3, 3] and seeds[2] != 3
 
-  # Rolled again, scene 3 is another; scene 2 rolled, scene 3 keeps its seed.
-  again = _tell(tmp_path, tiny_bundle, '--reroll', '3')
+  # A second reroll of scene 3 gives a third seed, which a reroll of scene 2
+  # keeps.
+  again = _generate(tmp_path, tiny_bundle, '--reroll', '3')
   third = again['story']['scenes'][2]['seed']
   assert third not in (3, seeds[2])
-  second = _tell(tmp_path, tiny_bundle, '--reroll', '2')
+  second = _generate(tmp_path, tiny_bundle, '--reroll', '2')
   assert second['story']['scenes'][2]['seed'] == third
   assert second['story']['scenes'][1]['seed'] != 3
-  assert _tell(tmp_path, tiny_bundle) == first
+  assert _generate(tmp_path, tiny_bundle) == first
 
 
-def test_prompts_and_flags_make_a_story(tiny_bundle, tmp_path):
+def test_prompts_and_options_make_a_story(tiny_bundle, tmp_path):
   out = tmp_path / 'new' / 'film.mp4'
   flags = [
     '--seed',
@@ -109,13 +111,13 @@ def test_prompts_and_flags_make_a_story(tiny_bundle, tmp_path):
     assert scene['guidance'] == 1.5 and scene['temperature'] == 0
 
 
-def test_flags_leave_what_a_scene_says(tiny_bundle, tmp_path):
+def test_options_do_not_replace_values_of_a_scene(tiny_bundle, tmp_path):
   (tmp_path / 'story.yaml').write_text(
     'scenes:\n'
     '  - {prompt: x, guidance: 2, frames: 4}\n'
     '  - {prompt: y, seconds: 0.5}\n'
   )
-  story = _tell(tmp_path, tiny_bundle, '--guidance', '9', '--frames', '7')
+  story = _generate(tmp_path, tiny_bundle, '--guidance', '9', '--frames', '7')
   scenes = story['story']['scenes']
   assert [scene['guidance'] for scene in scenes] == [2, 9]
   assert [scene['frames'] for scene in scenes] == [4, 4]
@@ -158,21 +160,19 @@ def test_bad_call_ends_in_a_sentence(
   assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_interrupted_story_goes_on(tiny_bundle, tmp_path, monkeypatch):
+def test_interrupted_story_is_continued(tiny_bundle, tmp_path, monkeypatch):
   unbroken = tmp_path / 'unbroken'
   broken = tmp_path / 'broken'
   unbroken.mkdir()
   broken.mkdir()
-  whole = _tell(unbroken, tiny_bundle)
-
-  from phenaki_jax.stories.outputs import StoryFiles
+  whole = _generate(unbroken, tiny_bundle)
 
   write = StoryFiles.write
 
-  def interrupted(self, footage):
-    if footage.scene == 2:
+  def interrupted(self, chunk):
+    if chunk.scene == 2:
       raise KeyboardInterrupt
-    write(self, footage)
+    write(self, chunk)
 
   (broken / 'story.yaml').write_text(STORY)
   with monkeypatch.context() as patch:
@@ -190,6 +190,6 @@ def test_interrupted_story_goes_on(tiny_bundle, tmp_path, monkeypatch):
   assert code == 130
   assert not (broken / 'film.mp4').exists()
   assert sorted(_kept(broken)) == [4, 9]
-  assert _tell(broken, tiny_bundle) == whole
+  assert _generate(broken, tiny_bundle) == whole
   for name in ('film.mp4', 'film.gif', 'film.png'):
     assert (broken / name).read_bytes() == (unbroken / name).read_bytes()

@@ -1,4 +1,4 @@
-"""`phenaki train`: what it refuses, before anything is written."""
+"""`phenaki train` refuses wrong settings before it writes anything."""
 
 import pathlib
 import re
@@ -44,7 +44,9 @@ def _train(config, workdir, *overrides):
     ),
   ],
 )
-def test_train_refuses_in_one_sentence(tmp_path, capfd, overrides, sentence):
+def test_wrong_settings_end_in_one_sentence(
+  tmp_path, capfd, overrides, sentence
+):
   workdir = tmp_path / 'run'
   assert _train(CONFIGS / 'tokenizer' / 'tiny.py', workdir, *overrides) == 2
   err = capfd.readouterr().err
@@ -65,7 +67,7 @@ def _save(folder, experiment, params, *, step, identity):
   (folder / experiment_lib.CONFIG_FILE).write_text(
     config_lib.to_json(experiment)
   )
-  keeper = Checkpoints(
+  checkpoints = Checkpoints(
     folder, keep=9, config=config_lib.to_dict(experiment), identity=identity
   )
   params = jax.tree.map(jax.numpy.asarray, params)
@@ -75,8 +77,8 @@ def _save(folder, experiment, params, *, step, identity):
     ema=params,
     opt_state={'count': jax.numpy.zeros(())},
   )
-  keeper.save(step, state, {})
-  keeper.close()
+  checkpoints.save(step, state, {})
+  checkpoints.close()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def _save(folder, experiment, params, *, step, identity):
     ('data.size=16,16', r'data.size is \[32, 32\] there and \[16, 16\] here'),
   ],
 )
-def test_a_run_with_another_config_leaves_the_checkpoint(
+def test_run_with_another_config_leaves_the_checkpoint(
   tmp_path, capfd, override, sentence
 ):
   config, workdir = CONFIGS / 'tokenizer' / 'tiny.py', tmp_path / 'run'
@@ -104,7 +106,7 @@ def test_a_run_with_another_config_leaves_the_checkpoint(
   assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_generator_does_not_go_on_with_a_tokenizer_trained_further(
+def test_generator_does_not_resume_with_a_tokenizer_trained_further(
   tmp_path, capfd
 ):
   tokenizer, generator = tmp_path / 'tokenizer', tmp_path / 'generator'
@@ -131,7 +133,7 @@ def test_generator_does_not_go_on_with_a_tokenizer_trained_further(
   vocabulary.save(generator / 'vocab.model')
   files = {path for path in generator.rglob('*')}
 
-  # With the tokenizer as it was, it is the data that differs.
+  # With the unchanged tokenizer only the data differs.
   assert _train(config, generator, *overrides) == 2
   assert 'belongs to another run: data is absent' in capfd.readouterr().err
 

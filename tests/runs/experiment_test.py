@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -47,11 +48,11 @@ def test_generator_takes_its_shapes_from_the_tokenizer(tokenizer_dir):
     ('data.size=30,32', 'height of 30 pixels is not a multiple of the patch'),
   ],
 )
-def test_generator_refuses_what_contradicts_its_tokenizer(
+def test_generator_cannot_contradict_its_tokenizer(
   tokenizer_dir, override, sentence
 ):
   overrides = [f'tokenizer_dir={tokenizer_dir}', override]
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(UserError, match=sentence):
     experiment_lib.resolve(GENERATOR, overrides)
 
 
@@ -62,16 +63,24 @@ def test_generator_refuses_a_generator_as_its_tokenizer(
     GENERATOR, [f'tokenizer_dir={tokenizer_dir}']
   )
   folder = _keep(generator, tmp_path / 'generator')
-  with pytest.raises(ValueError, match='is the run of a generator'):
+  with pytest.raises(UserError, match='is the run of a generator'):
     experiment_lib.resolve(GENERATOR, [f'tokenizer_dir={folder}'])
 
 
-def test_generator_needs_a_tokenizer():
-  experiment = experiment_lib.resolve(
-    GENERATOR, ['data.size=32,32', 'generator.grid=5,4,4']
-  )
-  with pytest.raises(ValueError, match='needs a trained tokenizer'):
-    experiment_lib.validate(experiment, num_devices=1)
+def test_generator_without_a_trained_tokenizer_takes_the_described_one():
+  overrides = ['tokenizer.patch=4,8', 'tokenizer.fsq_levels=4,4,4']
+  experiment = experiment_lib.resolve(GENERATOR, overrides)
+  assert experiment.generator.codebook_size == 64
+  assert experiment.generator.grid == (5, 8, 4)
+  experiment_lib.validate(experiment, num_devices=1)
+  with pytest.raises(UserError, match=r'the tokenizer makes it \[5, 8, 4\]'):
+    experiment_lib.resolve(GENERATOR, [*overrides, 'generator.grid=5,4,4'])
+
+
+def test_generator_needs_a_trained_tokenizer_to_train():
+  experiment = experiment_lib.resolve(GENERATOR)
+  with pytest.raises(UserError, match='needs a trained tokenizer'):
+    experiment_lib.check_tokenizer_dir(experiment)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +92,7 @@ def test_generator_needs_a_tokenizer():
   ],
 )
 def test_validate_refuses(overrides, sentence):
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(UserError, match=sentence):
     experiment_lib.validate(
       experiment_lib.resolve(TOKENIZER, overrides), num_devices=4
     )
@@ -93,7 +102,7 @@ def test_validate_counts_processes():
   experiment = experiment_lib.resolve(
     TOKENIZER, ['data.batch_size=4', 'data.image_share=0.25', 'mesh.tensor=2']
   )
-  with pytest.raises(ValueError, match='cannot be divided among 2 processes'):
+  with pytest.raises(UserError, match='cannot be divided among 2 processes'):
     experiment_lib.validate(experiment, num_devices=2, process_count=2)
 
 
@@ -107,7 +116,7 @@ def test_validate_counts_processes():
 )
 def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):
   overrides = [f'tokenizer_dir={tokenizer_dir}', override]
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(UserError, match=sentence):
     experiment_lib.validate(
       experiment_lib.resolve(GENERATOR, overrides), num_devices=1
     )
@@ -120,5 +129,5 @@ def test_read_refuses_a_folder_that_is_no_run(tmp_path):
 
 def test_read_names_the_file_that_is_broken(tmp_path):
   (tmp_path / experiment_lib.CONFIG_FILE).write_text('{"kind": "tokenizer",')
-  with pytest.raises(ValueError, match=r'config\.json: not a JSON config'):
+  with pytest.raises(UserError, match=r'config\.json: not a JSON config'):
     experiment_lib.read(tmp_path)

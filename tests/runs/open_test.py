@@ -40,7 +40,7 @@ def _clips(model):
   )
 
 
-def test_bundle_makes_the_clips_of_its_model(tiny_bundle, tiny_sampler):
+def test_bundle_generates_the_clips_of_its_model(tiny_bundle, tiny_sampler):
   model = models.load(tiny_bundle)
   assert model.name == 'tiny' and model.subset == 'easy'
   assert model.defaults.size == (16, 16)
@@ -61,7 +61,7 @@ def _save_run(folder, experiment, params, *, frozen):
     identity={compatibility.FROZEN: digest_tree(frozen)},
   )
   worse = jax.tree.map(jax.numpy.zeros_like, params)
-  # What is used is the average, not the last parameters.
+  # The model uses the EMA, not the parameters of the last step.
   state = TrainState(
     step=jax.numpy.asarray(7),
     params=worse,
@@ -100,7 +100,7 @@ def run_dir(tiny_sampler, tmp_path):
   return tmp_path / 'generator'
 
 
-def test_run_makes_the_clips_of_its_model(run_dir, tiny_sampler):
+def test_run_generates_the_clips_of_its_model(run_dir, tiny_sampler):
   model = models.load(run_dir)
   assert model.name == 'mine at step 7'
   assert model.defaults.settings.steps == 2
@@ -108,7 +108,7 @@ def test_run_makes_the_clips_of_its_model(run_dir, tiny_sampler):
   np.testing.assert_array_equal(_clips(model), _clips(same))
   assert models.load(run_dir).fingerprint == model.fingerprint
 
-  # Another vocabulary makes another model.
+  # A model with another vocabulary has another fingerprint.
   path = run_dir / 'vocab.model'
   from phenaki_jax.text.vocab import SentencePieceVocabulary
 
@@ -129,7 +129,7 @@ def test_run_whose_tokenizer_was_trained_further_is_refused(
     models.load(run_dir)
   assert 'at step 7' in str(no.value) and 'phenaki export' in str(no.value)
 
-  # Any place will do, as long as the parameters are those of that time.
+  # The earlier parameters are accepted again.
   shutil.rmtree(folder)
   shutil.move(folder.with_name('before'), folder)
   assert models.load(run_dir).fingerprint == before

@@ -1,9 +1,12 @@
 import json
 
+import pydantic
 import pytest
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.stories import story_file
-from phenaki_jax.stories.story_file import Scene, Story, parse_story
+from phenaki_jax.stories.story import Scene, Story
+from phenaki_jax.stories.story_file import parse_story
 
 EXAMPLE = """\
 size: [64, 64]          # height, width in pixels
@@ -31,7 +34,7 @@ def test_example_is_read_whole():
   )
 
 
-def test_json_is_read_as_yaml_is():
+def test_json_gives_the_same_story():
   as_json = json.dumps(
     {
       'size': [64, 64],
@@ -55,13 +58,13 @@ def test_only_prompts_are_needed():
   assert story.size is None and story.seed == 0
 
 
-def test_white_space_of_prompts_is_settled():
+def test_white_space_of_prompts_is_normalised():
   story = parse_story('scenes:\n- prompt: >\n    it falls\n    down\n')
   assert story.scenes[0].prompt == 'it falls down'
 
 
 def test_unicode_prompts_are_kept():
-  for text in ('ein großer Ball \U0001f388', '赤い丸'):
+  for text in ('ein großer Ball \U0001f388', '赤い丸', 'é' * 1000):
     story = parse_story(
       json.dumps({'scenes': [{'prompt': text}]}), is_json=True
     )
@@ -72,7 +75,7 @@ def test_unicode_prompts_are_kept():
 BAD = {
   'empty': ('', 1, 'empty'),
   'only a comment': ('# nothing\n', 1, 'empty'),
-  'a list': ('- prompt: x\n', 1, 'the story must be a group of keys'),
+  'a list': ('- prompt: x\n', 1, 'a story must be a group of keys'),
   'a word': ('hello', 1, "not 'hello'"),
   'no scenes': ('fps: 8\n', 1, 'add "scenes:"'),
   'scenes empty': ('fps: 8\nscenes: []\n', 2, '1 to 1000'),
@@ -97,15 +100,20 @@ BAD = {
     1,
     "no key 'guidance'",
   ),
-  'key twice': ('fps: 8\nfps: 9\nscenes: [{prompt: x}]', 2, 'stands twice'),
+  'key twice': ('fps: 8\nfps: 9\nscenes: [{prompt: x}]', 2, 'appears twice'),
   'key no word': ('8: 9\nscenes: [{prompt: x}]', 1, 'a key must be a word'),
   'scene a word': ('scenes:\n- x\n', 2, 'a scene must be a group of keys'),
   'no prompt': ('scenes:\n- prompt: x\n- frames: 9\n', 3, 'has no prompt'),
   'prompt empty': ('scenes:\n- prompt: " "\n', 2, 'is empty'),
   'prompt a number': ('scenes:\n- prompt: 5\n', 2, 'in quotation marks'),
-  'prompt nothing': ('scenes:\n- prompt:\n', 2, 'must be text, not None'),
+  'prompt nothing': ('scenes:\n- prompt:\n', 2, 'a value is missing'),
+  'frames nothing': (
+    'scenes:\n- prompt: x\n  frames:\n',
+    3,
+    'a value is missing',
+  ),
   'prompt a list': ('scenes:\n- prompt: [x]\n', 2, 'must be text'),
-  'prompt a group': ('scenes:\n- prompt: {x: y}\n', 2, 'one value'),
+  'prompt a group': ('scenes:\n- prompt: {x: y}\n', 2, "not {'x': 'y'}"),
   'prompt long': ('scenes:\n- prompt: ' + 'x' * 10_000, 2, '10000 characters'),
   'control character': (
     'scenes:\n- prompt: "a\\u0007b"\n',
@@ -150,8 +158,17 @@ BAD = {
     1,
     '[height, width]',
   ),
-  'size tiny': ('size: [64, 4]\nscenes: [{prompt: x}]', 1, 'the width in size'),
-  'size nested': ('size: [[1], 4]\nscenes: [{prompt: x}]', 1, 'a list of 1'),
+  'size tiny': (
+    'size: [64, 4]\nscenes: [{prompt: x}]',
+    1,
+    'from 8 to 4096, not 4',
+  ),
+  'size nested': ('size: [[1], 4]\nscenes: [{prompt: x}]', 1, 'not [1]'),
+  'sampling': (
+    'sampling: {steps: 4}\nscenes: [{prompt: x}]',
+    1,
+    "no key 'sampling'",
+  ),
   'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'above 0, at most 240'),
   'context zero': (
     'context_frames: 0\nscenes: [{prompt: x}]',
@@ -180,6 +197,11 @@ BAD = {
     'scenes:\n- &a {prompt: x}\n- *a\n',
     3,
     'the alias *a is not allowed',
+  ),
+  'number of 6000 digits': (
+    f'seed: 0x{"f" * 5000}\nscenes: [{{prompt: x}}]',
+    1,
+    'cannot be read',
   ),
   'bad date': ('seed: 2024-13-45\nscenes: [{prompt: x}]', 1, 'cannot be read'),
   'deep': ('[' * 20_000, 1, 'nested too deeply'),
@@ -211,11 +233,12 @@ BAD_JSON = {
     4,
     "not '9'",
   ),
-  'key twice': ('{"fps": 8,\n"fps": 8, "scenes": []}', 2, 'stands twice'),
+  'key twice': ('{"fps": 8,\n"fps": 8, "scenes": []}', 2, 'appears twice'),
   'empty': ('', 1, 'this is not JSON'),
   'trailing comma': ('{"fps": 8,\n}', 2, 'this is not JSON'),
   'nan': ('{\n"fps": NaN, "scenes": [{"prompt": "x"}]}', 2, 'not nan'),
-  'empty list': ('{"scenes":\n[ ]}', 2, 'a list of 0'),
+  'empty list': ('{"scenes":\n[ ]}', 2, '1 to 1000 scenes, not []'),
+  'null': ('{"scenes": [{"prompt": "x",\n"frames": null}]}', 2, 'is missing'),
   'empty group': ('{"scenes":\n[{},{"prompt":"x"}]}', 2, 'has no prompt'),
   'deep': ('[' * 50_000 + ']' * 50_000, 1, 'nested too deeply'),
   'long number': ('{"fps": ' + '9' * 5000 + '}', 1, 'a number'),
@@ -248,7 +271,7 @@ def test_other_encodings_are_refused(tmp_path):
     story_file.read_story(path)
 
 
-def test_byte_order_mark_is_passed_over(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
   path = tmp_path / 'story.yaml'
   path.write_text(EXAMPLE, 'utf-8-sig')
   assert story_file.read_story(path) == parse_story(EXAMPLE)
@@ -261,12 +284,31 @@ def test_huge_file_is_not_read(tmp_path):
     story_file.read_story(path)
 
 
-def test_scene_made_in_code_is_checked_too():
-  with pytest.raises(ValueError, match='frames must be a whole number'):
+def test_scene_made_in_code_is_validated():
+  with pytest.raises(pydantic.ValidationError, match='frames'):
     Scene(prompt='x', frames=0)
-  with pytest.raises(ValueError, match='prompt is empty'):
+  with pytest.raises(pydantic.ValidationError, match='prompt is empty'):
     Scene(prompt='')
-  with pytest.raises(ValueError, match='0 scenes'):
+  with pytest.raises(pydantic.ValidationError, match='scenes'):
     Story(scenes=())
-  with pytest.raises(ValueError, match='fps must be'):
+  with pytest.raises(pydantic.ValidationError, match='fps'):
     Story(scenes=(Scene(prompt='x'),), fps=-1.0)
+
+
+def test_story_is_taken_from_prompts_a_file_or_a_story(tmp_path):
+  path = tmp_path / 'story.yaml'
+  path.write_text('scenes: [{prompt: it falls}, {prompt: it rises}]')
+  story = story_file.as_story(['it  falls', 'it rises'])
+  assert [scene.prompt for scene in story.scenes] == ['it falls', 'it rises']
+  assert story_file.as_story(path) == story
+  assert story_file.as_story(str(path)) == story
+  assert story_file.as_story(story) is story
+
+
+@pytest.mark.parametrize(
+  ('prompts', 'words'),
+  [([], '1 to 1000 scenes'), (['x', ''], 'is empty')],
+)
+def test_bad_prompts_are_refused_in_a_sentence(prompts, words):
+  with pytest.raises(UserError, match=words):
+    story_file.as_story(prompts)

@@ -5,22 +5,29 @@ import pytest
 
 from phenaki_jax.sampling import sampler as sampler_lib
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.stories import script as script_lib
-from phenaki_jax.stories import telling as story_lib
-from phenaki_jax.stories.story_file import Scene, Story
-from phenaki_jax.stories.takes import Takes
+from phenaki_jax.stories.generate import generate, generate_batch
+from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.story import ModelDefaults, Scene, Story, resolve
 
 SIZE = (16, 16)
-DEFAULTS = script_lib.StoryDefaults(
-  size=SIZE, fps=8.0, context_frames=5, settings=SamplingSettings(steps=2)
-)
+
+
+def _defaults(maker):
+  return ModelDefaults(
+    size=SIZE,
+    fps=8.0,
+    context_frames=5,
+    clip_frames=maker.clip_frames,
+    tubelet=maker.frames_of(2) - maker.frames_of(1),
+    settings=SamplingSettings(steps=2),
+  )
 
 
 class Counter:
-  """Make clips whose frames are numbered, and keep what was asked for.
+  """A model whose frames are numbered, and that records its calls.
 
-  A frame shows one grey value: the number of frames made before it. A clip
-  that continues others begins with their own values.
+  A frame shows one grey value: the number of frames generated before it. A
+  clip with a context begins with the context's values.
   """
 
   def __init__(self, clip_frames=9, tubelet=2):
@@ -47,18 +54,18 @@ class Counter:
     return frames
 
 
-def _script(maker, *scenes, **story):
+def _story(maker, *scenes, **story):
   scenes = tuple(
     Scene(**{'prompt': f'scene {i}', **scene}) for i, scene in enumerate(scenes)
   )
-  return script_lib.write_script(Story(scenes=scenes, **story), maker, DEFAULTS)
+  return resolve(Story(scenes=scenes, **story), _defaults(maker))
 
 
-def _film(maker, script, **options):
-  parts = list(story_lib.tell(maker, script, **options))
+def _film(maker, story, **options):
+  parts = list(generate(maker, story, **options))
   return [
     np.concatenate([part.frames for part in parts if part.scene == i])
-    for i in range(len(script.shots))
+    for i in range(len(story.scenes))
   ]
 
 
@@ -66,17 +73,17 @@ def _contexts(maker):
   return [context for _, _, context in maker.calls]
 
 
-def test_first_window_is_a_whole_clip_and_later_ones_see_the_last_frames():
+def test_first_window_is_one_clip_and_later_ones_see_the_last_frames():
   maker = Counter()
-  film = _film(maker, _script(maker, {'frames': 17}))
+  film = _film(maker, _story(maker, {'frames': 17}))
   assert _contexts(maker) == [None, [4, 5, 6, 7, 8], [8, 9, 10, 11, 12]]
   assert film[0][:, 0, 0, 0].tolist() == list(range(17))
 
 
-def test_context_is_what_was_kept_not_what_was_made():
+def test_context_frames_are_frames_of_the_story():
   maker = Counter()
-  film = _film(maker, _script(maker, {'frames': 11}, {'frames': 3}))
-  # The second window made frames 9 to 12, of which two were kept.
+  film = _film(maker, _story(maker, {'frames': 11}, {'frames': 3}))
+  # The second window generated frames 9 to 12, of which two were kept.
   assert _contexts(maker)[2] == [6, 7, 8, 9, 10]
   assert film[1][:, 0, 0, 0].tolist() == [13, 14, 15]
 
@@ -84,7 +91,7 @@ def test_context_is_what_was_kept_not_what_was_made():
 def test_cut_sees_nothing_of_the_scenes_before():
   maker = Counter()
   scenes = [{'frames': 9}, {'frames': 11, 'cut': True}, {'frames': 1}]
-  _film(maker, _script(maker, *scenes))
+  _film(maker, _story(maker, *scenes))
   assert _contexts(maker) == [
     None,
     None,
@@ -99,21 +106,21 @@ def test_cut_sees_nothing_of_the_scenes_before():
 )
 def test_short_first_scene_gives_the_longest_context_there_is(frames, context):
   maker = Counter()
-  _film(maker, _script(maker, {'frames': frames}, {'frames': 4}))
+  _film(maker, _story(maker, {'frames': frames}, {'frames': 4}))
   assert _contexts(maker)[1] == context
 
 
 def test_context_grows_over_several_short_scenes():
   maker = Counter()
-  _film(maker, _script(maker, *[{'frames': 2}] * 4))
+  _film(maker, _story(maker, *[{'frames': 2}] * 4))
   # Kept: 0 1 | 9 10 | 17 18, of which two, four and five can be used.
   assert _contexts(maker) == [None, [1], [1, 9, 10], [1, 9, 10, 17, 18]]
 
 
 def test_other_tubelets_and_lengths():
   maker = Counter(clip_frames=13, tubelet=4)
-  script = _script(maker, {'frames': 30}, {'frames': 6})
-  film = _film(maker, script)
+  story = _story(maker, {'frames': 30}, {'frames': 6})
+  film = _film(maker, story)
   assert [len(part) for part in film] == [30, 6]
   assert [c and len(c) for c in _contexts(maker)] == [None, 5, 5, 5, 5]
 
@@ -121,7 +128,7 @@ def test_other_tubelets_and_lengths():
 @pytest.mark.parametrize('context', [1, 3, 5, 7])
 def test_possible_contexts_are_used(context):
   maker = Counter()
-  _film(maker, _script(maker, {'frames': 12}, context_frames=context))
+  _film(maker, _story(maker, {'frames': 12}, context_frames=context))
   assert {len(c) for c in _contexts(maker)[1:]} == {context}
 
 
@@ -130,16 +137,16 @@ def test_reroll_leaves_earlier_seeds_alone():
   for seed in (None, 5):
     maker = Counter()
     scene = {'frames': 13, **({} if seed is None else {'seed': seed})}
-    _film(maker, _script(maker, {'frames': 13}, scene, {'frames': 13}, seed=3))
+    _film(maker, _story(maker, {'frames': 13}, scene, {'frames': 13}, seed=3))
     calls.append([seeds for _, seeds, _ in maker.calls])
   before, after = calls
   changed = [i for i in range(len(before)) if before[i] != after[i]]
   assert changed == [2, 3, 4, 5]  # the windows of scene 2 of 3
 
 
-def test_frames_come_before_the_rest_is_made():
+def test_frames_are_yielded_before_the_rest_is_generated():
   maker = Counter()
-  film = story_lib.tell(maker, _script(maker, {'frames': 5000}))
+  film = generate(maker, _story(maker, {'frames': 5000}))
   for count in range(1, 20):
     part = next(film)
     assert len(maker.calls) == count
@@ -151,9 +158,9 @@ def test_memory_does_not_grow_with_the_story():
 
   def peak(frames):
     maker = Counter()
-    script = _script(maker, {'frames': frames}, size=(64, 64))
+    story = _story(maker, {'frames': frames}, size=(64, 64))
     tracemalloc.start()
-    for part in story_lib.tell(maker, script):
+    for part in generate(maker, story):
       del part
       maker.calls.clear()
     result = tracemalloc.get_traced_memory()[1]
@@ -166,7 +173,7 @@ def test_memory_does_not_grow_with_the_story():
 def test_real_model_same_seed_same_story_other_seed_another(tiny_sampler):
   scenes = [{'frames': 9}, {'frames': 6}]
   films = [
-    _film(tiny_sampler, _script(tiny_sampler, *scenes, seed=seed))
+    _film(tiny_sampler, _story(tiny_sampler, *scenes, seed=seed))
     for seed in (1, 1, 2)
   ]
   for scene in range(2):
@@ -178,10 +185,10 @@ def test_real_model_reroll_of_scene_three_keeps_one_and_two(tiny_sampler):
   films = []
   for seed in (None, 99):
     third = {'frames': 5, **({} if seed is None else {'seed': seed})}
-    script = _script(
+    story = _story(
       tiny_sampler, {'frames': 9}, {'frames': 5}, third, {'frames': 5}
     )
-    films.append(_film(tiny_sampler, script))
+    films.append(_film(tiny_sampler, story))
   for scene in (0, 1):
     np.testing.assert_array_equal(films[0][scene], films[1][scene])
   for scene in (2, 3):
@@ -198,7 +205,7 @@ def test_real_model_prompt_and_context_matter(tiny_sampler):
   one, other, cut = (
     _film(
       tiny_sampler,
-      _script(tiny_sampler, first, {'frames': 4, 'temperature': 0, **scene}),
+      _story(tiny_sampler, first, {'frames': 4, 'temperature': 0, **scene}),
     )
     for scene in second
   )
@@ -209,22 +216,22 @@ def test_real_model_prompt_and_context_matter(tiny_sampler):
 
 def test_real_model_compiles_once_for_all_scenes(tiny_sampler):
   functions = (sampler_lib._encode, sampler_lib._tokens, sampler_lib._pixels)
-  _film(tiny_sampler, _script(tiny_sampler, {'frames': 10}))
+  _film(tiny_sampler, _story(tiny_sampler, {'frames': 10}))
   before = [function._cache_size() for function in functions]
-  script = _script(
+  story = _story(
     tiny_sampler,
     {'frames': 17},
     {'frames': 3, 'guidance': 1.0},
     {'frames': 12, 'temperature': 0.5, 'prompt': 'a longer prompt than most'},
     {'frames': 10, 'cut': True, 'seed': 5},
   )
-  _film(tiny_sampler, script)
+  _film(tiny_sampler, story)
   assert [function._cache_size() for function in functions] == before
 
 
-def test_stories_told_together_equal_those_told_alone():
+def test_batch_equals_single_stories():
   class Seeded(Counter):
-    """Make each clip from its own seed, prompt and context alone."""
+    """A model whose clips depend only on their seed, prompt and context."""
 
     def clips(self, prompts, *, size, seeds, settings, context=None):
       clips = []
@@ -239,68 +246,68 @@ def test_stories_told_together_equal_those_told_alone():
       return clips
 
   maker = Seeded()
-  scripts = [
-    _script(maker, {'frames': 11}, {'frames': 6, 'prompt': name}, seed=i)
+  stories = [
+    _story(maker, {'frames': 11}, {'frames': 6, 'prompt': name}, seed=i)
     for i, name in enumerate('abc')
   ]
-  together = list(story_lib.tell_together(maker, scripts))
-  for i, script in enumerate(scripts):
-    alone = list(story_lib.tell(maker, script))
+  together = list(generate_batch(maker, stories))
+  for i, story in enumerate(stories):
+    alone = list(generate(maker, story))
     assert len(alone) == len(together)
     for one, all_of_them in zip(alone, together, strict=True):
       np.testing.assert_array_equal(one.frames, all_of_them.frames[i])
 
 
-def test_stories_of_other_timelines_are_not_told_together():
+def test_stories_of_other_lengths_are_refused_in_a_batch():
   maker = Counter()
-  scripts = [_script(maker, {'frames': n}) for n in (3, 4)]
+  stories = [_story(maker, {'frames': n}) for n in (3, 4)]
   with pytest.raises(ValueError, match='one by one'):
-    list(story_lib.tell_together(maker, scripts))
+    list(generate_batch(maker, stories))
 
 
 class Broken(Exception):
   pass
 
 
-def test_half_made_story_goes_on_as_if_unbroken(tiny_sampler, tmp_path):
-  script = _script(tiny_sampler, {'frames': 11}, {'frames': 6}, {'frames': 9})
-  unbroken = _film(tiny_sampler, script)
-  takes = Takes(tmp_path)
-  told = story_lib.tell(tiny_sampler, script, takes=takes)
+def test_interrupted_story_equals_an_uninterrupted_one(tiny_sampler, tmp_path):
+  story = _story(tiny_sampler, {'frames': 11}, {'frames': 6}, {'frames': 9})
+  unbroken = _film(tiny_sampler, story)
+  kept = KeptScenes(tmp_path)
+  chunks = generate(tiny_sampler, story, kept=kept)
   with pytest.raises(Broken):
-    for part in told:
+    for part in chunks:
       if part.scene == 2:
         raise Broken
-  told.close()
+  chunks.close()
   assert len(list(tmp_path.glob('*.json'))) == 2
   assert not list(tmp_path.glob('*.part'))
-  maker = Counter()  # It would make other frames, were it asked for any.
-  kept = _film(
-    maker, dataclasses.replace(script, shots=script.shots[:2]), takes=takes
+  maker = Counter()  # Its frames differ from those of the kept scenes.
+  half = _film(
+    maker, dataclasses.replace(story, scenes=story.scenes[:2]), kept=kept
   )
   assert not maker.calls
-  resumed = _film(tiny_sampler, script, takes=takes)
+  resumed = _film(tiny_sampler, story, kept=kept)
   for i in range(3):
     np.testing.assert_array_equal(unbroken[i], resumed[i])
     if i < 2:
-      np.testing.assert_array_equal(unbroken[i], kept[i])
+      np.testing.assert_array_equal(unbroken[i], half[i])
 
 
-def test_kept_scenes_are_used_only_where_everything_is_the_same(tmp_path):
+def test_kept_scene_is_used_only_if_everything_is_the_same(tmp_path):
   origin = {'model': 'a'}
   scenes = [{'frames': 3}, {'frames': 3}, {'frames': 3, 'cut': True}]
 
   def made(scenes, origin=origin, **story):
     maker = Counter()
-    script = _script(maker, *scenes, **story)
-    _film(maker, script, takes=Takes(tmp_path), origin=origin)
+    story = _story(maker, *scenes, **story)
+    _film(maker, story, kept=KeptScenes(tmp_path), origin=origin)
     return [prompts[0] for prompts, _, _ in maker.calls]
 
   everything = ['scene 0', 'scene 1', 'scene 2']
   assert made(scenes) == everything
   assert made(scenes) == []
   assert made(scenes, fps=30) == []  # It changes no frame.
-  # What comes after a changed scene saw it, up to the next cut.
+  # Later scenes saw the changed scene, up to the next cut.
   changed = [{'frames': 3, 'seed': 8}, *scenes[1:]]
   assert made(changed) == everything[:2]
   assert made([scenes[0], {'frames': 4}, scenes[2]]) == ['scene 1']
@@ -310,16 +317,16 @@ def test_kept_scenes_are_used_only_where_everything_is_the_same(tmp_path):
   assert made(scenes, origin={'model': 'b'}) == everything
 
 
-def test_damaged_kept_scene_is_made_again(tmp_path, caplog):
+def test_damaged_kept_scene_is_generated_again(tmp_path, caplog):
   maker = Counter()
-  script = _script(maker, {'frames': 3}, {'frames': 3})
-  first = _film(maker, script, takes=Takes(tmp_path))
+  story = _story(maker, {'frames': 3}, {'frames': 3})
+  first = _film(maker, story, kept=KeptScenes(tmp_path))
   path = sorted(tmp_path.glob('*.npy'))[0]
   content = bytearray(path.read_bytes())
   content[-1] ^= 1
   path.write_bytes(content)
   again = Counter()
-  film = _film(again, script, takes=Takes(tmp_path))
+  film = _film(again, story, kept=KeptScenes(tmp_path))
   assert len(again.calls) == 1
   assert 'damaged' in caplog.text
   assert len(film) == len(first)

@@ -1,0 +1,93 @@
+"""Pieces of argument parsers that several commands share."""
+
+import argparse
+import dataclasses
+import inspect
+import math
+import types
+from typing import Any
+
+
+def add_command(
+  commands: Any, name: str, summary: str, module: types.ModuleType
+) -> None:
+  """Add a command; a module without `run` has actions, which have it."""
+  parser = commands.add_parser(
+    name,
+    help=summary,
+    description=inspect.getdoc(module),
+    epilog='examples:\n' + inspect.cleandoc(module.EXAMPLES),
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  module.add_arguments(parser)
+  if hasattr(module, 'run'):
+    parser.set_defaults(run=module.run)
+
+
+def add_numbers(parser: Any, *arguments: tuple[str, Any, Any, str]) -> None:
+  """Add options given as (name, type, default, help)."""
+  for name, kind, default, words in arguments:
+    shown = ' (default %(default)s)' if isinstance(default, int | float) else ''
+    parser.add_argument(
+      f'--{name}', type=kind, default=default, metavar='N', help=words + shown
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+  """Add --model, which names a trained story model."""
+  parser.add_argument(
+    '--model',
+    metavar='DIR',
+    help='a bundle, or the --workdir of a trained generator (default: the '
+    'reference model that ships with the package)',
+  )
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+  """Add sampling settings; the parsed arguments hold only those given."""
+  absent = argparse.SUPPRESS
+  add_numbers(
+    parser,
+    ('guidance', float, absent, 'guidance scale of the prompts; 0 for none'),
+    ('steps', int, absent, 'decoding steps'),
+    ('temperature', float, absent, 'of sampling; 0 for the likeliest tokens'),
+  )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+  """Add --workers."""
+  add_numbers(parser, ('workers', positive, 2, 'threads that read the data'))
+
+
+def fields(args: argparse.Namespace, dataclass: type) -> dict[str, Any]:
+  """Return the arguments that are named like fields of a dataclass."""
+  names = [field.name for field in dataclasses.fields(dataclass)]
+  return {name: getattr(args, name) for name in names if name in args}
+
+
+def _number(
+  kind: type, words: str, low: int | float, high: int | float = math.inf
+) -> Any:
+  """Return a parser of numbers from `low` to `high`."""
+
+  def parse(text: str) -> Any:
+    try:
+      value = kind(text)
+    except ValueError:
+      value = math.nan
+    if not (low <= value <= high and math.isfinite(value)):
+      raise argparse.ArgumentTypeError(f'{text!r} is not {words}')
+    return value
+
+  return parse
+
+
+count = _number(int, 'a whole number of at least 0', 0)
+positive = _number(int, 'a whole number of at least 1', 1)
+seconds = _number(float, 'a positive number', 1e-6)
+share = _number(float, 'a number in 0..1', 0, 1)
+
+
+def limit(text: str) -> float | None:
+  """Parse a number in 0..1, or 'none'."""
+  return None if text.lower() == 'none' else share(text)

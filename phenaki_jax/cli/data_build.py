@@ -1,0 +1,116 @@
+"""Build a manifest of folders and StoryWorld, and print what was kept.
+
+An older manifest is replaced only when the new one is complete.
+"""
+
+import argparse
+import functools
+import pathlib
+from typing import TYPE_CHECKING
+
+from phenaki_jax.cli.arguments import (
+  add_numbers,
+  add_workers,
+  count,
+  fields,
+  limit,
+  seconds,
+  share,
+)
+from phenaki_jax.errors import UserError
+
+if TYPE_CHECKING:
+  from phenaki_jax.data.sources import base
+
+EXAMPLES = """
+  phenaki data build --webvid data/webvid --img2dataset data/laion \\
+    --out data/manifest
+  phenaki data build --storyworld 2000 --subset full --out data/world
+  phenaki data build --img2dataset data/cc3m --max-unsafe none \\
+    --allow-missing pwatermark --out data/cc3m-manifest
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  parser.add_argument(
+    '--out', required=True, metavar='DIR', help='folder of the manifest'
+  )
+  sources = parser.add_argument_group('sources (at least one)')
+  for layout in ('webvid', 'img2dataset'):
+    sources.add_argument(
+      f'--{layout}',
+      action='append',
+      default=[],
+      metavar='DIR',
+      help='a folder in this layout; may be given several times',
+    )
+  add_numbers(
+    sources,
+    ('storyworld', count, None, 'N clips and N images of StoryWorld'),
+    ('seed', count, 0, 'of StoryWorld'),
+    ('continuation-share', share, 0.5, 'clips that continue an earlier scene'),
+  )
+  sources.add_argument('--subset', default='easy', help='of StoryWorld')
+  filters = parser.add_argument_group('filters')
+  add_numbers(
+    filters,
+    ('max-unsafe', limit, 0.5, 'highest punsafe score, 0..1, or none'),
+    ('max-watermark', limit, 0.5, 'highest pwatermark score, 0..1, or none'),
+    ('min-side', count, 32, 'in pixels'),
+    ('max-caption', count, 1000, 'in characters'),
+    ('min-duration', seconds, 0.3, 'of clips, in seconds'),
+    ('max-duration', seconds, 300.0, 'of clips, in seconds'),
+    ('max-broken', share, 0.2, 'share of broken records allowed in a source'),
+  )
+  filters.add_argument(
+    '--allow-missing',
+    action='append',
+    default=[],
+    metavar='COLUMN',
+    help='a score (punsafe, pwatermark) that a source or row may lack',
+  )
+  add_workers(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+  """Build a manifest and print the report of each source."""
+  from phenaki_jax.data import build, filters
+  from phenaki_jax.data.sources import img2dataset, storyworld, webvid
+
+  def open_webvid(folder: str, indices: pathlib.Path) -> 'base.Source':
+    return webvid.WebVid(folder)
+
+  def open_img2dataset(folder: str, indices: pathlib.Path) -> 'base.Source':
+    return img2dataset.Img2Dataset(folder, index_folder=indices)
+
+  def open_storyworld(indices: pathlib.Path) -> 'base.Source':
+    kind = storyworld.StoryWorldReader
+    return storyworld.StoryWorld(
+      kind(**fields(args, kind)),
+      num_clips=args.storyworld,
+      num_images=args.storyworld,
+    )
+
+  openers: list[build.OpenSource] = [
+    *(functools.partial(open_webvid, name) for name in args.webvid),
+    *(functools.partial(open_img2dataset, name) for name in args.img2dataset),
+  ]
+  if args.storyworld is not None:
+    openers.append(open_storyworld)
+  if not openers:
+    raise UserError(
+      'name at least one source: --webvid DIR, --img2dataset DIR or '
+      '--storyworld N'
+    )
+  args.allow_missing = tuple(args.allow_missing)
+  reports = build.build(
+    openers,
+    args.out,
+    filters=filters.FilterConfig(**fields(args, filters.FilterConfig)),
+    max_broken_share=args.max_broken,
+    workers=args.workers,
+  )
+  for report in reports:
+    print('\n'.join(report.lines()))
+  print(f'wrote {args.out}; the full report is {args.out}/report.json')

@@ -1,0 +1,36 @@
+"""Check a manifest and read the data that it names again.
+
+Exit code 1 means that some of it has changed since the manifest was built.
+"""
+
+import argparse
+
+from phenaki_jax.cli import arguments
+
+EXAMPLES = """
+  phenaki data check data/manifest
+"""
+
+_PROBLEMS_SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  parser.add_argument('folder', metavar='DIR', help='folder of the manifest')
+  arguments.add_workers(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Check a manifest; return 1 if its data has changed."""
+  from phenaki_jax.data import check, manifest
+
+  content = manifest.Manifest(args.folder)
+  for report in content.reports():
+    print('\n'.join(report.lines()))
+  problems = 0
+  for problem in check.find_problems(content, workers=args.workers):
+    problems += 1
+    if problems <= _PROBLEMS_SHOWN:
+      print(f'{problem.key}: {problem.reason} {problem.detail}'.rstrip())
+  print(f'{len(content):,} records read again, {problems:,} problems')
+  return 1 if problems else 0

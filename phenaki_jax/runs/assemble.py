@@ -1,0 +1,239 @@
+"""Assemble a training run from its experiment.
+
+`assemble` opens what a run needs: the vocabulary, the frozen tokenizer and the
+task. `assemble_abstract` describes the same run by shapes, dtypes and shardings
+alone. It reads no data, checkpoint or vocabulary and allocates no array, so it
+works for models that do not fit on this machine.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from etils import epath
+from jax.sharding import Mesh
+
+from phenaki_jax import config as config_lib
+from phenaki_jax import rng, sharding
+from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.pipeline import Pipeline
+from phenaki_jax.data.spec import batch_spec
+from phenaki_jax.errors import UserError
+from phenaki_jax.runs.experiment import (
+  VOCABULARY_FILE,
+  Experiment,
+  check_tokenizer_dir,
+  validate,
+)
+from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training import checkpoints, step
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.state import TrainState, abstract_state
+from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+# Captions from which a vocabulary is learned; more would change little.
+_NUM_CAPTIONS = 10_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+  """A training run, real or abstract.
+
+  The properties describe the arguments of the training step by trees of
+  `jax.ShapeDtypeStruct` with shardings, for a real run as for an abstract one.
+
+  Attributes:
+    experiment: the configuration of the run.
+    mesh: the devices.
+    task: the model and its loss. The frozen parameters of an abstract run are
+      shapes, those of a real run are placed on the mesh.
+    vocabulary: None for a tokenizer and for an abstract run.
+  """
+
+  experiment: Experiment
+  mesh: Mesh
+  task: Any
+  vocabulary: SentencePieceVocabulary | None = None
+
+  @functools.cached_property
+  def optimizer(self) -> optax.GradientTransformation:
+    """Return the optimizer with its learning rate schedule."""
+    steps = self.experiment.train.steps
+    return make_optimizer(self.experiment.optim, steps=steps)
+
+  @functools.cached_property
+  def state(self) -> TrainState:
+    """Describe the parameters, their average and the optimizer state."""
+    uneven = self.experiment.train.uneven_shards
+    return abstract_state(self.task, self.optimizer, self.mesh, uneven=uneven)
+
+  @property
+  def frozen(self) -> Any:
+    """Describe the arrays that the loss reads and training never changes."""
+    return _described(self.task.frozen, sharding.replicated(self.mesh))
+
+  @property
+  def batch(self) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
+    """Describe the global batch."""
+    experiment = self.experiment
+    spec = batch_spec(
+      experiment.data,
+      tubelet=experiment.tokenizer.tubelet,
+      text_length=_text_length(experiment),
+    )
+    return _described(spec, sharding.batch_sharding(self.mesh))
+
+  def lower(self) -> jax.stages.Lowered:
+    """Lower the training step; `.compile()` compiles it without any array."""
+    root = jax.eval_shape(functools.partial(rng.root, self.experiment.seed))
+    one_step = step.make_step(
+      self.task, self.optimizer, ema_decay=self.experiment.optim.ema_decay
+    )
+    compiled: Any = step.compile_step(one_step, self.state)
+    with jax.set_mesh(self.mesh):
+      return compiled.lower(self.state, self.batch, root, self.frozen)
+
+  def open_pipeline(self, data: DataConfig) -> Pipeline:
+    """Open data and read it as this run does.
+
+    Raises:
+      UserError: the data cannot be read, or holds nothing to read.
+    """
+    return _pipeline(self.experiment, data, self.vocabulary)
+
+
+def assemble(
+  experiment: Experiment, *, workdir: epath.PathLike, mesh: Mesh
+) -> Run:
+  """Assemble a run that can train.
+
+  Args:
+    experiment: a resolved experiment.
+    workdir: the run directory. The vocabulary is read from it, or learned from
+      the captions if the run has no checkpoint yet; nothing is written.
+    mesh: from `sharding.make_mesh`.
+
+  Raises:
+    UserError: the parts of the experiment contradict each other, the data
+      cannot be read, or the tokenizer is missing or has another shape.
+  """
+  check_tokenizer_dir(experiment)
+  validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
+  if experiment.kind == 'tokenizer':
+    return Run(experiment=experiment, mesh=mesh, task=_tokenizer(experiment))
+  vocabulary = _vocabulary(experiment, epath.Path(workdir))
+  params = jax.device_put(
+    _tokenizer_params(experiment), sharding.replicated(mesh)
+  )
+  return Run(
+    experiment=experiment,
+    mesh=mesh,
+    task=_generator(experiment, params),
+    vocabulary=vocabulary,
+  )
+
+
+def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
+  """Describe a run by shapes, without reading a file or allocating an array.
+
+  Args:
+    experiment: a resolved experiment; a generator may leave `tokenizer_dir`
+      empty.
+    mesh: from `sharding.make_mesh`.
+
+  Raises:
+    UserError: the parts of the experiment contradict each other.
+  """
+  validate(experiment, num_devices=mesh.size)
+  task: Any = _tokenizer(experiment)
+  if experiment.kind == 'generator':
+    boxed = jax.eval_shape(task.init, jax.eval_shape(lambda: rng.root(0)))
+    task = _generator(experiment, sharding.unbox(boxed))
+  return Run(experiment=experiment, mesh=mesh, task=task)
+
+
+def _tokenizer(experiment: Experiment) -> TokenizerTask:
+  return TokenizerTask(config=experiment.tokenizer, weights=experiment.losses)
+
+
+def _generator(experiment: Experiment, tokenizer_params: Any) -> GeneratorTask:
+  return GeneratorTask(
+    config=experiment.generator,
+    text=experiment.text,
+    tokenizer=experiment.tokenizer,
+    tokenizer_params=tokenizer_params,
+    training=experiment.task,
+  )
+
+
+def _described(tree: Any, place: jax.sharding.Sharding) -> Any:
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+    tree,
+  )
+
+
+def _text_length(experiment: Experiment) -> int:
+  """Return the number of token ids of each text; a tokenizer reads none."""
+  return experiment.text.max_length if experiment.kind == 'generator' else 1
+
+
+def _pipeline(
+  experiment: Experiment,
+  data: DataConfig,
+  vocabulary: SentencePieceVocabulary | None,
+) -> Pipeline:
+  """Open the data; without a vocabulary every text is empty."""
+  length = _text_length(experiment)
+
+  def tokenize(caption: str) -> np.ndarray:
+    if vocabulary is None:
+      return np.array([EOS_ID] + [PAD_ID] * (length - 1), np.int32)
+    return vocabulary.encode_padded(caption, length)
+
+  return Pipeline(
+    data,
+    tokenize,
+    tubelet=experiment.tokenizer.tubelet,
+    text_length=length,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+
+
+def _vocabulary(
+  experiment: Experiment, workdir: epath.Path
+) -> SentencePieceVocabulary:
+  """Read the vocabulary of the run, or learn it when the run starts."""
+  path = workdir / VOCABULARY_FILE
+  if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
+    return SentencePieceVocabulary(path.read_bytes())
+  # Every process learns the same vocabulary; the first process writes it.
+  pipeline = _pipeline(experiment, experiment.data, None)
+  captions = pipeline.captions(_NUM_CAPTIONS)
+  return SentencePieceVocabulary.learn(captions, experiment.text.vocab_size)
+
+
+def _tokenizer_params(experiment: Experiment) -> Any:
+  """Read the trained tokenizer and check that it has the expected shape."""
+  snapshot = checkpoints.load_params(experiment.tokenizer_dir)
+  expected = config_lib.to_dict(experiment.tokenizer)
+  saved = config_lib.to_dict(
+    config_lib.build(TokenizerConfig, snapshot.config['tokenizer'])
+  )
+  differing = sorted(
+    f'{key} is {saved.get(key)} there and {value} in its config.json'
+    for key, value in expected.items()
+    if saved.get(key) != value
+  )
+  if differing:
+    raise UserError(
+      f'the checkpoint in {experiment.tokenizer_dir} is of another tokenizer: '
+      f'{"; ".join(differing)}; train it again or name another tokenizer_dir'
+    )
+  return snapshot.params

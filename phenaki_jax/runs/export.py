@@ -1,0 +1,118 @@
+"""Export a trained generator and its tokenizer as a bundle."""
+
+import json
+
+from etils import epath
+
+import phenaki_jax
+from phenaki_jax import config as config_lib
+from phenaki_jax.errors import NotFoundError
+from phenaki_jax.export import bundle as bundle_lib
+from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import open as models
+from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
+from phenaki_jax.runs.model import Model
+from phenaki_jax.training import checkpoints
+
+_SCORES_FILE = 'storyworld.md'
+
+
+def export(
+  run_dir: epath.PathLike,
+  out: epath.PathLike,
+  *,
+  dtype: str = 'float32',
+  scores: epath.PathLike | None = None,
+  note: str = '',
+) -> Model:
+  """Write a bundle of a generator, and open it to check that it is complete.
+
+  Args:
+    run_dir: run directory of the generator.
+    out: folder of the bundle; an older bundle there is replaced.
+    dtype: of the arrays on disk, 'float32' or 'float16'.
+    scores: folder of an evaluation, whose tables the model card repeats.
+    note: a sentence for the model card.
+
+  Returns:
+    The model as the bundle holds it.
+
+  Raises:
+    UserError: there is no such run or evaluation, the tokenizer has changed
+      since the generator was trained on it, or `out` holds something else.
+  """
+  folder = epath.Path(run_dir)
+  tables = '' if scores is None else _tables(epath.Path(scores))
+  models.load(folder)  # Checks that the parts fit together.
+  experiment = experiment_lib.read(folder)
+  trained = experiment_lib.read(experiment.tokenizer_dir)
+  generator = checkpoints.load_params(folder)
+  tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
+  bundle_lib.write_bundle(
+    out,
+    tokenizer_params=tokenizer.params,
+    generator_params=generator.params,
+    config=config_lib.to_dict(models.describe(experiment)),
+    vocabulary=(folder / VOCABULARY_FILE).read_bytes(),
+    model_card=_model_card(
+      experiment,
+      trained,
+      steps={'tokenizer': tokenizer.step, 'generator': generator.step},
+      tables=tables,
+      note=note,
+    ),
+    dtype=dtype,
+  )
+  return models.load(out)
+
+
+def _tables(folder: epath.Path) -> str:
+  path = folder / _SCORES_FILE
+  if not path.is_file():
+    raise NotFoundError(
+      f'there is no {path}; name the --out folder of `phenaki evaluate`'
+    )
+  return path.read_text(encoding='utf-8')
+
+
+def _model_card(
+  experiment: Experiment,
+  tokenizer: Experiment,
+  *,
+  steps: dict[str, int],
+  tables: str,
+  note: str,
+) -> str:
+  """Return the model card of a generator and its tokenizer, in Markdown."""
+  data = experiment.data
+  sources = ', '.join(source.name for source in data.sources)
+  rows = [
+    f'# {experiment.name or "A story model"}',
+    'A C-ViViT tokenizer and a masked transformer with its text encoder, '
+    f'trained with phenaki_jax {phenaki_jax.__version__}. Its videos are '
+    'AI-generated.',
+  ]
+  if note:
+    rows.append(note)
+  rows += [
+    '## Training',
+    f'- data: {sources}, clips of {data.frames} frames of '
+    f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames per second',
+    f'- tokenizer: `{tokenizer.name}`, {steps["tokenizer"]:,} steps of '
+    f'{tokenizer.data.batch_size} examples ({tokenizer.data.image_share:.0%} '
+    'images)',
+    f'- generator: `{experiment.name}`, {steps["generator"]:,} steps of '
+    f'{data.batch_size} examples ({data.image_share:.0%} images)',
+    '- weights: the exponential moving average',
+  ]
+  for title, part in (
+    ('Tokenizer', experiment.tokenizer),
+    ('Generator', experiment.generator),
+    ('Text encoder', experiment.text),
+    ('Sampling', experiment.sampling),
+  ):
+    values = json.dumps(config_lib.to_dict(part), indent=1, sort_keys=True)
+    rows += [f'### {title}', f'```json\n{values}\n```']
+  if tables:
+    rows += ['## Scores', tables.strip()]
+  return '\n\n'.join(rows) + '\n'

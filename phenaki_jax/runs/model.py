@@ -1,0 +1,171 @@
+"""A trained story model: films of stories, and tokens of clips."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int32, Shaped, UInt8
+
+import phenaki_jax
+from phenaki_jax import progress
+from phenaki_jax.errors import UserError
+from phenaki_jax.media.film import Film
+from phenaki_jax.sampling.sampler import Sampler
+from phenaki_jax.stories.generate import generate
+from phenaki_jax.stories.seeds import describe
+from phenaki_jax.stories.story import (
+  ModelDefaults,
+  Story,
+  resolve,
+  with_options,
+)
+from phenaki_jax.stories.story_file import as_story
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+  """A trained model that generates films of stories.
+
+  Attributes:
+    name: where it came from, for people.
+    fingerprint: identifies its arrays, configs and vocabulary.
+    sampler: makes single clips.
+    defaults: size, frame rate, lengths and settings where a story has none.
+    subset: the part of StoryWorld that it was trained on; empty for other
+      data.
+  """
+
+  name: str
+  fingerprint: str
+  sampler: Sampler
+  defaults: ModelDefaults
+  subset: str
+
+  def story(
+    self,
+    story: Story | Sequence[str] | str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    frames: int | None = None,
+    guidance: float | int | None = None,
+    steps: int | None = None,
+    temperature: float | int | None = None,
+  ) -> Film:
+    """Generate a film of a story.
+
+    The film is held in memory; `phenaki story` writes long films to disk as
+    they are generated. Both give the same frames.
+
+    Args:
+      story: one prompt per scene, the path of a story file, or a `Story`.
+      seed: 0 to 2**32 - 1, replaces the seed of the story. The same seed
+        gives the same film.
+      frames: length of scenes that give none; by default one clip of the
+        model.
+      guidance: guidance scale of scenes that give none.
+      steps: decoding steps of scenes that give none.
+      temperature: sampling temperature of scenes that give none.
+
+    Raises:
+      UserError: the story or an option is wrong, or the model cannot make it.
+    """
+    asked = with_options(
+      as_story(story),
+      seed=seed,
+      frames=frames,
+      guidance=guidance,
+      steps=steps,
+      temperature=temperature,
+    )
+    resolved = resolve(asked, self.defaults)
+    assert resolved.fps is not None
+    chunks = []
+    total = resolved.num_frames
+    with progress.bar(total=total, unit='frame', desc='story') as bar:
+      for chunk in generate(self.sampler, resolved):
+        chunks.append(chunk.frames)
+        bar.update(len(chunk.frames))
+    return Film(
+      frames=np.concatenate(chunks),
+      fps=resolved.fps,
+      scenes=tuple((s.prompt, s.frames or 0) for s in resolved.scenes),
+      provenance={**self.provenance, 'story': describe(resolved)},
+    )
+
+  def encode(
+    self, frames: Shaped[np.ndarray, '...']
+  ) -> Int32[np.ndarray, '*b t h w']:
+    """Turn frames into token ids.
+
+    Args:
+      frames: uint8 RGB, one clip [T, H, W, 3] or a batch [B, T, H, W, 3].
+        H and W are multiples of the tokenizer's patch. If T is not
+        1 + k * tubelet, the last frame is repeated until it is.
+
+    Raises:
+      UserError: the frames have another shape or dtype.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.shape[-1:] != (3,):
+      raise UserError(f'the frames are {frames.dtype}; they must be uint8 RGB')
+    batch = _batch(frames, 'frames', '[T, H, W, 3]')
+    tokenizer = self.sampler.models.tokenizer
+    missing = (1 - batch.shape[1]) % tokenizer.tubelet
+    batch = np.pad(batch, [(0, 0), (0, missing)] + [(0, 0)] * 3, mode='edge')
+    tokenizer.grid(batch.shape[1], batch.shape[2:4])  # Checks the size.
+    tokens = self.sampler.encode(batch)
+    return tokens.reshape(*frames.shape[:-4], *tokens.shape[1:])
+
+  def decode(
+    self, tokens: Shaped[np.ndarray, '...']
+  ) -> UInt8[np.ndarray, '*b T H W 3']:
+    """Turn token ids into frames.
+
+    Args:
+      tokens: one clip [t, h, w] or a batch [B, t, h, w].
+
+    Returns:
+      T = 1 + (t - 1) * tubelet frames of each clip.
+
+    Raises:
+      UserError: the tokens have another shape, or are not ids of the codebook.
+    """
+    tokens = np.asarray(tokens)
+    batch = _batch(tokens, 'tokens', '[t, h, w]')
+    size = self.sampler.models.tokenizer.codebook_size
+    is_whole = np.issubdtype(tokens.dtype, np.integer)
+    if not is_whole or not 0 <= batch.min() <= batch.max() < size:
+      raise UserError(
+        f'the tokens are {tokens.dtype} from {batch.min()} to {batch.max()}; '
+        f'they must be whole numbers from 0 to {size - 1}'
+      )
+    frames = self.sampler.decode(batch)
+    return frames.reshape(*tokens.shape[:-3], *frames.shape[1:])
+
+  @property
+  def provenance(self) -> dict[str, Any]:
+    """Return JSON values that describe what makes the films of this model."""
+    return {
+      'model': {'name': self.name, 'fingerprint': self.fingerprint},
+      'versions': {
+        'phenaki_jax': phenaki_jax.__version__,
+        'jax': jax.__version__,
+        'python': platform.python_version(),
+      },
+      'platform': jax.default_backend(),
+    }
+
+
+def _batch(array: np.ndarray, what: str, shape: str) -> np.ndarray:
+  """Return an array of one clip or of a batch as that of a batch."""
+  rank = shape.count(',') + 1
+  if array.ndim not in (rank, rank + 1) or not array.size:
+    raise UserError(
+      f'the {what} have the shape {list(array.shape)}; it must be {shape}, or '
+      'that of a batch of clips of equal length'
+    )
+  return array.reshape(-1, *array.shape[-rank:])

@@ -1,0 +1,123 @@
+"""Train a run: open its data, writers and evaluators, and call the loop."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import platform
+from collections.abc import Iterator
+
+import jax
+from etils import epath
+
+from phenaki_jax import config as config_lib
+from phenaki_jax import sharding
+from phenaki_jax.runs import evaluators
+from phenaki_jax.runs.assemble import assemble
+from phenaki_jax.runs.experiment import (
+  CONFIG_FILE,
+  VOCABULARY_FILE,
+  Experiment,
+)
+from phenaki_jax.training import loop, writers
+
+_log = logging.getLogger(__name__)
+
+_HUGE_PAGES = 'glibc.malloc.hugetlb'
+
+
+def train(experiment: Experiment, workdir: epath.PathLike) -> int:
+  """Train a run, or resume it from its last checkpoint.
+
+  Args:
+    experiment: a resolved experiment.
+    workdir: the run directory.
+
+  Returns:
+    0 when all steps are done, or 75 when a signal stopped the run after it was
+    saved: the same call resumes it.
+
+  Raises:
+    UserError: the experiment, its data or its tokenizer cannot be used, or the
+      run directory holds another run.
+    FloatingPointError: a loss or a gradient was not finite.
+  """
+  workdir = epath.Path(workdir)
+  mesh = sharding.make_mesh(experiment.mesh)
+  run = assemble(experiment, workdir=workdir, mesh=mesh)
+  model = run.vocabulary.model if run.vocabulary else b''
+  files = {CONFIG_FILE: config_lib.to_json(experiment).encode()}
+  if model:
+    files[VOCABULARY_FILE] = model
+  data = experiment.data
+  latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+  with contextlib.closing(run.open_pipeline(data)) as pipeline:
+    _log.info('%s', pipeline.describe(latent_frames))
+    if jax.process_index() == 0:
+      log_missing_huge_pages()
+    return loop.train(
+      task=run.task,
+      optim=experiment.optim,
+      config=experiment.train,
+      batches=pipeline.iterate,
+      # The vocabulary decides how captions are read, so it belongs to the data.
+      data_fingerprint=hashlib.sha256(
+        pipeline.fingerprint.encode() + model
+      ).hexdigest(),
+      experiment=config_lib.to_dict(experiment),
+      workdir=workdir,
+      mesh=mesh,
+      files=files,
+      writers=[
+        writers.JsonlWriter(workdir / 'metrics.jsonl'),
+        writers.TensorBoardWriter(workdir / 'tensorboard', fps=data.fps),
+        writers.FileWriter(workdir / 'samples', fps=data.fps),
+      ],
+      evaluators=evaluators.build(run),
+      seed=experiment.seed,
+    )
+
+
+@contextlib.contextmanager
+def joined_processes() -> Iterator[bool]:
+  """Join the processes of a job, if a launcher has started several.
+
+  Enter this before anything asks jax for its devices. The launcher sets
+  PHENAKI_COORDINATOR, PHENAKI_NUM_PROCESSES and PHENAKI_PROCESS_INDEX.
+
+  Yields:
+    Whether this is the first process, which is the one that reports.
+  """
+  coordinator = os.environ.get('PHENAKI_COORDINATOR')
+  if coordinator is None:
+    yield True
+    return
+  jax.distributed.initialize(
+    coordinator_address=coordinator,
+    num_processes=int(os.environ['PHENAKI_NUM_PROCESSES']),
+    process_id=int(os.environ['PHENAKI_PROCESS_INDEX']),
+  )
+  try:
+    yield jax.process_index() == 0
+  finally:
+    jax.distributed.shutdown()
+
+
+def log_missing_huge_pages() -> None:
+  """Log what a CPU run loses without huge pages, and how to get them.
+
+  XLA allocates the scratch memory of a compiled step anew on each call, and the
+  kernel clears every page of it at the first access. With pages of 2 MB instead
+  of 4 KB a training step takes about three quarters of the time (measure it
+  with benchmarks/step.py). glibc 2.35 or newer reads the setting when a process
+  starts, and needs a kernel whose transparent huge pages are `madvise` or
+  `always`.
+  """
+  if jax.default_backend() != 'cpu' or platform.libc_ver()[0] != 'glibc':
+    return
+  if _HUGE_PAGES not in os.environ.get('GLIBC_TUNABLES', ''):
+    _log.info(
+      'Huge pages are off; they save about a quarter of each training step on '
+      'a CPU. To use them, start with GLIBC_TUNABLES=%s=1 in the environment.',
+      _HUGE_PAGES,
+    )

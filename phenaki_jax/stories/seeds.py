@@ -1,0 +1,123 @@
+"""Seeds and names that follow from a resolved story."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.stories.story import Story
+
+
+def window_seed(seed: int, scene: int, window: int) -> int:
+  """Derive the seed of a window, 0 to 2**32 - 1; equal on every machine.
+
+  Args:
+    seed: seed of the scene.
+    scene: number of the scene in the story, from 0.
+    window: number of the window in the scene, from 0.
+  """
+  return _hash32(f'{seed}/{scene}/{window}')
+
+
+def scene_keys(story: Story, origin: Mapping[str, Any]) -> list[str]:
+  """Return a key of each scene: a hash of everything that its frames need.
+
+  A key depends on the origin, the size, K, the scene's number, prompt,
+  length, seed and settings, and on the key of the previous scene, unless the
+  scene begins with a cut.
+
+  Args:
+    story: a resolved story.
+    origin: JSON values that describe what makes the story (model, versions).
+  """
+  base = {
+    'origin': dict(origin),
+    'size': list(story.size or ()),
+    'context_frames': story.context_frames,
+  }
+  keys: list[str] = []
+  for number, scene in enumerate(describe(story)['scenes']):
+    del scene['start']
+    previous = None if scene['cut'] else keys[-1]
+    content = [base, previous, number, scene]
+    text = json.dumps(content, sort_keys=True)
+    keys.append(hashlib.sha256(text.encode()).hexdigest()[:32])
+  return keys
+
+
+def describe(story: Story) -> dict[str, Any]:
+  """Return a resolved story as JSON values.
+
+  `start` of a scene is the number of its first frame in the story.
+  """
+  lengths = [scene.frames or 0 for scene in story.scenes]
+  starts = itertools.accumulate(lengths, initial=0)
+  scenes = [
+    {
+      'prompt': scene.prompt,
+      'start': start,
+      'frames': scene.frames,
+      'cut': scene.cut,
+      'seed': scene.seed,
+      **dataclasses.asdict(story.settings(scene)),
+    }
+    for scene, start in zip(story.scenes, starts, strict=False)
+  ]
+  return {
+    'size': list(story.size or ()),
+    'fps': story.fps,
+    'context_frames': story.context_frames,
+    'frames': story.num_frames,
+    'scenes': scenes,
+  }
+
+
+def reroll(story: Story, numbers: Iterable[int]) -> Story:
+  """Give scenes of a resolved story new seeds, derived from their old ones.
+
+  Args:
+    story: a resolved story.
+    numbers: numbers of the scenes, from 1; a number that appears twice
+      changes the seed twice.
+
+  Raises:
+    UserError: there is no scene with that number.
+  """
+  scenes = list(story.scenes)
+  for number in numbers:
+    if not 1 <= number <= len(scenes):
+      raise UserError(
+        f'there is no scene {number} to roll again; the story has scenes 1 to '
+        f'{len(scenes)}'
+      )
+    scene = scenes[number - 1]
+    seed = _hash32(f'reroll/{scene.seed}/{number}')
+    scenes[number - 1] = dataclasses.replace(scene, seed=seed)
+  return dataclasses.replace(story, scenes=tuple(scenes))
+
+
+def take_seeds(story: Story, description: Any) -> Story | None:
+  """Return the story with the seeds of a description of the same story.
+
+  Returns:
+    None if the description differs from the story in more than its seeds.
+  """
+  try:
+    scenes = tuple(
+      dataclasses.replace(scene, seed=described['seed'])
+      for scene, described in zip(
+        story.scenes, description['scenes'], strict=True
+      )
+    )
+  except (KeyError, TypeError, ValueError):
+    return None
+  other = dataclasses.replace(story, scenes=scenes)
+  return other if describe(other) == description else None
+
+
+def _hash32(name: str) -> int:
+  digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
+  return int.from_bytes(digest, 'little')

@@ -1,0 +1,320 @@
+"""Stories: what a user writes, and what the model fills in.
+
+A `Story` holds the scenes of a video. Values that are None are open:
+`resolve` fills them in from the model, and the result describes every frame
+of the video.
+"""
+
+import dataclasses
+import difflib
+import functools
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import AfterValidator, Field, InstanceOf
+from pydantic.dataclasses import dataclass
+from pydantic.json_schema import SkipJsonSchema
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.stories.markup import shorten
+
+MAX_SCENES = 1000
+MAX_FRAMES = 100_000
+MAX_PROMPT = 1000
+MAX_SEED = 2**32 - 1
+MAX_STEPS = 1000
+MAX_SIDE = 4096
+
+_STRICT = pydantic.ConfigDict(extra='forbid', allow_inf_nan=False)
+
+
+def _number(
+  low: int,
+  high: int,
+  *,
+  default: int | None = None,
+  kind: str = 'a number',
+  above: bool = False,
+) -> Any:
+  """Declare a number from `low` to `high`, or one above `low`."""
+  bounds = f'above {low}, at most {high}' if above else f'from {low} to {high}'
+  return Field(
+    default=default,
+    strict=True,
+    gt=low if above else None,
+    ge=None if above else low,
+    le=high,
+    description=f'{kind} {bounds}',
+  )
+
+
+_whole = functools.partial(_number, kind='a whole number')
+
+
+def _clean(prompt: str) -> str:
+  """Normalise white space; refuse what is not a prompt."""
+  text = ' '.join(prompt.split())
+  if not text:
+    raise UserError('prompt is empty; describe what happens in the scene')
+  if len(text) > MAX_PROMPT:
+    raise UserError(
+      f'prompt has {len(text)} characters; it must have at most {MAX_PROMPT}'
+    )
+  for character in text:
+    if unicodedata.category(character) in ('Cc', 'Cs'):
+      raise UserError(
+        f'prompt contains the control character {character!r}; remove it'
+      )
+  return text
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Scene:
+  """One scene of a story; None leaves a value to the story or the model.
+
+  Attributes:
+    prompt: what happens, 1 to 1000 characters.
+    frames: length in frames; give this or `seconds`, or neither for one clip
+      of the model.
+    seconds: length in seconds.
+    cut: start afresh instead of continuing the previous scene.
+    guidance: guidance scale, 0 for none.
+    steps: decoding steps.
+    temperature: sampling temperature, 0 for the most likely tokens.
+    seed: replaces the story's seed in this scene.
+  """
+
+  prompt: Annotated[str, AfterValidator(_clean)] = Field(
+    strict=True, description='text in quotation marks'
+  )
+  frames: int | None = _whole(1, MAX_FRAMES)
+  seconds: float | None = _number(0, MAX_FRAMES, above=True)
+  cut: bool = Field(default=False, strict=True, description='true or false')
+  guidance: float | None = _number(0, 100)
+  steps: int | None = _whole(1, MAX_STEPS)
+  temperature: float | None = _number(0, 100)
+  seed: int | None = _whole(0, MAX_SEED)
+
+  def __post_init__(self) -> None:
+    """Check that the length is given once."""
+    if self.frames is not None and self.seconds is not None:
+      raise UserError(
+        f'a scene has both frames ({self.frames}) and seconds '
+        f'({self.seconds:g}); give one of them'
+      )
+
+
+_Side = Annotated[int, Field(strict=True, ge=8, le=MAX_SIDE)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Story:
+  """The scenes of one video; None leaves a value to the model.
+
+  Attributes:
+    scenes: 1 to 1000 scenes.
+    size: height and width in pixels.
+    fps: frames per second.
+    seed: seed of every scene that has none of its own.
+    context_frames: K, the number of last frames that the next window sees.
+    sampling: settings where a scene gives none. They come from the model;
+      story files cannot hold them.
+  """
+
+  scenes: tuple[Scene, ...] = Field(
+    min_length=1,
+    max_length=MAX_SCENES,
+    description=f'a list of 1 to {MAX_SCENES} scenes',
+  )
+  size: tuple[_Side, _Side] | None = Field(
+    default=None,
+    description=f'[height, width] in pixels, each from 8 to {MAX_SIDE}',
+  )
+  fps: float | None = _number(0, 240, above=True)
+  seed: int = _whole(0, MAX_SEED, default=0)
+  context_frames: int | None = _whole(1, MAX_FRAMES)
+  sampling: SkipJsonSchema[InstanceOf[SamplingSettings] | None] = Field(
+    default=None, exclude=True
+  )
+
+  @property
+  def num_frames(self) -> int:
+    """Return the length of a resolved story in frames."""
+    return sum(scene.frames or 0 for scene in self.scenes)
+
+  def settings(self, scene: Scene) -> SamplingSettings:
+    """Return the sampling settings of a scene of a resolved story."""
+    assert self.sampling is not None, 'the story is not resolved'
+    names = ('guidance', 'steps', 'temperature')
+    own = {k: v for k, v in _given(scene).items() if k in names}
+    return dataclasses.replace(self.sampling, **own)
+
+
+_ADAPTER = pydantic.TypeAdapter(Story)
+_FIELDS: dict[str, Any] = {
+  'story': Story.__pydantic_fields__,  # type: ignore[attr-defined]
+  'scene': Scene.__pydantic_fields__,  # type: ignore[attr-defined]
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelDefaults:
+  """What a model uses where a story leaves a value open.
+
+  Attributes:
+    size: height and width in pixels.
+    fps: frames per second.
+    context_frames: K, the context frames the model was trained with.
+    clip_frames: length of a clip, in frames.
+    tubelet: frames per latent frame, after the first.
+    settings: sampling settings.
+  """
+
+  size: tuple[int, int]
+  fps: float
+  context_frames: int
+  clip_frames: int
+  tubelet: int
+  settings: SamplingSettings = SamplingSettings()
+
+
+def build(
+  values: Any, locate: Callable[[Mapping[str, Any]], str] = lambda error: ''
+) -> Story:
+  """Build a story from plain values, such as those of a parsed file.
+
+  Args:
+    values: a mapping of the fields of a story.
+    locate: returns the start of the message about a pydantic error: where
+      the wrong value is.
+
+  Raises:
+    UserError: a value is missing, unknown or out of range.
+  """
+  try:
+    return _ADAPTER.validate_python(values)
+  except pydantic.ValidationError as error:
+    first = error.errors()[0]
+    raise UserError(locate(first) + _explain(first)) from error
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+  """Describe a validation error of a story in one sentence."""
+  where, kind, value = error['loc'], error['type'], shorten(error['input'])
+  if kind == 'value_error':
+    return str(error['ctx']['error'])
+  what = 'scene' if where[:1] == ('scenes',) and len(where) > 1 else 'story'
+  keys = sorted(k for k, f in _FIELDS[what].items() if not f.exclude)
+  if kind == 'dataclass_type':
+    return f'a {what} must be a group of keys ({", ".join(keys)}), not {value}'
+  name = next(str(part) for part in reversed(where) if isinstance(part, str))
+  if name not in keys:
+    close = difflib.get_close_matches(name, keys, n=1)
+    hint = f' Did you mean {close[0]}?' if close else ''
+    return (
+      f'a {what} has no key {shorten(name)}.{hint} Allowed: {", ".join(keys)}'
+    )
+  if kind == 'missing' and where[-1] == name:
+    return f'the {what} has no {name}; add "{name}:"'
+  return f'{name} must be {_FIELDS[what][name].description}, not {value}'
+
+
+def with_options(
+  story: Story,
+  *,
+  seed: int | None = None,
+  frames: int | None = None,
+  **settings: float | int | None,
+) -> Story:
+  """Apply options to a story; options that are None change nothing.
+
+  Args:
+    story: the story.
+    seed: replaces the story's seed.
+    frames: length of scenes that give none.
+    **settings: guidance, steps and temperature of scenes that give none.
+
+  Raises:
+    UserError: a value is out of range.
+  """
+  scenes = []
+  for scene in story.scenes:
+    values = {**settings, **_given(scene)}
+    if scene.seconds is None:
+      values.setdefault('frames', frames)
+    scenes.append(values)
+  seed = story.seed if seed is None else seed
+  return build({**vars(story), 'seed': seed, 'scenes': scenes})
+
+
+def resolve(story: Story, defaults: ModelDefaults) -> Story:
+  """Fill in every open value, and check that the model can make the story.
+
+  Scenes keep their own settings; `Story.settings` combines them with the
+  model's.
+
+  Raises:
+    UserError: K is not 1 + k * tubelet below the clip's length, a scene is
+      shorter than a frame, or the story is too long.
+  """
+  fps = story.fps or defaults.fps
+  context_frames = story.context_frames or defaults.context_frames
+  _check_context(context_frames, defaults)
+  scenes = []
+  for number, scene in enumerate(story.scenes, 1):
+    frames = scene.frames or defaults.clip_frames
+    if scene.seconds is not None:
+      frames = round(scene.seconds * fps)
+    if frames < 1:
+      raise UserError(
+        f'scene {number} lasts {scene.seconds} seconds, which is less than '
+        f'a frame at {fps:g} frames per second; it must last at least '
+        f'{1 / fps:.3g} seconds'
+      )
+    values = {
+      'frames': frames,
+      'seconds': None,
+      'cut': scene.cut or number == 1,
+      'seed': story.seed if scene.seed is None else scene.seed,
+    }
+    scenes.append({**vars(scene), **values})
+  resolved = build(
+    {
+      'scenes': scenes,
+      'size': story.size or defaults.size,
+      'fps': fps,
+      'seed': story.seed,
+      'context_frames': context_frames,
+      'sampling': story.sampling or defaults.settings,
+    }
+  )
+  if resolved.num_frames > MAX_FRAMES:
+    raise UserError(
+      f'the story has {resolved.num_frames} frames; it must have at most '
+      f'{MAX_FRAMES}'
+    )
+  return resolved
+
+
+def _check_context(frames: int, defaults: ModelDefaults) -> None:
+  clip, tubelet = defaults.clip_frames, defaults.tubelet
+  allowed = range(1, clip, tubelet)
+  if not allowed:
+    raise UserError(
+      f'the model makes clips of {clip} frame, which cannot continue other '
+      'frames; use a model that was trained on longer clips'
+    )
+  if frames not in allowed:
+    nearest = min(allowed, key=lambda k: (abs(k - frames), -k))
+    raise UserError(
+      f'context_frames is {frames}; it must be 1 + k * {tubelet} and below '
+      f"the model's clip length of {clip}: use {nearest}. (For a scene that "
+      'sees nothing of the previous one, set cut: true.)'
+    )
+
+
+def _given(scene: Scene) -> dict[str, Any]:
+  return {k: v for k, v in vars(scene).items() if v is not None}

@@ -1,0 +1,188 @@
+"""Runs assembled without arrays agree with the runs that train."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import config as config_lib
+from phenaki_jax import rng, sharding
+from phenaki_jax.errors import UserError
+from phenaki_jax.masked_transformer.config import SIZES
+from phenaki_jax.runs import assemble, experiment
+from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.tokenizer import config as tokenizer_config
+from phenaki_jax.training.checkpoints import Checkpoints
+from phenaki_jax.training.state import TrainState, create_state
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+SMALL = [
+  *('data.size=16,16', 'data.frames=5', 'data.context_frames=3'),
+  *('data.batch_size=16', 'data.image_share=0.5', 'optim.optimizer=adamw'),
+]
+TOKENIZER = [
+  *SMALL,
+  *('tokenizer.width=16', 'tokenizer.num_heads=2', 'tokenizer.mlp_dim=32'),
+  *('tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1'),
+]
+GENERATOR = [
+  *SMALL,
+  *('generator.width=16', 'generator.num_heads=2', 'generator.mlp_dim=32'),
+  *('generator.num_layers=1', 'text.width=16', 'text.num_layers=1'),
+  'task.prediction_frames=3',
+]
+
+
+def _resolve(kind, overrides):
+  path = CONFIGS / kind / 'tiny.py'
+  return experiment.resolve(str(path), overrides)
+
+
+def _describe(leaf):
+  return leaf.shape, leaf.dtype, leaf.sharding
+
+
+def _mesh():
+  return sharding.make_mesh(MeshConfig(fsdp=2), devices=jax.devices()[:2])
+
+
+@pytest.fixture(scope='module')
+def tokenizer_dir(tmp_path_factory):
+  """Write the run directory of an untrained tokenizer."""
+  folder = tmp_path_factory.mktemp('runs') / 'tokenizer'
+  folder.mkdir()
+  settings = _resolve('tokenizer', TOKENIZER)
+  (folder / experiment.CONFIG_FILE).write_text(config_lib.to_json(settings))
+  run = assemble.assemble_abstract(settings, mesh=_mesh())
+  zeros = jax.tree.map(
+    lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), run.state.params
+  )
+  checkpoints = Checkpoints(
+    folder, keep=1, config=config_lib.to_dict(settings), identity={}
+  )
+  state = TrainState(
+    step=jax.numpy.asarray(1),
+    params=zeros,
+    ema=zeros,
+    opt_state={'count': jax.numpy.zeros(())},
+  )
+  checkpoints.save(1, state, {})
+  checkpoints.close()
+  return folder
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  """Make a run directory with a checkpoint, whose vocabulary is read."""
+  (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
+  vocabulary = SentencePieceVocabulary.learn(['a red circle on grass'], 40)
+  vocabulary.save(tmp_path / experiment.VOCABULARY_FILE)
+  return tmp_path
+
+
+def _assemble(kind, tokenizer_dir, workdir):
+  """Assemble one run really and abstractly."""
+  overrides = TOKENIZER
+  if kind == 'generator':
+    overrides = [*GENERATOR, f'tokenizer_dir={tokenizer_dir}']
+  settings = _resolve(kind, overrides)
+  described = dataclasses.replace(settings, tokenizer_dir='')
+  return (
+    assemble.assemble(settings, workdir=workdir, mesh=_mesh()),
+    assemble.assemble_abstract(described, mesh=_mesh()),
+  )
+
+
+def _batch(run):
+  rows = run.open_pipeline(run.experiment.data).batch(0)
+  return sharding.global_batch(rows, run.mesh)
+
+
+def test_abstract_run_lowers_to_the_program_of_the_real_run(
+  tokenizer_dir, workdir
+):
+  real, abstract = _assemble('generator', tokenizer_dir, workdir)
+  described = abstract.batch, abstract.frozen
+  arrays = _batch(real), real.task.frozen
+  assert jax.tree.map(_describe, described) == jax.tree.map(_describe, arrays)
+  assert abstract.lower().as_text() == real.lower().as_text()
+
+
+@pytest.mark.parametrize(
+  'kind', ['tokenizer', pytest.param('generator', marks=pytest.mark.slow)]
+)
+def test_compiled_step_of_an_abstract_run_trains_the_real_run(
+  kind, tokenizer_dir, workdir
+):
+  real, abstract = _assemble(kind, tokenizer_dir, workdir)
+  root = rng.root(real.experiment.seed)
+  state = create_state(real.task, real.optimizer, real.state, root)
+  described = jax.tree.map(_describe, abstract.state)
+  assert described == jax.tree.map(_describe, state)
+  step = abstract.lower().compile()
+  state, metrics = step(state, _batch(real), root, real.task.frozen)
+  assert int(state.step) == 1
+  assert np.isfinite(metrics['loss'].sum)
+
+
+def test_paper_sized_run_is_assembled_without_an_array():
+  sizes = tokenizer_config.SIZES['paper']
+  tokenizer = tokenizer_config.TokenizerConfig(**sizes)
+  settings = config_lib.build(
+    Experiment,
+    {
+      'kind': 'generator',
+      'tokenizer': sizes,
+      'text': {'width': 4096, 'num_layers': 1},
+      'generator': {
+        **SIZES['paper_1p8b'],
+        'codebook_size': tokenizer.codebook_size,
+        'grid': tokenizer.grid(11, (128, 128)),
+      },
+      'data': {
+        'size': (128, 128),
+        'frames': 11,
+        'batch_size': 512,
+        'image_share': 0.5,
+      },
+    },
+  )
+  mesh = sharding.make_mesh(MeshConfig(fsdp=4, tensor=2))
+  before = {id(array) for array in jax.live_arrays()}
+  run = assemble.assemble_abstract(settings, mesh=mesh)
+  params, frozen, batch = run.state.params, run.frozen, run.batch
+  assert {id(array) for array in jax.live_arrays()} <= before
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 1.8e9
+  assert sum(leaf.size for leaf in jax.tree.leaves(frozen)) > 5e7
+  assert batch['clips']['pixels'].shape == (256, 11, 128, 128, 3)
+  specs = [leaf.sharding.spec for leaf in jax.tree.leaves(params)]
+  assert any('fsdp' in spec and 'tensor' in spec for spec in specs)
+
+
+def test_batch_that_devices_do_not_divide_is_refused():
+  settings = _resolve('tokenizer', [*TOKENIZER, 'data.batch_size=10'])
+  mesh = sharding.make_mesh(MeshConfig())
+  with pytest.raises(UserError, match='cannot be divided among'):
+    assemble.assemble_abstract(settings, mesh=mesh)
+
+
+def test_generator_without_a_trained_tokenizer_is_not_assembled(tmp_path):
+  settings = _resolve('generator', GENERATOR)
+  with pytest.raises(UserError, match='needs a trained tokenizer'):
+    assemble.assemble(settings, workdir=tmp_path, mesh=_mesh())
+
+
+def test_tokenizer_of_another_shape_than_its_config_is_refused(
+  tokenizer_dir, workdir
+):
+  settings = _resolve(
+    'generator', [*GENERATOR, f'tokenizer_dir={tokenizer_dir}']
+  )
+  tokenizer = dataclasses.replace(settings.tokenizer, mlp_dim=64)
+  changed = dataclasses.replace(settings, tokenizer=tokenizer)
+  with pytest.raises(UserError, match='mlp_dim is 32 there and 64'):
+    assemble.assemble(changed, workdir=workdir, mesh=_mesh())

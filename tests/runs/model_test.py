@@ -1,0 +1,124 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+import phenaki_jax as phenaki
+from phenaki_jax.cli.main import main
+from phenaki_jax.errors import UserError
+
+PROMPTS = ['a red circle moves left', 'it turns green']
+
+
+@pytest.fixture(scope='module')
+def model(tiny_bundle):
+  return phenaki.load(tiny_bundle)
+
+
+def test_film_equals_the_film_of_the_command(model, tiny_bundle, tmp_path):
+  film = model.story(PROMPTS, seed=5, frames=11, guidance=1.5)
+  assert film.frames.shape == (22, 16, 16, 3) and film.fps == 8
+  assert film.scenes == ((PROMPTS[0], 11), (PROMPTS[1], 11))
+  out = tmp_path / 'film.mp4'
+  prompts = [part for text in PROMPTS for part in ('--prompt', text)]
+  argv = ['story', *prompts, '--model', tiny_bundle, '--out', out]
+  options = ['--seed', '5', '--frames', '11', '--guidance', '1.5']
+  assert main([*map(str, argv), *options]) == 0
+  record = json.loads(out.with_suffix('.json').read_text())
+  digest = hashlib.sha256(film.frames.tobytes()).hexdigest()
+  assert record.pop('frames_sha256') == digest
+  assert record.pop('notice') == 'AI-generated'
+  assert film.provenance == record
+
+
+def test_prompts_a_file_and_a_story_give_the_same_film(model, tmp_path):
+  path = tmp_path / 'story.json'
+  scenes = [{'prompt': prompt, 'frames': 4} for prompt in PROMPTS]
+  path.write_text(json.dumps({'seed': 3, 'scenes': scenes}))
+  story = phenaki.Story(
+    scenes=tuple(phenaki.Scene(**scene) for scene in scenes), seed=3
+  )
+  films = [
+    model.story(path),
+    model.story(story),
+    model.story(PROMPTS, seed=3, frames=4),
+  ]
+  for film in films[1:]:
+    np.testing.assert_array_equal(film.frames, films[0].frames)
+  other = model.story(story, seed=4)
+  assert (other.frames != films[0].frames).any()
+
+
+def test_film_is_saved(model, tmp_path):
+  film = model.story(PROMPTS[:1], frames=3)
+  for name in ('film.mp4', 'film.gif', 'film.png'):
+    film.save(tmp_path / name)
+    assert (tmp_path / name).stat().st_size
+
+
+@pytest.mark.parametrize(
+  ('story', 'options', 'words'),
+  [
+    (['x', ''], {}, 'prompt is empty'),
+    ([], {}, '1 to 1000 scenes'),
+    (['x'], {'steps': 0}, 'steps must be a whole number'),
+    ('none.yaml', {}, 'there is no story file none.yaml'),
+  ],
+)
+def test_bad_story_is_refused_in_a_sentence(model, story, options, words):
+  with pytest.raises(UserError, match=words):
+    model.story(story, **options)
+
+
+def test_tokens_of_a_clip_and_of_a_batch(model):
+  clips = np.random.default_rng(0).integers(0, 256, (3, 9, 16, 16, 3), np.uint8)
+  tokens = model.encode(clips)
+  assert tokens.shape == (3, 5, 2, 2) and tokens.dtype == np.int32
+  assert (tokens == model.sampler.encode(clips)).all()
+  np.testing.assert_array_equal(model.encode(clips[0]), tokens[0])
+  frames = model.decode(tokens)
+  assert frames.shape == clips.shape and frames.dtype == np.uint8
+  np.testing.assert_array_equal(model.decode(tokens[0]), frames[0])
+
+
+def test_last_frame_is_repeated_to_fill_a_latent_frame(model):
+  clip = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
+  filled = np.concatenate([clip, clip[-1:]])
+  np.testing.assert_array_equal(model.encode(clip), model.encode(filled))
+
+
+@pytest.mark.parametrize(
+  ('shape', 'dtype', 'words'),
+  [
+    ((9, 16, 16, 3), np.uint16, 'must be uint8'),
+    ((9, 16, 16, 4), np.uint8, 'must be uint8 RGB'),
+    ((9, 12, 16, 3), np.uint8, 'height of 12 pixels'),
+    ((0, 16, 16, 3), np.uint8, r'shape \[0, 16, 16, 3\]'),
+  ],
+)
+def test_frames_that_do_not_fit_are_refused(model, shape, dtype, words):
+  with pytest.raises(UserError, match=words):
+    model.encode(np.zeros(shape, dtype))
+
+
+@pytest.mark.parametrize(
+  ('shape', 'value', 'words'),
+  [
+    ((5, 2, 2), 16, 'from 0 to 15'),
+    ((5, 2, 2), -1, 'from 0 to 15'),
+    ((5, 2, 2), 1.0, 'tokens are float64'),
+    ((2, 2), 0, r'shape \[2, 2\]'),
+  ],
+)
+def test_tokens_that_do_not_fit_are_refused(model, shape, value, words):
+  with pytest.raises(UserError, match=words):
+    model.decode(np.full(shape, value))
+
+
+def test_package_imports_its_names_on_first_use():
+  assert set(phenaki.__all__) <= set(dir(phenaki))
+  for name in phenaki.__all__:
+    assert getattr(phenaki, name).__name__ == name
+  with pytest.raises(AttributeError, match="no attribute 'lode'"):
+    _ = phenaki.lode
