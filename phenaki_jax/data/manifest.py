@@ -15,6 +15,7 @@ sources, so the data may be moved. Checkpoints store a fingerprint of it.
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -97,6 +98,13 @@ class Manifest:
     """Yield every record with the reader of its pixels, in order."""
     for source, record in self._table.records():
       yield record, self.readers[source]
+
+  def first_records(self, source: int, count: int) -> list[schema.Record]:
+    """Return at most `count` first records of a source."""
+    found = (
+      record for number, record in self._table.records() if number == source
+    )
+    return list(itertools.islice(found, count))
 
   def reader(self, row: int) -> base.Reader:
     """Return the reader of the pixels of a row."""

@@ -256,6 +256,9 @@ class _Media:
 def _open(folder: pathlib.Path, name: str) -> _Shard:
   """Read the footer of a table."""
   path = folder / f'{name}.parquet'
+  if name != os.fsencode(name).decode('utf-8', 'replace'):
+    detail = f'the name of {os.fsencode(path)!r} is not UTF-8'
+    return _Shard(name=ascii(name)[1:-1], fault='unsafe_name', detail=detail)
   if not path.exists():
     detail = (
       f'{folder / name}.tar has no {name}.parquet beside it; put back the '

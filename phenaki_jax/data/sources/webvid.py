@@ -22,6 +22,10 @@ _REQUIRED = ('videoid', 'page_dir', 'name')
 _PLAIN = re.compile(r'(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]+')
 
 
+# Names that are not UTF-8 cannot be stored, so videos below them are missing.
+_BAD_BYTE = re.compile('[\udc80-\udcff]')
+
+
 class WebVid:
   """A source of the rows of the CSV files in a folder.
 
@@ -169,7 +173,7 @@ def _list(folder: pathlib.Path) -> tuple[list[str], bool]:
       for entry in entries:
         if entry.name.endswith('.mp4'):
           has_videos = True
-        elif entry.is_dir():
+        elif entry.is_dir() and not _BAD_BYTE.search(entry.name):
           subfolders.append(entry.name)
   except OSError:
     pass  # Its videos are counted as missing files.
