@@ -133,12 +133,12 @@ def test_too_many_broken_records_are_rejected_with_the_counts(
 ):
   with pytest.raises(
     ValueError, match='4 of the 19 .* 1 missing_file'
-  ) as error:
+  ) as caught:
     build_both(folders, tmp_path / 'out', max_broken_share=0.2)
   assert not (tmp_path / 'out').exists()
   # The lists are kept, and the message names them, until a build succeeds.
   kept = tmp_path / 'out.refused'
-  assert str(e.value).endswith(f'is listed in {kept}/quarantine.jsonl')
+  assert str(caught.value).endswith(f'is listed in {kept}/quarantine.jsonl')
   lines = (kept / manifest.QUARANTINE).read_text().splitlines()
   assert [json.loads(line)['key'] for line in lines] == [
     f'000__{i:04d}' for i in (10, 11, 12, 13)

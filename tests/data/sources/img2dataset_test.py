@@ -1,5 +1,6 @@
 import io
 import operator
+import os
 import tarfile
 
 import pyarrow
@@ -264,7 +265,10 @@ def test_tables_that_cannot_be_used_are_broken_records_among_others(tmp_path):
 def test_a_shard_whose_name_is_not_utf8_is_a_broken_record(tmp_path):
   table = pyarrow.table({'key': ['1'], 'caption': ['a']})
   write(tmp_path, table, [('1.jpg', b'x')], name='good')
-  write(tmp_path, table, [('1.jpg', b'x')], name='caf\udce9')
+  write(tmp_path, table, [('1.jpg', b'x')], name='cafe')
+  for suffix in ('.tar', '.parquet'):
+    bad = os.fsencode(tmp_path) + b'/caf\xe9' + suffix.encode()
+    os.rename(tmp_path / f'cafe{suffix}', bad)
   found = list(img2dataset.Img2Dataset(tmp_path))
   assert [record.fault for record in found] == ['unsafe_name', '']
   assert not any(record.path for record in found if record.fault)
