@@ -1,14 +1,14 @@
-"""The table of records of a manifest: an Arrow file, mapped into memory.
+"""The table of records of a manifest: an Arrow file of small batches.
 
-Single rows are read from the mapped file, whose pages all processes of a
-machine share. Passes over all rows read one batch at a time. Neither needs
-memory in proportion to the number of rows.
+Every read takes one batch from the file. The file is not mapped into memory,
+where its pages would count as memory of every process that reads it at random.
 """
 
+import functools
 import hashlib
 import json
 import os
-import pathlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,7 +41,8 @@ _RECORD = ('kind', 'key', 'caption', 'path', 'offset', 'size')
 _INFO = ('content_hash', 'width', 'height', 'num_frames', 'duration')
 # The content of a record. Its location may change when a folder is moved.
 _HASHED = ('kind', 'key', 'caption', 'content_hash', 'num_frames', 'duration')
-_BATCH = 8192  # rows
+_BATCH = 128  # rows; about 32 kB
+_KEPT = 16  # batches that were read last, because a row is read repeatedly
 
 
 class RecordWriter:
@@ -99,21 +100,25 @@ class RecordTable:
   """A table opened for reading."""
 
   def __init__(self, path: str | os.PathLike):
-    """Map a table into memory.
+    """Open a table.
 
     Raises:
       pyarrow.ArrowInvalid: the file is not an Arrow file.
     """
-    self._path = pathlib.Path(path)
-    reader = pyarrow.ipc.open_file(pyarrow.memory_map(os.fspath(path)))
-    self._batches = [
-      reader.get_batch(i) for i in range(reader.num_record_batches)
-    ]
-    self._ends = np.cumsum([batch.num_rows for batch in self._batches])
+    self._path = os.fspath(path)
+    self._reader = pyarrow.ipc.open_file(pyarrow.OSFile(self._path))
+    self._lock = threading.Lock()
+    self._batch = functools.lru_cache(_KEPT)(self._read)
+    # All batches but the last are of one size.
+    last = self._reader.num_record_batches - 1
+    self._size = self._batch(0).num_rows if last >= 0 else 1
+    self._length = 0
+    if last >= 0:
+      self._length = last * self._size + self._batch(last).num_rows
 
   def __len__(self) -> int:
     """Return the number of rows."""
-    return int(self._ends[-1]) if len(self._ends) else 0
+    return self._length
 
   def __getitem__(self, row: int) -> schema.Record:
     """Return the record of a row."""
@@ -159,17 +164,19 @@ class RecordTable:
     return np.concatenate(found)
 
   def _place(self, row: int) -> tuple[pyarrow.RecordBatch, int]:
-    if not 0 <= row < len(self):
+    if not 0 <= row < self._length:
       raise IndexError(row)
-    number = int(np.searchsorted(self._ends, row, side='right'))
-    batch = self._batches[number]
-    return batch, row - int(self._ends[number]) + batch.num_rows
+    return self._batch(row // self._size), row % self._size
+
+  def _read(self, number: int) -> pyarrow.RecordBatch:
+    with self._lock:
+      return self._reader.get_batch(number)
 
   def _stream(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    """Yield the batches without the mapping, which would stay in memory."""
+    """Yield some columns of every batch."""
     fields = [COLUMNS.get_field_index(name) for name in columns]
     options = pyarrow.ipc.IpcReadOptions(included_fields=fields)
-    with pyarrow.OSFile(os.fspath(self._path)) as file:
+    with pyarrow.OSFile(self._path) as file:
       reader = pyarrow.ipc.open_file(file, options=options)
       for i in range(reader.num_record_batches):
         yield reader.get_batch(i)
