@@ -8,6 +8,7 @@ complete new one, so an interrupted build leaves it unchanged.
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -15,6 +16,7 @@ import operator
 import os
 import pathlib
 import shutil
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -35,6 +37,7 @@ _Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
 
 _CHUNK = 16  # records of one task
 _AHEAD = 4  # tasks that wait, per worker
+_QUICK = 0.002  # seconds of a task that a thread would not speed up
 
 
 def build(
@@ -188,34 +191,62 @@ class _Builder:
   def _examined(
     self, source: base.Source
   ) -> Iterator[tuple[schema.Record, _Outcome]]:
-    """Yield each record with its outcome, in order; threads decode ahead."""
+    """Yield each record with its outcome, in order; threads decode ahead.
+
+    Records that need no decoding, such as missing files, take less time than
+    handing them to another thread.
+    """
     waiting: deque = deque()
     stream = iter(source)
+    is_quick = False
     with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
       try:
         while chunk := list(itertools.islice(stream, _CHUNK)):
-          waiting.append((chunk, pool.submit(self._outcomes, source, chunk)))
+          outcomes = [self._decide(record) for record in chunk]
+          work = functools.partial(self._decode, source, chunk, outcomes)
+          task = None
+          if None in outcomes:
+            if is_quick:
+              start = time.perf_counter()
+              work()
+              is_quick = time.perf_counter() - start < _QUICK
+            else:
+              task = pool.submit(work)
+          waiting.append((chunk, outcomes, task))
           if len(waiting) > _AHEAD * self.workers:
-            chunk, future = waiting.popleft()
-            yield from zip(chunk, future.result(), strict=True)
-        for chunk, future in waiting:
-          yield from zip(chunk, future.result(), strict=True)
+            chunk, outcomes, task = waiting.popleft()
+            if task is not None:
+              is_quick = task.result() < _QUICK
+            yield from zip(chunk, outcomes, strict=True)
+        for chunk, outcomes, task in waiting:
+          if task is not None:
+            task.result()
+          yield from zip(chunk, outcomes, strict=True)
       finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
-  def _outcomes(
-    self, source: base.Source, chunk: list[schema.Record]
-  ) -> list[_Outcome]:
-    return [self._examine(source, record) for record in chunk]
-
-  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
+  def _decide(self, record: schema.Record) -> _Outcome | None:
+    """Return the outcome that follows from the metadata; None if none does."""
     if record.fault == 'not_downloaded':
       return record.fault  # As img2dataset reports it; nothing is broken.
     if record.fault:
       return schema.DecodeError(record.fault, record.detail)
-    reason = filters_lib.metadata_fault(record, self.filters)
-    if reason:
-      return reason
+    return filters_lib.metadata_fault(record, self.filters) or None
+
+  def _decode(
+    self,
+    source: base.Source,
+    chunk: list[schema.Record],
+    outcomes: list[_Outcome | None],
+  ) -> float:
+    """Decode the records that have no outcome yet; return seconds of CPU."""
+    start = time.thread_time()
+    for i, record in enumerate(chunk):
+      if outcomes[i] is None:
+        outcomes[i] = self._examine(source, record)
+    return time.thread_time() - start
+
+  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
     try:
       info = source.reader.examine(record)
     except schema.DecodeError as error:
@@ -283,5 +314,8 @@ def _open_list(path: pathlib.Path) -> io.TextIOBase:
   return open(path, 'w', encoding='utf-8', errors='backslashreplace')
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _write_line(file: io.TextIOBase, content: dict[str, Any]) -> None:
-  file.write(json.dumps(content, ensure_ascii=False) + '\n')
+  file.write(_encode(content) + '\n')
