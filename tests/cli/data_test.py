@@ -260,6 +260,28 @@ def test_check_finds_data_that_were_moved(world, tmp_path, capsys):
   assert 'holds no data' in capsys.readouterr().err
 
 
+def test_captions_without_glyphs_are_written_as_text(world, tmp_path, capsys):
+  copy, out = tmp_path / 'world', tmp_path / 'manifest'
+  shutil.copytree(world, copy)
+  table = copy / 'webvid' / 'results_10M_train.csv'
+  head, first, *rows = table.read_text().splitlines()
+  sheet = tmp_path / 'sheet.png'
+
+  def inspect(caption):
+    named = ','.join([*first.split(',')[:4], caption])
+    table.write_text('\n'.join([head, named, *rows]), encoding='utf-8')
+    assert call('build', '--webvid', copy / 'webvid', '--out', out) == 0
+    capsys.readouterr()
+    assert call('inspect', out, '--out', sheet) == 0
+    return capsys.readouterr().out
+
+  assert 'fonts' not in inspect('déjà vu שלום 你好 猫が走る 고양이')
+  assert not (tmp_path / 'sheet.png.txt').exists()
+  assert 'the fonts lack 1 characters (🎈)' in inspect('a 🎈 flies')
+  lines = (tmp_path / 'sheet.png.txt').read_text(encoding='utf-8').splitlines()
+  assert 'a 🎈 flies' in lines and len(lines) == 6
+
+
 @pytest.mark.parametrize('action', ['build', 'check', 'inspect', 'storyworld'])
 def test_help_shows_worked_examples(action, capsys):
   with pytest.raises(SystemExit) as caught:
