@@ -58,48 +58,42 @@ class WebVid:
     training = [path for path in tables if 'train' in path.name]
     self._tables = training or tables
     self._notes = Counter(csv_not_train=len(tables) - len(self._tables))
-    headers = {path: _header(path) for path in self._tables}
-    self._faults = {path: _fault(names) for path, names in headers.items()}
-    if all(self._faults.values()):
-      path = self._tables[0]
-      found = ', '.join(repr(name)[1:-1] for name in sorted(headers[path]))
-      raise UserError(
-        f'{path} has {self._faults[path]}; the WebVid layout needs '
-        f'{", ".join(_REQUIRED)}, it has {found or "none"}'
-      )
-    self._notes['empty_csv'] = sum(not names for names in headers.values())
-    self.columns = frozenset.intersection(
-      *(
-        frozenset(names)
-        for path, names in headers.items()
-        if not self._faults[path]
-      )
-    )
+    self._faults: dict[pathlib.Path, str] = {}
+    columns = []
+    for path in self._tables:
+      try:
+        names = frozenset(_checked_header(path))
+      except UserError as error:
+        self._faults[path] = str(error)
+      else:
+        columns.append(names)
+    if not columns:
+      raise UserError(self._faults[self._tables[0]])
+    self.columns = frozenset.intersection(*columns)
     self.reader = files.FileReader(self.folder)
 
   def __iter__(self) -> Iterator[schema.Record]:
     """Yield a record of every row, in the order of the files."""
     for path in self._tables:
-      for row in csv_rows.read_rows(path, key='videoid'):
-        yield self._record(path, row)
+      try:
+        for row in csv_rows.read_rows(path, key='videoid'):
+          yield self._record(path, row)
+      except OSError as error:
+        # The number of rows is unknown, so the file counts as one record.
+        yield _broken(path.name, 'unreadable_table', f'{path}: {error}')
 
   def _record(self, path: pathlib.Path, row: csv_rows.Row) -> schema.Record:
-    fault, detail = row.fault, row.detail
-    if not fault and self._faults[path]:
-      fault, detail = 'missing_column', self._faults[path]
-    if fault:
-      return schema.Record(
-        key=f'{path.name}:{row.line}',
-        kind=schema.CLIP,
-        caption='',
-        fault=fault,
-        detail=f'{path.name}, line {row.line}: {detail}',
-      )
+    place = f'{path.name}, line {row.line}'
+    if row.fault or path in self._faults:
+      fault = row.fault or 'missing_column'
+      detail = f'{place}: {row.detail or self._faults[path]}'
+      return _broken(f'{path.name}:{row.line}', fault, detail)
     values = row.values
     page, video = values['page_dir'].strip(), values['videoid'].strip()
+    fault = detail = ''
     if not (_PLAIN.fullmatch(video) and (not page or _PLAIN.fullmatch(page))):
-      names = f'videoid {video!r}, page_dir {page!r}'
-      fault, detail = 'unsafe_name', f'{path.name}, line {row.line}: {names}'
+      fault = 'unsafe_name'
+      detail = f'{place}: videoid {video!r}, page_dir {page!r}'
     return schema.Record(
       key=f'{page}__{video}',
       kind=schema.CLIP,
@@ -146,23 +140,36 @@ class WebVid:
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return the numbers of CSV files that are empty or not for training."""
+    """Return the number of CSV files that are not for training."""
     return {reason: count for reason, count in self._notes.items() if count}
 
 
-def _header(path: pathlib.Path) -> tuple[str, ...]:
+def _broken(key: str, fault: str, detail: str) -> schema.Record:
+  return schema.Record(
+    key=key, kind=schema.CLIP, caption='', fault=fault, detail=detail
+  )
+
+
+def _checked_header(path: pathlib.Path) -> tuple[str, ...]:
+  """Return the names of the columns of a file.
+
+  Raises:
+    UserError: the file cannot be read, or lacks or repeats a column.
+  """
   try:
-    return tuple(filter(None, csv_rows.read_header(path)))
+    names = tuple(filter(None, csv_rows.read_header(path)))
   except OSError as error:
     raise UserError(f'{path} cannot be read: {error.strerror}') from error
-
-
-def _fault(names: tuple[str, ...]) -> str:
   for name in _REQUIRED:
     count = names.count(name)
     if count != 1:
-      return f'{count} columns {name!r}' if count else f'no column {name!r}'
-  return ''
+      # Other bytes than text may be printed as escapes only.
+      found = ', '.join(repr(name)[1:-1] for name in sorted(names)) or 'none'
+      raise UserError(
+        f'{path} has {count or "no"} column{"s" * (count > 1)} {name!r}; the '
+        f'WebVid layout needs {", ".join(_REQUIRED)}, it has {found}'
+      )
+  return names
 
 
 def _list(folder: pathlib.Path) -> tuple[list[str], bool]:
