@@ -230,5 +230,6 @@ def _write(
     'mtime_ns': status.st_mtime_ns,
   }
   place.parent.mkdir(parents=True, exist_ok=True)
-  content = json.dumps({**stamp, **dataclasses.asdict(index)})
+  fields = {'members': index.members, 'ignored': index.ignored}
+  content = json.dumps(stamp | fields)
   atomic.replace_file(place, content.encode())
