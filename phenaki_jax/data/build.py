@@ -35,6 +35,7 @@ OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 _Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
 """What decoding found, why a record is broken, or why it is filtered."""
 
+_LISTS = (manifest.DROPPED, manifest.QUARANTINE)
 _CHUNK = 16  # records of one task
 _AHEAD = 4  # tasks that wait, per worker
 _QUICK = 0.002  # seconds of a task that a thread would not speed up
@@ -63,7 +64,8 @@ def build(
 
   Raises:
     UserError: there is no source; a source lacks a score, has no record to
-      keep or too many broken ones; or `out` holds something else.
+      keep or too many broken ones; or `out` holds something else. The lists
+      of the records of a rejected source are kept in `<out>.refused`.
   """
   filters = filters or filters_lib.FilterConfig()
   out = pathlib.Path(out).absolute()
@@ -88,11 +90,12 @@ def build(
       try:
         reports = builder.run(sources, max_broken_share=max_broken_share)
       except _RefusedError as error:
-        kept = _keep_lists(folder, out)
+        _keep_lists(folder, out)
         raise UserError(
-          f'{error}; every record that was left out is listed in {kept}'
+          f'{error}; the records that were left out are listed in '
+          f'{_refused(out)}/{manifest.QUARANTINE} and {manifest.DROPPED}'
         ) from None
-  shutil.rmtree(_refused(out), ignore_errors=True)
+  _remove_lists(out)
   return reports
 
 
@@ -263,13 +266,19 @@ def _refused(out: pathlib.Path) -> pathlib.Path:
   return out.parent / f'{out.name}.refused'
 
 
-def _keep_lists(folder: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
+def _keep_lists(folder: pathlib.Path, out: pathlib.Path) -> None:
   """Copy the lists of a refused build beside its target."""
-  target = _refused(out)
-  target.mkdir(exist_ok=True)
-  for name in (manifest.DROPPED, manifest.QUARANTINE):
-    shutil.copyfile(folder / name, target / name)
-  return target / manifest.QUARANTINE
+  _refused(out).mkdir(exist_ok=True)
+  for name in _LISTS:
+    shutil.copyfile(folder / name, _refused(out) / name)
+
+
+def _remove_lists(out: pathlib.Path) -> None:
+  """Remove the lists of an earlier build, and nothing else."""
+  with contextlib.suppress(OSError):
+    for name in _LISTS:
+      (_refused(out) / name).unlink()
+    _refused(out).rmdir()
 
 
 def _check_report(found: report.SourceReport, max_broken_share: float) -> None:
