@@ -27,7 +27,7 @@ def is_shown(stream: Any = None) -> bool:
 def bar(
   items: Iterable[Any] | None = None,
   *,
-  total: int,
+  total: int | None,
   unit: str,
   desc: str | None = None,
   initial: int = 0,

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.media import fonts
 from phenaki_jax.media.frames import checked_frame, enlarge, spread
 from phenaki_jax.types import ImageU8
 
@@ -111,13 +112,14 @@ class _Pen:
   ) -> np.ndarray:
     """Return a band, or a narrower image, with wrapped text."""
     width = self.width if width is None else width
-    font = ImageFont.load_default(self.font_size)
-    line_height = round(self.font_size * 4 / 3)
-    lines = _wrap(text, width, font.getlength, max_lines)
+    size = self.font_size
+    line_height = round(size * 4 / 3)
+    lines = _wrap(text, width, lambda t: fonts.length(t, size), max_lines)
     band = Image.new('RGB', (width, line_height * len(lines)), (_WHITE,) * 3)
     pen = ImageDraw.Draw(band)
     for i, line in enumerate(lines):
-      pen.text((0, i * line_height), line, colour, font)
+      baseline = i * line_height + fonts.ascent(size)
+      fonts.draw(pen, (0, baseline), line, colour, size)
     return np.asarray(band)
 
   def shelf(

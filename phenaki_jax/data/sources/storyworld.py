@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax import storyworld
@@ -102,6 +103,10 @@ class StoryWorld:
   def __len__(self) -> int:
     """Return the number of clips and images."""
     return self._num_clips + self._num_images
+
+  def __iter__(self) -> Iterator[schema.Record]:
+    """Yield every record, in order."""
+    return map(self.__getitem__, range(len(self)))
 
   def __getitem__(self, index: int) -> schema.Record:
     """Return the record at `index`; clips come first, then images."""
