@@ -209,7 +209,9 @@ class _Builder:
     if reason:
       return reason
     try:
-      info = source.reader.examine(record)
+      info = source.reader.examine(
+        record, max_duration=self.filters.max_duration
+      )
     except schema.DecodeError as error:
       return error
     return filters_lib.content_fault(info, record.kind, self.filters) or info
