@@ -6,7 +6,7 @@ be shown correctly is an error with a reason.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,6 @@ import av
 import av.filter
 import av.video.reformatter
 import numpy as np
-from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -144,8 +143,6 @@ class Display:
       )
     else:
       pixels = self._rgb(frame, placed, 'rgb24')
-    if placed.swap:
-      pixels = pixels.transpose(1, 0, 2)
     pixels = pixels[
       :: -1 if placed.flip_y else 1, :: -1 if placed.flip_x else 1
     ]
@@ -153,16 +150,26 @@ class Display:
     return transforms.fit(picture, size)
 
   def _rgb(self, frame: Any, placed: Geometry, name: str) -> np.ndarray:
-    options: dict[str, Any] = {}
+    is_hd = placed.width >= 1280 or frame.height >= 720
+    is_bt709 = (
+      is_hd and frame.colorspace == _UNSPECIFIED and _is_yuv(frame.format)
+    )
     if placed.width != frame.width:
-      options['width'] = placed.width
-      options['interpolation'] = Interpolation.BICUBIC
-    is_hd = frame.width >= 1280 or frame.height >= 720
-    if frame.colorspace == _UNSPECIFIED and is_hd and _is_yuv(frame.format):
-      options['src_colorspace'] = _BT709
+      matrix = 'bt709' if is_bt709 else 'auto'
+      swap = [('transpose', 'cclock_flip')] if placed.swap else []
+      width, height = placed.size
+      scale = ('scale', f'{width}:{height}:in_color_matrix={matrix}')
+      rgb = _filtered([frame], *swap, scale, ('format', name))
+      return rgb.to_ndarray()
     # By default the scaler starts a thread per core for every frame.
-    rgb = self._reformatter.reformat(frame, format=name, threads=1, **options)
-    return rgb.to_ndarray()
+    rgb = self._reformatter.reformat(
+      frame,
+      format=name,
+      src_colorspace=_BT709 if is_bt709 else None,
+      threads=1,
+    )
+    pixels = rgb.to_ndarray()
+    return pixels.transpose(1, 0, 2) if placed.swap else pixels
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -197,24 +204,32 @@ def _deinterlaced(shown: Shown) -> Any:
     for other in (shown.before, frame, shown.after)
     if other is not None and _layout(other) == _layout(frame)
   ]
-  graph = av.filter.Graph()
-  graph.threads = 1
-  source = graph.add_buffer(
-    width=frame.width,
-    height=frame.height,
-    format=frame.format,
-    time_base=frame.time_base,
-  )
-  yadif = graph.add('yadif', 'deint=interlaced')
-  graph.link_nodes(source, yadif, graph.add('buffersink')).configure()
-  for other in (*around, None):
-    graph.push(other)
-  for _ in range(around.index(frame)):
-    graph.pull()
-  result = graph.pull()
+  place = around.index(frame)
+  result = _filtered(around, ('yadif', 'deint=interlaced'), place=place)
   for name in ('colorspace', 'color_range', 'color_trc', 'color_primaries'):
     setattr(result, name, getattr(frame, name))
   return result
+
+
+def _filtered(
+  frames: Sequence[Any], *filters: tuple[str, str], place: int = 0
+) -> Any:
+  """Return the frame at `place` after a chain of (filter, its arguments)."""
+  graph = av.filter.Graph()
+  graph.threads = 1
+  source = graph.add_buffer(
+    width=frames[0].width,
+    height=frames[0].height,
+    format=frames[0].format,
+    time_base=frames[0].time_base,
+  )
+  chain = [graph.add(name, arguments) for name, arguments in filters]
+  graph.link_nodes(source, *chain, graph.add('buffersink')).configure()
+  for frame in (*frames, None):
+    graph.push(frame)
+  for _ in range(place):
+    graph.pull()
+  return graph.pull()
 
 
 def _layout(frame: Any) -> tuple[int, int, str]:
