@@ -26,7 +26,14 @@ _UNSUPPORTED = (
   (b'.RMF', 'realmedia'),
   (b'\x06\x0e+4\x02\x05\x01\x01\r\x01\x02', 'mxf'),
 )
-_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675  # Matroska element ids
+# Ids of Matroska elements, and all that are parts of a segment or a cluster.
+_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
+_ELEMENTS = frozenset(
+  (_SEGMENT, _CLUSTER, 0x1A45DFA3, 0x114D9B74, 0x1549A966, 0x1654AE6B)
+  + (0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469, 0xEC, 0xBF, 0xE7)
+  + (0xA0, 0xA3, 0xA7, 0xAB, 0xAF, 0x5854)
+)
+_UNKNOWN_LENGTHS = (0, 2**32 - 1)  # of an AVI list that is still written
 
 
 def check(file: BinaryFile) -> str:
@@ -102,9 +109,9 @@ def _matroska_is_cut_off(file: BinaryFile, size: int) -> bool:
   while position < size:
     head = _read(file, position, 12)
     id_bytes = 9 - head[0].bit_length()
-    if id_bytes > 4:
-      break  # Bytes after the last element.
     name = int.from_bytes(head[:id_bytes], 'big')
+    if name not in _ELEMENTS:
+      break  # Bytes after the last element.
     head = head[id_bytes:]
     size_bytes = 9 - head[0].bit_length() if head else 9
     if size_bytes > 8 or len(head) < size_bytes:
@@ -122,14 +129,42 @@ def _matroska_is_cut_off(file: BinaryFile, size: int) -> bool:
 
 
 def _avi_is_cut_off(file: BinaryFile, size: int) -> bool:
-  """Return whether a RIFF chunk ends after the file."""
-  position = 0
-  while (head := _read(file, position, 8))[:4] == b'RIFF':
-    length = int.from_bytes(head[4:], 'little')
-    if not length:  # An unfinished recording.
-      return False
-    position += 8 + length + length % 2
+  """Return whether a chunk ends after the file."""
+  position, is_open = 0, False
+  while len(head := _read(file, position, 8)) == 8:
+    name, length = head[:4], int.from_bytes(head[4:], 'little')
+    if name in (b'RIFF', b'LIST') and length in _UNKNOWN_LENGTHS:
+      is_open = True
+      position += 12
+    elif name == b'RIFF' or (is_open and name.isalnum()):
+      position += 8 + length + length % 2
+    else:
+      break  # Bytes after the last chunk.
   return position > size + 1  # The last padding byte may be missing.
+
+
+def _gif_is_cut_off(file: BinaryFile, size: int) -> bool:
+  """Return whether a block ends after the file."""
+  position = 13 + _palette_bytes(_read(file, 10, 1))
+  while position < size:
+    head = _read(file, position, 10)
+    if head[0] == 0x2C:  # An image.
+      position += 11 + _palette_bytes(head[9:])
+    elif head[0] == 0x21:  # An extension.
+      position += 2
+    else:  # The end mark, or bytes after the last block.
+      return False
+    while count := _read(file, position, 1):
+      position += 1 + count[0]
+      if not count[0]:
+        break
+    else:
+      return True
+  return position > size
+
+
+def _palette_bytes(flags: bytes) -> int:
+  return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 def _read(file: BinaryFile, position: int, count: int) -> bytes:
@@ -141,4 +176,5 @@ _CUT_OFF: dict[str, Callable[[BinaryFile, int], bool]] = {
   'mov': _mp4_is_cut_off,
   'matroska': _matroska_is_cut_off,
   'avi': _avi_is_cut_off,
+  'gif': _gif_is_cut_off,
 }

@@ -298,6 +298,8 @@ def _rate(stream: Any) -> float:
 
 
 def _declared_duration(container: Any, stream: Any) -> float:
+  if container.format.name == 'avi' and not stream.frames:
+    return 0.0  # Unfinished; FFmpeg estimates a duration from the bit rate.
   if stream.duration:
     return float(stream.duration * stream.time_base)
   if container.duration and len(container.streams) == 1:
