@@ -64,7 +64,8 @@ def orientation(exif: bytes) -> int:
     return int.from_bytes(data[at : at + size], 'big' if big else 'little')
 
   start = number(4, 4)
-  for at in range(start + 2, start + 2 + 12 * number(start, 2), 12):
+  end = min(start + 2 + 12 * number(start, 2), len(data))
+  for at in range(start + 2, end, 12):
     if number(at, 2) == _ORIENTATION:
       return number(at + 8, _INTEGER_BYTES.get(number(at + 2, 2), 0))
   return 1

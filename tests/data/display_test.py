@@ -84,11 +84,13 @@ def test_the_aspect_ratio_is_that_before_rotation(media, matrix):
   check_shown(data, TURNS[matrix](media.picture(width=128)), tolerance=5.0)
 
 
-def test_an_absurd_aspect_ratio_cannot_fill_the_memory(media):
+def test_the_pixel_limit_is_that_of_the_screen(media, monkeypatch):
   def setup(stream):
-    stream.codec_context.sample_aspect_ratio = Fraction(10_000)
+    stream.codec_context.sample_aspect_ratio = Fraction(4)
 
   data = media.video([media.picture()] * 3, setup=setup)
+  assert video.examine(data).width == 256
+  monkeypatch.setattr(display, 'MAX_PIXELS', 256 * 48 - 1)
   with pytest.raises(schema.DecodeError, match='too_many_pixels'):
     video.examine(data)
 
