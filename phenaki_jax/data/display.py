@@ -150,7 +150,7 @@ class Display:
     return transforms.fit(picture, size)
 
   def _rgb(self, frame: Any, placed: Geometry, name: str) -> np.ndarray:
-    is_hd = placed.width >= 1280 or frame.height >= 720
+    is_hd = frame.width >= 1280 or frame.height >= 720
     is_bt709 = (
       is_hd and frame.colorspace == _UNSPECIFIED and _is_yuv(frame.format)
     )

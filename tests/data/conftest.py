@@ -100,15 +100,18 @@ def video_bytes(frames, **options):
   return target.getvalue()
 
 
-def yuv_bytes(values, height, width, *, matrix=2, transfer=2, count=3):
+def yuv_bytes(
+  values, height, width, *, matrix=2, transfer=2, aspect=1, count=3
+):
   """Encode a flat colour, given as limited Y, Cb and Cr, with colour tags."""
   target = io.BytesIO()
   with av.open(target, 'w', format='matroska') as file:
-    stream = file.add_stream('ffv1', rate=8)
+    stream = file.add_stream('libx264', rate=8, options={'qp': '0'})
     stream.height, stream.width, stream.pix_fmt = height, width, 'yuv444p'
     context = stream.codec_context
     context.colorspace, context.color_trc = matrix, transfer
     context.color_range = 1
+    context.sample_aspect_ratio = Fraction(aspect)
     for _ in range(count):
       planes = np.empty((3, height, width), np.uint8)
       planes[:] = np.reshape(np.round(values), (3, 1, 1))

@@ -195,3 +195,10 @@ def test_other_colours_are_left_out_by_a_reason(media, matrix, transfer):
   )
   with pytest.raises(schema.DecodeError, match='colour_not_supported'):
     video.examine(data)
+
+
+def test_hdr_with_wide_pixels_is_tone_mapped(media):
+  data = media.yuv_video(
+    (16 + 219 * 0.5807, 128, 128), 48, 64, matrix=9, transfer=16, aspect=2
+  )
+  check_shown(data, np.full((48, 128, 3), 255), tolerance=4.0)
