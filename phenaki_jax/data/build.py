@@ -251,7 +251,9 @@ class _Builder:
 
   def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
     try:
-      info = source.reader.examine(record)
+      info = source.reader.examine(
+        record, max_duration=self.filters.max_duration
+      )
     except schema.DecodeError as error:
       return error
     except Exception as error:

@@ -1,5 +1,6 @@
 """The protocols of a source of records and of the reader of its pixels."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,10 +9,17 @@ from phenaki_jax.data import schema
 
 @runtime_checkable
 class Reader(Protocol):
-  """Turns records into pixels. It is stateless, so threads may share it."""
+  """Turns records into pixels. Threads may share it."""
 
-  def examine(self, record: schema.Record) -> schema.MediaInfo:
+  def examine(
+    self, record: schema.Record, *, max_duration: float = math.inf
+  ) -> schema.MediaInfo:
     """Decode a whole record and return what was found.
+
+    Args:
+      record: a clip or an image.
+      max_duration: in seconds; decoding may stop as soon as a clip is known
+        to be longer, and the result then holds a longer duration.
 
     Raises:
       schema.DecodeError: the record cannot be used.

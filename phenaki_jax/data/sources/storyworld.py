@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +75,9 @@ class StoryWorldReader:
     )
     return self.render(kind, index, request).caption
 
-  def examine(self, record: schema.Record) -> schema.MediaInfo:
+  def examine(
+    self, record: schema.Record, *, max_duration: float = math.inf
+  ) -> schema.MediaInfo:
     """Return a hash of what defines the example; nothing is rendered."""
     world = dataclasses.asdict(self)
     text = f'{sorted(world.items())}|{record.kind}|{record.offset}'
