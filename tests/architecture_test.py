@@ -39,8 +39,10 @@ LAYERS = {
   'text': {'nn', 'sharding', *BASE},
   'tokenizer': {'nn', 'sharding', *BASE},
   'masked_transformer': {'nn', 'sharding', *BASE},
-  'storyworld': {'media', 'files', *BASE},
-  'data': {'storyworld', 'media', 'files', *BASE},
+  'layouts': {'media', 'files', *BASE},
+  'storyworld': {'layouts', 'media', 'files', *BASE},
+  'lpc': {'layouts', 'media', 'files', *BASE},
+  'data': {'lpc', 'storyworld', 'media', 'files', *BASE},
   'sampling': {*MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},
   'training': {*MODELS, 'media', 'files', *BASE},
@@ -64,8 +66,8 @@ NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections', 'pydantic'}
 OUTSIDE = {
   'types': NUMPY_ONLY,
   'config': NUMPY_ONLY,
-  # The last three write the layouts of real data.
-  'storyworld': NUMPY_ONLY | {'scipy', 'PIL', 'pyarrow', 'etils'},
+  'storyworld': NUMPY_ONLY | {'scipy', 'etils'},
+  'lpc': NUMPY_ONLY | {'PIL', 'etils'},
 }
 
 # Who alone may import a module; a folder stands for what is in it.
@@ -91,7 +93,7 @@ BANNED = {
 }
 
 # `data` hands numpy to whoever runs it, and its threads know no device.
-NO_JAX = {'data', 'storyworld'}
+NO_JAX = {'data', 'layouts', 'lpc', 'storyworld'}
 
 NAMELESS = {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}
 MAX_LINES = 500
@@ -264,7 +266,7 @@ WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
   'readme',
   'parameters',
-  *('storyworld/layout', 'training/resume', 'training/distributed'),
+  *('training/resume', 'training/distributed'),
 }
 
 
