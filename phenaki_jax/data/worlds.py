@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from phenaki_jax import lpc, progress, storyworld
 from phenaki_jax.errors import UserError
@@ -19,7 +20,7 @@ def _new_folder(
     raise UserError(f'{out} is not empty; name a new folder')
   if not total:
     raise UserError(
-      'there is nothing to write: give at least one number above 0'
+      'there is nothing to write; ask for at least one clip or image'
     )
   with (
     staged_folder(path) as folder,
@@ -55,7 +56,7 @@ def write_storyworld(
     UserError: the folder is not empty, or both numbers are 0.
   """
   with _new_folder(out, num_clips + num_images) as (folder, on_written):
-    shared = {
+    shared: dict[str, Any] = {
       'seed': seed,
       'subset': subset,
       'size': size,
@@ -101,7 +102,9 @@ def write_lpc(
     'img2dataset': num_images,
     'stories': num_stories,
   }
-  world = lpc.World(lpc.Sheets(sheets), seed=seed, size=size, held_out=held_out)
+  world = lpc.World(
+    sheets=lpc.Sheets(sheets), seed=seed, size=size, held_out=held_out
+  )
   with _new_folder(out, sum(numbers.values())) as (folder, on_written):
     for name, number in numbers.items():
       if number:

@@ -130,7 +130,7 @@ def _pattern() -> re.Pattern[str]:
 def parse(prompt: str) -> dict[str, str]:
   """Parse the facts that a prompt names.
 
-  This inverts `prompt`, `caption` and `continuation`. Unknown words are ignored.
+  This inverts `prompt`, `caption` and `continuation`, and ignores other words.
 
   Args:
     prompt: the text.

@@ -24,9 +24,9 @@ def is_drawn(character: dict[str, str]) -> bool:
 def is_held_out(facts: facts_lib.Facts) -> bool:
   """Return whether training never shows the character of `facts`.
 
-  One combination in ten of kind, hair, outfit and pants is held out. A skeleton
-  or a character in plate armour never is: what it hides is drawn too and decides
-  with the rest, so that training shows every one of them.
+  One combination in ten of kind, hair, outfit and pants is held out. Skeletons
+  and characters in plate armour never are: a value is drawn for what they hide,
+  and it decides with the others, so training shows each of them.
   """
   character = {fact: getattr(facts, fact) for fact in _WEIGHTS}
   return None not in character.values() and is_drawn(character)

@@ -108,8 +108,9 @@ def all_layers() -> tuple[str, ...]:
     for hair, style in itertools.product(values['hair'], values['hair_style']):
       files.update(layers(some.replace(kind=kind, hair=hair, hair_style=style)))
     for outfit, pants in itertools.product(values['outfit'], values['pants']):
-      pants = None if outfit == 'plate armour' else pants
-      files.update(layers(some.replace(kind=kind, outfit=outfit, pants=pants)))
+      hidden = dict.fromkeys(facts_lib.hidden_facts(kind, outfit))
+      dressed = {'kind': kind, 'outfit': outfit, 'pants': pants, **hidden}
+      files.update(layers(some.replace(**dressed)))
     for action in values['action']:
       files.update(layers(some.replace(kind=kind, action=action)))
   bare = some.replace(kind='skeleton', hair=None, hair_style=None)
