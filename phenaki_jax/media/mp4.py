@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from etils import epath
 from jaxtyping import UInt8
 
@@ -64,6 +65,8 @@ class Mp4Writer:
     self._container: Any = None
     self._stream: Any = None
     self._num_frames = 0
+    # One for all frames: making its tables takes longer than converting.
+    self._reformatter = VideoReformatter()
 
   def write(self, frame: np.ndarray) -> None:
     """Append one frame, uint8 RGB [H, W, 3].
@@ -80,10 +83,13 @@ class Mp4Writer:
         f'frame {self._num_frames} has the shape {frame.shape}, but the first '
         f'has {self._shape}: all frames of a film must be of one size'
       )
-    picture = av.VideoFrame.from_ndarray(
-      _even(enlarge(frame, self._min_height)), format='rgb24'
-    ).reformat(
-      format='yuv420p', dst_colorspace=_BT709, dst_color_range=_LIMITED
+    picture = self._reformatter.reformat(
+      av.VideoFrame.from_ndarray(
+        _even(enlarge(frame, self._min_height)), format='rgb24'
+      ),
+      format='yuv420p',
+      dst_colorspace=_BT709,
+      dst_color_range=_LIMITED,
     )
     picture.pts = self._num_frames
     self._container.mux(self._stream.encode(picture))
