@@ -39,7 +39,12 @@ def _duration(seconds):
 
 
 def write_video(
-  path: epath.PathLike, frames: VideoU8, *, fps: int, notice: str
+  path: epath.PathLike,
+  frames: VideoU8,
+  *,
+  fps: int,
+  notice: str,
+  pixel_format: str = 'yuv420p',
 ) -> None:
   """Write an MP4 whose frames have the size of `frames`.
 
@@ -52,7 +57,14 @@ def write_video(
       f'frames are {height}x{width}; H.264 needs even sides, so give an even '
       'size'
     )
-  write_mp4(path, frames, fps=fps, provenance={'notice': notice}, min_height=1)
+  write_mp4(
+    path,
+    frames,
+    fps=fps,
+    provenance={'notice': notice},
+    min_height=1,
+    pixel_format=pixel_format,
+  )
 
 
 def write_webvid(
@@ -62,6 +74,7 @@ def write_webvid(
   fps: int,
   first_id: int,
   notice: str,
+  pixel_format: str = 'yuv420p',
   on_written: Callable[[], object] = lambda: None,
 ) -> pathlib.Path:
   """Write clips as `results_10M_train.csv` and `videos/<page_dir>/<id>.mp4`.
@@ -75,6 +88,7 @@ def write_webvid(
     fps: frames per second.
     first_id: videoid of the first clip; the others follow.
     notice: says in each MP4 where it is from.
+    pixel_format: of the MP4s, as of `Mp4Writer`.
     on_written: called after each clip.
 
   Returns:
@@ -89,7 +103,9 @@ def write_webvid(
   for index, clip in enumerate(clips):
     video_id, page_dir = str(first_id + index), _page_dir(index)
     path = out_dir / 'videos' / page_dir / f'{video_id}.mp4'
-    write_video(path, clip.frames, fps=fps, notice=notice)
+    write_video(
+      path, clip.frames, fps=fps, notice=notice, pixel_format=pixel_format
+    )
     row = [
       video_id,
       f'https://example.invalid/{video_id}.mp4',

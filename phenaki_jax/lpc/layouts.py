@@ -14,6 +14,8 @@ from phenaki_jax.lpc import facts as facts_lib
 from phenaki_jax.lpc import grammar, random_story, renderer
 from phenaki_jax.lpc.sheets import CELL, Sheets
 
+# Small drawings with sharp edges need the full resolution of colour.
+_PIXEL_FORMAT = 'yuv444p'
 NOTICE = 'rendered from sheets of the Liberated Pixel Cup, CC-BY-SA 3.0'
 _FIRST_ID = 20_000_000
 _SHARD = 2000  # images per tar
@@ -94,6 +96,7 @@ def write_webvid(
     fps=renderer.FPS,
     first_id=_FIRST_ID,
     notice=NOTICE,
+    pixel_format=_PIXEL_FORMAT,
     on_written=on_written,
   )
 
@@ -156,7 +159,13 @@ def write_stories(
   for index, story in enumerate(stories):
     video = f'videos/s{index:05d}.mp4'
     frames = renderer.render_story(story, world.sheets, size=world.size)
-    webvid.write_video(out_dir / video, frames, fps=renderer.FPS, notice=NOTICE)
+    webvid.write_video(
+      out_dir / video,
+      frames,
+      fps=renderer.FPS,
+      notice=NOTICE,
+      pixel_format=_PIXEL_FORMAT,
+    )
     facts = story.scenes[0].facts
     record = {
       'story_id': f's{index:05d}',

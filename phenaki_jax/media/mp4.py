@@ -43,6 +43,7 @@ class Mp4Writer:
     fps: float | int,
     provenance: Mapping[str, Any],
     min_height: int = 256,
+    pixel_format: str = 'yuv420p',
   ) -> None:
     """Check the settings; nothing is written before the first frame.
 
@@ -52,6 +53,8 @@ class Mp4Writer:
       provenance: JSON values that describe how the film was made.
       min_height: small frames are enlarged by the smallest integer factor
         that gives this height, without smoothing; 1 keeps their size.
+      pixel_format: 'yuv444p' keeps the full resolution of colour, which many
+        players and browsers do not support.
 
     Raises:
       UserError: for a value out of these ranges.
@@ -59,6 +62,7 @@ class Mp4Writer:
     self._path = checked_path(path, '.mp4')
     self._fps = fractions.Fraction(checked_fps(fps)).limit_denominator(1001)
     self._min_height = min_height
+    self._pixel_format = pixel_format
     self._comment = provenance_json(provenance)
     self._stack = contextlib.ExitStack()
     self._shape: tuple[int, ...] | None = None
@@ -87,9 +91,10 @@ class Mp4Writer:
       av.VideoFrame.from_ndarray(
         _even(enlarge(frame, self._min_height)), format='rgb24'
       ),
-      format='yuv420p',
+      format=self._pixel_format,
       dst_colorspace=_BT709,
       dst_color_range=_LIMITED,
+      threads=1,
     )
     picture.pts = self._num_frames
     self._container.mux(self._stream.encode(picture))
@@ -132,7 +137,7 @@ class Mp4Writer:
     self._stream = self._container.add_stream('libx264', rate=self._fps)
     height, width, _ = _even(enlarge(frame, self._min_height)).shape
     self._stream.height, self._stream.width = height, width
-    self._stream.pix_fmt = 'yuv420p'
+    self._stream.pix_fmt = self._pixel_format
     # The same frames must give the same file on any machine: one thread, and
     # none of x264's processor-specific code paths (which also read
     # uninitialised memory for small frames).
@@ -153,12 +158,10 @@ def write_mp4(
   *,
   fps: float | int,
   provenance: Mapping[str, Any],
-  min_height: int = 256,
+  **settings: Any,
 ) -> None:
   """Write frames, uint8 RGB [H, W, 3] each, as an MP4; see `Mp4Writer`."""
-  with Mp4Writer(
-    path, fps=fps, provenance=provenance, min_height=min_height
-  ) as film:
+  with Mp4Writer(path, fps=fps, provenance=provenance, **settings) as film:
     for frame in frames:
       film.write(frame)
 
