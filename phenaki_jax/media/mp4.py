@@ -169,4 +169,6 @@ def write_mp4(
 def _even(frame: ImageU8) -> UInt8[np.ndarray, 'rows columns 3']:
   # yuv420p halves the resolution of colour, so odd sizes gain one line.
   height, width, _ = frame.shape
+  if not (height % 2 or width % 2):
+    return frame
   return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')
