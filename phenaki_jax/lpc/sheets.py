@@ -104,7 +104,7 @@ def all_layers() -> tuple[str, ...]:
   )
   files: set[str] = set()
   # Hair, clothes and weapons depend on the sex, not on each other.
-  for kind in ('man', 'woman', 'dark-skinned man', 'dark-skinned woman', 'orc'):
+  for kind in values['kind'][:-1]:  # A skeleton has no hair.
     for hair, style in itertools.product(values['hair'], values['hair_style']):
       files.update(layers(some.replace(kind=kind, hair=hair, hair_style=style)))
     for outfit, pants in itertools.product(values['outfit'], values['pants']):
