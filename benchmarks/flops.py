@@ -161,7 +161,7 @@ def generator(
   batch: int,
   text_length: int,
   text_width: int,
-  texts: int = 1,
+  texts: int | None = None,
   learned_text: bool = True,
   grid: tuple[int, int, int] | None = None,
 ) -> Flops:
@@ -172,13 +172,13 @@ def generator(
     batch: number of rows.
     text_length: vectors of each text.
     text_width: width of a text vector.
-    texts: texts of a row: 1, or one per latent frame of packed images.
+    texts: number of distinct texts; one per row by default.
     learned_text: the text encoder is trained as well.
     grid: token grid, if different from the config's.
   """
   length = math.prod(grid or config.grid)
   width, tokens = config.width, batch * length
-  text_rows = batch * texts * text_length
+  text_rows = (batch if texts is None else texts) * text_length
   cross = (
     dense(tokens, width, 2 * width)
     + dense(text_rows, text_width, 2 * width, learned_input=learned_text)

@@ -1,10 +1,10 @@
-"""Name the axes of every array once, and say once where each name lives.
+"""Name the dimensions of every array, and map the names to the mesh.
 
 Parameters and activations carry logical names ('embed', 'heads', ...). One
-table maps a name to the axes of the mesh (data, fsdp, tensor), in the manner of
-T5X. Unlike Linen's own rules, which replicate a misspelt name without a word,
-a name that is not in the table raises. Arrays are then placed by `jax.jit` with
-shardings, which is what pjit became.
+table maps each name to axes of the mesh (data, fsdp, tensor), as in T5X.
+Linen's own rules silently replicate a misspelt name; here a name that is not
+in the table raises. `jax.jit` with shardings then places the arrays. The box
+of a parameter also carries what the optimizer must know of it.
 """
 
 import difflib
@@ -17,7 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from flax import struct
+from jax.sharding import (
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec,
+)
 from jaxtyping import Array
 
 from phenaki_jax.config import validated
@@ -27,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
 
-# Logical name -> mesh axes, first to last. An empty tuple: never split.
+# Logical name -> mesh axes, in order. An empty tuple: never split.
 RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
   {
     'batch': ('data', 'fsdp'),
@@ -37,7 +44,6 @@ RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     'vocab': ('tensor',),
     'codebook': ('tensor',),
     'frames': (),
-    'tokens': (),
     'kv': (),
     'text': (),
     'layers': (),
@@ -91,8 +97,8 @@ def make_mesh(
 ) -> Mesh:
   """Build the mesh over the given devices, or over all of them.
 
-  The axes are Auto, said aloud: `jax.make_mesh` defaults to Explicit, under
-  which Linen's layers do not work.
+  The axis types are Auto: `jax.make_mesh` defaults to Explicit, under which
+  Linen's layers do not work.
 
   Raises:
     ValueError: if the axes do not multiply to the number of devices.
@@ -107,7 +113,7 @@ def make_mesh(
 
 
 def check_names(names: Sequence[str | None]) -> None:
-  """Raise unless every name is in the table and none stands twice.
+  """Raise unless every name is in the table and none is repeated.
 
   Raises:
     ValueError: naming the unknown name and the nearest real one.
@@ -148,21 +154,50 @@ def resolve(names: Sequence[str | None]) -> PartitionSpec:
   return PartitionSpec(*entries)
 
 
-def logical(init_fn: Callable[..., Array], *names: str | None) -> Any:
-  """Attach logical names to what an initialiser makes, one per dimension.
+class Parameter(nn.LogicallyPartitioned):
+  """A parameter with its logical names and its optimizer rules.
+
+  Attributes:
+    inputs: number of input dimensions of a hidden matrix, which Muon
+      orthogonalises; None for any other parameter.
+    decay: apply weight decay.
+  """
+
+  inputs: int | None = struct.field(default=None, pytree_node=False)
+  decay: bool = struct.field(default=False, pytree_node=False)
+
+
+def logical(
+  init_fn: Callable[..., Array],
+  *names: str | None,
+  inputs: int | None = None,
+  decay: bool = False,
+) -> Callable[..., Parameter]:
+  """Wrap an initialiser so that it returns a `Parameter`.
+
+  Args:
+    init_fn: returns the array.
+    *names: logical name of each dimension.
+    inputs: see `Parameter`; without the dimension that `nn.scan` adds.
+    decay: see `Parameter`.
 
   Raises:
     ValueError: at declaration, if a name is unknown or repeated.
   """
   check_names(names)
-  return nn.with_logical_partitioning(init_fn, names)
+
+  def init(*args: Any, **kwargs: Any) -> Parameter:
+    value = init_fn(*args, **kwargs)
+    return Parameter(value, names, inputs=inputs, decay=decay)
+
+  return init
 
 
 def constrain(x: Array, *names: str | None) -> Array:
-  """Ask the compiler to lay an activation out by its names.
+  """Constrain the sharding of an activation by its logical names.
 
-  Without a mesh (`jax.set_mesh`), and for dimensions that the mesh axis does
-  not divide, nothing is asked.
+  Has no effect without a mesh (`jax.set_mesh`), and on dimensions that the
+  mesh axes do not divide.
 
   Raises:
     ValueError: if a name is unknown or the count is not the array's rank.
@@ -182,8 +217,8 @@ def constrain(x: Array, *names: str | None) -> Array:
   return jax.lax.with_sharding_constraint(x, PartitionSpec(*entries))
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-  """Return the sharding of an array that every device holds whole."""
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
+  """Return the sharding of an array that every device holds completely."""
   return NamedSharding(mesh, PartitionSpec())
 
 
@@ -193,12 +228,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def unbox(tree: Any) -> Any:
-  """Strip the boxes that carry logical names; leave plain arrays."""
+  """Replace each `Parameter` by its array."""
   return jax.tree.map(_content, tree, is_leaf=_is_box)
 
 
 def logical_names(tree: Any) -> dict[str, tuple[str | None, ...]]:
-  """Map each boxed leaf's path ('encoder/norm/scale') to its names.
+  """Map each parameter's path ('encoder/norm/scale') to its names.
 
   Raises:
     ValueError: if a leaf was declared without `logical`.
@@ -208,21 +243,42 @@ def logical_names(tree: Any) -> dict[str, tuple[str | None, ...]]:
   }
 
 
-def param_shardings(
-  tree: Any, mesh: Mesh, *, uneven: str = 'raise', unnamed: str = 'raise'
-) -> Any:
-  """Return a sharding for each leaf of a boxed tree, in its unboxed shape.
+def map_parameters(function: Callable[[Parameter], Any], tree: Any) -> Any:
+  """Apply a function to each `Parameter` of a tree.
 
-  Works on parameters and on an optimizer's state made from boxed parameters;
-  scalars without names (step counts) are replicated.
+  Returns:
+    The results, in the structure of the unboxed tree.
+
+  Raises:
+    ValueError: if a leaf was declared without `logical`.
+  """
+
+  def apply(path: Any, leaf: Any) -> Any:
+    _names(_joined(path), leaf)
+    return function(leaf)
+
+  return jax.tree_util.tree_map_with_path(apply, tree, is_leaf=_is_box)
+
+
+def param_shardings(
+  tree: Any,
+  mesh: Mesh | AbstractMesh,
+  *,
+  uneven: str = 'raise',
+  unnamed: str = 'raise',
+) -> Any:
+  """Return a sharding for each leaf of a boxed tree, in its unboxed structure.
+
+  Works on parameters and on the optimizer state of boxed parameters. Scalars
+  without names (step counts) are replicated.
 
   Args:
-    tree: boxed arrays or shapes, as `jax.eval_shape(init)` gives them.
-    mesh: from `make_mesh`.
+    tree: boxed arrays or shapes, as `jax.eval_shape(init)` returns them.
+    mesh: from `make_mesh`, or an abstract mesh of the same axes.
     uneven: what to do with a dimension that its mesh axes do not divide:
-      'raise', or 'replicate' it and log that once.
+      'raise', or 'replicate' it, which is logged once.
     unnamed: what to do with an array without names: 'raise', or 'replicate'
-      it, for what an optimizer keeps beside the mirrors of parameters.
+      it, for optimizer state that does not mirror a parameter.
 
   Raises:
     ValueError: for an array without names or an uneven dimension under
@@ -255,11 +311,28 @@ def param_shardings(
           f'{sentence}. Change the size or the mesh, or state '
           "uneven='replicate'."
         )
-      _warn_once(f'{sentence}; it is kept whole on each device.')
+      _warn_once(f'{sentence}; it is replicated.')
       entries[dim] = None
     shardings.append(NamedSharding(mesh, PartitionSpec(*entries)))
   structure = jax.tree.structure(unbox(tree))
   return jax.tree.unflatten(structure, shardings)
+
+
+def describe(tree: Any, mesh: Mesh | AbstractMesh, **options: str) -> Any:
+  """Return the shape, dtype and sharding of each leaf of a boxed tree.
+
+  Args:
+    tree: see `param_shardings`.
+    mesh: see `param_shardings`.
+    **options: `uneven` and `unnamed` of `param_shardings`.
+  """
+  return jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place
+    ),
+    unbox(tree),
+    param_shardings(tree, mesh, **options),
+  )
 
 
 def global_batch(batch: Any, mesh: Mesh) -> Any:
@@ -286,17 +359,17 @@ def global_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def _is_box(leaf: Any) -> bool:
-  return isinstance(leaf, nn.Partitioned)
+  return isinstance(leaf, Parameter)
 
 
 def _content(leaf: Any) -> Any:
-  # Not leaf.unbox(): that would apply Linen's own, lenient rules.
+  # leaf.unbox() would apply Linen's rules, which accept unknown names.
   return leaf.value if _is_box(leaf) else leaf
 
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:
   flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)
-  # An optimizer that treats groups apart leaves empty boxes for the others.
+  # An optimizer of several groups leaves empty boxes for the other groups.
   return [
     (_joined(path), leaf)
     for path, leaf in flat
@@ -313,7 +386,7 @@ def _shape(leaf: Any) -> tuple[int, ...]:
 
 
 def _names(path: str, leaf: Any) -> tuple[str | None, ...]:
-  if not isinstance(leaf, nn.LogicallyPartitioned):
+  if not _is_box(leaf):
     raise ValueError(
       f'{path} carries no logical axis names; declare it with '
       'sharding.logical(init_fn, *names).'

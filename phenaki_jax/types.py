@@ -40,7 +40,7 @@ AXES: Mapping[str, str] = {
   'V': 'entries of the codebook',
   'L': 'text tokens',
   'E': 'width of a text embedding',
-  'S': 'texts of a row: 1, or one per latent frame',
+  'S': 'distinct texts of a batch',
 }
 """The meaning of each letter in a shape."""
 

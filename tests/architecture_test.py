@@ -21,7 +21,13 @@ PACKAGE = ROOT / 'phenaki_jax'
 
 # What every layer may import, and what all that runs models imports.
 BASE = {'config', 'errors', 'pixels', 'progress', 'rng', 'types'}
-MODELS = {'tokenizer', 'masked_transformer', 'text', 'sharding'}
+MODELS = {
+  'tokenizer',
+  'masked_transformer',
+  'text',
+  'generator',
+  'sharding',
+}
 
 # What each layer may import of phenaki_jax, beside itself. A dotted entry
 # opens one module of a layer, no more.
@@ -39,6 +45,7 @@ LAYERS = {
   'text': {'nn', 'sharding', *BASE},
   'tokenizer': {'nn', 'sharding', *BASE},
   'masked_transformer': {'nn', 'sharding', *BASE},
+  'generator': {'masked_transformer', 'text', *BASE},
   'layouts': {'media', 'files', *BASE},
   'storyworld': {'layouts', 'media', 'files', *BASE},
   'lpc': {'layouts', 'media', 'files', *BASE},

@@ -1,4 +1,4 @@
-"""One table places every array; what is not in it raises."""
+"""One table maps names to mesh axes; a name that is not in it raises."""
 
 import logging
 
@@ -70,7 +70,7 @@ def test_minus_one_takes_the_remaining_devices():
     (MeshConfig(data=-1, fsdp=3), 'fsdp=3'),
   ],
 )
-def test_a_mesh_that_does_not_fit_is_a_sentence(config, sentence):
+def test_a_mesh_that_does_not_fit_is_refused(config, sentence):
   with pytest.raises(ValueError, match=sentence):
     sharding.make_mesh(config)
 
@@ -91,7 +91,7 @@ def test_a_mesh_axis_splits_one_dimension_only():
   assert sharding.resolve(('heads', 'mlp')) == PartitionSpec('tensor', None)
 
 
-def test_an_unknown_name_names_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
   with pytest.raises(ValueError, match="'embd'; did you mean 'embed'"):
     sharding.resolve(('embd', 'mlp'))
   with pytest.raises(ValueError, match="did you mean 'heads'"):
@@ -113,6 +113,27 @@ def test_parameters_and_optimizer_state_are_placed_alike():
   assert placed['b'].spec == PartitionSpec('tensor')
   assert adam.mu == placed and adam.nu == placed
   assert adam.count.spec == PartitionSpec()
+
+
+def test_rules_are_kept_by_optimizer_state():
+  init = sharding.logical(
+    nn.initializers.ones, 'embed', 'mlp', inputs=1, decay=True
+  )
+  boxed = {'w': init(rng.root(0), (4, 4)), 'b': _abstract()['b']}
+  adam = optax.scale_by_adam().init({'w': boxed['w']})
+  for param in (boxed['w'], adam.mu['w'], adam.nu['w']):
+    assert isinstance(param, sharding.Parameter)
+    assert (param.inputs, param.decay) == (1, True)
+  found = sharding.map_parameters(lambda p: (p.inputs, p.decay), boxed)
+  assert found == {'w': (1, True), 'b': (None, False)}
+
+
+def test_a_description_has_shapes_dtypes_and_shardings():
+  mesh = jax.sharding.AbstractMesh((2, 2, 2), sharding.MESH_AXES)
+  found = sharding.describe(_abstract(), mesh)['w']
+  assert (found.shape, found.dtype) == ((8, 16), jnp.float32)
+  assert found.sharding.spec == PartitionSpec('fsdp', 'tensor')
+  assert found.sharding.shard_shape(found.shape) == (4, 8)
 
 
 def test_a_parameter_without_names_is_refused():
@@ -186,7 +207,7 @@ def test_constrain_without_a_mesh_changes_nothing():
     sharding.constrain(x, 'batch', 'width')
 
 
-def test_constrain_leaves_an_uneven_dimension_whole():
+def test_constrain_does_not_split_an_uneven_dimension():
   mesh = _mesh((8,))
   with jax.set_mesh(mesh):
     y = jax.jit(lambda x: sharding.constrain(x * 2, 'batch', None))(

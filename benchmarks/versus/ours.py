@@ -38,7 +38,7 @@ from versus.shapes import MATMUL, Shapes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextVectorTask:
+class TextVectorTask(state_lib.Task):
   """A task that trains the masked transformer alone, on text vectors.
 
   `GeneratorTask` also trains the text encoder and encodes pixels with a frozen
@@ -48,29 +48,25 @@ class TextVectorTask:
   config: GeneratorConfig
   text_width: int
 
-  @property
-  def frozen(self) -> dict[str, Any]:
-    """Return the frozen parameters: none."""
-    return {}
-
   def init(self, rng: Any) -> Any:
     """Create the parameters, boxed with their logical axis names."""
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
-    text = jnp.zeros((1, 1, 1, self.text_width))
-    mask = jnp.ones((1, 1, 1), bool)
+    text = jnp.zeros((1, 1, self.text_width))
+    mask = jnp.ones((1, 1), bool)
     return MaskedTransformer(self.config).init(rng, ids, text, mask)['params']
 
+  def gradients(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: Any
+  ) -> state_lib.Gradients:
+    """Differentiate the loss; nothing is frozen."""
+    del frozen
+    grads, metrics = jax.grad(self.loss, has_aux=True)(params, batch, rng)
+    return state_lib.Gradients(grads=grads, metrics=metrics)
+
   def loss(
-    self,
-    params: Any,
-    frozen: Any,
-    batch: dict[str, Any],
-    rng: Any,
-    *,
-    deterministic: bool = False,
+    self, params: Any, batch: dict[str, Any], rng: Any
   ) -> tuple[Any, dict[str, Mean]]:
     """Hide random tokens and compute the cross-entropy of predicting them."""
-    del frozen, deterministic
     ids, text = batch['ids'], batch['text']
     maskable = jnp.ones((ids.shape[0], ids[0].size), bool)
     hidden = hide(rng, maskable=maskable).reshape(ids.shape)
@@ -144,7 +140,9 @@ def _training(
 ) -> Callable[[], None]:
   """Return a function that runs one training step per call."""
   optim = OptimConfig()
-  optimizer = make_optimizer(optim, steps=1000)
+  optimizer = make_optimizer(
+    optim, steps=1000, params=state_lib.boxed_params(task)
+  )
   mesh = sharding.make_mesh(sharding.MeshConfig())
   abstract = state_lib.abstract_state(task, optimizer, mesh)
   root = rngs.root(0)
@@ -178,9 +176,7 @@ def _tokenizer(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
 
 def _generator(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   rng = np.random.default_rng(0)
-  text = rng.normal(
-    size=(shapes.batch, 1, shapes.text_length, shapes.text_width)
-  )
+  text = rng.normal(size=(shapes.batch, shapes.text_length, shapes.text_width))
   ids = rng.integers(0, shapes.codes, (shapes.batch, *shapes.grid), np.int32)
   task = TextVectorTask(
     config=generator_config(shapes), text_width=shapes.text_width
@@ -196,10 +192,10 @@ def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   params = jax.jit(lambda key: sharding.unbox(task.init(key)))(rngs.root(0))
   facts['parameters']['sampling'] = _count(params)
   text = jax.random.normal(
-    rngs.root(1), (1, 1, shapes.text_length, shapes.text_width)
+    rngs.root(1), (1, shapes.text_length, shapes.text_width)
   )
-  mask = jnp.ones(text.shape[:3], bool)
-  empty = mask.at[:, :, 1:].set(False)
+  mask = jnp.ones(text.shape[:2], bool)
+  empty = mask.at[:, 1:].set(False)
 
   @jax.jit
   def sample(params: Any, text: Any, keys: Any) -> Any:

@@ -36,7 +36,7 @@ class UnigramEvaluator:
 
   def __init__(
     self,
-    count: Callable[[Any], tuple[np.ndarray, np.ndarray]],
+    count: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]],
     *,
     training: Callable[[], Sequence[Any]],
     heldout: Sequence[Any],
@@ -45,8 +45,8 @@ class UnigramEvaluator:
     """Store the arguments.
 
     Args:
-      count: maps a batch to the counts of each token id among all its tokens
-        and among its hidden tokens.
+      count: maps (state, batch) to the counts of each token id among all tokens
+        of the batch and among its hidden tokens.
       training: reads the batches that give the frequencies.
       heldout: the batches whose hidden tokens are predicted.
       every: steps between two evaluations; 0 never evaluates in training.
@@ -59,9 +59,9 @@ class UnigramEvaluator:
 
   def run(self, step: int, state: Any) -> Iterator[tuple[str, float]]:
     """Yield `heldout/unigram_loss`, which the first call computes."""
-    del step, state
+    del step
     if self._loss is None:
-      seen = sum(self._count(batch)[0] for batch in self._training())
-      hidden = sum(self._count(batch)[1] for batch in self._heldout)
+      seen = sum(self._count(state, batch)[0] for batch in self._training())
+      hidden = sum(self._count(state, batch)[1] for batch in self._heldout)
       self._loss = unigram_loss(np.asarray(seen), np.asarray(hidden))
     yield 'heldout/unigram_loss', self._loss

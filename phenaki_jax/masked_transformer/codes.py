@@ -1,4 +1,4 @@
-"""The vectors that stand for the tokenizer's codes."""
+"""Embeddings of the tokenizer's codes."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,17 +19,17 @@ def digits(codes: int, levels: tuple[int, ...]) -> np.ndarray:
 
 
 class CodeTable(nn.Module):
-  """Learn one vector for each code: its own, plus one of each of its digits.
+  """One vector per code: the sum of its own and one for each of its digits.
 
-  The codes of finite scalar quantization are numbers whose digits mean
-  something: what is learned of a digit serves every code that has it. Codes
-  without digits have a vector of their own alone.
+  The digits of a code of finite scalar quantization have a meaning of their
+  own, and codes that share a digit share its vector. Codes without digits have
+  only their own vector.
 
   Attributes:
     num: number of codes.
     features: width of a vector.
-    levels: number of values of each digit; none for codes without digits.
-    stddev: deviation of the vectors at the start.
+    levels: number of values of each digit; empty for codes without digits.
+    stddev: initial standard deviation of the vectors.
   """
 
   num: int
@@ -39,7 +39,7 @@ class CodeTable(nn.Module):
 
   @nn.compact
   def __call__(self) -> Float[Array, 'V D']:
-    """Return the table of all codes, in float32."""
+    """Return the vectors of all codes, in float32."""
     share = self.stddev / (1 + len(self.levels)) ** 0.5
     init = nn.initializers.normal(share)
     table = self.param(

@@ -15,9 +15,9 @@ class TokenLoss:
   """Sums over the hidden tokens.
 
   Attributes:
-    total: negative log-likelihood in nats, smoothed if asked for.
-    correct: tokens whose largest logit is the right one.
-    count: hidden tokens.
+    total: negative log-likelihood in nats, with label smoothing if given.
+    correct: number of tokens whose largest logit is at the true id.
+    count: number of hidden tokens.
   """
 
   total: Float[Array, '']
@@ -32,18 +32,18 @@ def token_loss(
   *,
   label_smoothing: float = 0.0,
 ) -> TokenLoss:
-  """Sum the cross-entropy over hidden tokens; shown ones do not count.
+  """Sum the cross-entropy over the hidden tokens; known tokens do not count.
 
   Args:
-    logits: prediction of every token.
-    ids: the true tokens.
-    hidden: True at the tokens that the model had to guess.
-    label_smoothing: share of the target spread over all codes.
+    logits: predictions for every token.
+    ids: the true token ids.
+    hidden: True at hidden tokens.
+    label_smoothing: share of the target distribution spread over all codes.
   """
   logits = logits.astype(jnp.float32)
   total = jax.nn.logsumexp(logits, -1)
   codes = jnp.arange(logits.shape[-1]).reshape((1,) * ids.ndim + (-1,))
-  # A sum over a mask, since the gradient of an indexed read is a scatter.
+  # A masked sum, because the gradient of a gather would be a scatter.
   right = jnp.sum(jnp.where(ids[..., None] == codes, logits, 0.0), -1)
   nll = total - right
   if label_smoothing:

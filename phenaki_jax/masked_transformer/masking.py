@@ -1,8 +1,8 @@
-"""Which tokens of a training example to hide.
+"""Choose which tokens of a training example are hidden.
 
-Every example draws its own share (MaskGIT draws a share for each, MAGVIT's
-code one for the batch). Tokens of a known prefix are never hidden, and the
-share is taken of the others, so that continuing a clip is trained at every
+Every example draws its own share of hidden tokens, as in MaskGIT (MAGVIT's code
+draws one per batch). Tokens of a known prefix are never hidden, and the share
+is a share of the other tokens, so that continuing a clip is trained at every
 stage of decoding too.
 """
 
@@ -14,12 +14,12 @@ from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 
 
 def prefix_mask(
-  steps: Int[Array, 'B'], grid: tuple[int, int, int]
+  frames: Int[Array, 'B'], grid: tuple[int, int, int]
 ) -> Bool[Array, 'B N']:
-  """Mark the tokens of the first `steps` latent steps of each example."""
+  """Return True at the tokens of the first `frames` latent frames."""
   t, h, w = grid
-  step_of_token = jnp.repeat(jnp.arange(t), h * w)
-  return step_of_token[None, :] < steps[:, None]
+  frame_of_token = jnp.repeat(jnp.arange(t), h * w)
+  return frame_of_token[None, :] < frames[:, None]
 
 
 def hide(
@@ -31,12 +31,12 @@ def hide(
   """Choose the tokens to hide: ceil(share * maskable), at random.
 
   Args:
-    rng: key of this draw.
-    maskable: tokens that may be hidden; an example without any stays whole.
-    schedule: maps a uniform draw to the share hidden.
+    rng: random key.
+    maskable: True at tokens that may be hidden.
+    schedule: maps a uniform draw to the share of hidden tokens.
 
   Returns:
-    True at hidden tokens; at least one of each example that has any.
+    True at hidden tokens: at least one per example with maskable tokens.
   """
   rng_share, rng_order = jax.random.split(rng)
   batch = maskable.shape[0]

@@ -1,13 +1,12 @@
 """The masked transformer (Phenaki, section 2.2).
 
-It sees a grid of tokens of which some are hidden, and text, and predicts
-every token. All tokens of a row attend to all others of their segment: a
-clip is one segment, and a row packed with images has one segment per image,
-each with its own text.
+It reads a grid of tokens, some of them hidden, and text, and predicts every
+token. A token attends to all tokens of its segment: a clip is one segment, and
+a row of packed images has one segment per image, each with its own text.
 
-Later conditioning enters at three places: signals aligned with the grid are
-added where the token and position embeddings meet, further memory is read
-beside the text in each block, and scalars join the position features.
+Further conditioning can be added at three places: signals aligned with the
+grid where token and position embeddings are summed, more vectors beside the
+text in each block, and scalars among the position features.
 """
 
 import flax.linen as nn
@@ -20,7 +19,7 @@ from phenaki_jax.nn.blocks import Stack
 from phenaki_jax.nn.layers import Dense, RMSNorm
 from phenaki_jax.nn.positions import (
   absolute_features,
-  axis_sides,
+  distance_features,
   grid_coordinates,
   rotary_angles,
 )
@@ -28,7 +27,7 @@ from phenaki_jax.sharding import constrain, logical
 
 
 class MaskedTransformer(nn.Module):
-  """Predict the tokens of a grid from those shown and from text."""
+  """Predicts the tokens of a grid from the known tokens and text."""
 
   config: GeneratorConfig
 
@@ -36,25 +35,27 @@ class MaskedTransformer(nn.Module):
   def __call__(
     self,
     ids: Int[Array, 'B t h w'],
-    text: Float[Array, 'B S L E'],
-    text_mask: Bool[Array, 'B S L'],
+    text: Float[Array, 'S L E'],
+    text_mask: Bool[Array, 'S L'],
     segments: Int[Array, 'B t'] | None = None,
-    moments: Int[Array, 'B t'] | None = None,
+    frames_at: Int[Array, 'B t'] | None = None,
+    text_index: Int[Array, 'B *r'] | None = None,
   ) -> Float[Array, 'B t h w V']:
     """Return the logits of every token.
 
     Args:
-      ids: token ids; `codebook_size` stands for a hidden token.
-      text: text vectors, S = 1 for one text a row, or t for one of each
-        segment, of which segment s reads text[:, s].
-      text_mask: True at text vectors that are no padding.
-      segments: segment of each latent step; steps of different segments do
-        not see each other. None: one segment.
-      moments: where in a clip each latent step stands, 0 to t - 1. None:
-        where it stands in its row.
+      ids: token ids; `codebook_size` marks a hidden token.
+      text: vectors of each distinct text.
+      text_mask: True at text vectors that are not padding.
+      segments: segment of each latent frame; tokens of different segments do
+        not attend to each other. None: one segment.
+      frames_at: index of each latent frame in its clip, 0 to t - 1. None: its
+        index in the row.
+      text_index: the text of each row, [B], or of each latent frame, [B, t].
+        None: row i reads text i.
 
     Raises:
-      ValueError: learned positions and another grid than the config's.
+      ValueError: learned positions and a grid other than the config's.
     """
     config = self.config
     batch, t, h, w = ids.shape
@@ -64,8 +65,8 @@ class MaskedTransformer(nn.Module):
       'features': config.width,
       'levels': config.code_levels,
     }
-    # As large as the positions added to it: with the usual 0.02 a small model
-    # learns for hundreds of steps before it tells one token from another.
+    # The standard deviation is that of the position embeddings. With the usual
+    # 0.02, a small model needs hundreds of steps to distinguish tokens.
     table = CodeTable(**codes, name='tokens')()
     hidden = self.param(
       'hidden_embedding',
@@ -74,11 +75,15 @@ class MaskedTransformer(nn.Module):
       jnp.float32,
     )
     x = jnp.concatenate([table, hidden]).astype(dtype)[ids]
-    places = self._places(t, h, w).astype(dtype)
-    x = x + (places[None] if moments is None else places[moments])
+    positions = self._positions(t, h, w).astype(dtype)
+    x = x + (positions[None] if frames_at is None else positions[frames_at])
     x = constrain(x, 'batch', 'frames', None, None, None)
 
-    inputs = {}
+    inputs: dict[str, Array | None] = {
+      'text': text.astype(dtype),
+      'text_mask': text_mask,
+      'text_index': text_index,
+    }
     if segments is not None:
       same = segments[:, :, None] == segments[:, None, :]
       inputs['mask'] = jnp.repeat(
@@ -86,20 +91,11 @@ class MaskedTransformer(nn.Module):
       )
     head_dim = config.width // config.num_heads
     if config.positions == 'rotary':
-      # Only differences matter, and packed segments do not see each other,
-      # so that angles by the place in the row serve every segment.
+      # Only differences matter, and packed segments do not attend to each
+      # other, so that positions in the row are correct for every segment.
       grid = grid_coordinates(t, h, w)
       inputs['angles'] = jnp.asarray(rotary_angles(grid, head_dim))
-      inputs['sides'] = jnp.asarray(axis_sides(grid))
-    if text.shape[1] > 1:
-      if segments is None:
-        raise ValueError(
-          f'{text.shape[1]} texts a row need segments that say which latent '
-          'step reads which text.'
-        )
-      own = jnp.maximum(segments, 0)[:, :, None]
-      text = jnp.take_along_axis(text, own[..., None], axis=1)
-      text_mask = jnp.take_along_axis(text_mask, own, axis=1)
+      inputs['distances'] = jnp.asarray(distance_features(grid))
 
     x = x.reshape(batch, t, h * w, config.width)
     x = Stack(
@@ -111,7 +107,7 @@ class MaskedTransformer(nn.Module):
       config.remat,
       dtype,
       name='blocks',
-    )(x, **inputs, text=text.astype(dtype), text_mask=text_mask)
+    )(x, **inputs)
     x = RMSNorm(name='norm')(x)
     table = CodeTable(**codes, stddev=0.1, name='logits')()
     logits = config.width**-0.5 * jnp.matmul(
@@ -126,13 +122,13 @@ class MaskedTransformer(nn.Module):
     logits = logits + jnp.broadcast_to(bias, logits.shape)
     return logits.reshape(batch, t, h, w, -1)
 
-  def _places(self, t: int, h: int, w: int) -> Float[Array, 't h w D']:
-    """Embed each place of the grid."""
+  def _positions(self, t: int, h: int, w: int) -> Float[Array, 't h w D']:
+    """Embed each position of the grid."""
     config = self.config
     if config.positions == 'learned':
       if (t, h, w) != config.grid:
         raise ValueError(
-          f'learned positions fit the grid {config.grid} only, not '
+          f'learned positions support the grid {config.grid} only, not '
           f'{(t, h, w)}; use positions="rotary" for other sizes.'
         )
       return self.param(
@@ -141,6 +137,6 @@ class MaskedTransformer(nn.Module):
         (t, h, w, config.width),
         jnp.float32,
       )
-    return Dense(config.width, (None, 'embed'), name='place')(
+    return Dense(config.width, (None, 'embed'), hidden=False, name='place')(
       jnp.asarray(absolute_features(t, h, w))
     ).reshape(t, h, w, config.width)

@@ -1,7 +1,7 @@
-"""How many tokens stay hidden, as a function of progress in [0, 1].
+"""The share of hidden tokens as a function of progress in [0, 1].
 
-Shared by training (progress is drawn) and sampling (progress is the step),
-as in MaskGIT (arXiv 2202.04200, section 3.3).
+In training, progress is drawn uniformly; in sampling, it is the share of
+completed decoding steps (MaskGIT, arXiv 2202.04200, section 3.3).
 """
 
 from collections.abc import Callable

@@ -1,10 +1,10 @@
-"""Multi-head attention: over a sequence, and from a sequence to a memory."""
+"""Multi-head self-attention, and cross-attention to texts."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.layers import Kernel, multiply
 from phenaki_jax.nn.positions import rotate
@@ -21,30 +21,30 @@ def dot_product_attention(
   *,
   scale: float | None = None,
 ) -> Float[Array, '*b Q K value']:
-  """Attend with a float32 softmax.
+  """Compute scaled dot-product attention with a float32 softmax.
 
-  A query whose mask hides every key attends to all of them alike; such rows
-  belong to padding and never reach a loss.
+  A query whose mask hides every key attends uniformly to all keys. Such queries
+  belong to padding and do not affect a loss.
 
   Args:
-    query: what asks.
-    key: what is compared.
-    value: what is returned.
-    mask: True where a query may see a key; shared by the heads.
-    scale: of the scores; 1/sqrt(d) unless given.
+    query: queries.
+    key: keys.
+    value: values.
+    mask: True where a query may attend to a key; shared by the heads.
+    scale: scale of the scores; 1/sqrt(d) by default.
   """
   if scale is None:
     scale = query.shape[-1] ** -0.5
-  # Scores and sums are float32 whatever is multiplied.
+  # Scores and sums are float32, whatever the dtype of the inputs.
   exact = {'preferred_element_type': jnp.float32}
-  # Queries are scaled, not scores, of which there are many more.
+  # Scaling the queries is cheaper than scaling the scores.
   query = scale * query
   scores = jnp.einsum('...QKd,...MKd->...KQM', query, key, **exact)
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
     scores = jnp.where(mask, scores, NEGATIVE)
-  # A softmax whose division comes after the product: results are fewer than
-  # weights, and so is what the gradient sums over.
+  # The softmax divides after the product, because the results are fewer than
+  # the weights; the gradient is cheaper, too.
   highest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
   weights = jnp.exp(scores - highest)
   totals = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
@@ -54,16 +54,16 @@ def dot_product_attention(
   return (out / totals).astype(value.dtype)
 
 
-# How steeply the heads first fade with distance in time, height and width; the
-# patterns repeat over the heads: one looks along time, one inside its frame,
-# one at all neighbours, one everywhere.
+# Initial slopes of the distance penalty along time, height and width. The four
+# patterns repeat over the heads: along time, within a frame, among neighbours
+# on all axes, and everywhere.
 _FIRST_SLOPES = ((0.5, 3.0, 3.0), (3.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0, 0, 0))
 
 
 def _init_slopes(
   key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
 ) -> Array:
-  del key  # Nothing is drawn.
+  del key  # The values are not random.
   rows = [_FIRST_SLOPES[i % len(_FIRST_SLOPES)] for i in range(shape[0])]
   return jnp.asarray(rows, dtype)
 
@@ -71,20 +71,21 @@ def _init_slopes(
 def _append(
   x: Float[Array, '*b N K d'], more: Float[Array, 'N heads more']
 ) -> Float[Array, '*b N K longer']:
-  """Append the same further entries to the vectors of each batch entry."""
+  """Append the same features to the vectors of each batch entry."""
   more = jnp.broadcast_to(more, (*x.shape[:-1], more.shape[-1]))
   return jnp.concatenate([x, more.astype(x.dtype)], -1)
 
 
 class SelfAttention(nn.Module):
-  """Let a sequence attend to itself.
+  """Self-attention with rotary positions and a learned distance penalty.
 
-  Positions enter by rotary angles, and by distances on which every head fades
-  at a learned slope, as in ALiBi (arXiv 2108.12409) but along three axes: from
-  the start some heads look at their neighbours, which few steps could teach.
-  The distances are part of queries and keys (see `positions.axis_sides`): a
-  bias added to the scores would cost a CPU more than the layer's products,
-  since its gradient is a sum over whole batches of scores.
+  Each head subtracts a learned slope times the distance from its scores, as in
+  ALiBi (arXiv 2108.12409) but along three axes. The initial slopes make some
+  heads attend to neighbours, which short runs do not learn. The distances are
+  inner products of features appended to queries and keys (see
+  `positions.distance_features`). A bias added to the scores would cost more on
+  a CPU than the layer's products, because its gradient is a sum over the
+  scores of the whole batch.
   """
 
   num_heads: int
@@ -97,9 +98,16 @@ class SelfAttention(nn.Module):
     x: Float[Array, '*b N D'],
     mask: Bool[Array, '*#b N N'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
-    sides: Float[Array, '3 N boundaries'] | None = None,
+    distances: Float[Array, '3 N boundaries'] | None = None,
   ) -> Float[Array, '*b N D']:
-    """Return the attention's output; it starts at zero."""
+    """Return the output, which is zero at initialisation.
+
+    Args:
+      x: the sequence.
+      mask: True where a query may attend to a key.
+      angles: rotary angles of the positions.
+      distances: distance features of the positions.
+    """
     width = x.shape[-1]
     kernel = Kernel(
       (width, 3, self.num_heads, self.head_dim),
@@ -110,36 +118,39 @@ class SelfAttention(nn.Module):
     query, key, value = (multiply(x, kernel[:, i]) for i in range(3))
     if angles is not None:
       query, key = rotate(query, angles), rotate(key, angles)
-    if sides is not None:
+    if distances is not None:
       slopes = self.param(
         'slopes',
         logical(_init_slopes, 'heads', None),
         (self.num_heads, 3),
         jnp.float32,
       )
-      # Less a constant, which a softmax does not see, half the product of two
-      # sides is minus the distance; the scale of the scores is undone.
-      own = jnp.einsum('Ka,aNb->NKb', slopes, sides)
-      own = 0.5 * self.head_dim**0.5 * own
-      query, key = _append(query, own), _append(key, sides.sum(0)[:, None])
+      # With the scale of the scores undone, q.k equals -slope * distance plus
+      # a constant, which softmax ignores.
+      sloped = jnp.einsum('Ka,aNb->NKb', slopes, distances)
+      sloped = 0.5 * self.head_dim**0.5 * sloped
+      query = _append(query, sloped)
+      key = _append(key, distances.sum(0)[:, None])
     out = dot_product_attention(
       query, key, value, mask, scale=self.head_dim**-0.5
     )
     kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),
-      nn.initializers.zeros,
-      self.dtype,
+      inputs=2,
+      kernel_init=nn.initializers.zeros,
+      dtype=self.dtype,
       name='out',
     )()
     return multiply(out, kernel, dims=2)
 
 
 class CrossAttention(nn.Module):
-  """Let every latent step attend to the text of its own segment.
+  """Cross-attention of tokens to the text of their row or latent frame.
 
-  Keys and values come straight from the text encoder's width, which is what
-  makes the paper's 1.8B parameters add up (Phenaki, section 2.2).
+  Keys and values are projected directly from the text encoder's width, which
+  the parameter count of the paper's 1.8B model implies (Phenaki, section 2.2).
+  They are computed once per text and gathered by index.
   """
 
   num_heads: int
@@ -150,24 +161,21 @@ class CrossAttention(nn.Module):
   def __call__(
     self,
     x: Float[Array, 'B t n D'],
-    text: Float[Array, 'B S L E'],
-    text_mask: Bool[Array, 'B S L'],
+    text: Float[Array, 'S L E'],
+    text_mask: Bool[Array, 'S L'],
+    text_index: Int[Array, 'B *r'] | None = None,
   ) -> Float[Array, 'B t n D']:
-    """Return the attention's output; it starts at zero.
+    """Return the output, which is zero at initialisation.
 
     Args:
-      x: the tokens, grouped by latent step.
-      text: text vectors; S is 1 (one text for all steps) or t (one a step).
-      text_mask: True at text vectors that are no padding.
+      x: the tokens, grouped by latent frame.
+      text: vectors of each text.
+      text_mask: True at text vectors that are not padding.
+      text_index: the text of each row, [B], or of each latent frame, [B, t].
+        None: row i reads text i.
     """
-    batch, steps, tokens, width = x.shape
-    if text.shape[1] not in (1, steps):
-      raise ValueError(
-        f'{text.shape[1]} texts a row for {steps} latent steps; give one '
-        'text for the row, or one for each step.'
-      )
+    batch, t, n, width = x.shape
     heads = (self.num_heads, self.head_dim)
-    into = {'names': ('text', 'heads', 'kv'), 'dtype': self.dtype}
     query = multiply(
       x,
       Kernel(
@@ -177,18 +185,25 @@ class CrossAttention(nn.Module):
         name='query',
       )(),
     )
-    memory = (text.shape[-1], *heads)
-    key = multiply(text, Kernel(memory, **into, name='key')())
-    value = multiply(text, Kernel(memory, **into, name='value')())
-    if text.shape[1] == 1:
-      query = query.reshape(batch, 1, steps * tokens, *query.shape[-2:])
+    memory = {'names': ('text', 'heads', 'kv'), 'dtype': self.dtype}
+    shape = (text.shape[-1], *heads)
+    key = multiply(text, Kernel(shape, **memory, name='key')())
+    value = multiply(text, Kernel(shape, **memory, name='value')())
+    if text_index is not None:
+      key, value = key[text_index], value[text_index]
+      text_mask = text_mask[text_index]
+    if key.ndim == 4:
+      # One text for all latent frames of a row.
+      key, value, text_mask = key[:, None], value[:, None], text_mask[:, None]
+      query = query.reshape(batch, 1, t * n, *heads)
     out = dot_product_attention(query, key, value, text_mask[..., None, :])
-    out = out.reshape(batch, steps, tokens, *out.shape[-2:])
+    out = out.reshape(batch, t, n, *heads)
     kernel = Kernel(
       (self.num_heads, self.head_dim, width),
       ('heads', 'kv', 'embed'),
-      nn.initializers.zeros,
-      self.dtype,
+      inputs=2,
+      kernel_init=nn.initializers.zeros,
+      dtype=self.dtype,
       name='out',
     )()
     return multiply(out, kernel, dims=2)

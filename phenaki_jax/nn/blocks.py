@@ -1,8 +1,8 @@
 """The transformer block, and a stack of blocks with scan and remat.
 
-Blocks are pre-norm with an RMS norm and no biases. Every residual branch
-ends in a layer that starts at zero: with ordinary initialisation the small
-tokenizers fell to a handful of codes and stayed there.
+Blocks are pre-norm, with RMS norms and no biases. The last layer of every
+residual branch is initialised to zero: with the usual initialisation, small
+tokenizers collapsed to a few codes and did not recover.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.attention import CrossAttention, SelfAttention
 from phenaki_jax.nn.layers import MLP, RMSNorm
@@ -24,7 +24,7 @@ REMAT_POLICIES = {
 
 
 class Block(nn.Module):
-  """Self-attention, cross-attention when there is text, then an MLP."""
+  """Self-attention, cross-attention if there is text, and an MLP."""
 
   num_heads: int
   head_dim: int
@@ -37,20 +37,22 @@ class Block(nn.Module):
     x: Float[Array, '*b D'],
     mask: Bool[Array, '...'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
-    sides: Float[Array, '3 N boundaries'] | None = None,
-    text: Float[Array, 'B S L E'] | None = None,
-    text_mask: Bool[Array, 'B S L'] | None = None,
+    distances: Float[Array, '3 N boundaries'] | None = None,
+    text: Float[Array, 'S L E'] | None = None,
+    text_mask: Bool[Array, 'S L'] | None = None,
+    text_index: Int[Array, 'B *r'] | None = None,
   ) -> Float[Array, '*b D']:
     """Return the tokens after one block.
 
     Args:
-      x: [..., N, D] tokens; with text, [B, t, n, D] grouped by latent step,
-        of which the self-attention sees all t * n.
-      mask: [..., N, N], True where a token may see another.
+      x: [..., N, D] tokens; with text, [B, t, n, D] grouped by latent frame,
+        and self-attention is over all t * n.
+      mask: [..., N, N], True where a token may attend to another.
       angles: rotary angles of the N positions.
-      sides: where the N positions lie on each axis.
-      text: text vectors of each row, or of each step of each row.
-      text_mask: True at text vectors that are no padding.
+      distances: distance features of the N positions.
+      text: see `CrossAttention`.
+      text_mask: see `CrossAttention`.
+      text_index: see `CrossAttention`.
     """
     heads = {
       'num_heads': self.num_heads,
@@ -60,27 +62,28 @@ class Block(nn.Module):
     y = RMSNorm(name='attention_norm')(x)
     if text is not None:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
-    y = SelfAttention(**heads, name='attention')(y, mask, angles, sides)
+    y = SelfAttention(**heads, name='attention')(y, mask, angles, distances)
     x = x + y.reshape(x.shape)
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
-      x = x + CrossAttention(**heads, name='cross')(y, text, text_mask)
+      cross = CrossAttention(**heads, name='cross')
+      x = x + cross(y, text, text_mask, text_index)
     y = RMSNorm(name='mlp_norm')(x)
     return x + MLP(self.mlp_dim, dtype=self.dtype, name='mlp')(y)
 
 
 class Stack(nn.Module):
-  """Apply blocks of one kind one after another.
+  """A sequence of equal blocks.
 
   Attributes:
     num_layers: number of blocks.
     num_heads: attention heads of a block.
     head_dim: width of a head.
     mlp_dim: hidden width of the MLP.
-    scan: compile one block and loop over it, which keeps the compile time
-      flat in depth; unrolled blocks run faster on a CPU.
-    remat: which activations the backward pass keeps: 'none' recomputes
-      nothing, 'matmuls' keeps matrix products, 'full' recomputes all.
+    scan: compile one block and loop over it, so that the compile time does
+      not grow with depth; unrolled blocks run faster on a CPU.
+    remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all
+      but the matrix products, 'full' everything.
     dtype: dtype of the computation.
   """
 
@@ -96,7 +99,7 @@ class Stack(nn.Module):
   def __call__(
     self, x: Float[Array, '*b D'], **inputs: Any
   ) -> Float[Array, '*b D']:
-    """Return the tokens after all blocks; `inputs` go to each `Block`."""
+    """Return the tokens after all blocks; each gets the same `inputs`."""
     if self.remat not in REMAT_POLICIES:
       raise ValueError(
         f'unknown remat {self.remat!r}; choose one of {list(REMAT_POLICIES)}'

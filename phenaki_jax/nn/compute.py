@@ -1,4 +1,4 @@
-"""How blocks are computed: the names that the models' configs share."""
+"""Settings of the computation that the configs of all models share."""
 
 from typing import Literal
 

@@ -1,9 +1,9 @@
 """Dense, norm and MLP layers with logical axis names.
 
-Every parameter is declared at its true shape with one logical name per
-dimension (see `phenaki_jax.sharding`). flax's `DenseGeneral` initialises a
-flattened kernel, which the names of a rank-three kernel do not fit under
-`jax.set_mesh`; `Kernel` and `multiply` exist to avoid that.
+Every parameter is declared at its true shape, with one logical name per
+dimension and with its optimizer rules (see `phenaki_jax.sharding`). Flax's
+`DenseGeneral` initialises a flattened kernel, which under `jax.set_mesh` does
+not fit the names of a rank-three kernel. `Kernel` and `multiply` avoid that.
 """
 
 import math
@@ -30,7 +30,7 @@ def fan_in_normal(num_input_dims: int) -> Initializer:
     for dim in shape[:num_input_dims]:
       fan_in *= dim
     noise = jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
-    # 0.8796 is the deviation of a unit normal cut at two deviations.
+    # 0.8796 is the standard deviation of a unit normal truncated at 2.
     return noise / (0.8796 * fan_in**0.5)
 
   return init
@@ -39,14 +39,14 @@ def fan_in_normal(num_input_dims: int) -> Initializer:
 def multiply(
   x: Float[Array, '...'], kernel: Float[Array, '...'], *, dims: int = 1
 ) -> Float[Array, '...']:
-  """Contract the last dims of the input with the first ones of a kernel.
+  """Contract the last dims of the input with the first dims of a kernel.
 
-  Both become plain matrices for it. The gradient of a product with more dims
-  makes XLA transpose whole activations, which on a CPU costs more than the
-  product; between matrices it transposes nothing.
+  Both are reshaped to matrices. The gradient of a product with more dims makes
+  XLA transpose whole activations, which on a CPU costs more than the product;
+  between matrices it transposes nothing.
 
   Args:
-    x: [*b, *inputs], computed with in the kernel's dtype.
+    x: [*b, *inputs], cast to the kernel's dtype.
     kernel: [*inputs, *outputs].
     dims: number of input dims.
 
@@ -61,17 +61,19 @@ def multiply(
 
 
 class Kernel(nn.Module):
-  """Declare the weights of a linear map, of any number of dims.
+  """Weights of a linear map inside the model, of any number of dims.
 
   Attributes:
     shape: shape of the kernel, input dims first.
     names: logical axis name of each dim.
+    inputs: number of input dims.
     kernel_init: initialiser of the kernel.
     dtype: dtype of the computation; the parameter stays float32.
   """
 
   shape: tuple[int, ...]
   names: tuple[str | None, ...]
+  inputs: int = 1
   kernel_init: Initializer = fan_in_normal(1)
   dtype: DTypeLike = jnp.float32
 
@@ -79,7 +81,10 @@ class Kernel(nn.Module):
   def __call__(self) -> Float[Array, '...']:
     """Return the kernel in the compute dtype."""
     kernel = self.param(
-      'kernel', logical(self.kernel_init, *self.names), self.shape, jnp.float32
+      'kernel',
+      logical(self.kernel_init, *self.names, inputs=self.inputs, decay=True),
+      self.shape,
+      jnp.float32,
     )
     return kernel.astype(self.dtype)
 
@@ -92,6 +97,8 @@ class Dense(nn.Module):
     names: logical names of the kernel's two dimensions.
     use_bias: add a learned vector.
     zero_init: start at zero, so that a residual branch starts as a no-op.
+    hidden: a matrix inside the model, which Muon orthogonalises; False for
+      layers that read positions or output pixels.
     dtype: dtype of the computation.
   """
 
@@ -99,6 +106,7 @@ class Dense(nn.Module):
   names: tuple[str | None, str | None]
   use_bias: bool = False
   zero_init: bool = False
+  hidden: bool = True
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
@@ -107,7 +115,7 @@ class Dense(nn.Module):
     init = nn.initializers.zeros if self.zero_init else fan_in_normal(1)
     kernel = self.param(
       'kernel',
-      logical(init, *self.names),
+      logical(init, *self.names, inputs=1 if self.hidden else None, decay=True),
       (x.shape[-1], self.features),
       jnp.float32,
     )
@@ -142,14 +150,14 @@ class RMSNorm(nn.Module):
 
 
 class MLP(nn.Module):
-  """Two dense layers with a GELU between; the second starts at zero."""
+  """Two dense layers with a GELU between them; the second starts at zero."""
 
   hidden: int
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, '*b D']) -> Float[Array, '*b D']:
-    """Return the MLP's output, of the input's width."""
+    """Return an output of the input's width."""
     h = Dense(self.hidden, ('embed', 'mlp'), dtype=self.dtype, name='wi')(x)
     return Dense(
       x.shape[-1],

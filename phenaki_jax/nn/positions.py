@@ -1,9 +1,9 @@
 """Positions on a grid of time, height and width.
 
-Three kinds, used together: smooth absolute features that enter at the input,
-axial rotary angles and distances that enter every attention. All are functions
-of the grid coordinate, so they extend to lengths and grids not seen in
-training.
+Three kinds are used together: smooth absolute features at the input of the
+model, and axial rotary angles and distances in every attention. All are
+functions of the grid coordinates, so that they extend to lengths and grids not
+seen in training.
 """
 
 import jax.numpy as jnp
@@ -21,28 +21,30 @@ def grid_coordinates(t: int, h: int, w: int) -> np.ndarray:
   return np.stack([axis.reshape(-1) for axis in axes], -1).astype(np.int32)
 
 
-def axis_sides(coordinates: np.ndarray) -> np.ndarray:
-  """Say on which side of each boundary along each axis positions lie.
+def distance_features(coordinates: np.ndarray) -> np.ndarray:
+  """Compute features whose inner products are distances along each axis.
 
-  Two positions d apart on an axis lie on different sides of d of its
-  boundaries, so that the product of their sides is the number of boundaries
-  less 2 d: distances as a matrix product, which attention makes anyway.
+  An axis of extent E has E - 1 boundaries between neighbouring positions; a
+  feature is -1 before a boundary and 1 after it. Positions at distance d differ
+  in d of the features, so that their inner product is E - 1 - 2 d.
 
   Args:
-    coordinates: [N, A] integer coordinates, 0 or more.
+    coordinates: [N, A] integer coordinates, from 0.
 
   Returns:
-    float32 [A, N, boundaries], one column for each boundary of any axis: -1
-    before it and 1 after it, and 0 in the columns of other axes.
+    float32 [A, N, boundaries], with one column for each boundary of any axis;
+    the columns of other axes are 0.
   """
   extents = coordinates.max(0)
-  sides = np.zeros((len(extents), len(coordinates), extents.sum()), np.float32)
+  features = np.zeros(
+    (len(extents), len(coordinates), extents.sum()), np.float32
+  )
   start = 0
   for axis, extent in enumerate(extents):
     after = coordinates[:, axis : axis + 1] > np.arange(extent)
-    sides[axis, :, start : start + extent] = np.where(after, 1, -1)
+    features[axis, :, start : start + extent] = np.where(after, 1, -1)
     start += extent
-  return sides
+  return features
 
 
 def absolute_features(
@@ -50,16 +52,16 @@ def absolute_features(
 ) -> np.ndarray:
   """Compute smooth features of each grid position.
 
-  Height and width are measured relative to the frame (0 at one edge, 1 at
-  the other), so that a larger grid sees the same picture more finely; time
-  is measured in latent steps, with a mark on the first, which alone stands
-  for a single frame.
+  Height and width are relative to the frame (0 at one edge, 1 at the other),
+  so that a larger grid is a finer sampling of the same image. Time is counted
+  in latent frames. One feature marks the first latent frame, which is a single
+  frame.
 
   Args:
-    t: latent steps.
+    t: latent frames.
     h: rows.
     w: columns.
-    time: tell the latent steps apart.
+    time: include the features of time.
 
   Returns:
     float32 [t * h * w, 43], without time [t * h * w, 32], in [-1, 1].
@@ -77,10 +79,10 @@ def absolute_features(
 
 
 def rotary_angles(coordinates: np.ndarray, head_dim: int) -> np.ndarray:
-  """Compute the rotary angles of each position, shared among the axes.
+  """Compute the rotary angles of each position.
 
-  A third of the angle pairs turn with each coordinate column (what is left
-  over goes to the last ones), at wavelengths growing geometrically.
+  The angle pairs are divided evenly among the axes (the last axes get the
+  remainder), with geometrically increasing wavelengths.
 
   Args:
     coordinates: [N, A] integer coordinates on A axes.
@@ -98,7 +100,7 @@ def rotary_angles(coordinates: np.ndarray, head_dim: int) -> np.ndarray:
     )
   split = np.array_split(np.arange(pairs), num_axes)
   angles = []
-  # The smallest share goes to the first axis (time), the rest to space.
+  # The smallest part goes to the first axis (time).
   for axis, part in enumerate(sorted(split, key=len)):
     frequency = 100.0 ** (-np.arange(len(part)) / max(1, len(part)))
     angles.append(coordinates[:, axis : axis + 1] * frequency)
@@ -108,7 +110,7 @@ def rotary_angles(coordinates: np.ndarray, head_dim: int) -> np.ndarray:
 def rotate(
   x: Float[Array, '*b N K d'], angles: Float[Array, 'N p']
 ) -> Float[Array, '*b N K d']:
-  """Rotate pairs of head dimensions by their position's angles.
+  """Rotate pairs of head dimensions by the angles of their position.
 
   Dimension i is paired with i + d/2 (RoFormer, arXiv 2104.09864).
   """

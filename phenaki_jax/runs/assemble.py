@@ -33,7 +33,13 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, step
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import TrainState, abstract_state
+from phenaki_jax.training.state import (
+  Task,
+  TrainState,
+  abstract_frozen,
+  abstract_state,
+  boxed_params,
+)
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 # Captions from which a vocabulary is learned; more would change little.
@@ -50,8 +56,8 @@ class Run:
   Attributes:
     experiment: the configuration of the run.
     mesh: the devices.
-    task: the model and its loss. The frozen parameters of an abstract run are
-      shapes, those of a real run are placed on the mesh.
+    task: the model and its losses. The task of an abstract run has no frozen
+      arrays; those of a real run are placed on the mesh by the training loop.
     vocabulary: None for a tokenizer and for an abstract run.
   """
 
@@ -63,8 +69,12 @@ class Run:
   @functools.cached_property
   def optimizer(self) -> optax.GradientTransformation:
     """Return the optimizer with its learning rate schedule."""
-    steps = self.experiment.train.steps
-    return make_optimizer(self.experiment.optim, steps=steps)
+    return make_optimizer(
+      self.experiment.optim,
+      steps=self.experiment.train.steps,
+      params=boxed_params(self.task),
+      opponents=self.task.opponents,
+    )
 
   @functools.cached_property
   def state(self) -> TrainState:
@@ -75,7 +85,8 @@ class Run:
   @property
   def frozen(self) -> Any:
     """Describe the arrays that the loss reads and training never changes."""
-    return _described(self.task.frozen, sharding.replicated(self.mesh))
+    uneven = self.experiment.train.uneven_shards
+    return abstract_frozen(self.task, self.mesh, uneven=uneven)
 
   @property
   def batch(self) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
@@ -86,7 +97,11 @@ class Run:
       tubelet=experiment.tokenizer.tubelet,
       text_length=_text_length(experiment),
     )
-    return _described(spec, sharding.batch_sharding(self.mesh))
+    place = sharding.batch_sharding(self.mesh)
+    return jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+      spec,
+    )
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
@@ -127,9 +142,7 @@ def assemble(
   if experiment.kind == 'tokenizer':
     return Run(experiment=experiment, mesh=mesh, task=_tokenizer(experiment))
   vocabulary = _vocabulary(experiment, epath.Path(workdir))
-  params = jax.device_put(
-    _tokenizer_params(experiment), sharding.replicated(mesh)
-  )
+  params = _tokenizer_params(experiment)
   return Run(
     experiment=experiment,
     mesh=mesh,
@@ -150,10 +163,9 @@ def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
     UserError: the parts of the experiment contradict each other.
   """
   validate(experiment, num_devices=mesh.size)
-  task: Any = _tokenizer(experiment)
+  task: Task = _tokenizer(experiment)
   if experiment.kind == 'generator':
-    boxed = jax.eval_shape(task.init, jax.eval_shape(lambda: rng.root(0)))
-    task = _generator(experiment, sharding.unbox(boxed))
+    task = _generator(experiment, tokenizer_params=None)
   return Run(experiment=experiment, mesh=mesh, task=task)
 
 
@@ -168,13 +180,6 @@ def _generator(experiment: Experiment, tokenizer_params: Any) -> GeneratorTask:
     tokenizer=experiment.tokenizer,
     tokenizer_params=tokenizer_params,
     training=experiment.task,
-  )
-
-
-def _described(tree: Any, place: jax.sharding.Sharding) -> Any:
-  return jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-    tree,
   )
 
 

@@ -99,10 +99,10 @@ def _measure(run: Run) -> Any:
 
   @jax.jit
   def terms(params: Any, frozen: Any, batch: Any) -> Any:
-    return task.loss(params, frozen, batch, key, deterministic=True)[1]
+    return task.evaluate(params, frozen, batch, key)
 
   def measure(state: Any, batch: Any) -> Sums:
-    found = terms(state.ema, task.frozen, sharding.global_batch(batch, mesh))
+    found = terms(state.ema, state.frozen, sharding.global_batch(batch, mesh))
     return {
       name: (float(mean.sum), float(mean.count)) for name, mean in found.items()
     }
@@ -111,7 +111,7 @@ def _measure(run: Run) -> Any:
 
 
 def _count(run: Run) -> Any:
-  """Return a function that counts the ids of a batch: all, and the hidden."""
+  """Return a function of (state, batch) that counts all and hidden ids."""
   key, task, mesh = _key(), run.task, run.mesh
   num = task.config.codebook_size
 
@@ -123,8 +123,8 @@ def _count(run: Run) -> Any:
 
   compiled = jax.jit(histograms, out_shardings=sharding.replicated(mesh))
 
-  def count(batch: Any) -> tuple[np.ndarray, np.ndarray]:
-    seen, hidden = compiled(task.frozen, sharding.global_batch(batch, mesh))
+  def count(state: Any, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+    seen, hidden = compiled(state.frozen, sharding.global_batch(batch, mesh))
     return np.asarray(seen), np.asarray(hidden)
 
   return count
@@ -157,7 +157,7 @@ def _sample(run: Run) -> Any:
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
     sampler = Sampler(
       models=models,
-      tokenizer_params=run.task.frozen,
+      tokenizer_params=state.frozen,
       generator_params=state.ema,
       vocabulary=vocabulary,
     )

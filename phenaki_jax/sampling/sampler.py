@@ -1,9 +1,8 @@
 """The sampler: prompts in, frames out.
 
-One compiled program each encodes the context, decodes the tokens and turns
-them into pixels. What varies from call to call (guidance, temperatures,
-seeds, which tokens are known) is traced, so that a story of many scenes
-compiles once.
+Three compiled programs encode the context, decode the tokens and turn them
+into pixels. Whatever varies between calls (guidance, temperatures, seeds, known
+tokens) is traced, so that a story of many scenes compiles once.
 """
 
 import dataclasses
@@ -20,15 +19,14 @@ from pydantic import NonNegativeFloat, PositiveInt
 from phenaki_jax import rng as rng_lib
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
+from phenaki_jax.generator import EncodedTexts, Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
 from phenaki_jax.sampling.guidance import guided
 from phenaki_jax.sampling.state import DecodeState
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
@@ -65,10 +63,10 @@ class SamplingSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
-  """The shapes of the three networks; static for compilation.
+  """Settings of the three networks; static for compilation.
 
   Raises:
-    UserError: the generator was made for another codebook.
+    UserError: the generator was trained for another codebook.
   """
 
   tokenizer: TokenizerConfig
@@ -76,7 +74,7 @@ class Models:
   text: TextConfig
 
   def __post_init__(self) -> None:
-    """Check that generator and tokenizer belong together."""
+    """Check that generator and tokenizer have the same codebook."""
     codes = self.tokenizer.codebook_size
     if self.generator.codebook_size != codes:
       raise UserError(
@@ -115,20 +113,18 @@ def _tokens(
   keys: Key[Array, 'B'],
   settings: Float[Array, 'B 3'],
 ) -> DecodeState:
-  """Decode the tokens of a batch; `settings`: guidance, two temperatures."""
+  """Decode a batch; `settings` are guidance and the two temperatures."""
   batch, *grid = ids.shape
-  empty = jnp.zeros_like(texts).at[:, 0].set(1)
-  vectors = T5Encoder(models.text).apply(
-    {'params': params['text']}, jnp.concatenate([texts, empty])
-  )[:, None]
-  mask = (jnp.concatenate([texts, empty]) > 0)[:, None]
+  generator = Generator(config=models.generator, text=models.text)
+  both = jnp.concatenate([texts, empty_texts(texts)])
+  encoded = generator.encode(params, both)
+  vectors, mask = encoded.vectors, encoded.mask
 
-  def forward(shown: Array, text: Array, text_mask: Array) -> Array:
-    logits = MaskedTransformer(models.generator).apply(
-      {'params': params['generator']},
+  def forward(shown: Array, vectors: Array, mask: Array) -> Array:
+    logits = generator.logits(
+      params,
       shown.reshape(-1, *grid),
-      text,
-      text_mask,
+      EncodedTexts(vectors=vectors, mask=mask),
     )
     return logits.reshape(shown.shape[0], shown.shape[1], -1)
 
@@ -155,13 +151,13 @@ def _tokens(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampler:
-  """Make clips from prompts, on their own or continuing other frames.
+  """Samples clips from prompts, optionally continuing given frames.
 
   Attributes:
-    models: shapes of the networks.
+    models: settings of the networks.
     tokenizer_params: the tokenizer's parameters.
     generator_params: parameters of 'text' and 'generator'.
-    vocabulary: turns prompts into ids.
+    vocabulary: encodes prompts as token ids.
   """
 
   models: Models
@@ -169,21 +165,21 @@ class Sampler:
   generator_params: Any
   vocabulary: Vocabulary
 
-  def frames_of(self, steps: int) -> int:
-    """Return the number of frames of that many latent steps."""
-    return 1 + (steps - 1) * self.models.tokenizer.tubelet
+  def frames_of(self, num_latent: int) -> int:
+    """Return the number of frames of a number of latent frames."""
+    return 1 + (num_latent - 1) * self.models.tokenizer.tubelet
 
   @property
   def clip_frames(self) -> int:
-    """Return the number of frames the generator was trained on."""
+    """Return the number of frames of a training clip."""
     return self.frames_of(self.models.generator.grid[0])
 
   def encode(self, pixels: np.ndarray) -> np.ndarray:
-    """Tokenize uint8 frames [B, T, H, W, 3] to ids [B, t, h, w]."""
+    """Encode uint8 frames [B, T, H, W, 3] as ids [B, t, h, w]."""
     return np.asarray(_encode(self.models, self.tokenizer_params, pixels))
 
   def decode(self, ids: np.ndarray) -> np.ndarray:
-    """Turn ids [B, t, h, w] into uint8 frames [B, T, H, W, 3]."""
+    """Decode ids [B, t, h, w] to uint8 frames [B, T, H, W, 3]."""
     return np.asarray(_pixels(self.models, self.tokenizer_params, ids))
 
   def tokens(
@@ -195,15 +191,15 @@ class Sampler:
     seeds: Sequence[int],
     settings: SamplingSettings,
   ) -> np.ndarray:
-    """Fill in the tokens that are not known.
+    """Sample the tokens that are not known.
 
     Args:
-      prompts: one for each sample.
-      ids: int32 [B, t, h, w]; only known places are read.
+      prompts: one per sample.
+      ids: int32 [B, t, h, w]; only known tokens are read.
       known: bool [B, t, h, w].
-      seeds: one for each sample; the same seed gives the same tokens
-        whatever else is in the batch.
-      settings: how to draw.
+      seeds: one per sample; the same seed gives the same tokens regardless of
+        the rest of the batch.
+      settings: how to sample.
     """
     state = self.uncover(
       prompts, ids=ids, known=known, seeds=seeds, settings=settings
@@ -219,11 +215,11 @@ class Sampler:
     seeds: Sequence[int],
     settings: SamplingSettings,
   ) -> DecodeState:
-    """Do as `tokens` does, and tell at which step each token came.
+    """Sample like `tokens`, and also return the order of the tokens.
 
     Returns:
-      The state after the last step, in numpy. Its arrays are [B, N] with the
-      places of a grid in the order of `ids.reshape(B, N)`.
+      The state after the last decoding step, in numpy. Its arrays are [B, N],
+      in the order of `ids.reshape(B, N)`.
     """
     length = self.models.text.max_length
     texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
@@ -256,18 +252,18 @@ class Sampler:
     settings: SamplingSettings,
     context: np.ndarray | None = None,
   ) -> np.ndarray:
-    """Make one clip of the trained length for each prompt.
+    """Sample one clip of the training length for each prompt.
 
     Args:
-      prompts: one for each clip.
+      prompts: one per clip.
       size: height and width in pixels.
-      seeds: one for each clip, 0 to 2**32 - 1.
-      settings: how to draw.
-      context: uint8 [B, K, H, W, 3], the frames that the clips continue; K
-        is 1 + k * tubelet and shorter than a clip.
+      seeds: one per clip, 0 to 2**32 - 1.
+      settings: how to sample.
+      context: uint8 [B, K, H, W, 3], the context frames that the clips
+        continue; K is 1 + k * tubelet and less than the length of a clip.
 
     Returns:
-      uint8 [B, T, H, W, 3]; with a context, its decoded form comes first.
+      uint8 [B, T, H, W, 3]; the clip starts with the decoded context frames.
 
     Raises:
       UserError: prompts, seeds and context differ in number, or sizes or
@@ -291,9 +287,9 @@ class Sampler:
           f'[{len(prompts)}, K, {size[0]}, {size[1]}, 3] with K below the '
           f'clip length of {self.clip_frames}.'
         )
-      steps = tokenizer.grid(context.shape[1], size)[0]
-      ids[:, :steps] = self.encode(context)
-      known[:, :steps] = True
+      num_latent = tokenizer.grid(context.shape[1], size)[0]
+      ids[:, :num_latent] = self.encode(context)
+      known[:, :num_latent] = True
     ids = self.tokens(
       prompts, ids=ids, known=known, seeds=seeds, settings=settings
     )

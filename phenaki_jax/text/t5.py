@@ -242,5 +242,10 @@ class _Dense(nn.Module):
   def __call__(self, x: Float[Array, 'B L I']) -> Float[Array, 'B L O']:
     init = nn.initializers.variance_scaling(self.scale, 'fan_in', 'normal')
     shape = (x.shape[-1], self.features)
-    kernel = self.param('kernel', logical(init, *self.axes), shape, jnp.float32)
+    kernel = self.param(
+      'kernel',
+      logical(init, *self.axes, inputs=1, decay=True),
+      shape,
+      jnp.float32,
+    )
     return jnp.einsum('BLI,IO->BLO', x, kernel.astype(self.dtype))

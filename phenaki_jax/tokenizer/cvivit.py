@@ -80,8 +80,9 @@ class CViViT(nn.Module):
       )
     self.decoder = SpaceTime(config, config.spatial_layers, time_first=True)
     # Linear, without an activation: section 2.1.
-    self.first_out = Dense(area, ('embed', None), use_bias=True)
-    self.rest_out = Dense(area * config.tubelet, ('embed', None), use_bias=True)
+    out = {'names': ('embed', None), 'use_bias': True, 'hidden': False}
+    self.first_out = Dense(area, **out)
+    self.rest_out = Dense(area * config.tubelet, **out)
 
   def __call__(self, pixels: Float[Array, 'B T H W C']) -> TokenizerOutput:
     """Encode, quantize and decode a clip.
@@ -166,7 +167,7 @@ class SpaceTime(nn.Module):
       # the time in its features, what is learned from images holds for every
       # latent frame.
       features = absolute_features(t, h, w, time=config.first_frame == 'apart')
-      place = Dense(width, (None, 'embed'), name='place')
+      place = Dense(width, (None, 'embed'), hidden=False, name='place')
       x = x + place(jnp.asarray(features)).reshape(1, t, h, w, width)
     x = constrain(x, 'batch', 'frames', None, None, None)
     head_dim = width // config.num_heads

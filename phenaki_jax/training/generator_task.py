@@ -1,33 +1,31 @@
-"""What the generator learns: to fill in hidden tokens, given text.
+"""Train the generator to predict hidden tokens, given text.
 
-The frozen tokenizer turns pixels into tokens inside the step. Clips are rows
-of the token grid; images are packed, as many to a row as a clip has latent
-steps, each a segment of its own with its own text, so that images and clips
-share one compiled forward and no image is padded to a clip's length.
+The frozen tokenizer turns pixels into tokens inside the step.
 """
 
 import dataclasses
-from typing import Any, no_type_check
+from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pydantic import PositiveInt
 
 from phenaki_jax.config import Share, validated
+from phenaki_jax.generator import Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
-from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.rows import Rows, clip_rows, image_rows, join_rows
+from phenaki_jax.training.state import Gradients, Task
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
 @validated
@@ -35,10 +33,10 @@ class GeneratorTaskConfig:
   """How the generator's training examples are made.
 
   Attributes:
-    text_dropout: share of the captions replaced by the empty one, for
+    text_dropout: share of the captions replaced by the empty caption, for
       guidance (paper: 0.1).
-    prediction_share: share of the clips without context frames of their own
-      that are continued from a known prefix all the same.
+    prediction_share: share of the clips without context frames for which a
+      prefix is known nevertheless.
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
     schedule: distribution of the share of hidden tokens.
     label_smoothing: share of the target spread over all token ids.
@@ -51,59 +49,16 @@ class GeneratorTaskConfig:
   label_smoothing: Share = 0.0
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
-@no_type_check
-@flax.struct.dataclass
-class Rows:
-  """Token rows of clips and packed images.
-
-  Attributes:
-    ids: true tokens.
-    hidden: tokens the model must guess.
-    segments: segment of each latent step, -1 where the step is empty.
-    moments: where in a clip each latent step stands.
-    texts: caption ids of each segment.
-    is_clip: True at rows that hold a clip.
-    num_clips: how many rows, the first ones, hold a clip and so one text.
-  """
-
-  ids: Int[Array, 'R t h w']
-  hidden: Bool[Array, 'R t h w']
-  segments: Int[Array, 'R t']
-  moments: Int[Array, 'R t']
-  texts: Int[Array, 'R S L']
-  is_clip: Bool[Array, 'R']
-  num_clips: int = flax.struct.field(pytree_node=False)
-
-
-def pack_images(values: Array, steps: int, *, fill: int) -> Array:
-  """Pack one entry per image into rows of `steps`, the last one filled up.
-
-  Args:
-    values: [images, ...] entries.
-    steps: entries of a row.
-    fill: value of the places left over.
-
-  Returns:
-    [rows, steps, ...] entries, rows = ceil(images / steps).
-  """
-  rows = -(-values.shape[0] // steps)
-  room = rows * steps - values.shape[0]
-  padding = [(0, room)] + [(0, 0)] * (values.ndim - 1)
-  values = jnp.pad(values, padding, constant_values=fill)
-  return values.reshape(rows, steps, *values.shape[1:])
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GeneratorTask:
+class GeneratorTask(Task):
   """Train the masked transformer and its text encoder.
 
   Attributes:
-    config: the masked transformer's shape.
-    text: the text encoder's shape.
-    tokenizer: the frozen tokenizer's shape.
-    tokenizer_params: its parameters.
-    training: how examples are made of clips and images.
+    config: settings of the masked transformer.
+    text: settings of the text encoder.
+    tokenizer: settings of the frozen tokenizer.
+    tokenizer_params: its parameters; only shapes are described without them.
+    training: how training examples are made.
   """
 
   config: GeneratorConfig
@@ -114,89 +69,92 @@ class GeneratorTask:
 
   @property
   def frozen(self) -> Any:
-    """Return the arrays that the step reads and never changes."""
+    """Return the tokenizer's parameters."""
     return self.tokenizer_params
+
+  @property
+  def generator(self) -> Generator:
+    """Return the two networks that are trained."""
+    return Generator(config=self.config, text=self.text)
 
   def init(self, rng: PRNGKeyArray) -> Any:
     """Create the parameters of both networks, boxed with logical names."""
-    rng_text, rng_generator = jax.random.split(rng)
-    captions = jnp.ones((1, 1, self.text.max_length), jnp.int32)
-    encoder = T5Encoder(self.text)
-    text, variables = encoder.init_with_output(rng_text, captions)
-    ids = jnp.zeros((1, *self.config.grid), jnp.int32)
-    generator = MaskedTransformer(self.config).init(
-      rng_generator, ids, text, captions > 0
-    )
-    return {
-      'text': variables['params'],
-      'generator': generator['params'],
-    }
+    return self.generator.init(rng)
+
+  def init_frozen(self, rng: PRNGKeyArray) -> Any:
+    """Create parameters of the tokenizer, boxed with logical names."""
+    return TokenizerTask(config=self.tokenizer).init(rng)
+
+  def gradients(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> Gradients:
+    """Differentiate the loss."""
+    grad = jax.grad(self.loss, has_aux=True)
+    grads, metrics = grad(params, frozen, batch, rng)
+    return Gradients(grads=grads, metrics=metrics)
+
+  def evaluate(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> dict[str, Mean]:
+    """Compute the metrics of a held-out batch, without any dropout."""
+    return self.loss(params, frozen, batch, rng, deterministic=True)[1]
+
+  def rows(self, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray) -> Rows:
+    """Tokenize a batch, choose the hidden tokens, and make its rows."""
+    if 'images' not in batch:
+      return self._clip_rows(frozen, batch['clips'], rng)
+    images = self._image_rows(frozen, batch['images'], rng)
+    if 'clips' not in batch:
+      return images
+    return join_rows(self._clip_rows(frozen, batch['clips'], rng), images)
 
   def _clip_rows(
     self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
   ) -> Rows:
-    """Tokenize clips and choose what to hide of each."""
     ids = self._encode(frozen, normalise(part['pixels']))
     batch, t, h, w = ids.shape
     grid = (t, h, w)
-    tubelet = self.tokenizer.tubelet
-    training = self.training
-    steps = 1 + (part['num_frames'] - 1) // tubelet
-    context = part['context_frames']
-    # A known prefix is 1 + k * tubelet frames: what the context completes.
-    known = jnp.where(context > 0, 1 + (context - 1) // tubelet, 0)
+    training, context = self.training, part['context_frames']
+    num_latent = self._latent(part['num_frames'])
+    known = jnp.where(context > 0, self._latent(context), 0)
     continued = jax.random.bernoulli(
       stream(rng, 'prediction'), training.prediction_share, (batch,)
     )
-    prefix = 1 + (training.prediction_frames - 1) // tubelet
+    prefix = self._latent(training.prediction_frames)
     known = jnp.where((known == 0) & continued, prefix, known)
-    known = jnp.minimum(known, steps - 1)
-    maskable = prefix_mask(steps, grid) & ~prefix_mask(known, grid)
+    known = jnp.minimum(known, num_latent - 1)
+    maskable = prefix_mask(num_latent, grid) & ~prefix_mask(known, grid)
     hidden = hide(
       stream(rng, 'hide_clips'),
       maskable=maskable,
       schedule=training.schedule,
     )
-    real = jnp.arange(t)[None, :] < steps[:, None]
-    return Rows(
-      ids=ids,
-      hidden=hidden.reshape(ids.shape),
-      segments=jnp.where(real, 0, -1),
-      moments=jnp.broadcast_to(jnp.arange(t), (batch, t)),
-      texts=part['text'][:, None],
-      is_clip=jnp.ones(batch, bool),
-      num_clips=batch,
-    )
+    return clip_rows(ids, hidden.reshape(ids.shape), num_latent, part['text'])
 
   def _image_rows(
     self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
   ) -> Rows:
-    """Tokenize images, hide tokens of each, and pack them into rows."""
-    ids = self._encode(frozen, normalise(part['pixels'])[:, None])
-    images, _, h, w = ids.shape
-    steps = self.config.grid[0]
+    ids = self._encode(frozen, normalise(part['pixels'])[:, None])[:, 0]
+    images, length = ids.shape[0], self.config.grid[0]
     hidden = hide(
       stream(rng, 'hide_images'),
-      maskable=jnp.ones((images, h * w), bool),
+      maskable=jnp.ones((images, ids[0].size), bool),
       schedule=self.training.schedule,
-    ).reshape(images, h, w)
-    number = jnp.arange(images, dtype=jnp.int32) % steps
-    moments = jnp.zeros(images, jnp.int32)
-    if self.tokenizer.first_frame == 'repeated':
-      # An image has tokens that a clip may have at any step; shown at every
-      # one, what it teaches is not taken for a matter of first steps alone.
-      moments = jax.random.randint(
-        stream(rng, 'moments'), (images,), 0, steps, jnp.int32
-      )
-    return Rows(
-      ids=pack_images(ids[:, 0], steps, fill=0),
-      hidden=pack_images(hidden, steps, fill=0),
-      segments=pack_images(number, steps, fill=-1),
-      moments=pack_images(moments, steps, fill=0),
-      texts=pack_images(part['text'], steps, fill=0),
-      is_clip=jnp.zeros(-(-images // steps), bool),
-      num_clips=0,
     )
+    frames_at = jnp.zeros(images, jnp.int32)
+    if self.tokenizer.first_frame == 'repeated':
+      # The tokens of an image occur at any latent frame of a clip. Images at
+      # all indices teach the model what they show for all latent frames.
+      # (The name of the stream is a seed; another name changes the draws.)
+      key = stream(rng, 'moments')
+      frames_at = jax.random.randint(key, (images,), 0, length, jnp.int32)
+    return image_rows(
+      ids, hidden.reshape(ids.shape), frames_at, part['text'], length=length
+    )
+
+  def _latent(self, frames: Any) -> Any:
+    """Return how many latent frames hold 1 + k * tubelet frames."""
+    return 1 + (frames - 1) // self.tokenizer.tubelet
 
   def _encode(
     self, params: Any, pixels: Float[Array, 'B T H W C']
@@ -206,49 +164,6 @@ class GeneratorTask:
     )
     return jax.lax.stop_gradient(ids)
 
-  def _encode_texts(
-    self,
-    params: Any,
-    texts: Int[Array, 'R S L'],
-    num_clips: int,
-    **options: Any,
-  ) -> Float[Array, 'R S L E']:
-    """Encode the texts of all segments, of clips only the one they have."""
-    rows, segments, length = texts.shape
-    packed = texts[num_clips:].reshape(-1, length)
-    vectors = T5Encoder(self.text).apply(
-      {'params': params},
-      jnp.concatenate([texts[:num_clips, 0], packed]),
-      **options,
-    )
-    of_clips = jnp.pad(
-      vectors[:num_clips, None], ((0, 0), (0, segments - 1), (0, 0), (0, 0))
-    )
-    shape = (rows - num_clips, segments, length, vectors.shape[-1])
-    return jnp.concatenate([of_clips, vectors[num_clips:].reshape(shape)])
-
-  def rows(self, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray) -> Rows:
-    """Make the rows of a batch: clips first, then packed images."""
-    parts = []
-    if 'clips' in batch:
-      parts.append(self._clip_rows(frozen, batch['clips'], rng))
-    if 'images' in batch:
-      parts.append(self._image_rows(frozen, batch['images'], rng))
-    segments = max(rows.texts.shape[1] for rows in parts)
-    num_clips = sum(rows.num_clips for rows in parts)
-    parts = [
-      dataclasses.replace(
-        rows,
-        num_clips=num_clips,
-        texts=jnp.pad(
-          rows.texts,
-          ((0, 0), (0, segments - rows.texts.shape[1]), (0, 0)),
-        ),
-      )
-      for rows in parts
-    ]
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
-
   def logits(
     self,
     params: Any,
@@ -257,32 +172,22 @@ class GeneratorTask:
     *,
     deterministic: bool = False,
   ) -> Float[Array, 'R t h w V']:
-    """Predict all tokens of rows from the shown ones and the captions."""
-    texts = rows.texts
-    if not deterministic and self.training.text_dropout:
-      dropped = jax.random.bernoulli(
-        stream(rng, 'drop_text'),
-        self.training.text_dropout,
-        texts.shape[:2],
-      )
-      # The empty caption is its end mark alone (id 1).
-      empty = jnp.zeros_like(texts).at[..., 0].set(1)
-      texts = jnp.where(dropped[..., None], empty, texts)
-    vectors = self._encode_texts(
-      params['text'],
-      texts,
-      rows.num_clips,
-      deterministic=deterministic,
-      rngs={'dropout': stream(rng, 'dropout')},
-    )
-    shown = jnp.where(rows.hidden, self.config.codebook_size, rows.ids)
-    return MaskedTransformer(self.config).apply(
-      {'params': params['generator']},
-      shown,
-      vectors,
-      texts > 0,
-      rows.segments,
-      rows.moments,
+    """Predict all tokens of rows from the known tokens and the captions."""
+    texts, dropout = rows.texts, None
+    if not deterministic:
+      dropout = stream(rng, 'dropout')
+      if self.training.text_dropout:
+        dropped = jax.random.bernoulli(
+          stream(rng, 'drop_text'), self.training.text_dropout, texts.shape[:1]
+        )
+        texts = jnp.where(dropped[:, None], empty_texts(texts), texts)
+    return self.generator.logits(
+      params,
+      jnp.where(rows.hidden, self.config.codebook_size, rows.ids),
+      self.generator.encode(params, texts, dropout),
+      segments=rows.segments,
+      frames_at=rows.frames_at,
+      text_index=rows.text_index,
     )
 
   def loss(
@@ -300,8 +205,8 @@ class GeneratorTask:
       params: parameters of 'text' and 'generator'.
       frozen: the tokenizer's parameters.
       batch: see `data.schema`.
-      rng: key of this step; masks, dropped texts and prefixes come from it.
-      deterministic: keep all texts and switch dropout off.
+      rng: key of masks, prefixes and dropout.
+      deterministic: no dropout, no dropped texts and no label smoothing.
     """
     rows = self.rows(frozen, batch, rng)
     logits = self.logits(params, rows, rng, deterministic=deterministic)

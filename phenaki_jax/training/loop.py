@@ -1,8 +1,8 @@
-"""Train: the only loop there is.
+"""The training loop, the same for every model.
 
-It knows neither the model (a `Task`), nor the data (an iterator of batches that
-can start at any step), nor what an evaluator shows. Everything a step does not
-do is here, in the order in which it must happen; the comments say why.
+The model is a `Task`, the data an iterator of batches that can start at any
+step, and evaluators and writers are passed in. The loop does what a step does
+not; the comments say why the order matters.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from phenaki_jax import sharding
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.training import metrics
+from phenaki_jax.training import state as state_lib
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
@@ -26,20 +27,15 @@ from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
 from phenaki_jax.training.speed import Speed
-from phenaki_jax.training.state import (
-  Task,
-  TrainState,
-  abstract_state,
-  create_state,
-)
+from phenaki_jax.training.state import RunArrays, Task
 from phenaki_jax.training.step import check_finite, compile_step, make_step
 from phenaki_jax.training.writers import Writer
 
 FINISHED = 0
-# What EX_TEMPFAIL of sysexits.h says: not done, start me again.
+# EX_TEMPFAIL of sysexits.h: not finished, run the same command again.
 PREEMPTED = 75
 
-# What a person wants to see of a record, and how it is called there.
+# The metrics of the progress line, with their names there.
 _SHOWN = {
   'loss': 'loss',
   'clips_per_second': 'clips/s',
@@ -51,11 +47,11 @@ Batches = Callable[[int], Iterator[dict[str, Any]]]
 
 @runtime_checkable
 class Evaluator(Protocol):
-  """Look at a state every so many steps, and tell what is seen."""
+  """Measures or samples a model every `every` steps; 0 is never."""
 
   every: int
 
-  def run(self, step: int, state: TrainState) -> Iterator[tuple[str, Any]]:
+  def run(self, step: int, state: RunArrays) -> Iterator[tuple[str, Any]]:
     """Yield names with numbers, images or videos (see `Writer`)."""
     ...
 
@@ -75,36 +71,41 @@ def train(
   evaluators: Sequence[Evaluator],
   seed: int,
 ) -> int:
-  """Train a task, or go on with a run that was stopped.
+  """Train a task, or resume a run that was stopped.
 
   Args:
-    task: the model and what it is to lower.
+    task: the model and its losses.
     optim: optimizer settings.
-    config: length and rhythm of the run.
-    batches: returns this process' batches from a step on (the first is 0);
-      the batch of a step must be the same in every run.
-    data_fingerprint: a checkpoint made with other data is refused.
-    experiment: the resolved experiment, kept in every checkpoint.
-    workdir: the run's directory, for this run alone.
+    config: length of the run and its intervals.
+    batches: returns an infinite iterator of this process' batches from a step
+      on (the first is 0); the batch of a step must be the same in every run.
+    data_fingerprint: checkpoints made with other data are refused.
+    experiment: the resolved experiment, saved in every checkpoint.
+    workdir: the run directory, used by this run alone.
     mesh: from `sharding.make_mesh`.
-    files: by name, what the directory holds beside the checkpoints; written
-      once it is known to be this run's.
-    writers: where numbers and samples go; closed at the end.
-    evaluators: run on their own steps and after the last one.
-    seed: of the parameters and of every random choice of the steps.
+    files: contents by name, written to the run directory once it is known to
+      belong to this run.
+    writers: receive numbers and samples; closed at the end.
+    evaluators: run at their own steps and after the last step.
+    seed: determines the initial parameters and all random draws of the steps.
 
   Returns:
-    0 when all steps are done; 75 when a signal asked to stop and the run was
-    saved: the same call goes on from there.
+    0 when all steps are done. 75 when a signal stopped the run after saving
+    it; the same call then resumes it.
 
   Raises:
-    FloatingPointError: if a step is not finite; nothing of it was kept.
+    FloatingPointError: if a step is not finite; it is not applied.
     CheckpointError: if a checkpoint cannot be written or read.
-    ValueError: if the directory holds another run, or is in use.
+    ValueError: if the directory belongs to another run, or is in use.
   """
   is_first = jax.process_index() == 0
   workdir = epath.Path(workdir)
-  optimizer = make_optimizer(optim, steps=config.steps)
+  optimizer = make_optimizer(
+    optim,
+    steps=config.steps,
+    params=state_lib.boxed_params(task),
+    opponents=task.opponents,
+  )
   schedule = make_schedule(optim, steps=config.steps)
   root = rngs.root(seed)
   with contextlib.ExitStack() as stack:
@@ -117,24 +118,21 @@ def train(
     for writer in writers:
       stack.callback(writer.close)
 
-    abstract = abstract_state(
-      task, optimizer, mesh, uneven=config.uneven_shards
-    )
-    frozen = jax.device_put(task.frozen, sharding.replicated(mesh))
+    uneven = config.uneven_shards
+    abstract = state_lib.abstract_state(task, optimizer, mesh, uneven=uneven)
+    frozen = state_lib.place_frozen(task, mesh, uneven=uneven)
     checkpoints = Checkpoints(
       workdir,
       keep=config.keep_checkpoints,
       config=experiment,
-      identity={
-        'data': data_fingerprint,
-        FROZEN: digest_tree(task.frozen),
-      },
+      identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
     )
     stack.callback(checkpoints.close)
     restored = checkpoints.restore(abstract)
     if restored is None:
       start, window = 0, {}
-      state = create_state(task, optimizer, abstract, rngs.stream(root, 'init'))
+      key = rngs.stream(root, 'init')
+      state = state_lib.create_state(task, optimizer, abstract, key)
     else:
       start, window = restored.step, restored.metrics
       state = restored.state
@@ -149,7 +147,7 @@ def train(
     progress = Progress(start=start, steps=config.steps, muted=not is_first)
     stack.callback(progress.close)
     if start:
-      progress.say(f'Going on with {workdir} after step {start}.')
+      progress.say(f'Resuming {workdir} after step {start}.')
     if start >= config.steps:
       progress.say(f'All {config.steps} steps are done.')
       return FINISHED
@@ -159,8 +157,8 @@ def train(
       stack.callback(stream.close)
     speed = Speed()
 
-    # The metrics of a step are fetched while the next one runs, so that the
-    # device never waits for the host.
+    # The metrics of a step are fetched while the next step runs, so that the
+    # device does not wait for the host.
     in_flight: dict[str, metrics.Mean] | None = None
     for step in range(start + 1, config.steps + 1):
       with speed.waiting():
@@ -175,7 +173,7 @@ def train(
 
       is_last = step == config.steps
       is_logged = step % config.log_every == 0 or is_last
-      # Several processes agree only when they log: asking costs a message.
+      # Several processes agree only when they log, as it costs a message.
       asks = is_logged or jax.process_count() == 1
       stopping = asks and stop.agreed()
       is_saved = step % config.checkpoint_every == 0 or is_last or stopping
@@ -184,7 +182,7 @@ def train(
       ]
 
       if is_logged or is_saved or due:
-        # Before anything is written: a step that is not finite ends here.
+        # Before anything is written: raises if the step is not finite.
         window = _take(step, in_flight, window)
         in_flight = None
       if is_logged:
@@ -199,21 +197,22 @@ def train(
           step, {_SHOWN[k]: v for k, v in values.items() if k in _SHOWN}
         )
       if is_saved:
-        # Before the evaluators, which may take long and may fail.
+        # Before the evaluators, which may be slow and may fail.
         checkpoints.save(step, state, window)
       if stopping and not is_last:
         if due:
-          progress.say(f'No samples of step {step}: stopping comes first.')
+          progress.say(f'Stopping; step {step} is not evaluated.')
         break
+      arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
       for evaluator in due:
-        _write(writers, step, _results(evaluator, step, state, stop))
+        _write(writers, step, _results(evaluator, step, arrays, stop))
       if due:
         speed.restart()
     checkpoints.close()
     if step < config.steps:
       progress.say(
-        f'Stopped and saved after step {step} of {config.steps}. The same '
-        'command goes on from there.'
+        f'Stopped and saved after step {step} of {config.steps}. Run the same '
+        'command to resume.'
       )
       return PREEMPTED
     return FINISHED
@@ -222,20 +221,20 @@ def train(
 def _take(
   step: int, results: metrics.Metrics, window: metrics.Metrics
 ) -> dict[str, metrics.Mean]:
-  """Fetch a step's metrics, stop if it was refused, and add them up."""
+  """Fetch a step's metrics, check that they are finite, and add them up."""
   fetched = metrics.fetched(results)
   check_finite(step, fetched)
   return metrics.merge(window, fetched)
 
 
 def _results(
-  evaluator: Evaluator, step: int, state: TrainState, stop: StopFlag
+  evaluator: Evaluator, step: int, state: RunArrays, stop: StopFlag
 ) -> dict[str, Any]:
-  """Run an evaluator; a signal cuts it short, and the next step saves."""
+  """Run an evaluator; after a signal, skip its remaining results."""
   results = {}
   for name, value in evaluator.run(step, state):
     results[name] = value
-    # Several processes must all see the end of what they compute together.
+    # Several processes must all finish what they compute together.
     if stop and jax.process_count() == 1:
       break
   return results
@@ -260,5 +259,5 @@ def _next(stream: Iterator[dict[str, Any]], step: int) -> dict[str, Any]:
     return next(stream)
   except StopIteration:
     raise ValueError(
-      f'The data ended before step {step}; batches must go on for ever.'
+      f'The data ended before step {step}; the data iterator must be infinite.'
     ) from None

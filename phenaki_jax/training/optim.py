@@ -1,11 +1,13 @@
-"""Build the optimizer with its schedule, and average the parameters.
+"""Build the optimizer and its schedule, and average the parameters.
 
-Decoupled weight decay (Loshchilov and Hutter, 2019) pulls matrices only: norms,
-biases, embeddings and codebooks are lookups or offsets for which zero is not
-the neutral value.
+Which parameters weight decay applies to, and which Muon orthogonalises, is
+declared with each parameter (see `sharding.logical`). Decoupled weight decay
+(Loshchilov and Hutter, 2019) applies to matrices only: norms, biases,
+embeddings and codebooks are lookups or offsets, for which zero is not a
+neutral value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,32 +16,23 @@ import optax
 from jaxtyping import Array, Float, Int
 from optax import contrib
 
+from phenaki_jax import sharding
 from phenaki_jax.training.config import OptimConfig
-
-_NO_HIDDEN_MATRIX = ('first_out', 'rest_out', 'place')
-_NOT_DECAYED = (
-  'scale',
-  'bias',
-  'embedding',
-  'codebook',
-  'position',
-  'slopes',
-)
 
 Schedule = Callable[[Any], Any]
 
 
 def make_schedule(config: OptimConfig, *, steps: int) -> Schedule:
-  """Return the learning rate as a function of the steps already done.
+  """Return the learning rate as a function of the number of completed steps.
 
-  It rises linearly over the warm-up, then stays or falls along half a cosine
-  to `end_factor` of the highest rate at the last step.
+  It rises linearly during the warm-up, then stays constant or follows half a
+  cosine down to `end_factor` of the highest rate at the last step.
   """
   falling = max(steps - config.warmup_steps, 1)
 
   def schedule(step: Int[Array, ''] | int) -> Float[Array, '']:
     done = jnp.asarray(step, jnp.float32)
-    # The first step is 1 / warm-up, not zero: no update is wasted.
+    # The first rate is 1 / warm-up: at rate zero the step would be wasted.
     rate = jnp.minimum(1.0, (done + 1.0) / max(config.warmup_steps, 1))
     if config.decay == 'cosine':
       progress = jnp.clip((done - config.warmup_steps) / falling, 0.0, 1.0)
@@ -51,12 +44,41 @@ def make_schedule(config: OptimConfig, *, steps: int) -> Schedule:
 
 
 def make_optimizer(
-  config: OptimConfig, *, steps: int
+  config: OptimConfig,
+  *,
+  steps: int,
+  params: Any,
+  opponents: Sequence[str] = (),
 ) -> optax.GradientTransformation:
-  """Chain clipping, AdamW or Muon, decoupled decay and the schedule."""
+  """Chain clipping, AdamW or Muon, weight decay and the schedule.
+
+  Args:
+    config: optimizer settings, the same for the model and its opponents.
+    steps: length of the run, which the schedule spans.
+    params: boxed parameters or shapes, read for their optimizer rules.
+    opponents: top-level entries of the parameters with a state and a clip norm
+      of their own (see `state.Task`).
+  """
+  chain = _make_chain(config, steps=steps, params=params)
+  if not opponents:
+    return chain
+  labels = {
+    name: jax.tree.map(
+      lambda _, part=name if name in opponents else 'model': part,
+      sharding.unbox(tree),
+    )
+    for name, tree in params.items()
+  }
+  return optax.partition(dict.fromkeys(['model', *opponents], chain), labels)
+
+
+def _make_chain(
+  config: OptimConfig, *, steps: int, params: Any
+) -> optax.GradientTransformation:
   schedule = make_schedule(config, steps=steps)
   clip = optax.clip_by_global_norm(config.clip_norm)
   if config.optimizer == 'adamw':
+    decayed = sharding.map_parameters(lambda param: param.decay, params)
     return optax.chain(
       clip,
       optax.scale_by_adam(b1=config.b1, b2=config.b2),
@@ -72,55 +94,41 @@ def make_optimizer(
       adam_b1=config.b1,
       adam_b2=config.b2,
       adam_learning_rate=lambda step: ratio * schedule(step),
-      muon_weight_dimension_numbers=muon_dimensions,
-      # The update's size is then that of a usual Adam update.
+      muon_weight_dimension_numbers=sharding.map_parameters(
+        muon_dimensions, params
+      ),
+      # This scale gives the updates the usual size of Adam's updates.
       consistent_rms=0.2,
     ),
   )
 
 
-def muon_dimensions(params: Any) -> Any:
-  """Say which dimensions of each hidden matrix are inputs and outputs.
+def muon_dimensions(
+  param: sharding.Parameter,
+) -> contrib.MuonDimensionNumbers | None:
+  """Return the input and output dimensions of a hidden matrix.
+
+  A leading dimension of stacked layers belongs to neither.
 
   Returns:
-    The tree's own shape, with None at everything that is no hidden matrix:
-    norms, biases, embeddings, codebooks, and the layers that make pixels
-    and logits or read positions.
+    None for a parameter that is not a hidden matrix.
   """
-
-  def dimensions(path: Any, leaf: Any) -> contrib.MuonDimensionNumbers | None:
-    keys = [str(entry.key) for entry in path if hasattr(entry, 'key')]
-    layer = keys[-2] if len(keys) > 1 else ''
-    if keys[-1] != 'kernel' or layer in _NO_HIDDEN_MATRIX:
-      return None
-    # Scanned blocks stack their kernels along a first dimension.
-    first = int(keys[-4:-3] == ['blocks'])
-    dims = tuple(range(first, leaf.ndim))
-    inputs = dims[:-1] if layer == 'out' else dims[:1]
-    return contrib.MuonDimensionNumbers(inputs, dims[len(inputs) :])
-
-  return jax.tree_util.tree_map_with_path(dimensions, params)
-
-
-def decayed(params: Any) -> Any:
-  """Mark the parameters that weight decay pulls, in the tree's own shape."""
-
-  def pulled(path: Any, leaf: Any) -> bool:
-    # Boxed parameters end in an attribute of the box; the name comes before.
-    keys = [entry.key for entry in path if hasattr(entry, 'key')]
-    name = str(keys[-1]) if keys else ''
-    return leaf.ndim > 1 and not any(word in name for word in _NOT_DECAYED)
-
-  return jax.tree_util.tree_map_with_path(pulled, params)
+  if param.inputs is None:
+    return None
+  first = param.names.count('layers')
+  last = first + param.inputs
+  return contrib.MuonDimensionNumbers(
+    tuple(range(first, last)), tuple(range(last, len(param.names)))
+  )
 
 
 def average(
   ema: Any, params: Any, *, decay: float, step: Int[Array, '']
 ) -> Any:
-  """Move the averaged parameters towards the new ones.
+  """Update the exponential moving average of the parameters.
 
-  Early on the decay is (1 + step) / (10 + step), so that the initial values are
-  soon forgotten.
+  Early in the run the decay is (1 + step) / (10 + step), so that the initial
+  values are soon forgotten.
   """
   done = step.astype(jnp.float32)
   rate = jnp.minimum(decay, (1.0 + done) / (10.0 + done))

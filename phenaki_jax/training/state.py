@@ -1,24 +1,28 @@
-"""Hold what a run knows, and make it already spread over the mesh."""
+"""The state of a run, and what a task must provide to be trained."""
 
+import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Key
 
+from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
-from phenaki_jax.training.metrics import Metrics
+from phenaki_jax.training.metrics import Mean, Metrics
 
 
 @struct.dataclass
 class TrainState:
-  """Hold the steps done, parameters, their average, and the optimizer's state.
+  """Completed steps, parameters, their average, and the optimizer's state.
 
-  Parameters are plain nested dicts. There is no random key: keys are derived
-  from the run's seed and `step`.
+  Parameters are plain nested dicts. The average covers the model, not its
+  opponents. There is no random key: keys are derived from the run's seed and
+  `step`.
   """
 
   step: Any
@@ -27,56 +31,100 @@ class TrainState:
   opt_state: Any
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunArrays:
+  """The arrays of a run that an evaluator may read, as placed on the mesh."""
+
+  params: Any
+  ema: Any
+  frozen: Any
+
+
+@struct.dataclass
+class Gradients:
+  """The gradients of one batch, and what was measured on the way.
+
+  Attributes:
+    grads: gradients, in the structure of the parameters; each player's are
+      those of its own loss.
+    metrics: every loss and every other term, by name.
+  """
+
+  grads: Any
+  metrics: dict[str, Mean]
+
+
 @runtime_checkable
 class Task(Protocol):
-  """Say how one model starts and what it is to lower."""
+  """What is trained, and how its gradients are computed.
+
+  Attributes:
+    opponents: top-level entries of the parameters that are trained against the
+      model, such as a discriminator. Each is clipped and optimized apart, and
+      is not averaged.
+  """
+
+  opponents: tuple[str, ...] = ()
 
   @property
   def frozen(self) -> Any:
-    """Return the arrays that the loss reads and training never changes."""
-    ...
+    """Return the arrays that a step reads and never changes."""
+    return {}
 
   def init(self, rng: Key[Array, '']) -> Any:
-    """Return parameters boxed with their logical names."""
+    """Create the parameters, boxed with their logical names."""
     ...
 
-  def loss(
-    self,
-    params: Any,
-    frozen: Any,
-    batch: Any,
-    rng: Key[Array, ''],
-    *,
-    deterministic: bool = False,
-  ) -> tuple[Any, Metrics]:
-    """Return the scalar to lower, and metrics; each term of it is a metric."""
+  def init_frozen(self, rng: Key[Array, '']) -> Any:
+    """Create boxed arrays of the shapes of `frozen`; only traced, never run."""
+    return {}
+
+  def gradients(
+    self, params: Any, frozen: Any, batch: Any, rng: Key[Array, '']
+  ) -> Gradients:
+    """Compute the gradients of all players in one forward pass if possible."""
     ...
+
+  def evaluate(
+    self, params: Any, frozen: Any, batch: Any, rng: Key[Array, '']
+  ) -> Metrics:
+    """Compute the metrics of a held-out batch, without dropout.
+
+    `params` are those of the model, without its opponents.
+    """
+    ...
+
+
+def boxed_params(task: Task) -> Any:
+  """Return the shapes of the parameters, boxed; nothing is allocated."""
+  return jax.eval_shape(lambda: task.init(rngs.root(0)))
 
 
 def abstract_state(
   task: Task,
   optimizer: optax.GradientTransformation,
-  mesh: Mesh,
+  mesh: Mesh | AbstractMesh,
   *,
   uneven: str = 'raise',
 ) -> TrainState:
-  """Describe the state (shapes, types, shardings) without making it.
+  """Describe the state (shapes, dtypes, shardings); nothing is allocated.
 
   Args:
     task: what is trained.
     optimizer: its state is placed by the names of the parameters it mirrors.
-    mesh: from `sharding.make_mesh`.
+    mesh: from `sharding.make_mesh`, or an abstract one.
     uneven: see `sharding.param_shardings`.
 
   Raises:
-    UserError: if a parameter has no names, or does not divide over the mesh.
+    UserError: if a parameter does not divide over the mesh.
+    ValueError: if a parameter has no names.
   """
   boxed = jax.eval_shape(
-    lambda key: _fresh(task.init(key), optimizer), jax.random.key(0)
+    lambda: _fresh(task.init(rngs.root(0)), optimizer, task.opponents)
   )
-  places = TrainState(
+  return TrainState(
     **{
-      name: sharding.param_shardings(
+      name: sharding.describe(
         getattr(boxed, name),
         mesh,
         uneven=uneven,
@@ -85,13 +133,14 @@ def abstract_state(
       for name in ('step', 'params', 'ema', 'opt_state')
     }
   )
-  return jax.tree.map(
-    lambda leaf, place: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=place
-    ),
-    sharding.unbox(boxed),
-    places,
-  )
+
+
+def abstract_frozen(
+  task: Task, mesh: Mesh | AbstractMesh, *, uneven: str = 'raise'
+) -> Any:
+  """Describe the frozen arrays as `abstract_state` describes the state."""
+  boxed = jax.eval_shape(lambda: task.init_frozen(rngs.root(0)))
+  return sharding.describe(boxed, mesh, uneven=uneven)
 
 
 def create_state(
@@ -100,24 +149,51 @@ def create_state(
   abstract: TrainState,
   rng: Key[Array, ''],
 ) -> TrainState:
-  """Make the first state; no device ever holds more than its own part."""
+  """Create the initial state; each device allocates only its own shards."""
 
   def init(key: Key[Array, '']) -> TrainState:
-    return _fresh(sharding.unbox(task.init(key)), optimizer)
+    return _fresh(sharding.unbox(task.init(key)), optimizer, task.opponents)
 
   return jax.jit(init, out_shardings=shardings_of(abstract))(rng)
 
 
+def place_frozen(task: Task, mesh: Mesh, *, uneven: str = 'raise') -> Any:
+  """Copy the frozen arrays to the mesh; each device gets only its own shards.
+
+  Args:
+    task: whose `frozen` is copied.
+    mesh: from `sharding.make_mesh`.
+    uneven: see `sharding.param_shardings`.
+  """
+
+  def place(leaf: Any, array: Any) -> Array:
+    values = np.asarray(array)
+    return jax.make_array_from_callback(
+      leaf.shape, leaf.sharding, lambda index: values[index]
+    )
+
+  abstract = abstract_frozen(task, mesh, uneven=uneven)
+  return jax.tree.map(place, abstract, task.frozen)
+
+
 def shardings_of(abstract: Any) -> Any:
-  """Pick the shardings out of a described state."""
+  """Return the shardings of a described state."""
   return jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
 
-def _fresh(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def _fresh(
+  params: Any,
+  optimizer: optax.GradientTransformation,
+  opponents: tuple[str, ...],
+) -> TrainState:
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    # A copy: the step donates both, and one buffer cannot be given twice.
-    ema=jax.tree.map(jnp.copy, params),
+    # A copy: the step donates both, and a buffer can be donated only once.
+    ema={
+      name: jax.tree.map(jnp.copy, tree)
+      for name, tree in params.items()
+      if name not in opponents
+    },
     opt_state=optimizer.init(params),
   )

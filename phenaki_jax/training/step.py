@@ -1,7 +1,7 @@
-"""Make one update of one model, and let nothing that is not finite through.
+"""One optimizer step, which never applies an update that is not finite.
 
-The step is pure: the same state, batch and root key give the same result, which
-is what makes a resumed run equal to an unbroken one.
+The step is pure: the same state, batch and root key give the same result, so
+that a resumed run equals an uninterrupted one.
 """
 
 from collections.abc import Callable
@@ -29,62 +29,63 @@ def make_step(
   """Build the pure step of a task.
 
   It takes (state, batch, root key, frozen arrays) and returns (state, metrics).
-  When the loss, the gradient or the update is not finite, parameters, average
-  and optimizer state stay as they were, and the metric 'nonfinite' is 1. The
-  step number moves on either way; the loop then stops.
+  If a metric, a gradient or an update of any player is not finite, parameters,
+  average and optimizer state stay unchanged, and the metric 'nonfinite' is 1.
+  The step number advances in either case; the loop then stops.
   """
 
   def step(
     state: TrainState, batch: Any, root: Key[Array, ''], frozen: Any
   ) -> tuple[TrainState, dict[str, Mean]]:
     key = rngs.at_step(root, state.step)
-
-    def loss_fn(params: Any) -> tuple[Any, Metrics]:
-      return task.loss(params, frozen, batch, key, deterministic=False)
-
-    (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params
-    )
+    result = task.gradients(state.params, frozen, batch, key)
+    grads = result.grads
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    ema = average(state.ema, params, decay=ema_decay, step=state.step)
-    norms = {
-      'loss': loss,
-      'gradient_norm': optax.tree.norm(grads),
-      'update_norm': optax.tree.norm(updates),
-    }
-    finite = jnp.isfinite(jnp.stack(list(norms.values()))).all()
+    model = {name: params[name] for name in state.ema}
+    ema = average(state.ema, model, decay=ema_decay, step=state.step)
+    metrics = {**_norms(task, grads, updates), **result.metrics}
+    sums = [mean.sum for mean in metrics.values()]
+    finite = jnp.isfinite(jnp.stack(sums)).all()
     kept = jax.tree.map(
       lambda new, old: jnp.where(finite, new, old),
       (params, ema, opt_state),
       (state.params, state.ema, state.opt_state),
     )
-    metrics = {
-      **{name: Mean.of(value) for name, value in norms.items()},
-      **terms,
-      'nonfinite': Mean.of(~finite),
-    }
+    metrics['nonfinite'] = Mean.of(~finite)
     return TrainState(state.step + 1, *kept), metrics
 
   return step
 
 
+def _norms(task: Task, grads: Any, updates: Any) -> dict[str, Mean]:
+  """Return the norms of the model's gradients and updates, and of each
+  opponent's."""
+  norms = {}
+  for kind, tree in (('gradient_norm', grads), ('update_norm', updates)):
+    model = {k: v for k, v in tree.items() if k not in task.opponents}
+    norms[kind] = Mean.of(optax.tree.norm(model))
+    for name in task.opponents:
+      norms[f'{kind}_{name}'] = Mean.of(optax.tree.norm(tree[name]))
+  return norms
+
+
 def compile_step(step: Step, abstract: TrainState) -> Step:
-  """Jit a step for a described state, whose buffers it takes over."""
+  """Compile a step for a described state, whose buffers it reuses."""
   return jax.jit(
     step,
-    # Metrics are scalars, whole on every device like the step number.
+    # Metrics are scalars, replicated like the step number.
     out_shardings=(shardings_of(abstract), abstract.step.sharding),
     donate_argnums=0,
   )
 
 
 def check_finite(step: int, metrics: Metrics) -> None:
-  """Stop the run if a step was refused.
+  """Raise if a step was not applied.
 
   Args:
-    step: the number of that step, the first being 1.
-    metrics: its own metrics, on the host.
+    step: the number of that step, starting at 1.
+    metrics: its metrics, on the host.
 
   Raises:
     FloatingPointError: naming the step and the terms that are not finite.
@@ -94,7 +95,7 @@ def check_finite(step: int, metrics: Metrics) -> None:
   broken = [name for name, mean in metrics.items() if not np.isfinite(mean.sum)]
   raise FloatingPointError(
     f'Step {step} is not finite ({", ".join(sorted(broken))}). It was not '
-    'applied, and no checkpoint holds anything of it. Lower '
-    'optim.learning_rate or optim.clip_norm and start the same command again: '
-    'it goes on from the last checkpoint.'
+    'applied, and no checkpoint contains it. Lower optim.learning_rate or '
+    'optim.clip_norm and start the same command again: it continues from the '
+    'last checkpoint.'
   )

@@ -1,8 +1,8 @@
-"""What the tokenizer learns: to reconstruct clips and images.
+"""Train the tokenizer to reconstruct clips and images.
 
-Clips and images are two parts of one batch, each of its own static shape,
-so one compiled step serves both. An image is a one-frame video, or a clip that
-stands still where the tokenizer gives it the same tokens.
+Clips and images are two parts of one batch, each of its own static shape, so
+that one compiled step serves both. An image is a one-frame clip, or, where the
+tokenizer repeats the first frame, a still clip with the same tokens.
 """
 
 import dataclasses
@@ -22,15 +22,16 @@ from phenaki_jax.tokenizer.losses import (
 )
 from phenaki_jax.tokenizer.quantizers.base import code_use
 from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.state import Gradients, Task
 
 
 def _psnr(mean_square: Float[Array, '*b']) -> Float[Array, '*b']:
-  """Return the PSNR in dB of errors measured on the range [-1, 1]."""
+  """Return the PSNR in dB of squared errors of values in [-1, 1]."""
   return 10.0 * jnp.log10(4.0 / jnp.maximum(mean_square, 1e-10))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenizerTask:
+class TokenizerTask(Task):
   """Train a C-ViViT on clips and images.
 
   Attributes:
@@ -41,35 +42,35 @@ class TokenizerTask:
   config: TokenizerConfig
   weights: TokenizerLossWeights = TokenizerLossWeights()
 
-  @property
-  def frozen(self) -> dict[str, Any]:
-    """Return arrays that the step reads and never changes: none."""
-    return {}
-
   def init(self, rng: PRNGKeyArray) -> Any:
     """Create the parameters, boxed with their logical names."""
     shape = (1, 1 + self.config.tubelet, *self.config.patch, 3)
     return CViViT(self.config).init(rng, jnp.zeros(shape))['params']
 
+  def gradients(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> Gradients:
+    """Differentiate the loss; nothing is frozen and nothing is random."""
+    del frozen, rng
+    grads, metrics = jax.grad(self.loss, has_aux=True)(params, batch)
+    return Gradients(grads=grads, metrics=metrics)
+
+  def evaluate(
+    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> dict[str, Mean]:
+    """Compute the metrics of a held-out batch."""
+    del frozen, rng
+    return self.loss(params, batch)[1]
+
   def loss(
-    self,
-    params: Any,
-    frozen: Any,
-    batch: dict[str, Any],
-    rng: PRNGKeyArray,
-    *,
-    deterministic: bool = False,
+    self, params: Any, batch: dict[str, Any]
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     """Compute the loss of a batch and its metrics.
 
     Args:
       params: the tokenizer's parameters.
-      frozen: unused.
       batch: see `data.schema`.
-      rng: unused; the loss draws nothing.
-      deterministic: unused; there is no dropout.
     """
-    del frozen, rng, deterministic
     terms: dict[str, list[tuple[Array, Array]]] = {}
     metrics: dict[str, Mean] = {}
     ids, weights = [], []
@@ -78,10 +79,10 @@ class TokenizerTask:
         continue
       pixels = normalise(batch[kind]['pixels'])
       if kind == 'images':
-        # A clip that stands still has the tokens of its image, if the first
-        # frame is repeated: then later steps learn from images as well.
-        still = self.config.first_frame == 'repeated'
-        frames = 1 + self.config.tubelet if still else 1
+        # If the first frame is repeated, a still clip has the tokens of its
+        # image, so that later latent frames learn from images as well.
+        repeated = self.config.first_frame == 'repeated'
+        frames = 1 + self.config.tubelet if repeated else 1
         pixels = jnp.repeat(pixels[:, None], frames, axis=1)
         num_frames = jnp.full(pixels.shape[0], frames, jnp.int32)
       else:
@@ -92,19 +93,18 @@ class TokenizerTask:
       errors = pixel_errors(pixels, output.reconstruction)
       for name in ('l2', 'l1', 'edge'):
         terms.setdefault(name, []).append((getattr(errors, name), mask))
-      steps = mask[:, :: self.config.tubelet]
+      # One entry per latent frame.
+      latent_mask = mask[:, :: self.config.tubelet]
       terms.setdefault('quantizer', []).append(
-        (output.quantizer_loss.mean((2, 3)), steps)
+        (output.quantizer_loss.mean((2, 3)), latent_mask)
       )
       ids.append(output.ids.reshape(-1))
-      real = jnp.broadcast_to(steps[:, :, None, None], output.ids.shape)
+      real = jnp.broadcast_to(latent_mask[:, :, None, None], output.ids.shape)
       weights.append(real.reshape(-1))
       psnr = _psnr(errors.l2)
-      first = jnp.ones_like(psnr[:, 0])
-      metrics[f'psnr_{kind}_first'] = Mean(psnr[:, 0].sum(), first.sum())
+      metrics[f'psnr_{kind}_first'] = Mean.of(psnr[:, 0])
       if kind == 'clips':
-        rest = (psnr * mask)[:, 1:].sum(), mask[:, 1:].sum()
-        metrics['psnr_clips_rest'] = Mean(*rest)
+        metrics['psnr_clips_rest'] = Mean.of(psnr[:, 1:], mask[:, 1:])
     total = jnp.zeros(())
     for name, parts in terms.items():
       weight = getattr(self.weights, name)
@@ -116,8 +116,7 @@ class TokenizerTask:
     use = code_use(
       jnp.concatenate(ids), jnp.concatenate(weights), self.config.codebook_size
     )
-    one = jnp.ones(())
-    metrics['codes/usage'] = Mean(use.usage, one)
-    metrics['codes/perplexity'] = Mean(use.perplexity, one)
-    metrics['loss'] = Mean(total, one)
+    metrics['codes/usage'] = Mean.of(use.usage)
+    metrics['codes/perplexity'] = Mean.of(use.perplexity)
+    metrics['loss'] = Mean.of(total)
     return total, jax.lax.stop_gradient(metrics)

@@ -122,9 +122,9 @@ def test_tokenizer_formula_equals_traced_flops(frames, size, sizes):
 @pytest.mark.parametrize(
   ('texts', 'learned_text', 'sizes'),
   [
-    (1, False, {'width': 256, 'num_layers': 6, 'num_heads': 4, 'scan': True}),
-    (1, True, {'width': 320, 'num_layers': 2, 'positions': 'learned'}),
-    (5, True, {'width': 192, 'num_layers': 2, 'num_heads': 6, 'mlp_dim': 768}),
+    (2, False, {'width': 256, 'num_layers': 6, 'num_heads': 4, 'scan': True}),
+    (2, True, {'width': 320, 'num_layers': 2, 'positions': 'learned'}),
+    (7, True, {'width': 192, 'num_layers': 2, 'num_heads': 6, 'mlp_dim': 768}),
   ],
 )
 def test_generator_formula_equals_traced_flops(texts, learned_text, sizes):
@@ -139,11 +139,12 @@ def test_generator_formula_equals_traced_flops(texts, learned_text, sizes):
   )
   inputs = [
     _shaped(2, 5, 8, 8, dtype=jnp.int32),
-    _shaped(2, texts, 32, 768),
-    _shaped(2, texts, 32, dtype=bool),
+    _shaped(texts, 32, 768),
+    _shaped(texts, 32, dtype=bool),
   ]
-  if texts > 1:
-    inputs.append(_shaped(2, 5, dtype=jnp.int32))
+  if texts > 2:
+    # Segments, indices of latent frames, and indices of texts.
+    inputs += [_shaped(2, 5, dtype=jnp.int32)] * 3
   products = _products(
     MaskedTransformer(config), *inputs, learned=(1,) if learned_text else ()
   )

@@ -37,7 +37,8 @@ def test_training_batches_are_read_once():
     read.append('training')
     return [[0, 0], [1]]
 
-  def count(batch):
+  def count(state, batch):
+    assert state == 'state'
     seen = np.bincount(batch, minlength=3)
     return seen, seen * np.array([1, 1, 10])
 
@@ -47,7 +48,7 @@ def test_training_batches_are_read_once():
   # Shares of 3, 2 and 1 sixths; the hidden are one 0 and ten 2s.
   expected = (math.log(2) + 10 * math.log(6)) / 11
   for step in (1, 2):
-    assert dict(evaluator.run(step, None)) == {
+    assert dict(evaluator.run(step, 'state')) == {
       'heldout/unigram_loss': pytest.approx(expected)
     }
   assert read == ['training'] and evaluator.every == 5

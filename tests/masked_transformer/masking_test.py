@@ -1,4 +1,4 @@
-"""What is hidden: how much, where, and never the known."""
+"""The number and the positions of hidden tokens; known ones stay known."""
 
 import functools
 
@@ -21,7 +21,7 @@ def _hidden(schedule, tokens=400, batch=2000):
 
 def test_prefix_mask():
   expected = [
-    [token // 6 < steps for token in range(18)] for steps in (0, 1, 3)
+    [token // 6 < frames for token in range(18)] for frames in (0, 1, 3)
   ]
   np.testing.assert_array_equal(
     prefix_mask(jnp.array([0, 1, 3]), (3, 2, 3)), expected

@@ -1,4 +1,4 @@
-"""Segments keep apart, texts reach their own, grids may change."""
+"""Segments are independent, read their own texts, and grids may vary."""
 
 import dataclasses
 import functools
@@ -23,11 +23,16 @@ CONFIG = GeneratorConfig(
 LEARNED = dataclasses.replace(CONFIG, positions='learned')
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, 13, size=(2, 3, 2, 2)).astype(np.int32)
-TEXT = GENERATOR.normal(size=(2, 3, 5, 10)).astype(np.float32)
-TEXT_MASK = np.arange(5)[None, None] < GENERATOR.integers(1, 6, (2, 3, 1))
-# A row of three images, and one of two whose last place is empty.
+# Six texts: those of the images of the first row come first.
+TEXT = GENERATOR.normal(size=(6, 5, 10)).astype(np.float32)
+TEXT_MASK = np.arange(5)[None] < GENERATOR.integers(1, 6, (6, 1))
+# A row of three images, and one of two images and an empty latent frame.
 SEGMENTS = np.array([[0, 1, 2], [0, 1, -1]], np.int32)
-MOMENTS = np.zeros((2, 3), np.int32)
+FRAMES_AT = np.zeros((2, 3), np.int32)
+TEXT_INDEX = np.array([[0, 1, 2], [3, 4, 0]], np.int32)
+PACKED = (TEXT, TEXT_MASK, SEGMENTS, FRAMES_AT, TEXT_INDEX)
+# One text per row.
+OWN = (TEXT[:2], TEXT_MASK[:2])
 
 
 @functools.cache
@@ -36,14 +41,14 @@ def _boxed(config):
     MaskedTransformer(config).init,
     rng.root(0),
     jnp.zeros((1, *CONFIG.grid), jnp.int32),
-    jnp.zeros((1, 1, 5, 10)),
-    jnp.ones((1, 1, 5), bool),
+    jnp.zeros((1, 5, 10)),
+    jnp.ones((1, 5), bool),
   )['params']
 
 
 @functools.cache
 def _params(config):
-  """Draw every parameter: those that start at zero would hide faults."""
+  """Draw every parameter, as those that start at zero could hide errors."""
   generator = np.random.default_rng(1)
   return jax.tree.map(
     lambda leaf: jnp.asarray(
@@ -62,10 +67,10 @@ def _logits(*inputs, config=CONFIG):
   return np.asarray(_apply(config, _params(config), *inputs))
 
 
-def _whole(ids, config=CONFIG, row=0):
-  """Predict with one text for the whole row."""
-  text = TEXT[row : row + 1, :1].repeat(len(ids), 0)
-  mask = TEXT_MASK[row : row + 1, :1].repeat(len(ids), 0)
+def _whole(ids, config=CONFIG):
+  """Predict with the same text for all rows."""
+  text = TEXT[:1].repeat(len(ids), 0)
+  mask = TEXT_MASK[:1].repeat(len(ids), 0)
   return _logits(ids, text, mask, config=config)
 
 
@@ -95,72 +100,78 @@ def test_the_mask_is_a_token_of_its_own():
 
 
 @pytest.mark.parametrize('changed', [0, 1, 2])
-def test_segments_see_no_tokens_of_others(changed):
-  logits = _logits(IDS, TEXT, TEXT_MASK, SEGMENTS)
+def test_segments_do_not_read_tokens_of_others(changed):
+  logits = _logits(IDS, *PACKED)
   other = IDS.copy()
   other[:, changed] = (other[:, changed] + 1) % 12
-  moved = np.abs(_logits(other, TEXT, TEXT_MASK, SEGMENTS) - logits)
+  moved = np.abs(_logits(other, *PACKED) - logits)
   moved = moved.max((2, 3, 4)) > 0
   np.testing.assert_array_equal(moved, [np.arange(3) == changed] * 2)
 
 
-def test_segments_see_no_text_of_others():
-  """Take the gradient of each segment's logits in every text."""
-
+def test_segments_read_only_their_own_text():
+  """Differentiate the logits of each latent frame in every text."""
   params = _params(CONFIG)
 
-  def pulls(segment):
+  def pulls(row, frame):
     def total(text):
-      logits = _apply(CONFIG, params, IDS, text, TEXT_MASK, SEGMENTS)
-      own = (SEGMENTS == segment)[:, :, None, None, None]
-      return jnp.sum(jnp.where(own, logits, 0.0) ** 2)
+      logits = _apply(CONFIG, params, IDS, text, *PACKED[1:])
+      return jnp.sum(logits[row, frame] ** 2)
 
     return jax.grad(total)(jnp.asarray(TEXT))
 
-  pulled = np.asarray(jax.jit(jax.vmap(pulls))(np.arange(3)))
-  # [segment, row, text, word]
+  rows, frames = np.nonzero(SEGMENTS >= 0)
+  pulled = np.asarray(jax.jit(jax.vmap(pulls))(rows, frames))
+  # [latent frame, text, word]
   pulled = np.abs(pulled).max(-1) > 0
-  for segment, row in np.ndindex(3, 2):
-    own = np.zeros((3, 5), bool)
-    if segment in SEGMENTS[row]:
-      own[segment] = TEXT_MASK[row, segment]
-    np.testing.assert_array_equal(pulled[segment, row], own)
+  for found, row, frame in zip(pulled, rows, frames, strict=True):
+    own = np.arange(6)[:, None] == TEXT_INDEX[row, frame]
+    np.testing.assert_array_equal(found, own & TEXT_MASK)
 
 
 @pytest.mark.parametrize('row', [0, 1])
-def test_packed_images_equal_lone_ones(row):
-  packed = _logits(IDS, TEXT, TEXT_MASK, SEGMENTS, MOMENTS)
-  for step, segment in enumerate(SEGMENTS[row]):
+def test_packed_images_equal_single_images(row):
+  packed = _logits(IDS, *PACKED)
+  for frame, segment in enumerate(SEGMENTS[row]):
     if segment < 0:
       continue
+    own = slice(TEXT_INDEX[row, frame], TEXT_INDEX[row, frame] + 1)
     alone = _logits(
-      IDS[row : row + 1, step : step + 1],
-      TEXT[row : row + 1, segment : segment + 1],
-      TEXT_MASK[row : row + 1, segment : segment + 1],
+      IDS[row : row + 1, frame : frame + 1], TEXT[own], TEXT_MASK[own]
     )
-    np.testing.assert_allclose(packed[row, step], alone[0, 0], atol=1e-5)
+    np.testing.assert_allclose(packed[row, frame], alone[0, 0], atol=1e-5)
 
 
 def test_one_segment_equals_none():
-  text, mask = TEXT[:, :1], TEXT_MASK[:, :1]
   np.testing.assert_allclose(
-    _logits(IDS, text, mask, np.zeros((2, 3), np.int32)),
-    _logits(IDS, text, mask),
+    _logits(IDS, *OWN, np.zeros((2, 3), np.int32)),
+    _logits(IDS, *OWN),
     atol=1e-5,
   )
 
 
-def test_steps_of_no_segment_change_nothing():
+def test_an_index_of_rows_equals_one_of_latent_frames():
+  segments, frames = np.zeros((2, 3), np.int32), np.array([[0, 1, 2]] * 2)
+  index = np.array([4, 1])
+  logits = [
+    _logits(IDS, TEXT, TEXT_MASK, segments, frames, each)
+    for each in (index, index[:, None].repeat(3, 1))
+  ]
+  np.testing.assert_allclose(*logits, atol=1e-5)
+  own = _logits(IDS, TEXT[index], TEXT_MASK[index])
+  np.testing.assert_allclose(logits[0], own, atol=1e-5)
+
+
+def test_empty_latent_frames_have_no_effect():
   segments = np.array([[0, 0, -1]] * 2, np.int32)
-  text, mask = TEXT[:, :1], TEXT_MASK[:, :1]
-  logits = _logits(IDS, text, mask, segments)
+  logits = _logits(IDS, *OWN, segments)
   other = IDS.copy()
   other[:, 2] = 12 - other[:, 2]
   np.testing.assert_array_equal(
-    _logits(other, text, mask, segments)[:, :2], logits[:, :2]
+    _logits(other, *OWN, segments)[:, :2], logits[:, :2]
   )
   np.testing.assert_allclose(
-    logits[:, :2], _logits(IDS[:, :2], text, mask), atol=1e-5
+    logits[:, :2], _logits(IDS[:, :2], *OWN), atol=1e-5
   )
 
 
@@ -173,31 +184,25 @@ def test_rotary_positions_extend_to_other_grids(grid):
 
 
 @pytest.mark.parametrize('config', [CONFIG, LEARNED])
-def test_every_place_is_told_apart(config):
+def test_every_position_is_distinguished(config):
   logits = _whole(np.full_like(IDS[:1], 12), config=config).reshape(12, 12)
   apart = np.abs(logits[:, None] - logits[None]).max(-1)
   assert (apart + np.eye(12) > 1e-4).all()
 
 
 def test_learned_positions_refuse_other_grids():
-  with pytest.raises(ValueError, match='learned positions fit the grid'):
+  with pytest.raises(ValueError, match='learned positions support the grid'):
     _whole(IDS[:, :2], config=LEARNED)
 
 
-def test_texts_without_segments_are_a_sentence():
-  with pytest.raises(ValueError, match='3 texts a row need segments'):
-    _logits(IDS, TEXT, TEXT_MASK)
-
-
 @pytest.mark.parametrize('config', [CONFIG, LEARNED])
-def test_moments_say_where_steps_stand(config):
-  text, mask = TEXT[:, :1], TEXT_MASK[:, :1]
+def test_positions_are_those_of_latent_frames_in_the_clip(config):
   segments = np.zeros((2, 3), np.int32)
 
-  def run(ids, moments):
-    return _logits(ids, text, mask, segments, moments, config=config)
+  def run(frames_at):
+    return _logits(IDS, *OWN, segments, frames_at, config=config)
 
-  inner = np.array([[0, 1, 2]] * 2, np.int32)
-  expected = _logits(IDS, text, mask, segments, config=config)
-  np.testing.assert_array_equal(run(IDS, inner), expected)
-  assert np.abs(run(IDS, inner[:, ::-1]) - expected).max() > 1e-3
+  in_row = np.array([[0, 1, 2]] * 2, np.int32)
+  expected = _logits(IDS, *OWN, segments, config=config)
+  np.testing.assert_array_equal(run(in_row), expected)
+  assert np.abs(run(in_row[:, ::-1]) - expected).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Attention against loops of numpy, and what a mask must keep apart."""
+"""Attention against loops of numpy, and the effect of masks."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from phenaki_jax.nn.attention import (
   dot_product_attention,
 )
 from phenaki_jax.nn.positions import (
-  axis_sides,
+  distance_features,
   grid_coordinates,
   rotary_angles,
   rotate,
@@ -25,7 +25,7 @@ def _normal(*shape, seed=0):
 
 
 def _awake(boxed, seed=0):
-  """Draw every parameter anew: those that start at zero would hide faults."""
+  """Draw every parameter, as those that start at zero could hide errors."""
   generator = np.random.default_rng(seed)
   return jax.tree.map(
     lambda leaf: jnp.asarray(
@@ -74,12 +74,14 @@ def test_masked_attention_equals_loops(rows, queries):
   )
 
 
-def test_heads_fade_with_distance_along_each_axis():
+def test_scores_decrease_with_distance_along_each_axis():
   grid = grid_coordinates(2, 2, 3)
-  sides = jnp.asarray(axis_sides(grid))
+  distances = jnp.asarray(distance_features(grid))
   x = _normal(2, 12, 8)
   layer = SelfAttention(num_heads=2, head_dim=4)
-  params = _awake(layer.init(jax.random.key(0), x, sides=sides))['params']
+  params = _awake(layer.init(jax.random.key(0), x, distances=distances))[
+    'params'
+  ]
   slopes = np.array([[0.5, 1.0, 2.0], [0.0, 3.0, 0.25]])
   params['slopes'] = jnp.asarray(slopes, jnp.float32)
   query, key, value = np.einsum(
@@ -87,40 +89,40 @@ def test_heads_fade_with_distance_along_each_axis():
   ).astype(np.float64)
   expected = np.zeros_like(query)
   for b, q, k in np.ndindex(query.shape[:3]):
-    apart = np.abs(grid - grid[q])
-    scores = key[b, :, k] @ query[b, q, k] / 2 - apart @ slopes[k]
+    distance = np.abs(grid - grid[q])
+    scores = key[b, :, k] @ query[b, q, k] / 2 - distance @ slopes[k]
     weights = np.exp(scores - scores.max())
     expected[b, q, k] = weights / weights.sum() @ value[b, :, k]
   np.testing.assert_allclose(
-    layer.apply({'params': params}, x, sides=sides),
+    layer.apply({'params': params}, x, distances=distances),
     np.einsum('bnke,ked->bnd', expected, params['out']['kernel']),
     atol=1e-4,
   )
 
 
-def test_distances_are_as_sharp_in_bfloat16():
-  sides = jnp.asarray(axis_sides(grid_coordinates(6, 8, 8)))
+def test_distances_are_exact_in_bfloat16():
+  distances = jnp.asarray(distance_features(grid_coordinates(6, 8, 8)))
   x = _normal(1, 384, 16)
   layer = SelfAttention(num_heads=2, head_dim=8)
-  params = _awake(layer.init(jax.random.key(0), x, sides=sides))
+  params = _awake(layer.init(jax.random.key(0), x, distances=distances))
   coarse = layer.clone(dtype=jnp.bfloat16)
   np.testing.assert_allclose(
-    coarse.apply(params, x, sides=sides).astype(jnp.float32),
-    layer.apply(params, x, sides=sides),
-    # Two roundings of results of up to 4.
+    coarse.apply(params, x, distances=distances).astype(jnp.float32),
+    layer.apply(params, x, distances=distances),
+    # Two roundings of results up to 4.
     atol=2 * 4 * 2**-8,
     rtol=2 * 2**-8,
   )
 
 
-def test_more_leading_dims_are_more_batch():
+def test_leading_dims_are_batch_dims():
   inputs = [_normal(4, 5, 2, 4, seed=i) for i in range(3)]
   flat = dot_product_attention(*inputs)
   deep = dot_product_attention(*(x.reshape(2, 2, 5, 2, 4) for x in inputs))
   np.testing.assert_allclose(deep.reshape(flat.shape), flat, atol=1e-6)
 
 
-def test_hidden_keys_leave_no_trace():
+def test_hidden_keys_have_no_effect():
   query = _normal(1, 3, 2, 4)
   key, value = _normal(1, 6, 2, 4, seed=1), _normal(1, 6, 2, 4, seed=2)
   mask = jnp.asarray(np.tile([True] * 4 + [False] * 2, (1, 3, 1)))
@@ -135,7 +137,7 @@ def test_hidden_keys_leave_no_trace():
     assert grad[:, :4].any()
 
 
-def test_a_query_that_sees_nothing_averages_everything():
+def test_a_query_with_all_keys_hidden_averages_all_values():
   query, key = _normal(1, 2, 1, 4), _normal(1, 3, 1, 4, seed=1)
   value = _normal(1, 3, 1, 4, seed=2)
   mask = jnp.asarray([[[False] * 3, [True] * 3]])
@@ -144,7 +146,7 @@ def test_a_query_that_sees_nothing_averages_everything():
 
 
 def test_scores_are_float32_in_bfloat16():
-  # The products 512 and 513 are one number in bfloat16.
+  # 512 and 513 are equal in bfloat16.
   query = jnp.full((1, 1, 1, 4), 16.0, jnp.bfloat16)
   key = jnp.asarray([[8.0] * 4, [8.0] * 3 + [8.0625]], jnp.bfloat16)
   value = jnp.asarray([[0.0] * 4, [1.0] * 4], jnp.bfloat16)
@@ -179,47 +181,59 @@ def test_self_attention_equals_loops(rotary):
   )
 
 
-@pytest.mark.parametrize('texts', [1, 3])
-def test_cross_attention_equals_loops(texts):
-  x, text = _normal(2, 3, 4, 16), _normal(2, texts, 5, 10, seed=1)
-  mask = np.random.default_rng(5).random((2, texts, 5)) < 0.6
+@pytest.mark.parametrize(
+  'index', [None, [3, 1], [[0, 1, 2], [3, 3, 0]]], ids=['own', 'row', 'frame']
+)
+def test_cross_attention_equals_loops(index):
+  x = _normal(2, 3, 4, 16)
+  text = _normal(2 if index is None else 4, 5, 10, seed=1)
+  mask = np.random.default_rng(5).random(text.shape[:2]) < 0.6
   mask[..., 0] = True
   layer = CrossAttention(2, 8)
-  boxed = jax.eval_shape(layer.init, rng.root(0), x, text, jnp.asarray(mask))
+  inputs = x, text, jnp.asarray(mask)
+  if index is not None:
+    inputs = *inputs, jnp.asarray(index)
+  boxed = jax.eval_shape(layer.init, rng.root(0), *inputs)
   params = _awake(boxed['params'])
   expected = np.zeros(x.shape)
-  for row, step in np.ndindex(2, 3):
-    own = min(step, texts - 1)
+  for row, frame in np.ndindex(2, 3):
+    own = np.broadcast_to(
+      np.reshape([0, 1] if index is None else index, (2, -1)), (2, 3)
+    )[row, frame]
     query, key, value = (
       np.einsum('nd,dkh->nkh', source, params[name]['kernel'])[None]
       for name, source in (
-        ('query', x[row, step]),
-        ('key', text[row, own]),
-        ('value', text[row, own]),
+        ('query', x[row, frame]),
+        ('key', text[own]),
+        ('value', text[own]),
       )
     )
-    out = _naive(query, key, value, mask[row : row + 1, own][:, None])
-    expected[row, step] = np.einsum(
+    out = _naive(query, key, value, mask[own][None, None])
+    expected[row, frame] = np.einsum(
       'nkh,khd->nd', out[0], params['out']['kernel']
     )
   np.testing.assert_allclose(
-    layer.apply({'params': params}, x, text, jnp.asarray(mask)),
-    expected,
-    atol=1e-4,
+    layer.apply({'params': params}, *inputs), expected, atol=1e-4
   )
 
 
-def test_a_wrong_number_of_texts_is_a_sentence():
-  x, text = _normal(1, 3, 4, 16), _normal(1, 2, 5, 10)
-  with pytest.raises(ValueError, match='2 texts a row for 3 latent steps'):
-    CrossAttention(2, 8).init(rng.root(0), x, text, jnp.ones((1, 2, 5), bool))
+def test_keys_and_values_are_computed_once_per_text():
+  """The kernels multiply the texts, and not the rows that refer to them."""
+  x, text = _normal(8, 3, 4, 16), _normal(2, 5, 10)
+  index = jnp.zeros((8, 3), jnp.int32)
+  layer, mask = CrossAttention(2, 8), jnp.ones((2, 5), bool)
+  params = layer.init(rng.root(0), x, text, mask, index)
+  program = jax.make_jaxpr(layer.apply)(params, x, text, mask, index)
+  products = [e for e in program.eqns if e.primitive.name == 'dot_general']
+  shapes = [tuple(v.aval.shape for v in e.invars) for e in products]
+  assert shapes.count(((2 * 5, 10), (10, 2 * 8))) == 2
 
 
 def test_both_attentions_start_at_zero():
-  x, text = _normal(1, 2, 4, 16), _normal(1, 1, 5, 10)
+  x, text = _normal(1, 2, 4, 16), _normal(1, 5, 10)
   for layer, inputs in (
     (SelfAttention(2, 8), (x,)),
-    (CrossAttention(2, 8), (x, text, jnp.ones((1, 1, 5), bool))),
+    (CrossAttention(2, 8), (x, text, jnp.ones((1, 5), bool))),
   ):
     params = jax.jit(layer.init)(rng.root(0), *inputs)['params']
     assert not sharding.unbox(params)['out']['kernel'].any()

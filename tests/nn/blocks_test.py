@@ -1,4 +1,4 @@
-"""Blocks begin as the identity; loops and remat change nothing but time."""
+"""Blocks start as the identity; scan and remat do not change results."""
 
 import flax.linen as nn
 import jax
@@ -10,20 +10,20 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from phenaki_jax import rng, sharding
 from phenaki_jax.nn.blocks import REMAT_POLICIES, Stack
 from phenaki_jax.nn.positions import (
-  axis_sides,
+  distance_features,
   grid_coordinates,
   rotary_angles,
 )
 
 GENERATOR = np.random.default_rng(0)
 X = jnp.asarray(GENERATOR.normal(size=(2, 3, 4, 16)), jnp.float32)
-TEXT = jnp.asarray(GENERATOR.normal(size=(2, 1, 5, 10)), jnp.float32)
+TEXT = jnp.asarray(GENERATOR.normal(size=(2, 5, 10)), jnp.float32)
 INPUTS = {
   'mask': jnp.asarray(np.tril(np.ones((1, 12, 12), bool))),
   'angles': jnp.asarray(rotary_angles(grid_coordinates(3, 2, 2), 8)),
-  'sides': jnp.asarray(axis_sides(grid_coordinates(3, 2, 2))),
+  'distances': jnp.asarray(distance_features(grid_coordinates(3, 2, 2))),
   'text': TEXT,
-  'text_mask': jnp.asarray(np.arange(5)[None, None] < [[[3]], [[5]]]),
+  'text_mask': jnp.asarray(np.arange(5)[None] < [[3], [5]]),
 }
 
 
@@ -37,7 +37,7 @@ def _boxed(stack):
 
 
 def _awake(boxed, seed=0):
-  """Draw every parameter anew: those that start at zero would hide faults."""
+  """Draw every parameter, as those that start at zero could hide errors."""
   generator = np.random.default_rng(seed)
   return jax.tree.map(
     lambda leaf: jnp.asarray(
@@ -48,7 +48,7 @@ def _awake(boxed, seed=0):
 
 
 def _stacked(params):
-  """Restack the parameters of block_0, block_1, ... along a first axis."""
+  """Stack the parameters of block_0, block_1, ... along a new first axis."""
   flat = flatten_dict(params)
   inner = {path[1:] for path in flat}
   number = len({path[0] for path in flat})
@@ -130,7 +130,7 @@ def test_every_remat_policy_is_tested():
   assert set(REMAT_POLICIES) == {'none', 'matmuls', 'full'}
 
 
-def test_an_unknown_remat_is_a_sentence():
+def test_an_unknown_remat_is_refused():
   with pytest.raises(ValueError, match="unknown remat 'some'"):
     _stack(remat='some').init(rng.root(0), X, **INPUTS)
 

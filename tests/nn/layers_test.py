@@ -1,4 +1,4 @@
-"""Each layer against numpy, its first values, types and names."""
+"""Each layer against numpy; its initial values, dtypes and names."""
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ def test_norm_equals_numpy():
 
 
 def test_norm_keeps_its_statistics_in_float32():
-  # 512 squares of about one: bfloat16 counts only to 256 in ones.
+  # A bfloat16 sum of ones cannot exceed 256.
   x = jnp.ones((1, 512), jnp.bfloat16)
   out = RMSNorm().apply({'params': {'scale': jnp.ones(512)}}, x)
   assert out.dtype == jnp.bfloat16

@@ -1,4 +1,4 @@
-"""Positions are functions of coordinates, and attention sees differences."""
+"""Position features depend on coordinates, rotary scores on differences."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from phenaki_jax.nn.positions import (
   absolute_features,
-  axis_sides,
+  distance_features,
   grid_coordinates,
   rotary_angles,
   rotate,
@@ -30,7 +30,7 @@ def test_coordinates_are_in_raster_order():
   np.testing.assert_array_equal(grid_coordinates(2, 3, 4), expected)
 
 
-def test_features_tell_every_place_apart():
+def test_features_differ_at_every_position():
   features = absolute_features(6, 8, 10)
   assert features.shape == (480, 43)
   assert features.dtype == np.float32
@@ -43,30 +43,30 @@ def test_features_of_a_longer_clip_begin_with_those_of_a_shorter_one():
   np.testing.assert_array_equal(long[: len(short)], short)
 
 
-def test_features_of_a_finer_grid_describe_the_same_picture():
-  # The middle of three rows lies where the middle of nine does.
+def test_features_of_a_finer_grid_describe_the_same_image():
+  # The middle of three rows has the position of the middle of nine.
   coarse = absolute_features(1, 3, 3).reshape(3, 3, -1)
   fine = absolute_features(1, 9, 9).reshape(9, 9, -1)
   np.testing.assert_allclose(coarse, fine[1::3, 1::3], atol=1e-6)
 
 
-def test_the_first_step_is_marked():
+def test_the_first_latent_frame_is_marked():
   marks = absolute_features(3, 2, 2)[:, 0]
   np.testing.assert_array_equal(marks, [1] * 4 + [0] * 8)
 
 
 @pytest.mark.parametrize('shape', [(2, 3, 4), (1, 1, 5), (4, 1, 1)])
-def test_sides_make_distances_of_products(shape):
+def test_products_of_distance_features_are_distances(shape):
   grid = grid_coordinates(*shape)
-  sides = axis_sides(grid)
-  assert sides.shape == (3, len(grid), sum(shape) - 3)
+  features = distance_features(grid)
+  assert features.shape == (3, len(grid), sum(shape) - 3)
   for axis, extent in enumerate(shape):
-    apart = np.abs(grid[:, None, axis] - grid[None, :, axis])
+    distance = np.abs(grid[:, None, axis] - grid[None, :, axis])
     np.testing.assert_array_equal(
-      sides[axis] @ sides[axis].T, extent - 1 - 2 * apart
+      features[axis] @ features[axis].T, extent - 1 - 2 * distance
     )
-    others = np.delete(sides, axis, 0).sum(0)
-    assert not (sides[axis] @ others.T).any()
+    others = np.delete(features, axis, 0).sum(0)
+    assert not (features[axis] @ others.T).any()
 
 
 @settings(deadline=None, max_examples=20)
@@ -75,7 +75,7 @@ def test_sides_make_distances_of_products(shape):
   head_dim=st.sampled_from([6, 8, 16]),
   seed=st.integers(0, 99),
 )
-def test_scores_see_only_differences(shift, head_dim, seed):
+def test_scores_depend_only_on_differences(shift, head_dim, seed):
   coordinates = grid_coordinates(2, 2, 3)
   query, key = _heads(12, head_dim, seed), _heads(12, head_dim, seed + 1)
   np.testing.assert_allclose(
@@ -86,7 +86,7 @@ def test_scores_see_only_differences(shift, head_dim, seed):
 
 
 @pytest.mark.parametrize('axis', [0, 1, 2])
-def test_scores_see_every_axis(axis):
+def test_scores_depend_on_every_axis(axis):
   coordinates = grid_coordinates(2, 2, 2)
   stretched = coordinates.copy()
   stretched[:, axis] *= 2
@@ -114,7 +114,7 @@ def test_rotation_keeps_the_type_and_leading_dims():
 
 
 @pytest.mark.parametrize(('head_dim', 'axes'), [(7, 1), (4, 3), (2, 2)])
-def test_a_head_too_narrow_is_a_sentence(head_dim, axes):
+def test_a_head_that_is_too_narrow_is_refused(head_dim, axes):
   with pytest.raises(
     ValueError, match=f'even head width of at least {2 * axes}'
   ):

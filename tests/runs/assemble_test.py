@@ -17,7 +17,7 @@ from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.training.checkpoints import Checkpoints
-from phenaki_jax.training.state import TrainState, create_state
+from phenaki_jax.training.state import TrainState, create_state, place_frozen
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 SMALL = [
@@ -107,7 +107,7 @@ def test_abstract_run_lowers_to_the_program_of_the_real_run(
 ):
   real, abstract = _assemble('generator', tokenizer_dir, workdir)
   described = abstract.batch, abstract.frozen
-  arrays = _batch(real), real.task.frozen
+  arrays = _batch(real), place_frozen(real.task, real.mesh)
   assert jax.tree.map(_describe, described) == jax.tree.map(_describe, arrays)
   assert abstract.lower().as_text() == real.lower().as_text()
 
@@ -124,7 +124,8 @@ def test_compiled_step_of_an_abstract_run_trains_the_real_run(
   described = jax.tree.map(_describe, abstract.state)
   assert described == jax.tree.map(_describe, state)
   step = abstract.lower().compile()
-  state, metrics = step(state, _batch(real), root, real.task.frozen)
+  frozen = place_frozen(real.task, real.mesh)
+  state, metrics = step(state, _batch(real), root, frozen)
   assert int(state.step) == 1
   assert np.isfinite(metrics['loss'].sum)
 

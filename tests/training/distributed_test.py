@@ -1,4 +1,4 @@
-"""Two real processes on loopback train as one does, and stop together."""
+"""Two processes on loopback train like one, and stop together."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 import toy
 
 PROGRAM = pathlib.Path(__file__).with_name('worker.py')
-LIMIT = 900  # seconds; nothing here waits for ever
+LIMIT = 900  # seconds; no test waits indefinitely
 
 
 def _free_port():
@@ -21,13 +21,13 @@ def _free_port():
 
 
 def _run(folder, count, **options):
-  """Run so many processes; return their exit codes and what they said."""
+  """Run some processes; return their exit codes and their messages."""
   address = f'127.0.0.1:{_free_port()}'
   processes = []
   for index in range(count):
     command = [sys.executable, str(PROGRAM), str(folder)]
     command += [f'--address={address}', f'--index={index}', f'--count={count}']
-    # Only the last process is asked to stop: the others must hear of it.
+    # Only the last process is asked to stop; the others must learn of it.
     if index == count - 1:
       command += [f'--{name}={value}' for name, value in options.items()]
     root = str(PROGRAM.parents[2])
@@ -65,7 +65,7 @@ def single(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tmp_path, single):
+def test_two_processes_train_like_one(tmp_path, single):
   codes, text = _run(tmp_path, 2)
   assert codes == [0, 0], text
   losses = _losses(tmp_path)
@@ -79,10 +79,10 @@ def test_two_processes_train_as_one_does(tmp_path, single):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_together_and_one_goes_on(tmp_path, single):
+def test_two_processes_stop_together_and_resume(tmp_path, single):
   codes, text = _run(tmp_path, 2, stop_at=4)
   assert codes == [75, 75], text
-  # They agree where they log: after step 6.
+  # They agree when they log: after step 6.
   assert 'saved after step 6 of 8' in text
   codes, text = _run(tmp_path, 2, stop_at=6)
   assert codes == [0, 0], text
@@ -91,7 +91,7 @@ def test_two_processes_stop_together_and_one_goes_on(tmp_path, single):
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_where_two_stopped(tmp_path, single):
+def test_one_process_resumes_a_run_of_two(tmp_path, single):
   codes, text = _run(tmp_path, 2, stop_at=2)
   assert codes == [75, 75], text
   codes, text = _run(tmp_path, 1)

@@ -1,4 +1,4 @@
-"""What the generator lowers: rows, prefixes, packing, texts, frozen parts."""
+"""The generator's rows, prefixes, texts, loss and frozen tokenizer."""
 
 import dataclasses
 import functools
@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
@@ -19,11 +17,14 @@ from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.generator_task import (
   GeneratorTask,
   GeneratorTaskConfig,
-  pack_images,
 )
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import abstract_state, create_state
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+)
 from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -56,7 +57,7 @@ CONFIG = GeneratorConfig(
 
 
 def _drawn(boxed, seed):
-  """Draw every parameter: those that start at zero would hide faults."""
+  """Draw every parameter, as those that start at zero could hide errors."""
   generator = np.random.default_rng(seed)
   return jax.tree.map(
     lambda leaf: jnp.asarray(
@@ -117,20 +118,9 @@ def _rows(task, batch, seed=0):
   return jax.tree.map(np.asarray, rows)
 
 
-@settings(deadline=None, max_examples=8)
-@given(images=st.integers(1, 9), steps=st.integers(1, 4))
-def test_packing_keeps_every_image_in_order(images, steps):
-  values = jnp.arange(2 * images).reshape(images, 2) + 1
-  packed = np.asarray(pack_images(values, steps, fill=-1))
-  assert packed.shape == (-(-images // steps), steps, 2)
-  flat = packed.reshape(-1, 2)
-  np.testing.assert_array_equal(flat[:images], values)
-  assert (flat[images:] == -1).all()
-
-
 @pytest.fixture(scope='module')
 def many_rows():
-  """Make the rows of one batch under many keys."""
+  """Make the rows of one batch with many keys."""
   task, batch = _task(prediction_share=0.5, prediction_frames=3), _batch()
   keys = jax.vmap(lambda i: jax.random.fold_in(rng.root(0), i))(jnp.arange(200))
   rows = jax.jit(jax.vmap(task.rows, (None, None, 0)))(_frozen(), batch, keys)
@@ -140,7 +130,7 @@ def many_rows():
 def test_rows_hold_the_tokens_of_clips_and_then_of_images(many_rows):
   batch, rows = many_rows
   assert rows.ids.shape == (200, 6, 3, 2, 2)
-  np.testing.assert_array_equal(rows.is_clip[0], [1, 1, 1, 1, 0, 0])
+  assert rows.num_clips == 4
   encode = jax.jit(_task()._encode)
   clips = encode(_frozen(), batch['clips']['pixels'] / np.float32(127.5) - 1)
   images = batch['images']['pixels'][:, None] / np.float32(127.5) - 1
@@ -148,10 +138,10 @@ def test_rows_hold_the_tokens_of_clips_and_then_of_images(many_rows):
   assert len(np.unique(clips)) > 3
   np.testing.assert_array_equal(rows.ids[0, :4], clips)
   np.testing.assert_array_equal(rows.ids[0, 4:].reshape(6, 2, 2)[:4], images)
-  assert (rows.ids == rows.ids[:1]).all(), 'tokens depend on no key'
+  assert (rows.ids == rows.ids[:1]).all(), 'tokens do not depend on the key'
 
 
-def test_rows_hold_segments_and_their_texts(many_rows):
+def test_rows_hold_segments_and_each_text_once(many_rows):
   batch, rows = many_rows
   clips, images = batch['clips']['text'], batch['images']['text']
   for row, segments in enumerate(
@@ -159,11 +149,13 @@ def test_rows_hold_segments_and_their_texts(many_rows):
     [[0, 0, 0], [0, 0, 0], [0, 0, -1], [0, 0, -1], [0, 1, 2], [0, -1, -1]]
   ):
     np.testing.assert_array_equal(rows.segments[0, row], segments)
-  np.testing.assert_array_equal(rows.texts[0, :4, 0], clips)
-  np.testing.assert_array_equal(rows.texts[0, 4:].reshape(6, 5)[:4], images)
+  np.testing.assert_array_equal(rows.texts[0], np.concatenate([clips, images]))
+  index = rows.text_index[0]
+  np.testing.assert_array_equal(index[:4], np.arange(4)[:, None].repeat(3, 1))
+  np.testing.assert_array_equal(index[4:].reshape(6)[:4], [4, 5, 6, 7])
 
 
-def test_known_and_padding_steps_are_never_hidden(many_rows):
+def test_known_and_padding_latent_frames_are_never_hidden(many_rows):
   _, rows = many_rows
   hidden = rows.hidden.any((3, 4))
   # Clip 1 knows 3 frames, clip 3 knows 1; clips 2 and 3 have 3 real frames.
@@ -171,18 +163,19 @@ def test_known_and_padding_steps_are_never_hidden(many_rows):
   assert not hidden[:, 3, :1].any()
   assert not hidden[:, 2:4, 2].any()
   assert not hidden[:, 5, 1:].any()
-  # Everything else is hidden under some key, and something under every key.
+  # All other latent frames are hidden with some key, and some with every key.
   may = np.array(
     [[1, 1, 1], [0, 0, 1], [1, 1, 0], [0, 1, 0], [1, 1, 1], [1, 0, 0]], bool
   )
   np.testing.assert_array_equal(hidden.any(0), may)
   assert hidden[:, :4].any(2).all()
-  assert hidden[:, 4].all(), 'every image has its own draw'
+  assert hidden[:, 4].all(), 'every image has hidden tokens'
 
 
 def test_a_share_of_the_clips_is_continued(many_rows):
   _, rows = many_rows
-  # A prefix of 3 frames leaves clip 0 its last step, clip 2 its second.
+  # With a prefix of 3 frames, clip 0 has its last latent frame left to predict
+  # and clip 2 its second.
   whole = rows.hidden[:, 0, :2].any((1, 2, 3))
   continued = _task(prediction_share=1.0, prediction_frames=3)
   never = _task(prediction_share=0.0)
@@ -203,48 +196,49 @@ def test_shares_differ_within_a_batch(many_rows):
   assert (images[:, 0] != images[:, 1]).mean() > 0.3
 
 
-def _unpacked(rows):
-  """Predict each image in a row of its own."""
-  lone = []
-  for row, step in zip(
-    *np.nonzero(~rows.is_clip[:, None] & (rows.segments >= 0)), strict=True
-  ):
-    lone.append(
-      rows.replace(
-        ids=rows.ids[row, step][None, None],
-        hidden=rows.hidden[row, step][None, None],
-        segments=np.zeros((1, 1), np.int32),
-        moments=np.zeros((1, 1), np.int32),
-        texts=rows.texts[row, rows.segments[row, step]][None, None],
-        is_clip=np.zeros(1, bool),
+def _predict_alone(task, rows):
+  """Predict each clip and each image alone; return the logits [R, t, ...].
+
+  Latent frames without tokens keep zeros.
+  """
+  texts = jnp.asarray(rows.texts)
+  index = rows.text_index.reshape(len(rows.ids), -1)
+  index = np.broadcast_to(index, rows.segments.shape)
+  logits = np.zeros((*rows.ids.shape, CONFIG.codebook_size), np.float32)
+  for row, segments in enumerate(rows.segments):
+    for segment in set(segments) - {-1}:
+      (own,) = np.nonzero(segments == segment)
+      text = texts[index[row, own[0]]][None]
+      encoded = task.generator.encode(_params(), text)
+      shown = np.where(rows.hidden, CONFIG.codebook_size, rows.ids)[row, own]
+      found = task.generator.logits(
+        _params(),
+        jnp.asarray(shown[None]),
+        encoded,
+        frames_at=jnp.asarray(rows.frames_at[row, own][None]),
       )
-    )
-  return jax.tree.map(lambda *x: np.concatenate(x), *lone)
+      logits[row, own] = found[0]
+  return logits
 
 
-def test_packed_images_equal_unpacked_ones():
-  """Compare the logits, and the loss that they come to."""
-  task = _task()
-  packed = _rows(task, _batch(clips=0, images=4))
-  lone = _unpacked(packed)
-  assert packed.ids.shape == (2, 3, 2, 2) and lone.ids.shape == (4, 1, 2, 2)
-
-  @jax.jit
-  def run(params, rows):
-    logits = task.logits(params, rows, rng.root(0), deterministic=True)
-    return logits, token_loss(logits, rows.ids, rows.hidden)
-
-  packed_logits, packed_loss = run(_params(), packed)
-  lone_logits, lone_loss = run(_params(), lone)
-  np.testing.assert_allclose(
-    np.asarray(packed_logits).reshape(6, 2, 2, 12)[:4],
-    np.asarray(lone_logits)[:, 0],
-    atol=1e-5,
+@pytest.mark.parametrize(('clips', 'images'), [(3, 0), (0, 4), (3, 4)])
+def test_rows_equal_clips_and_images_alone(clips, images):
+  """Compare the logits, and the resulting loss."""
+  task = _task(text_dropout=0.0)
+  batch = _batch(clips=clips, images=images)
+  rows = _rows(task, batch)
+  assert rows.ids.shape == (clips + (2 if images else 0), 3, 2, 2)
+  assert rows.texts.shape == (clips + images, 5)
+  expected = _predict_alone(task, rows)
+  real = rows.segments >= 0
+  logits = np.asarray(_logits(_params(), rows))
+  np.testing.assert_allclose(logits[real], expected[real], atol=1e-5)
+  loss, alone = (
+    token_loss(*map(jnp.asarray, (found, rows.ids, rows.hidden)))
+    for found in (logits, expected)
   )
-  assert float(packed_loss.total) == pytest.approx(
-    float(lone_loss.total), rel=1e-5
-  )
-  assert float(packed_loss.count) == float(lone_loss.count) > 4
+  assert float(loss.total) == pytest.approx(float(alone.total), rel=1e-5)
+  assert float(loss.count) == float(alone.count) > 4
 
 
 @pytest.mark.parametrize(
@@ -255,12 +249,12 @@ def test_packed_images_equal_unpacked_ones():
     ({'schedule': 'sine'}, "schedule is 'sine', but it must be 'cosine'"),
   ],
 )
-def test_settings_that_cannot_be_are_a_sentence(setting, sentence):
+def test_invalid_settings_are_refused(setting, sentence):
   with pytest.raises(ValueError, match=sentence):
     GeneratorTaskConfig(**setting)
 
 
-def test_images_stand_at_every_moment_where_clips_have_their_tokens():
+def test_images_take_any_index_where_clips_share_their_tokens():
   """Images of 'apart' are first frames; those of 'repeated' any frame."""
   tokenizer = dataclasses.replace(TOKENIZER, first_frame='repeated')
   task = dataclasses.replace(_task(), tokenizer=tokenizer)
@@ -271,20 +265,20 @@ def test_images_stand_at_every_moment_where_clips_have_their_tokens():
 
   def image_rows(task, frozen):
     rows = task.rows(frozen, batch, rng.root(0))
-    np.testing.assert_array_equal(rows.moments[:4], [[0, 1, 2]] * 4)
+    np.testing.assert_array_equal(rows.frames_at[:4], [[0, 1, 2]] * 4)
     return rows
 
-  assert not image_rows(_task(), _frozen()).moments[4:].any()
+  assert not image_rows(_task(), _frozen()).frames_at[4:].any()
   rows = image_rows(task, frozen)
-  counts = np.bincount(np.asarray(rows.moments[4:]).reshape(-1))
+  counts = np.bincount(np.asarray(rows.frames_at[4:]).reshape(-1))
   assert counts.sum() == 48 and counts.min() > 8
 
   logits = [
     task.logits(_params(), each, rng.root(0), deterministic=True)
-    for each in (rows, rows.replace(moments=0 * rows.moments))
+    for each in (rows, rows.replace(frames_at=0 * rows.frames_at))
   ]
   moved = np.abs(logits[0] - logits[1]).max((2, 3, 4)) > 1e-4
-  np.testing.assert_array_equal(moved[4:], rows.moments[4:] > 0)
+  np.testing.assert_array_equal(moved[4:], rows.frames_at[4:] > 0)
 
 
 def _loss(dropout, params, batch, seed):
@@ -316,8 +310,8 @@ def test_the_loss_is_the_mean_over_hidden_tokens_of_both_kinds():
   logits = np.asarray(_logits(_params(), rows), np.float64)
   log_probability = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   nll = -np.take_along_axis(log_probability, rows.ids[..., None], -1)[..., 0]
-  clips = rows.hidden & rows.is_clip[:, None, None, None]
-  images = rows.hidden & ~rows.is_clip[:, None, None, None]
+  clips, images = rows.hidden.copy(), rows.hidden.copy()
+  clips[rows.num_clips :], images[: rows.num_clips] = False, False
   assert loss == pytest.approx(nll[rows.hidden].mean(), rel=1e-4)
   assert metrics['loss'] == pytest.approx(loss, rel=1e-5)
   assert metrics['loss_clips'] == pytest.approx(nll[clips].mean(), rel=1e-4)
@@ -375,8 +369,7 @@ def test_dropped_texts_are_the_empty_caption():
   assert dropped != pytest.approx(loss(0.5, batch), rel=1e-4)
 
 
-def test_shown_tokens_are_true_and_hidden_ones_the_mask():
-  """Only the tokens shown may move the logits."""
+def test_only_known_tokens_are_read():
   rows = _rows(_task(), _batch())
   expected = _logits(_params(), rows)
   hidden = rows.replace(ids=np.where(rows.hidden, 11 - rows.ids, rows.ids))
@@ -385,20 +378,17 @@ def test_shown_tokens_are_true_and_hidden_ones_the_mask():
   assert (_logits(_params(), shown) != expected).any()
 
 
-def test_deterministic_evaluation_keeps_all_texts():
-  """The program without draws is that of a task which drops nothing."""
+def test_evaluation_keeps_all_texts():
   rows = _rows(_task(), _batch())
-
-  def program(deterministic, **training):
-    task = _task(**training)
-    return str(
-      jax.make_jaxpr(
-        functools.partial(task.logits, deterministic=deterministic)
-      )(_params(), rows, rng.root(0))
+  dropping = _task(text_dropout=0.9)
+  kept, dropped = (
+    jax.jit(functools.partial(dropping.logits, deterministic=deterministic))(
+      _params(), rows, rng.root(0)
     )
-
-  assert program(True, text_dropout=0.9) == program(False, text_dropout=0.0)
-  assert program(True, text_dropout=0.9) != program(False, text_dropout=0.9)
+    for deterministic in (True, False)
+  )
+  np.testing.assert_allclose(kept, _logits(_params(), rows), atol=1e-6)
+  assert np.abs(kept - dropped).max() > 1e-3
 
 
 def test_it_overfits_one_batch():
@@ -409,6 +399,7 @@ def test_it_overfits_one_batch():
   optimizer = make_optimizer(
     OptimConfig(learning_rate=1e-2, warmup_steps=5, decay='constant'),
     steps=100,
+    params=boxed_params(task),
   )
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]

@@ -1,6 +1,6 @@
-"""The loop: what it writes, where it stops, and that it goes on as if never
-stopped."""
+"""What the loop writes, where it stops, and that resuming changes nothing."""
 
+import json
 import os
 import signal
 
@@ -34,7 +34,7 @@ def _assert_same_run(folder, other):
 def test_a_run_leaves_records_samples_and_checkpoints(unbroken):
   records = toy.records(unbroken)
   kinds = [(line['step'], 'train/loss' in line) for line in records]
-  # Every fifth step a record, every third an evaluation, and both at the end.
+  # A record every five steps, an evaluation every three, and both at the end.
   logged = [(5, True), (10, True), (12, True)]
   seen = [(3, False), (6, False), (9, False), (12, False)]
   assert sorted(kinds) == sorted(logged + seen)
@@ -44,7 +44,7 @@ def test_a_run_leaves_records_samples_and_checkpoints(unbroken):
   assert load_params(unbroken).config == toy.EXPERIMENT
 
 
-def test_an_evaluator_of_no_interval_waits_to_be_asked(tmp_path):
+def test_an_evaluator_without_an_interval_does_not_run(tmp_path):
   waiting = toy.Sampler()
   waiting.every = 0
   toy.train(tmp_path, steps=3, evaluators=[waiting])
@@ -68,7 +68,7 @@ def test_a_record_is_the_mean_of_its_steps(tmp_path, unbroken):
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize('at', [0, 6])
-def test_a_signal_saves_and_the_run_goes_on_unchanged(
+def test_a_signal_saves_and_the_run_resumes_unchanged(
   tmp_path, unbroken, number, at, capsys
 ):
   def hit(start):
@@ -92,12 +92,12 @@ def test_a_signal_cuts_an_evaluation_short(tmp_path):
   assert toy.train(tmp_path, evaluators=[sampler]) == loop.PREEMPTED
   assert load_params(tmp_path).step == 7
   last = toy.records(tmp_path)[-1]
-  # The value that was being made is kept, and the others are left out.
+  # The value being computed is kept; the following ones are skipped.
   assert last['step'] == 6
   assert 'eval/second' in last and 'eval/third' not in last
 
 
-def test_a_crash_costs_only_what_came_after_the_checkpoint(tmp_path, unbroken):
+def test_a_crash_loses_only_the_steps_since_the_checkpoint(tmp_path, unbroken):
   def broken(start):
     for step, batch in enumerate(toy.batches(start), start):
       if step == 6:
@@ -119,13 +119,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, unbroken):
   sampler = [toy.Sampler()]
   with pytest.raises(FloatingPointError, match=r'Step 8 .*\(loss, spoil\)'):
     toy.train(tmp_path, stream=spoiled, evaluators=sampler)
-  # Step 8 is where a checkpoint was due: it is not one of step 8.
+  # A checkpoint was due at step 8, and is not written.
   assert load_params(tmp_path).step == 4
   assert toy.train(tmp_path, evaluators=sampler) == loop.FINISHED
   _assert_same_run(tmp_path, unbroken)
 
 
-def test_a_finished_run_stays_as_it_is(unbroken, capsys):
+def test_a_finished_run_is_not_changed(unbroken, capsys):
   before = (unbroken / 'metrics.jsonl').read_text()
   assert toy.train(unbroken, evaluators=[toy.Sampler()]) == loop.FINISHED
   assert 'All 12 steps are done' in capsys.readouterr().err
@@ -142,7 +142,7 @@ def test_another_run_is_refused(unbroken):
       toy.train(unbroken, **change)
 
 
-def test_files_are_kept_beside_the_checkpoints_of_their_run(tmp_path):
+def test_files_are_written_only_by_their_own_run(tmp_path):
   files = {'config.json': b'{}', 'vocab.model': b'words'}
   toy.train(tmp_path, steps=1, files=files)
   assert {name: (tmp_path / name).read_bytes() for name in files} == files
@@ -159,7 +159,43 @@ class OtherFrozen(toy.ToyTask):
   frozen = {'offset': np.full((1, 12), 0.5, np.float32)}
 
 
-def test_data_that_ends_is_a_sentence(tmp_path):
+def test_two_players_resume_bit_for_bit(tmp_path):
+  def hit(start):
+    for step, batch in enumerate(toy.batches(start), start):
+      if step == 5:
+        os.kill(os.getpid(), signal.SIGTERM)
+      yield batch
+
+  whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+  task = toy.DuelTask()
+  assert toy.train(whole, task=task) == loop.FINISHED
+  assert toy.train(stopped, task=task, stream=hit) == loop.PREEMPTED
+  assert toy.train(stopped, task=task) == loop.FINISHED
+  _assert_same_run(whole, stopped)
+  digests = [
+    json.loads((folder / 'checkpoints/12/manifest.json').read_text())
+    for folder in (whole, stopped)
+  ]
+  # All arrays, with the optimizer state of both players.
+  assert digests[0] == digests[1]
+  assert {'critic', 'scale', 'shift'} == set(
+    load_params(whole, item='params').params
+  )
+  assert {'scale', 'shift'} == set(load_params(whole).params)
+
+
+def test_evaluators_get_the_frozen_arrays(tmp_path):
+  class Reader:
+    every = 1
+
+    def run(self, step, state):
+      yield 'eval/frozen', float(state.frozen['offset'][0, 0])
+
+  toy.train(tmp_path, steps=1, evaluators=[Reader()])
+  assert toy.records(tmp_path)[-1]['eval/frozen'] == 0.25
+
+
+def test_data_that_ends_is_an_error(tmp_path):
   def short(start):
     return iter([toy.batch(start), toy.batch(start + 1)])
 
@@ -212,7 +248,7 @@ def test_progress_shows_loss_and_speed(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['tokenizer_task', 'generator_task'])
-def test_a_real_model_goes_on_bit_for_bit(tmp_path, name):
+def test_a_real_model_resumes_bit_for_bit(tmp_path, name):
   task = getattr(real, name)()
 
   def stream(start, *, stop_at=-1):

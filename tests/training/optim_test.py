@@ -1,4 +1,6 @@
-"""The schedule, what is decayed, and the average."""
+"""The schedule, the rules of each parameter, the updates and the average."""
+
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,23 @@ import pytest
 from flax import linen as nn
 
 from phenaki_jax import sharding
+from phenaki_jax.masked_transformer import config as generator_config
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer import config as tokenizer_config
+from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import optim
 from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.state import boxed_params
+from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+
+def _box(shape, **rules):
+  init = nn.initializers.normal(1.0)
+  names = [None] * len(shape)
+  key = jax.random.key(len(shape))
+  return sharding.logical(init, *names, **rules)(key, shape)
 
 
 def test_the_rate_rises_then_falls_to_its_end():
@@ -18,7 +35,7 @@ def test_the_rate_rises_then_falls_to_its_end():
   rates = np.array([schedule(step) for step in range(21)])
   np.testing.assert_allclose(rates[:4], [0.025, 0.05, 0.075, 0.1], rtol=1e-6)
   assert (np.diff(rates[4:]) < 0).all()
-  # Half way down the cosine lies the middle of both ends.
+  # Halfway along the cosine, the rate is the mean of both ends.
   assert rates[12] == pytest.approx(0.06, rel=1e-5)
   assert rates[20] == pytest.approx(0.02, rel=1e-5)
 
@@ -29,36 +46,74 @@ def test_a_constant_rate_stays():
   assert [float(schedule(s)) for s in (0, 4, 99)] == [pytest.approx(0.1)] * 3
 
 
+def _tasks():
+  """Yield both models, small and as in the paper, unrolled and scanned."""
+  for scan in (False, True):
+    for size, name in (('tiny', 'tiny'), ('paper', 'paper_0p9b')):
+      layers = {'scan': scan, 'spatial_layers': 1, 'temporal_layers': 1}
+      tokenizer = TokenizerConfig(**tokenizer_config.SIZES[size] | layers)
+      generator = GeneratorConfig(
+        **generator_config.SIZES[name] | {'scan': scan, 'num_layers': 1},
+        codebook_size=tokenizer.codebook_size,
+        code_levels=tokenizer.code_levels,
+      )
+      kind = f'{size}_{"scanned" if scan else "unrolled"}'
+      yield f'tokenizer_{kind}', TokenizerTask(config=tokenizer)
+      yield (
+        f'generator_{kind}',
+        GeneratorTask(
+          config=generator,
+          text=TextConfig(num_layers=1),
+          tokenizer=tokenizer,
+          tokenizer_params={},
+        ),
+      )
+
+
+def test_the_rules_of_every_parameter_equal_their_golden():
+  lines = []
+  for name, task in _tasks():
+    boxed = boxed_params(task)
+    decayed = sharding.map_parameters(lambda param: param.decay, boxed)
+    dimensions = jax.tree.leaves(
+      sharding.map_parameters(optim.muon_dimensions, boxed), is_leaf=_is_dims
+    )
+    leaves = jax.tree_util.tree_leaves_with_path(decayed)
+    for (path, decay), dims in zip(leaves, dimensions, strict=True):
+      place = jax.tree_util.keystr(path, simple=True, separator='/')
+      rule = 'decayed' if decay else 'kept'
+      lines.append(f'{name} {place} {rule} {_written(dims)}')
+  golden = pathlib.Path(__file__).parents[1] / 'golden/optimizer_rules.txt'
+  assert lines == golden.read_text().splitlines()
+
+
+def _is_dims(leaf):
+  return leaf is None or hasattr(leaf, 'output_axis')
+
+
+def _written(dims):
+  if dims is None:
+    return 'adam'
+  inputs, outputs = (
+    ','.join(map(str, axes)) for axes in (dims.reduction_axis, dims.output_axis)
+  )
+  return f'muon {inputs}->{outputs}'
+
+
 def test_only_matrices_are_decayed():
-  params = {
-    'dense': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones((2,))},
-    'norm': {'scale': jnp.ones((3, 2))},
-    'embed': {'embedding': jnp.ones((4, 2))},
-    'vq': {'codebook': jnp.ones((4, 2))},
+  """Without a gradient, a step changes only decayed parameters."""
+  boxed = {
+    'kernel': _box((2, 2), decay=True),
+    'bias': _box((2,)),
+    'codebook': _box((4, 2)),
   }
-  kept = {
-    'dense': {'kernel': True, 'bias': False},
-    'norm': {'scale': False},
-    'embed': {'embedding': False},
-    'vq': {'codebook': False},
-  }
-  assert optim.decayed(params) == kept
-  # A step without gradient moves what is decayed, and nothing else.
   config = OptimConfig(weight_decay=0.5, warmup_steps=0, decay='constant')
-  transform = optim.make_optimizer(config, steps=1)
+  transform = optim.make_optimizer(config, steps=1, params=boxed)
+  params = sharding.unbox(boxed)
   zeros = jax.tree.map(jnp.zeros_like, params)
   updates, _ = transform.update(zeros, transform.init(params), params)
   moved = jax.tree.map(lambda x: bool((x != 0).any()), updates)
-  assert moved == kept
-
-
-def test_boxed_parameters_are_decayed_alike():
-  def box(name):
-    init = sharding.logical(nn.initializers.ones, 'embed', 'mlp')
-    return {name: init(jax.random.key(0), (2, 2))}
-
-  flat = jax.tree.leaves(optim.decayed({**box('kernel'), **box('embedding')}))
-  assert flat == [False, True]
+  assert moved == {'kernel': True, 'bias': False, 'codebook': False}
 
 
 def test_one_update_equals_adamw_by_hand():
@@ -69,12 +124,13 @@ def test_one_update_equals_adamw_by_hand():
     weight_decay=0.01,
     clip_norm=1.0,
   )
-  transform = optim.make_optimizer(config, steps=10)
+  boxed = {'kernel': _box((2, 2), decay=True)}
+  transform = optim.make_optimizer(config, steps=10, params=boxed)
   params = {'kernel': jnp.full((2, 2), 2.0)}
   grads = {'kernel': jnp.array([[3.0, 0.0], [0.0, 4.0]])}
   updates, _ = transform.update(grads, transform.init(params), params)
   clipped = np.array([[0.6, 0.0], [0.0, 0.8]])
-  # At the first step both corrected means give g / (|g| + eps).
+  # At the first step the corrected moments give g / (|g| + eps).
   expected = -0.1 * (clipped / (np.abs(clipped) + 1e-8) + 0.01 * 2.0)
   np.testing.assert_allclose(updates['kernel'], expected, rtol=1e-5)
   moved = optax.apply_updates(params, updates)
@@ -93,24 +149,17 @@ def test_the_average_follows_quickly_at_first_and_slowly_later():
   assert moved(10_000, decay=0.0) == 1.0
 
 
-def _hidden(key, shape):
-  init = sharding.logical(nn.initializers.normal(1.0), *[None] * len(shape))
-  return init(key, shape)
-
-
 def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
-  keys = iter(jax.random.split(jax.random.key(0), 8))
-  params = sharding.unbox(
-    {
-      'mlp': {'wi': {'kernel': _hidden(next(keys), (6, 4))}},
-      'attention': {
-        'qkv': {'kernel': _hidden(next(keys), (6, 3, 2, 2))},
-        'out': {'kernel': _hidden(next(keys), (2, 2, 6))},
-      },
-      'rest_out': {'kernel': _hidden(next(keys), (6, 4))},
-      'norm': {'scale': jnp.ones(6)},
-    }
-  )
+  boxed = {
+    'mlp': {'wi': {'kernel': _box((6, 4), inputs=1)}},
+    'attention': {
+      'qkv': {'kernel': _box((6, 3, 2, 2), inputs=1)},
+      'out': {'kernel': _box((2, 2, 6), inputs=2)},
+    },
+    'rest_out': {'kernel': _box((6, 4))},
+    'norm': {'scale': _box((6,))},
+  }
+  params = sharding.unbox(boxed)
   config = OptimConfig(
     optimizer='muon',
     learning_rate=1.0,
@@ -120,7 +169,7 @@ def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
     weight_decay=0.0,
     clip_norm=1e6,
   )
-  transform = optim.make_optimizer(config, steps=1)
+  transform = optim.make_optimizer(config, steps=1, params=boxed)
   gradients = jax.tree.map(
     lambda x: jax.random.normal(jax.random.key(x.size), x.shape), params
   )
@@ -131,7 +180,7 @@ def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
     (updates['attention']['out']['kernel'], 4),
   ):
     spread = np.linalg.svd(update.reshape(rows, -1), compute_uv=False)
-    # Five Newton-Schulz steps bring all singular values near one another.
+    # Five Newton-Schulz iterations make the singular values similar.
     assert spread.max() / spread.min() < 2.5
     raw = np.sqrt(np.mean(np.square(update)))
     assert 0.05 < raw < 0.3
@@ -142,17 +191,3 @@ def test_muon_makes_hidden_updates_orthogonal_and_leaves_the_rest_to_adam():
     -0.5 * nesterov * np.sign(gradients['rest_out']['kernel']),
     rtol=1e-3,
   )
-
-
-def test_muon_tells_scanned_kernels_from_plain_ones():
-  plain = {'blocks': {'block_0': {'mlp': {'wi': {'kernel': jnp.ones((6, 4))}}}}}
-  scanned = {'blocks': {'mlp': {'wi': {'kernel': jnp.ones((3, 6, 4))}}}}
-  (one,) = jax.tree.leaves(
-    optim.muon_dimensions(plain), is_leaf=lambda x: hasattr(x, 'output_axis')
-  )
-  (many,) = jax.tree.leaves(
-    optim.muon_dimensions({'space': scanned}),
-    is_leaf=lambda x: hasattr(x, 'output_axis'),
-  )
-  assert (one.reduction_axis, one.output_axis) == ((0,), (1,))
-  assert (many.reduction_axis, many.output_axis) == ((1,), (2,))

@@ -1,4 +1,4 @@
-"""The real tasks, as small as they can be, and batches of both parts."""
+"""The real tasks in the smallest sizes, and batches of clips and images."""
 
 import numpy as np
 

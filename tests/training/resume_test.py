@@ -1,4 +1,4 @@
-"""Real processes, really killed: the run that resumes is the unbroken one."""
+"""Killed processes: a resumed run equals the unbroken one."""
 
 import json
 import os
@@ -98,15 +98,15 @@ def test_a_run_stopped_many_times_is_the_unbroken_run(tmp_path, unbroken):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
-def test_killed_from_outside_at_any_moment(tmp_path, unbroken, number):
-  moments = np.random.default_rng(0).uniform(0.0, 1.5, 4)
-  for moment in moments:
+def test_killed_from_outside_at_any_time(tmp_path, unbroken, number):
+  delays = np.random.default_rng(0).uniform(0.0, 1.5, 4)
+  for delay in delays:
     process = _start(tmp_path, '--pause', '0.1')
-    # Wait until python has come as far as training, then a little.
+    # Wait until training has started, and then a little longer.
     deadline = time.monotonic() + 120
     while not (tmp_path / '.lock').exists() and time.monotonic() < deadline:
       time.sleep(0.05)
-    time.sleep(moment)
+    time.sleep(delay)
     process.send_signal(number)
     _, text = process.communicate(timeout=300)
     assert process.returncode in (-number, 75, 0), text

@@ -1,18 +1,33 @@
-"""The state is described before it is made."""
+"""The state and the frozen arrays are described before they are created."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
+import real
 import toy
 from flax import linen as nn
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
+from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import Task, abstract_state, create_state
+from phenaki_jax.training.state import (
+  Task,
+  abstract_frozen,
+  abstract_state,
+  boxed_params,
+  create_state,
+  place_frozen,
+)
 
-OPTIMIZER = make_optimizer(OptimConfig(), steps=3)
+
+def _optimizer(task):
+  return make_optimizer(OptimConfig(), steps=3, params=boxed_params(task))
 
 
 def _mesh():
@@ -25,11 +40,12 @@ def test_the_toy_is_a_task():
   assert isinstance(toy.ToyTask(), Task)
 
 
-def test_what_is_made_is_what_was_described():
+def test_the_created_state_is_as_described():
   mesh = _mesh()
   with jax.set_mesh(mesh):
-    abstract = abstract_state(toy.ToyTask(), OPTIMIZER, mesh)
-    state = create_state(toy.ToyTask(), OPTIMIZER, abstract, rngs.root(0))
+    task, optimizer = toy.ToyTask(), _optimizer(toy.ToyTask())
+    abstract = abstract_state(task, optimizer, mesh)
+    state = create_state(task, optimizer, abstract, rngs.root(0))
   described = jax.tree.map(lambda x: (x.shape, x.dtype), abstract)
   made = jax.tree.map(lambda x: (x.shape, x.dtype), state)
   assert jax.tree.leaves(described) == jax.tree.leaves(made)
@@ -47,13 +63,55 @@ class OddTask(toy.ToyTask):
     return {'w': init(rng, (3,))}
 
 
-def test_a_parameter_without_names_is_refused_before_anything_is_made():
+def test_a_parameter_without_names_is_refused():
   with pytest.raises(ValueError, match='extra carries no logical axis names'):
-    abstract_state(NamelessTask(), OPTIMIZER, _mesh())
+    _optimizer(NamelessTask())
+  with pytest.raises(ValueError, match='extra carries no logical axis names'):
+    abstract_state(NamelessTask(), optax.sgd(0.1), _mesh())
 
 
 def test_a_parameter_that_does_not_divide_is_refused_unless_stated():
+  task, optimizer = OddTask(), _optimizer(OddTask())
   with pytest.raises(ValueError, match="w: dimension 0 .'mlp', size 3"):
-    abstract_state(OddTask(), OPTIMIZER, _mesh())
-  abstract = abstract_state(OddTask(), OPTIMIZER, _mesh(), uneven='replicate')
+    abstract_state(task, optimizer, _mesh())
+  abstract = abstract_state(task, optimizer, _mesh(), uneven='replicate')
   assert abstract.params['w'].sharding.is_fully_replicated
+
+
+def test_frozen_arrays_are_sharded_by_name():
+  task = real.generator_task()
+  mesh = sharding.make_mesh(
+    sharding.MeshConfig(data=2, fsdp=2, tensor=2), devices=jax.devices()
+  )
+  placed = place_frozen(task, mesh)
+  jax.tree.map(np.testing.assert_array_equal, placed, task.frozen)
+  # Exactly like the tokenizer's parameters when it is trained.
+  trained = real.tokenizer_task()
+  state = abstract_state(trained, _optimizer(trained), mesh)
+  same = jax.tree.map(
+    lambda leaf, planned: leaf.sharding == planned.sharding,
+    placed,
+    state.params,
+  )
+  assert all(jax.tree.leaves(same))
+  kernel = placed['encoder']['space']['block_0']['mlp']['wi']['kernel']
+  assert kernel.shape == (16, 32)
+  assert {s.data.shape for s in kernel.addressable_shards} == {(8, 16)}
+
+
+def test_a_task_is_described_without_devices_or_arrays():
+  mesh = jax.sharding.AbstractMesh((4, 8, 2), sharding.MESH_AXES)
+  config = GeneratorConfig(**SIZES['paper_0p9b'])
+  task = dataclasses.replace(
+    real.generator_task(), config=config, tokenizer_params=None
+  )
+  before = len(jax.live_arrays())
+  optimizer = _optimizer(task)
+  state = abstract_state(task, optimizer, mesh, uneven='replicate')
+  frozen = abstract_frozen(task, mesh, uneven='replicate')
+  assert len(jax.live_arrays()) == before
+  leaves = jax.tree.leaves((state, frozen))
+  assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
+  kernel = state.params['generator']['blocks']['blocks']['mlp']['wi']['kernel']
+  assert kernel.shape == (20, 1536, 6144)
+  assert kernel.sharding.shard_shape(kernel.shape) == (20, 192, 3072)

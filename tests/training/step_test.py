@@ -1,8 +1,11 @@
-"""One step: the same on every mesh, and closed to what is not finite."""
+"""A step agrees on every mesh, and applies only finite updates."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import real
 import toy
@@ -13,7 +16,12 @@ from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.training import metrics
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import abstract_state, create_state
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+  place_frozen,
+)
 from phenaki_jax.training.step import check_finite, compile_step, make_step
 
 MESHES = {
@@ -25,14 +33,21 @@ MESHES = {
 OPTIM = OptimConfig(learning_rate=0.01, warmup_steps=0, ema_decay=0.9)
 
 
-def _run(task, batches, mesh):
+def _optimizer(task, config=OPTIM):
+  return make_optimizer(
+    config, steps=10, params=boxed_params(task), opponents=task.opponents
+  )
+
+
+def _run(task, batches, mesh, config=OPTIM):
   """Take a step per batch; return the states and metrics on the host."""
-  optimizer = make_optimizer(OPTIM, steps=10)
+  optimizer = _optimizer(task, config)
   with jax.set_mesh(mesh):
     abstract = abstract_state(task, optimizer, mesh)
     state = create_state(task, optimizer, abstract, rngs.root(0))
-    step = make_step(task, optimizer, ema_decay=OPTIM.ema_decay)
+    step = make_step(task, optimizer, ema_decay=config.ema_decay)
     compiled = compile_step(step, abstract)
+    frozen = place_frozen(task, mesh)
     seen = [jax.device_get(state)]
     logged = []
     for batch in batches:
@@ -40,7 +55,7 @@ def _run(task, batches, mesh):
         state,
         sharding.global_batch(batch, mesh),
         rngs.root(1),
-        jax.device_put(task.frozen, sharding.replicated(mesh)),
+        frozen,
       )
       seen.append(jax.device_get(state))
       logged.append(metrics.fetched(results))
@@ -84,9 +99,9 @@ def test_the_generator_agrees_on_every_mesh():
   _assert_meshes_agree(real.generator_task(), real.batch(0), MESHES)
 
 
-def test_the_state_is_spread_from_the_start():
+def test_the_state_is_sharded_when_created():
   task, mesh = toy.ToyTask(), _mesh((2, 2, 2))
-  optimizer = make_optimizer(OPTIM, steps=10)
+  optimizer = _optimizer(task)
   with jax.set_mesh(mesh):
     abstract = abstract_state(task, optimizer, mesh)
     state = create_state(task, optimizer, abstract, rngs.root(0))
@@ -95,16 +110,16 @@ def test_the_state_is_spread_from_the_start():
     for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     if 'kernel' in jax.tree_util.keystr(path)
   ]
-  # Parameters, their average, and both of Adam's means.
+  # Parameters, their average, and both of Adam's moments.
   assert len(kernels) == 4
   for kernel in kernels:
     assert kernel.sharding.shard_shape(kernel.shape) == (6, 8)
   assert int(state.step) == 0
 
 
-def test_the_state_is_taken_over_and_stays_where_it_lay():
+def test_the_state_is_donated_and_keeps_its_sharding():
   task, mesh = toy.ToyTask(), _mesh((4, 2))
-  optimizer = make_optimizer(OPTIM, steps=10)
+  optimizer = _optimizer(task)
   with jax.set_mesh(mesh):
     abstract = abstract_state(task, optimizer, mesh)
     state = create_state(task, optimizer, abstract, rngs.root(0))
@@ -151,11 +166,11 @@ def test_a_step_that_is_not_finite_changes_nothing():
 
 
 class SteepTask(toy.ToyTask):
-  """Have a finite loss whose gradient is not."""
+  """Have a finite loss whose gradient is not finite."""
 
-  def loss(self, params, frozen, batch, rng, *, deterministic=False):
+  def loss(self, params, frozen, batch, rng):
     loss, results = super().loss(params, frozen, batch, rng)
-    # The root of zero is zero, and its slope is infinite.
+    # The square root has an infinite derivative at zero.
     return loss + jnp.sqrt(jnp.square(params['bias'] * 0.0).sum()), results
 
 
@@ -167,7 +182,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
     check_finite(1, logged[0])
 
 
-def test_the_sentence_names_the_step_and_the_term():
+def test_the_error_names_the_step_and_the_terms():
   _, logged = _run(toy.ToyTask(), [toy.batch(4, spoil_at=4)], _mesh((1,)))
   with pytest.raises(FloatingPointError) as caught:
     check_finite(5, logged[0])
@@ -177,3 +192,73 @@ def test_the_sentence_names_the_step_and_the_term():
 def test_a_finite_step_passes():
   _, logged = _run(toy.ToyTask(), [toy.batch(0)], _mesh((1,)))
   check_finite(1, logged[0])
+
+
+@pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
+def test_two_players_are_clipped_optimized_and_averaged_apart(optimizer):
+  config = dataclasses.replace(OPTIM, optimizer=optimizer, clip_norm=1e-3)
+  task, mesh = toy.DuelTask(), _mesh((1,))
+  states, (logged,) = _run(task, [toy.batch(0)], mesh, config)
+  before, after = states
+  assert set(after.params) == {'critic', 'scale', 'shift'}
+  assert set(after.ema) == {'scale', 'shift'}
+  assert {'gradient_norm_critic', 'update_norm_critic'} < set(logged)
+
+  def alone(part):
+    """Update one player with an optimizer that knows no other."""
+    boxed = boxed_params(task)
+    chosen = {name: boxed[name] for name in part}
+    single = make_optimizer(config, steps=10, params=chosen)
+    params = {name: before.params[name] for name in part}
+    key = rngs.at_step(rngs.root(1), 0)
+    found = task.gradients(before.params, {}, toy.batch(0), key).grads
+    grads = {name: found[name] for name in part}
+    updates, _ = single.update(grads, single.init(params), params)
+    return optax.apply_updates(params, updates)
+
+  for part in (['critic'], ['scale', 'shift']):
+    expected = alone(part)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7),
+      {name: after.params[name] for name in part},
+      expected,
+    )
+
+
+def test_joint_gradients_equal_two_passes():
+  task = toy.DuelTask()
+  params = sharding.unbox(task.init(rngs.root(0)))
+  params['critic']['out'] = jnp.linspace(-1.0, 1.0, 16)
+  inputs = toy.batch(0), rngs.root(1)
+  joint = task.gradients(params, {}, *inputs).grads
+  of_generator, of_critic = (
+    jax.grad(lambda p, i=i: task.losses(p, *inputs)[i])(params)
+    for i in range(2)
+  )
+  expected = {**of_generator, 'critic': of_critic['critic']}
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7),
+    joint,
+    expected,
+  )
+  assert all(np.any(leaf) for leaf in jax.tree.leaves(joint))
+
+
+def test_two_players_learn():
+  config = OptimConfig(
+    learning_rate=0.02, warmup_steps=0, decay='constant', b1=0.5, ema_decay=0.98
+  )
+  batches = [toy.batch(step) for step in range(300)]
+  states, _ = _run(toy.DuelTask(), batches, _mesh((1,)), config)
+  means = np.array([state.ema['shift'][0] for state in states])
+  assert means[0] == 0
+  assert np.abs(means[-50:] - 2.0).max() < 0.3
+  assert states[-1].ema['scale'][0] == pytest.approx(0.5, abs=0.25)
+
+
+def test_an_opponent_that_is_not_finite_stops_both_players():
+  batches = [toy.batch(0, spoil_at=0)]
+  states, (logged,) = _run(toy.DuelTask(), batches, _mesh((1,)))
+  assert _unchanged(*states)
+  with pytest.raises(FloatingPointError, match=r'\(loss_critic\)'):
+    check_finite(1, logged)

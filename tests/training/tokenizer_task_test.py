@@ -1,4 +1,4 @@
-"""What the tokenizer lowers: only real frames, each frame once."""
+"""The tokenizer's loss counts real frames only, and each frame once."""
 
 import dataclasses
 import functools
@@ -15,7 +15,11 @@ from phenaki_jax.tokenizer.losses import TokenizerLossWeights
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import abstract_state, create_state
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+)
 from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -57,8 +61,8 @@ def _batch(clips=2, images=3, seed=0):
 
 
 def _drawn(task):
-  """Draw every parameter: those that start at zero would hide faults."""
-  boxed = jax.eval_shape(task.init, rng.root(0))
+  """Draw every parameter, as those that start at zero could hide errors."""
+  boxed = boxed_params(task)
   generator = np.random.default_rng(1)
   return jax.tree.map(
     lambda leaf: np.float32(
@@ -76,7 +80,7 @@ def _params():
 @functools.partial(jax.jit, static_argnums=0)
 def _grads(task, params, batch):
   def loss(params):
-    return task.loss(params, {}, batch, rng.root(0))
+    return task.loss(params, batch)
 
   return jax.value_and_grad(loss, has_aux=True)(params)
 
@@ -88,7 +92,7 @@ def _run(batch):
 
 @jax.jit
 def _loss(params, batch):
-  return TASK.loss(params, {}, batch, rng.root(0))
+  return TASK.loss(params, batch)
 
 
 @jax.jit
@@ -113,8 +117,8 @@ def _naive(batch):
           0.5 * np.abs(np.diff(error, axis=0)).mean()
           + 0.5 * np.abs(np.diff(error, axis=1)).mean()
         )
-      for step in range(1 + (frames - 1) // 2):
-        terms['quantizer'].append(output.quantizer_loss[row, step].mean())
+      for index in range(1 + (frames - 1) // CONFIG.tubelet):
+        terms['quantizer'].append(output.quantizer_loss[row, index].mean())
   return {name: np.mean(values) for name, values in terms.items()}
 
 
@@ -174,7 +178,7 @@ def test_codes_in_use_are_counted():
   assert 1 <= metrics['codes/perplexity'] <= 32
 
 
-def test_images_of_a_repeated_first_frame_are_clips_that_stand_still():
+def test_images_of_a_repeated_first_frame_are_still_clips():
   config = dataclasses.replace(CONFIG, first_frame='repeated')
   task = dataclasses.replace(TASK, config=config)
   params = _drawn(task)
@@ -195,10 +199,6 @@ def test_images_of_a_repeated_first_frame_are_clips_that_stand_still():
   )
 
 
-def test_nothing_is_frozen():
-  assert TASK.frozen == {}
-
-
 def test_it_overfits_one_batch():
   config = TokenizerConfig(
     patch=(4, 4),
@@ -213,6 +213,7 @@ def test_it_overfits_one_batch():
   optimizer = make_optimizer(
     OptimConfig(learning_rate=1e-2, warmup_steps=5, decay='constant'),
     steps=100,
+    params=boxed_params(task),
   )
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]
@@ -220,7 +221,7 @@ def test_it_overfits_one_batch():
   abstract = abstract_state(task, optimizer, mesh)
   state = create_state(task, optimizer, abstract, rng.root(0))
   step = compile_step(make_step(task, optimizer, ema_decay=0.9), abstract)
-  # Smooth pictures: gradients of colour that turn from frame to frame.
+  # Smooth images: colour gradients that rotate from frame to frame.
   batch = _batch(2, 3)
   ramp = np.linspace(0, 1, 8)
   turn = np.linspace(0, np.pi, 10).reshape(2, 5)

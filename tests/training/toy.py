@@ -1,7 +1,7 @@
-"""A model and a stream small enough to train many times, and as a program.
+"""Two tasks that train within seconds, and a program that trains one of them.
 
-The loss uses the batch, the parameters and a random key, so that a resumed run
-that loses any of them shows it.
+Their losses depend on the batch, the parameters and a random key, so that a
+resumed run that loses any of these differs.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from phenaki_jax import sharding
 from phenaki_jax.training import loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
 from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.state import Gradients, Task
 from phenaki_jax.training.writers import JsonlWriter
 
 ROWS = 8
@@ -31,32 +32,106 @@ class Net(nn.Module):
   def __call__(self, x):
     init = nn.initializers.lecun_normal()
     w = self.param(
-      'kernel', sharding.logical(init, 'embed', 'mlp'), (x.shape[-1], 16)
+      'kernel',
+      sharding.logical(init, 'embed', 'mlp', inputs=1, decay=True),
+      (x.shape[-1], 16),
     )
     b = self.param(
       'bias', sharding.logical(nn.initializers.zeros, 'mlp'), (16,)
     )
-    v = self.param('out', sharding.logical(init, 'mlp', 'embed'), (16, 12))
+    v = self.param(
+      'out', sharding.logical(init, 'mlp', 'embed', decay=True), (16, 12)
+    )
     return jnp.tanh(x @ w + b[None]) @ v
 
 
-class ToyTask:
-  """Denoise rows; `break_at` makes the loss NaN at batches that say so."""
+class ToyTask(Task):
+  """Denoise rows; the loss is NaN for batches marked as spoilt."""
 
   frozen = {'offset': np.full((1, 12), 0.25, np.float32)}
 
   def init(self, rng):
     return Net().init(rng, jnp.zeros((1, 12)))['params']
 
-  def loss(self, params, frozen, batch, rng, *, deterministic=False):
+  def init_frozen(self, rng):
+    init = sharding.logical(nn.initializers.zeros, None, 'embed')
+    return {'offset': init(rng, (1, 12))}
+
+  def loss(self, params, frozen, batch, rng):
     x = batch['clips']['pixels'].astype(jnp.float32) / 255.0
     noise = jax.random.normal(rngs.stream(rng, 'noise'), x.shape)
     y = Net().apply({'params': params}, x + 0.1 * noise)
     square = jnp.square(y - x - frozen['offset']).mean(-1)
     spoil = jnp.where(batch['clips']['spoil'] > 0, jnp.nan, 0.0)
     loss = square.mean() + spoil.sum()
-    metrics = {'square': Mean.of(square), 'spoil': Mean.of(spoil)}
+    metrics = {
+      'loss': Mean.of(loss),
+      'square': Mean.of(square),
+      'spoil': Mean.of(spoil),
+    }
     return loss, jax.lax.stop_gradient(metrics)
+
+  def gradients(self, params, frozen, batch, rng):
+    grad = jax.grad(self.loss, has_aux=True)
+    grads, metrics = grad(params, frozen, batch, rng)
+    return Gradients(grads=grads, metrics=metrics)
+
+  def evaluate(self, params, frozen, batch, rng):
+    return self.loss(params, frozen, batch, rng)[1]
+
+
+class DuelTask(Task):
+  """Train a generator of numbers against a critic of them.
+
+  Real numbers have mean 2 and standard deviation 0.5. Both players have
+  non-saturating losses, and their gradients come from one forward pass.
+  """
+
+  opponents = ('critic',)
+
+  def init(self, rng):
+    keys = jax.random.split(rng)
+    zeros, normal = nn.initializers.zeros, nn.initializers.normal(1.0)
+    matrix = sharding.logical(normal, None, 'mlp', inputs=1, decay=True)
+    scale = sharding.logical(nn.initializers.ones, None)
+    return {
+      'critic': {
+        'kernel': matrix(keys[0], (1, 16)),
+        'bias': sharding.logical(normal, 'mlp')(keys[1], (16,)),
+        'out': sharding.logical(zeros, 'mlp')(rng, (16,)),
+      },
+      'scale': scale(rng, (1,)),
+      'shift': sharding.logical(zeros, None)(rng, (1,)),
+    }
+
+  def losses(self, params, batch, rng):
+    """Return the losses of the generator and of the critic."""
+    rows = batch['clips']['pixels'].reshape(-1, 1)
+    real = 2.0 + 1.75 * (rows / 255.0 - 0.5)
+    noise = jax.random.normal(rngs.stream(rng, 'noise'), real.shape)
+    fake = params['shift'][None] + params['scale'][None] * noise
+
+    def scores(numbers):
+      critic = params['critic']
+      hidden = jnp.tanh(numbers @ critic['kernel'] + critic['bias'][None])
+      return hidden @ critic['out']
+
+    of_real, of_fake = scores(real), scores(fake)
+    spoil = jnp.where(batch['clips']['spoil'] > 0, jnp.nan, 0.0).sum()
+    generator = jax.nn.softplus(-of_fake).mean()
+    critic = jax.nn.softplus(of_fake) + jax.nn.softplus(-of_real)
+    return generator, critic.mean() + spoil
+
+  def gradients(self, params, frozen, batch, rng):
+    losses, pull = jax.vjp(lambda p: self.losses(p, batch, rng), params)
+    (grads,), (critic,) = pull((1.0, 0.0)), pull((0.0, 1.0))
+    return Gradients(
+      grads={**grads, 'critic': critic['critic']},
+      metrics={
+        'loss': Mean.of(losses[0]),
+        'loss_critic': Mean.of(losses[1]),
+      },
+    )
 
 
 def batch(step, *, rows=slice(None), spoil_at=-1):
@@ -79,7 +154,7 @@ EXPERIMENT = {'kind': 'toy', 'seed': 3, 'tokenizer': {'width': 12}}
 
 
 def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
-  """Train the toy; return the exit code."""
+  """Train a toy; return the exit code."""
   settings = {
     'task': ToyTask(),
     'optim': OptimConfig(learning_rate=0.01, warmup_steps=3, ema_decay=0.9),
@@ -100,7 +175,7 @@ def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
 
 
 def records(workdir):
-  """Read what was logged, without what depends on the clock."""
+  """Read the logged records, without values that depend on the clock."""
   with open(os.path.join(workdir, 'metrics.jsonl')) as file:
     lines = [json.loads(line) for line in file]
   clocks = ('_per_second', 'data_wait')
@@ -110,7 +185,7 @@ def records(workdir):
 
 
 class Sampler:
-  """Evaluate every third step, slowly enough to be hit by a signal."""
+  """Evaluate every third step, and send a signal at one of them."""
 
   every = 3
 
@@ -126,7 +201,7 @@ class Sampler:
 
 
 def main(argv):
-  """Train in a process of its own, hit by a signal where it is asked to."""
+  """Train in a process of its own, which may send itself a signal."""
   parser = argparse.ArgumentParser()
   parser.add_argument('workdir')
   parser.add_argument('--steps', type=int, default=12)

@@ -1,6 +1,6 @@
-"""One process of a run of several: a real tokenizer on real batches.
+"""One of several processes that train a small tokenizer on StoryWorld.
 
-Each process has one device, and every parameter is spread over all of them.
+Each process has one device, and every parameter is sharded over all of them.
 """
 
 import argparse

@@ -1,0 +1,79 @@
+"""Texts are encoded once, and rows read the texts they refer to."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.generator import Generator, empty_texts
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.text.config import TextConfig
+
+GENERATOR = Generator(
+  config=GeneratorConfig(
+    codebook_size=12,
+    grid=(3, 2, 2),
+    width=16,
+    num_layers=1,
+    num_heads=2,
+    mlp_dim=32,
+  ),
+  text=TextConfig(
+    vocab_size=32,
+    width=12,
+    num_layers=1,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=24,
+    max_length=5,
+    dropout=0.5,
+  ),
+)
+TEXTS = jnp.array([[7, 8, 1, 0, 0], [9, 1, 0, 0, 0], [3, 4, 5, 6, 1]])
+IDS = jnp.asarray(np.random.default_rng(0).integers(0, 13, (3, 3, 2, 2)))
+
+
+@functools.cache
+def _params():
+  """Draw every parameter, as those that start at zero could hide errors."""
+  bits = np.random.default_rng(1)
+  boxed = jax.eval_shape(GENERATOR.init, rng.root(0))
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(
+      bits.normal(size=leaf.shape) / leaf.shape[0] ** 0.5, jnp.float32
+    ),
+    sharding.unbox(boxed),
+  )
+
+
+def test_rows_read_their_texts_by_index():
+  params = _params()
+  own = GENERATOR.encode(params, TEXTS)
+  distinct = GENERATOR.encode(params, TEXTS[::-1])
+  np.testing.assert_allclose(
+    GENERATOR.logits(params, IDS, own),
+    GENERATOR.logits(params, IDS, distinct, text_index=jnp.array([2, 1, 0])),
+    atol=1e-5,
+  )
+
+
+def test_padding_of_texts_is_masked():
+  params = _params()
+  longer = jnp.pad(TEXTS, ((0, 0), (0, 3)))
+  logits = GENERATOR.logits(params, IDS, GENERATOR.encode(params, TEXTS))
+  padded = GENERATOR.logits(params, IDS, GENERATOR.encode(params, longer))
+  np.testing.assert_allclose(padded, logits, atol=1e-5)
+
+
+def test_the_empty_text_is_its_end_mark():
+  np.testing.assert_array_equal(empty_texts(TEXTS), [[1, 0, 0, 0, 0]] * 3)
+
+
+def test_dropout_needs_a_key():
+  params = _params()
+  plain = GENERATOR.encode(params, TEXTS).vectors
+  np.testing.assert_array_equal(GENERATOR.encode(params, TEXTS).vectors, plain)
+  dropped = GENERATOR.encode(params, TEXTS, rng.root(2)).vectors
+  assert (dropped != plain).any()
