@@ -40,8 +40,10 @@ LAYERS = {
   'tokenizer': {'nn', 'sharding', *BASE},
   'masked_transformer': {'nn', 'sharding', *BASE},
   'generator': {'masked_transformer', 'text', *BASE},
-  'storyworld': {'media', 'files', *BASE},
-  'data': {'storyworld', 'media', 'files', *BASE},
+  'layouts': {'media', 'files', *BASE},
+  'storyworld': {'layouts', 'media', 'files', *BASE},
+  'lpc': {'layouts', 'media', 'files', *BASE},
+  'data': {'lpc', 'storyworld', 'media', 'files', *BASE},
   'sampling': {*MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},
   'training': {*MODELS, 'sharding', 'media', 'files', *BASE},
@@ -64,8 +66,8 @@ NUMPY_ONLY = {'numpy', 'jaxtyping', 'ml_collections', 'pydantic'}
 OUTSIDE = {
   'types': NUMPY_ONLY,
   'config': NUMPY_ONLY,
-  # The last three write the layouts of real data.
-  'storyworld': NUMPY_ONLY | {'scipy', 'PIL', 'pyarrow', 'etils'},
+  'storyworld': NUMPY_ONLY | {'scipy', 'etils'},
+  'lpc': NUMPY_ONLY | {'PIL', 'etils'},
 }
 
 # The only files and folders that may import a module.
@@ -91,7 +93,7 @@ BANNED = {
 }
 
 # These layers return numpy arrays, and their threads use no device.
-NO_JAX = {'data', 'storyworld'}
+NO_JAX = {'data', 'layouts', 'lpc', 'storyworld'}
 
 NAMELESS = {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}
 MAX_LINES = 500
@@ -266,7 +268,7 @@ WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
   'readme',
   'parameters',
-  *('storyworld/layout', 'training/resume', 'training/distributed'),
+  *('training/resume', 'training/distributed'),
 }
 
 

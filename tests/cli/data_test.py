@@ -84,6 +84,52 @@ def test_storyworld_command_writes_what_the_library_writes(
   assert said('muted') == ''
 
 
+def test_lpc_writes_what_build_reads(sprite_sheets, tmp_path, capsys):
+  out, manifest = tmp_path / 'lpc', tmp_path / 'manifest'
+  words = ['lpc', '--sheets', sprite_sheets, '--clips', 3, '--images', 2]
+  assert call(*words, '--stories', 1, '--out', out) == 0
+  assert 'wrote 3 clips, 2 images and 1 stories' in capsys.readouterr().out
+  assert sorted(path.name for path in out.iterdir()) == [
+    *('img2dataset', 'stories', 'webvid')
+  ]
+  again = tmp_path / 'again'
+  assert call(*words, '--stories', 1, '--out', again) == 0
+  assert _contents(again) == _contents(out)
+  other = tmp_path / 'other'
+  assert call(*words, '--stories', 1, '--held-out', '--out', other) == 0
+  assert _contents(other) != _contents(out)
+  assert build(out, manifest) == 0
+  assert json.loads((manifest / 'report.json').read_text())['kept'] == 5
+
+
+@pytest.mark.parametrize(
+  ('words', 'sentence'),
+  [
+    (['--size', '63'], 'size is 63, but a character has 64 pixels'),
+    (['--size', '65'], 'needs even sides'),
+    (['--size', '65', '--clips', '0'], 'needs even sides'),
+    (
+      ['--sheets', 'nowhere'],
+      'there is no folder nowhere; get the sheets',
+    ),
+    (['--sheets', 'full'], 'lacks 128 sheets, such as body/female/dark2.png;'),
+    (['--out', 'full'], 'full is not empty'),
+    (['--clips', '0', '--images', '0', '--stories', '0'], 'nothing to write'),
+  ],
+)
+def test_lpc_errors_end_in_one_sentence_and_leave_no_file(
+  words, sentence, sprite_sheets, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'full').mkdir()
+  (tmp_path / 'full' / 'file').write_text('kept')
+  few = ['--clips', 1, '--images', 1, '--stories', 1]
+  assert call('lpc', '--sheets', sprite_sheets, '--out', 'X', *few, *words) == 2
+  said = capsys.readouterr().err
+  assert sentence in said and said.count('\n') == 1
+  assert _contents(tmp_path).keys() == {pathlib.Path('full/file')}
+
+
 def test_check_finds_a_changed_clip(world, tmp_path, capsys):
   copy, out = tmp_path / 'world', tmp_path / 'manifest'
   shutil.copytree(world, copy)
@@ -282,7 +328,9 @@ def test_captions_without_glyphs_are_written_as_text(world, tmp_path, capsys):
   assert 'a 🎈 flies' in lines and len(lines) == 6
 
 
-@pytest.mark.parametrize('action', ['build', 'check', 'inspect', 'storyworld'])
+@pytest.mark.parametrize(
+  'action', ['build', 'check', 'inspect', 'lpc', 'storyworld']
+)
 def test_help_shows_worked_examples(action, capsys):
   with pytest.raises(SystemExit) as caught:
     call(action, '--help')
