@@ -1,4 +1,4 @@
-"""Progress bars, and the one decision when they are shown."""
+"""Progress bars, and where they are shown."""
 
 import os
 import sys
@@ -17,17 +17,17 @@ def is_shown(stream: Any = None) -> bool:
     stream: where the bar is drawn; standard error by default.
   """
   # tqdm ignores TQDM_DISABLE when it is given `disable`.
-  wish = os.environ.get('TQDM_DISABLE', '').lower()
+  setting = os.environ.get('TQDM_DISABLE', '').lower()
   stream = sys.stderr if stream is None else stream
   is_notebook = type(stream).__module__.startswith('ipykernel')
-  is_read = is_notebook or stream.isatty()
-  return is_read and wish in ('', '0', 'false', 'no')
+  is_visible = is_notebook or stream.isatty()
+  return is_visible and setting in ('', '0', 'false', 'no')
 
 
 def bar(
   items: Iterable[Any] | None = None,
   *,
-  total: int,
+  total: int | None,
   unit: str,
   desc: str | None = None,
   initial: int = 0,

@@ -4,10 +4,11 @@ Parameters and activations carry logical names ('embed', 'heads', ...). One
 table maps each name to axes of the mesh (data, fsdp, tensor), as in T5X.
 Linen's own rules silently replicate a misspelt name; here a name that is not
 in the table raises. `jax.jit` with shardings then places the arrays. The box
-of a parameter also carries what the optimizer must know of it.
+of a parameter also carries its optimizer rules.
 """
 
 import difflib
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -232,17 +233,6 @@ def unbox(tree: Any) -> Any:
   return jax.tree.map(_content, tree, is_leaf=_is_box)
 
 
-def logical_names(tree: Any) -> dict[str, tuple[str | None, ...]]:
-  """Map each parameter's path ('encoder/norm/scale') to its names.
-
-  Raises:
-    ValueError: if a leaf was declared without `logical`.
-  """
-  return {
-    path: _names(path, leaf) for path, leaf in _leaves(tree) if _shape(leaf)
-  }
-
-
 def map_parameters(function: Callable[[Parameter], Any], tree: Any) -> Any:
   """Apply a function to each `Parameter` of a tree.
 
@@ -284,10 +274,9 @@ def param_shardings(
     ValueError: for an array without names or an uneven dimension under
       'raise', for an unknown name, and for an unknown `uneven` or `unnamed`.
   """
-  if unnamed not in ('raise', 'replicate'):
-    raise ValueError(f"unnamed is 'raise' or 'replicate', not {unnamed!r}.")
-  if uneven not in ('raise', 'replicate'):
-    raise ValueError(f"uneven is 'raise' or 'replicate', not {uneven!r}.")
+  for option, value in (('unnamed', unnamed), ('uneven', uneven)):
+    if value not in ('raise', 'replicate'):
+      raise ValueError(f"{option} is 'raise' or 'replicate', not {value!r}.")
   shardings = []
   for path, leaf in _leaves(tree):
     bare = unnamed == 'replicate' and not _is_box(leaf)
@@ -400,10 +389,6 @@ def _ways(mesh: Any, entry: str | tuple[str, ...] | None) -> int:
   return math.prod(mesh.shape[axis] for axis in axes)
 
 
-_warned: set[str] = set()
-
-
+@functools.cache
 def _warn_once(sentence: str) -> None:
-  if sentence not in _warned:
-    _warned.add(sentence)
-    _logger.warning(sentence)
+  _logger.warning(sentence)

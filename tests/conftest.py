@@ -115,6 +115,37 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope='session')
+def sprite_sheets(tmp_path_factory):
+  """Draw sheets in which each layer is a rectangle of its own colour."""
+  import hashlib
+
+  from PIL import Image
+
+  from phenaki_jax.lpc import sheets
+
+  folder = tmp_path_factory.mktemp('sheets')
+  side, rows, columns = sheets.CELL, sheets.ROWS, sheets.COLUMNS
+  cells = np.arange(rows * columns).reshape(rows, 1, columns, 1)
+  for name in sheets.all_layers():
+    top, left, *colour = hashlib.sha256(name.encode()).digest()[:5]
+    picture = np.zeros((rows, side, columns, side, 4), np.uint8)
+    area = np.s_[:, 8 + top % 24 :, :, 8 + left % 24 :]
+    area = picture[area][:, :24, :, :24]
+    area[..., :3] = colour
+    # The rest of a colour is mixed with what is below it.
+    area[..., 3] = 255
+    area[:, :6, ..., 3] = 100
+    # Each cell differs from all others.
+    area[:, 8:10, :, 8:10, 0] = cells % 256
+    area[:, 8:10, :, 8:10, 1] = cells // 256
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = Image.fromarray(picture.reshape(rows * side, columns * side, 4))
+    sheet.save(path, compress_level=1)
+  return folder
+
+
 @pytest.fixture
 def bucket(monkeypatch):
   """Yield the root of an empty bucket in memory, used through `gs://`."""

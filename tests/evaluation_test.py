@@ -19,27 +19,31 @@ CLIPS = {
 EVALUATORS = {
   'heldout': (
     lambda every: HeldoutEvaluator(
-      lambda state, batch: {'loss': (1.0, 2.0)}, [0], every=every
+      measure=lambda state, batch: {'loss': (1.0, 2.0)},
+      batches=[0],
+      every=every,
     ),
     {0},
   ),
   'reconstruction': (
     lambda every: ReconstructionEvaluator(
-      lambda state, pixels, num_frames: jnp.asarray(pixels),
-      [CLIPS],
+      predict=lambda state, pixels, num_frames: jnp.asarray(pixels),
+      clips=[CLIPS],
       every=every,
     ),
     {0, 4},
   ),
   'samples': (
     lambda every: SampleEvaluator(
-      lambda state, prompts, seeds: CLIPS['pixels'], ['a', 'b'], every=every
+      sample=lambda state, prompts, seeds: CLIPS['pixels'],
+      prompts=['a', 'b'],
+      every=every,
     ),
     {3, 4},
   ),
   'unigram': (
     lambda every: UnigramEvaluator(
-      lambda batch: (np.ones(3), np.ones(3)),
+      count=lambda state, batch: (np.ones(3), np.ones(3)),
       training=lambda: [0],
       heldout=[0],
       every=every,

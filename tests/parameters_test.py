@@ -13,6 +13,7 @@ import pathlib
 
 import jax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer import config as generator_config
@@ -70,7 +71,9 @@ def _lines(name):
       sharding.unbox(_boxed(name))
     )
   }
-  names = sharding.logical_names(_boxed(name))
+  names = flatten_dict(
+    sharding.map_parameters(lambda param: param.names, _boxed(name)), sep='/'
+  )
   return [
     (path, shapes[path], tuple(str(axis) for axis in names[path]))
     for path in sorted(shapes)

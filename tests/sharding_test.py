@@ -166,13 +166,6 @@ def test_an_uneven_dimension_is_refused_unless_stated(caplog):
     sharding.param_shardings(params, mesh, uneven='ignore')
 
 
-def test_names_are_listed_by_path():
-  assert sharding.logical_names({'block': _abstract()}) == {
-    'block/b': ('mlp',),
-    'block/w': ('embed', 'mlp'),
-  }
-
-
 def test_unboxed_parameters_are_plain_arrays():
   params = Block().init(rng.root(0), jnp.ones((2, 8)))['params']
   assert isinstance(sharding.unbox(params)['w'], jax.Array)

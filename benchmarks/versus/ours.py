@@ -25,7 +25,7 @@ from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.sampling.decode import DecodeConfig, decode
-from phenaki_jax.sampling.guidance import guided
+from phenaki_jax.sampling.guidance import guide
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training import step as step_lib
@@ -55,18 +55,17 @@ class TextVectorTask(state_lib.Task):
     mask = jnp.ones((1, 1), bool)
     return MaskedTransformer(self.config).init(rng, ids, text, mask)['params']
 
-  def gradients(
-    self, params: Any, frozen: Any, batch: dict[str, Any], rng: Any
-  ) -> state_lib.Gradients:
-    """Differentiate the loss; nothing is frozen."""
-    del frozen
-    grads, metrics = jax.grad(self.loss, has_aux=True)(params, batch, rng)
-    return state_lib.Gradients(grads=grads, metrics=metrics)
-
   def loss(
-    self, params: Any, batch: dict[str, Any], rng: Any
+    self,
+    params: Any,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: Any,
+    *,
+    deterministic: bool = False,
   ) -> tuple[Any, dict[str, Mean]]:
     """Hide random tokens and compute the cross-entropy of predicting them."""
+    del frozen, deterministic
     ids, text = batch['ids'], batch['text']
     maskable = jnp.ones((ids.shape[0], ids[0].size), bool)
     hidden = hide(rng, maskable=maskable).reshape(ids.shape)
@@ -199,16 +198,15 @@ def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
 
   @jax.jit
   def sample(params: Any, text: Any, keys: Any) -> Any:
-    def forward(shown: Any, text: Any, mask: Any) -> Any:
-      logits = model.apply(
-        {'params': params}, shown.reshape(-1, *shapes.grid), text, mask
-      )
-      return logits.reshape(*shown.shape, -1)
+    texts, masks = jnp.concatenate([text, text]), jnp.concatenate([mask, empty])
 
     def predict(shown: Any) -> Any:
+      doubled = jnp.concatenate([shown, shown]).reshape(-1, *shapes.grid)
+      logits = model.apply({'params': params}, doubled, texts, masks)
+      logits = logits.reshape(2, *shown.shape, -1)
       # Scale s here is scale 1 + s of the peer.
       scale = jnp.full((1,), shapes.guidance - 1.0)
-      return guided(forward, shown, (text, mask), (text, empty), scale)
+      return guide(logits[0], logits[1], scale)
 
     return decode(
       predict,

@@ -53,17 +53,6 @@ def add_tokenizer(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-  """Add sampling settings; the parsed arguments hold only those given."""
-  absent = argparse.SUPPRESS
-  add_numbers(
-    parser,
-    ('guidance', float, absent, 'guidance scale of the prompts; 0 for none'),
-    ('steps', int, absent, 'decoding steps'),
-    ('temperature', float, absent, 'of sampling; 0 for the likeliest tokens'),
-  )
-
-
 def add_workers(parser: argparse.ArgumentParser) -> None:
   """Add --workers."""
   add_numbers(parser, ('workers', positive, 2, 'threads that read the data'))

@@ -17,6 +17,7 @@ EXAMPLES = """
   phenaki data check data/manifest
   phenaki data inspect data/manifest --out sheet.png
   phenaki data storyworld --out data/world --clips 200 --images 200
+  phenaki data lpc --sheets data/sheets --out data/lpc --clips 2000
   phenaki train --config configs/tokenizer/lpc.py:manifest=data/manifest \\
     --workdir runs/tokenizer
 """
@@ -25,6 +26,7 @@ _ACTIONS = {
   'build': 'make a manifest of folders and StoryWorld',
   'check': 'check a manifest and the data that it names',
   'inspect': 'draw a contact sheet of a manifest, with captions',
+  'lpc': 'draw the sprite world from the sheets of artists',
   'storyworld': 'write StoryWorld in the WebVid and img2dataset layouts',
 }
 

@@ -9,6 +9,7 @@ from phenaki_jax.cli import arguments
 
 EXAMPLES = """
   phenaki data check data/manifest
+  phenaki data check data/manifest --moved-to /mnt/disk/data
 """
 
 _PROBLEMS_SHOWN = 20
@@ -17,14 +18,23 @@ _PROBLEMS_SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
   parser.add_argument('folder', metavar='DIR', help='folder of the manifest')
+  parser.add_argument(
+    '--moved-to',
+    metavar='DIR',
+    help='make the manifest refer to data that were moved to DIR, then check',
+  )
   arguments.add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
   """Check a manifest; return 1 if its data has changed."""
-  from phenaki_jax.data import check, manifest
+  from phenaki_jax.data import check, manifest, move
 
   content = manifest.Manifest(args.folder)
+  if args.moved_to is not None:
+    for old, new in move.repoint(content, args.moved_to).items():
+      print(f'{old} is now {new}')
+    content = manifest.Manifest(args.folder)
   for report in content.reports():
     print('\n'.join(report.lines()))
   problems = 0

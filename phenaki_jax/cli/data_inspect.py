@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> None:
   """Draw a contact sheet."""
   from phenaki_jax.data import manifest, schema
   from phenaki_jax.data.examples import pick
+  from phenaki_jax.files.atomic import replace_file
+  from phenaki_jax.media import fonts
   from phenaki_jax.media.contact_sheet import contact_sheet
   from phenaki_jax.media.png import write_png
 
@@ -58,3 +60,10 @@ def run(args: argparse.Namespace) -> None:
   provenance = {'notice': 'examples of a dataset', 'manifest': content.hash}
   write_png(args.out, sheet, provenance=provenance)
   print(f'wrote {args.out}')
+  captions = [example.caption for example in (*clips, *images)]
+  if missing := fonts.missing(''.join(captions)):
+    replace_file(f'{args.out}.txt', ('\n'.join(captions) + '\n').encode())
+    print(
+      f'the fonts lack {len(missing)} characters ({missing[:20]}), which are '
+      f'drawn as boxes; wrote all captions as text to {args.out}.txt'
+    )

@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Write both layouts."""
-  from phenaki_jax.data import layouts
+  from phenaki_jax.data import worlds
 
-  layouts.write_storyworld(
+  worlds.write_storyworld(
     args.out,
     num_clips=args.clips,
     num_images=args.images,

@@ -52,7 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--subset', help="part of StoryWorld (default: the model's own)"
   )
-  arguments.add_sampling(parser)
+  absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
+  arguments.add_numbers(
+    parser,
+    ('guidance', float, absent, 'guidance scale of the prompts; 0 for none'),
+    ('steps', int, absent, 'decoding steps'),
+    ('temperature', float, absent, 'of sampling; 0 for the likeliest tokens'),
+  )
 
 
 def run(args: argparse.Namespace) -> None:

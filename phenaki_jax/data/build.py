@@ -6,21 +6,24 @@ complete new one, so an interrupted build leaves it unchanged.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import io
+import itertools
 import json
+import operator
 import os
 import pathlib
+import shutil
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-import pyarrow
-import pyarrow.parquet
-
 from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
-from phenaki_jax.data import manifest, report, schema
+from phenaki_jax.data import manifest, records, report, schema, seen
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import recover, staged_folder
@@ -32,8 +35,10 @@ OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 _Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
 """What decoding found, why a record is broken, or why it is filtered."""
 
-_AHEAD = 16  # records decoded ahead, per worker
-_ROWS_PER_WRITE = 4096
+_LISTS = (manifest.DROPPED, manifest.QUARANTINE)
+_CHUNK = 16  # records of one task
+_AHEAD = 4  # tasks that wait, per worker
+_QUICK = 0.002  # seconds of a task that a thread would not speed up
 
 
 def build(
@@ -59,7 +64,8 @@ def build(
 
   Raises:
     UserError: there is no source; a source lacks a score, has no record to
-      keep or too many broken ones; or `out` holds something else.
+      keep or too many broken ones; or `out` holds something else. The lists
+      of the records of a rejected source are kept in `<out>.refused`.
   """
   filters = filters or filters_lib.FilterConfig()
   out = pathlib.Path(out).absolute()
@@ -77,12 +83,24 @@ def build(
     sources = [open_source(indices) for open_source in openers]
     for source in sources:
       filters_lib.check_columns(source, filters)
-    builder = _Builder(
-      folder=folder,
-      filters=filters,
-      workers=max(1, workers),
-    )
-    return builder.run(sources, max_broken_share=max_broken_share)
+    with contextlib.closing(seen.SeenHashes()) as hashes:
+      builder = _Builder(
+        folder=folder, filters=filters, workers=max(1, workers), seen=hashes
+      )
+      try:
+        reports = builder.run(sources, max_broken_share=max_broken_share)
+      except _RefusedError as error:
+        _keep_lists(folder, out)
+        raise UserError(
+          f'{error}; the records that were left out are listed in '
+          f'{_refused(out)}/{manifest.QUARANTINE} and {manifest.DROPPED}'
+        ) from None
+  _remove_lists(out)
+  return reports
+
+
+class _RefusedError(UserError):
+  """A source that has too few usable records."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +110,7 @@ class _Builder:
   folder: pathlib.Path
   filters: filters_lib.FilterConfig
   workers: int
-  seen: set[str] = dataclasses.field(default_factory=set)
+  seen: seen.SeenHashes
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
@@ -101,18 +119,17 @@ class _Builder:
     path = self.folder / manifest.RECORDS
     reports = []
     with (
-      open(self.folder / manifest.DROPPED, 'w') as dropped,
-      open(self.folder / manifest.QUARANTINE, 'w') as quarantine,
-      pyarrow.parquet.ParquetWriter(path, manifest.COLUMNS) as writer,
+      _open_list(self.folder / manifest.DROPPED) as dropped,
+      _open_list(self.folder / manifest.QUARANTINE) as quarantine,
+      records.RecordWriter(path) as writer,
     ):
       for number, source in enumerate(sources):
         found = self._add(source, number, writer, dropped, quarantine)
         _check_report(found, max_broken_share)
         reports.append(found)
-    table = pyarrow.parquet.ParquetFile(path).read()
     header = {
       'version': manifest.VERSION,
-      'hash': manifest.table_hash(table),
+      'hash': writer.content_hash(),
       'records_sha256': file_digest(path),
       'clips': sum(found.clips for found in reports),
       'images': sum(found.images for found in reports),
@@ -122,7 +139,7 @@ class _Builder:
     content = {
       'hash': header['hash'],
       'records': sum(found.records for found in reports),
-      'kept': len(table),
+      'kept': writer.count,
       'filters': header['filters'],
       'sources': [found.to_dict() for found in reports],
     }
@@ -134,7 +151,7 @@ class _Builder:
     self,
     source: base.Source,
     number: int,
-    writer: Any,
+    writer: records.RecordWriter,
     dropped: io.TextIOBase,
     quarantine: io.TextIOBase,
   ) -> report.SourceReport:
@@ -142,10 +159,9 @@ class _Builder:
     kept: Counter[str] = Counter()
     filtered: Counter[str] = Counter()
     broken: Counter[str] = Counter()
-    rows = []
     bar = progress.bar(
       self._examined(source),
-      total=len(source),
+      total=operator.length_hint(source) or None,
       unit='records',
       desc=f'{source.layout} {number + 1}',
     )
@@ -157,23 +173,17 @@ class _Builder:
         _write_line(quarantine, line | {'detail': outcome.detail})
         continue
       if not isinstance(outcome, str):
-        if outcome.content_hash not in self.seen:
-          self.seen.add(outcome.content_hash)
+        if self.seen.add(outcome.content_hash):
           kept[record.kind] += 1
-          rows.append(_row(number, record, outcome))
-          if len(rows) == _ROWS_PER_WRITE:
-            writer.write_table(_table(rows))
-            rows = []
+          writer.add(number, record, outcome)
           continue
         outcome = 'duplicate_of_earlier'
       filtered[outcome] += 1
       _write_line(dropped, line | {'reason': outcome})
-    if rows:
-      writer.write_table(_table(rows))
     return report.SourceReport(
       layout=source.layout,
       folder=str(source.spec().get('folder', '')),
-      records=len(source),
+      records=kept.total() + filtered.total() + broken.total(),
       clips=kept[schema.CLIP],
       images=kept[schema.IMAGE],
       filtered=dict(sorted(filtered.items())),
@@ -184,66 +194,109 @@ class _Builder:
   def _examined(
     self, source: base.Source
   ) -> Iterator[tuple[schema.Record, _Outcome]]:
-    """Yield each record with its outcome, in order; threads decode ahead."""
+    """Yield each record with its outcome, in order; threads decode ahead.
+
+    Records that need no decoding, such as missing files, take less time than
+    handing them to another thread.
+    """
     waiting: deque = deque()
+    stream = iter(source)
+    is_quick = False
     with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
       try:
-        for index in range(len(source)):
-          record = source[index]
-          waiting.append((record, pool.submit(self._examine, source, record)))
+        while chunk := list(itertools.islice(stream, _CHUNK)):
+          outcomes = [self._decide(record) for record in chunk]
+          work = functools.partial(self._decode, source, chunk, outcomes)
+          task = None
+          if None in outcomes:
+            if is_quick:
+              start = time.perf_counter()
+              work()
+              is_quick = time.perf_counter() - start < _QUICK
+            else:
+              task = pool.submit(work)
+          waiting.append((chunk, outcomes, task))
           if len(waiting) > _AHEAD * self.workers:
-            record, future = waiting.popleft()
-            yield record, future.result()
-        while waiting:
-          record, future = waiting.popleft()
-          yield record, future.result()
+            chunk, outcomes, task = waiting.popleft()
+            if task is not None:
+              is_quick = task.result() < _QUICK
+            yield from zip(chunk, outcomes, strict=True)
+        for chunk, outcomes, task in waiting:
+          if task is not None:
+            task.result()
+          yield from zip(chunk, outcomes, strict=True)
       finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
-  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
+  def _decide(self, record: schema.Record) -> _Outcome | None:
+    """Return the outcome that follows from the metadata; None if none does."""
     if record.fault == 'not_downloaded':
       return record.fault  # As img2dataset reports it; nothing is broken.
     if record.fault:
-      return schema.DecodeError(record.fault)
-    reason = filters_lib.metadata_fault(record, self.filters)
-    if reason:
-      return reason
+      return schema.DecodeError(record.fault, record.detail)
+    return filters_lib.metadata_fault(record, self.filters) or None
+
+  def _decode(
+    self,
+    source: base.Source,
+    chunk: list[schema.Record],
+    outcomes: list[_Outcome | None],
+  ) -> float:
+    """Decode the records that have no outcome yet; return seconds of CPU."""
+    start = time.thread_time()
+    for i, record in enumerate(chunk):
+      if outcomes[i] is None:
+        outcomes[i] = self._examine(source, record)
+    return time.thread_time() - start
+
+  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
     try:
-      info = source.reader.examine(record)
+      info = source.reader.examine(
+        record, max_duration=self.filters.max_duration
+      )
     except schema.DecodeError as error:
       return error
+    except Exception as error:
+      # Whatever a decoder does with one file, the others are read.
+      detail = f'{type(error).__name__}: {error}'
+      return schema.DecodeError('decoder_failed', detail)
     return filters_lib.content_fault(info, record.kind, self.filters) or info
 
 
-def _row(
-  number: int, record: schema.Record, info: schema.MediaInfo
-) -> dict[str, Any]:
-  return {
-    'source': number,
-    **{name: getattr(record, name) for name in manifest.RECORD_FIELDS},
-    'caption': record.caption.strip(),
-    **dataclasses.asdict(info),
-  }
+def _refused(out: pathlib.Path) -> pathlib.Path:
+  """Return the folder for the lists of a build that was refused."""
+  return out.parent / f'{out.name}.refused'
 
 
-def _table(rows: list[dict[str, Any]]) -> pyarrow.Table:
-  return pyarrow.Table.from_pylist(rows, schema=manifest.COLUMNS)
+def _keep_lists(folder: pathlib.Path, out: pathlib.Path) -> None:
+  """Copy the lists of a refused build beside its target."""
+  _refused(out).mkdir(exist_ok=True)
+  for name in _LISTS:
+    shutil.copyfile(folder / name, _refused(out) / name)
+
+
+def _remove_lists(out: pathlib.Path) -> None:
+  """Remove the lists of an earlier build, and nothing else."""
+  with contextlib.suppress(OSError):
+    for name in _LISTS:
+      (_refused(out) / name).unlink()
+    _refused(out).rmdir()
 
 
 def _check_report(found: report.SourceReport, max_broken_share: float) -> None:
   """Check that a source has enough usable records."""
   name = f'{found.layout} {found.folder}'.rstrip()
-  counts = found.filtered | found.broken
+  counts = found.filtered | found.broken | found.notes
   reasons = ', '.join(f'{count} {reason}' for reason, count in counts.items())
   if found.broken_share > max_broken_share:
     broken = sum(found.broken.values())
-    raise UserError(
+    raise _RefusedError(
       f'{broken} of the {found.records} records of {name} are broken '
       f'({reasons}); at most a share of {max_broken_share:g} is accepted '
       '(--max-broken)'
     )
   if not found.kept:
-    raise UserError(
+    raise _RefusedError(
       f'none of the {found.records} records of {name} is left to train on '
       f'({reasons or "it lists none"}); correct the source or loosen the '
       'filters'
@@ -263,8 +316,17 @@ def _check_target(out: pathlib.Path) -> None:
 
 
 def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
-  path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
+  text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+  path.write_text(text, encoding='utf-8')
+
+
+def _open_list(path: pathlib.Path) -> io.TextIOBase:
+  # A path may have bytes that are not UTF-8.
+  return open(path, 'w', encoding='utf-8', errors='backslashreplace')
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _write_line(file: io.TextIOBase, content: dict[str, Any]) -> None:
-  file.write(json.dumps(content, ensure_ascii=False) + '\n')
+  file.write(_encode(content) + '\n')

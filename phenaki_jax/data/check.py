@@ -1,15 +1,19 @@
 """Comparison of a manifest with its data, to find later changes."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from phenaki_jax import progress
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import schema
+from phenaki_jax.data.sources import base
 
-_CHUNK = 512  # maximum number of records that are read ahead
+_CHUNK = 16  # records of one task
+_AHEAD = 4  # tasks that wait, per worker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,23 +39,39 @@ def find_problems(
   if manifest.recomputed_hash() != manifest.hash:
     yield Problem(key=manifest_lib.RECORDS, reason='changed_manifest')
   bar = progress.bar(total=len(manifest), unit='records', desc='check')
-  rows = iter(range(len(manifest)))
+  records = manifest.records()
   with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool, bar:
-    while chunk := list(itertools.islice(rows, _CHUNK)):
-      for problem in pool.map(lambda row: _problem(manifest, row), chunk):
-        bar.update()
-        if problem is not None:
-          yield problem
+    waiting: collections.deque = collections.deque()
+    while chunk := list(itertools.islice(records, _CHUNK)):
+      waiting.append(pool.submit(_problems, chunk))
+      if len(waiting) > _AHEAD * workers:
+        yield from _finish(waiting, bar)
+    while waiting:
+      yield from _finish(waiting, bar)
 
 
-def _problem(manifest: manifest_lib.Manifest, row: int) -> Problem | None:
-  record = manifest[row]
+def _finish(waiting: collections.deque, bar: Any) -> list[Problem]:
+  """Wait for the oldest chunk and return its problems."""
+  size, problems = waiting.popleft().result()
+  bar.update(size)
+  return problems
+
+
+def _problems(
+  chunk: list[tuple[schema.Record, base.Reader]],
+) -> tuple[int, list[Problem]]:
+  """Return the number of records and their problems."""
+  found = [_problem(record, reader) for record, reader in chunk]
+  return len(chunk), [problem for problem in found if problem is not None]
+
+
+def _problem(record: schema.Record, reader: base.Reader) -> Problem | None:
   assert record.info is not None, 'records of a manifest have been decoded'
   try:
     # Without the expected hash, `examine` tells a changed file from a broken
     # one.
     bare = dataclasses.replace(record, info=None)
-    info = manifest.reader(row).examine(bare)
+    info = reader.examine(bare)
   except schema.DecodeError as error:
     return Problem(key=record.key, reason=error.reason, detail=error.detail)
   if info.content_hash != record.info.content_hash:

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from typing import Any
 
-from phenaki_jax.data import schema
+from phenaki_jax.data import captions, schema
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
 
@@ -19,6 +19,9 @@ UNSAFE = 'punsafe'
 WATERMARK = 'pwatermark'
 _TAG = 'NSFW'
 _SAFE_TAG = 'UNLIKELY'
+COLUMNS = (UNSAFE, WATERMARK, _TAG)
+"""The metadata columns that the filters read."""
+
 # Layouts whose tables have the scores; those of WebVid never do.
 _SCORED_LAYOUTS = ('img2dataset',)
 
@@ -84,10 +87,9 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
 
 def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
   """Return why the metadata exclude a record; empty if they do not."""
-  caption = record.caption.strip()
-  if not caption:
+  if captions.is_empty(record.caption):
     return 'empty_caption'
-  if len(caption) > config.max_caption:
+  if len(record.caption.strip()) > config.max_caption:
     return f'caption_over_{config.max_caption}'
   scores = (
     (UNSAFE, 'unsafe', config.max_unsafe),

@@ -3,7 +3,7 @@
 A manifest is a folder:
 
     manifest.json     sources, counts and hashes; written last
-    records.parquet   one row per kept record, with the hash of its content
+    records.arrow     one row per kept record, with the hash of its content
     report.json       numbers of records that were left out, by reason
     dropped.jsonl     every record that a filter left out, with the reason
     quarantine.jsonl  every record that cannot be used, with the reason
@@ -15,53 +15,28 @@ sources, so the data may be moved. Checkpoints store a fingerprint of it.
 
 import dataclasses
 import functools
-import hashlib
+import itertools
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
+from jaxtyping import Bool, UInt32
 
-from phenaki_jax.data import report, schema
+from phenaki_jax.data import records, report, schema
 from phenaki_jax.data.sources import base, files, storyworld
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import file_digest
 
-VERSION = 1
+VERSION = 2
 HEADER = 'manifest.json'
-RECORDS = 'records.parquet'
+RECORDS = 'records.arrow'
 REPORT = 'report.json'
 DROPPED = 'dropped.jsonl'
 QUARANTINE = 'quarantine.jsonl'
 INDICES = 'indices'
-
-COLUMNS = pyarrow.schema(
-  {
-    'source': pyarrow.int32(),
-    'kind': pyarrow.string(),
-    'key': pyarrow.string(),
-    'caption': pyarrow.string(),
-    'path': pyarrow.string(),
-    'offset': pyarrow.int64(),
-    'size': pyarrow.int64(),
-    'content_hash': pyarrow.string(),
-    'width': pyarrow.int32(),
-    'height': pyarrow.int32(),
-    'num_frames': pyarrow.int32(),
-    'duration': pyarrow.float64(),
-  }
-)
-"""The columns of the records."""
-
-RECORD_FIELDS = ('kind', 'key', 'caption', 'path', 'offset', 'size')
-"""The fields of a record, beside its `info`, that are columns."""
-
-_INFO = ('content_hash', 'width', 'height', 'num_frames', 'duration')
-# The content of a record. Its location may change when a folder is moved.
-_HASHED = ('kind', 'key', 'caption', 'content_hash', 'num_frames', 'duration')
 
 
 class Manifest:
@@ -108,7 +83,7 @@ class Manifest:
         f'{table} is not the table that {HEADER} was written with; build the '
         'manifest again'
       )
-    self._table = pyarrow.parquet.ParquetFile(table).read()
+    self._table = records.RecordTable(table)
     self.readers: list[base.Reader] = [open_reader(spec) for spec in specs]
 
   def __len__(self) -> int:
@@ -117,18 +92,27 @@ class Manifest:
 
   def __getitem__(self, row: int) -> schema.Record:
     """Return the record of a row."""
-    values = self._table.slice(row, 1).to_pylist()[0]
-    info = {name: values[name] for name in _INFO}
-    record = {name: values[name] for name in RECORD_FIELDS}
-    return schema.Record(**record, info=schema.MediaInfo(**info))
+    return self._table[row]
+
+  def records(self) -> Iterator[tuple[schema.Record, base.Reader]]:
+    """Yield every record with the reader of its pixels, in order."""
+    for source, record in self._table.records():
+      yield record, self.readers[source]
+
+  def first_records(self, source: int, count: int) -> list[schema.Record]:
+    """Return at most `count` first records of a source."""
+    found = (
+      record for number, record in self._table.records() if number == source
+    )
+    return list(itertools.islice(found, count))
 
   def reader(self, row: int) -> base.Reader:
     """Return the reader of the pixels of a row."""
-    return self.readers[self._table['source'][row].as_py()]
+    return self.readers[self._table.value('source', row)]
 
   def caption(self, row: int) -> str:
     """Return the caption of a row."""
-    return self._table['caption'][row].as_py()
+    return self._table.value('caption', row)
 
   def rows(
     self, kind: str, *, split: str = 'train', heldout_share: float = 0.0
@@ -143,18 +127,19 @@ class Manifest:
       split: 'train' or 'heldout'.
       heldout_share: share of the records in the split 'heldout', 0 to 1.
     """
-    is_heldout = self._draws < heldout_share
+    # The hash is a random number of 32 bits, the same for the same content.
+    is_heldout = self._draws < heldout_share * 2**32
     in_split = is_heldout if split == 'heldout' else ~is_heldout
-    return np.flatnonzero((self._kinds == kind) & in_split)
+    is_kind = self._is_clip if kind == schema.CLIP else ~self._is_clip
+    return np.flatnonzero(is_kind & in_split)
 
   @functools.cached_property
-  def _kinds(self) -> np.ndarray:
-    return np.array(self._table['kind'].to_pylist(), dtype='U5')
+  def _is_clip(self) -> Bool[np.ndarray, 'N']:
+    return self._table.of_kind(schema.CLIP)
 
   @functools.cached_property
-  def _draws(self) -> np.ndarray:
-    hashes = self._table['content_hash'].to_pylist()
-    return np.array([int(text[:8], 16) / 2**32 for text in hashes])
+  def _draws(self) -> UInt32[np.ndarray, 'N']:
+    return self._table.hash_prefixes()
 
   def reports(self) -> list[report.SourceReport]:
     """Return the report of each source, from report.json."""
@@ -167,7 +152,7 @@ class Manifest:
 
   def recomputed_hash(self) -> str:
     """Compute the hash of the kept records again."""
-    return table_hash(self._table)
+    return self._table.content_hash()
 
 
 def open_reader(spec: dict[str, Any]) -> base.Reader:
@@ -186,13 +171,3 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
     f'a manifest names the layout {layout!r}; webvid, img2dataset and '
     'storyworld are known'
   )
-
-
-def table_hash(table: pyarrow.Table) -> str:
-  """Hash the content of the records of a table, in order."""
-  digest = hashlib.sha256()
-  for batch in table.to_batches():
-    for row in batch.to_pylist():
-      values = [row[name] for name in _HASHED]
-      digest.update(json.dumps(values).encode() + b'\n')
-  return digest.hexdigest()

@@ -66,6 +66,7 @@ class Record:
     columns: further metadata by column, for the filters.
     fault: why the source reports the record as unusable; empty if it is
       usable.
+    detail: where the fault is: the metadata file and the row.
     info: what decoding found; None before the record was decoded.
   """
 
@@ -77,6 +78,7 @@ class Record:
   size: int = -1
   columns: dict[str, Any] = dataclasses.field(default_factory=dict)
   fault: str = ''
+  detail: str = ''
   info: MediaInfo | None = None
 
 

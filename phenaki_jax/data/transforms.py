@@ -5,9 +5,21 @@ Only this module handles colour modes and cropping.
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 _WHITE = (255, 255, 255, 255)
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
+# The numbers of bytes of the types BYTE, SHORT and LONG.
+_INTEGER_BYTES = {1: 1, 3: 2, 4: 4}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -16,7 +28,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
   Transparent pixels are put on white, the usual background of web pages. The
   EXIF orientation is applied.
   """
-  image = ImageOps.exif_transpose(image)
+  turn = _TURNS.get(orientation(image.info.get('exif', b'')))
+  if turn is not None:
+    image = image.transpose(turn)
   if image.mode.startswith('I;16'):
     # `convert` would clip 16-bit values at 255 instead of scaling them.
     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -31,6 +45,30 @@ def to_rgb(image: Image.Image) -> Image.Image:
     background = Image.new('RGBA', layer.size, _WHITE)
     image = Image.alpha_composite(background, layer)
   return image.convert('RGB')
+
+
+def orientation(exif: bytes) -> int:
+  """Return the orientation that EXIF data give, or 1, the upright one.
+
+  No other tag is read, so damage to them has no effect.
+
+  Args:
+    exif: a TIFF header with its first directory, possibly after 'Exif'.
+  """
+  data = exif.removeprefix(b'Exif\0\0')
+  big = data[:4] == b'MM\0*'
+  if not big and data[:4] != b'II*\0':
+    return 1
+
+  def number(at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], 'big' if big else 'little')
+
+  start = number(4, 4)
+  end = min(start + 2 + 12 * number(start, 2), len(data))
+  for at in range(start + 2, end, 12):
+    if number(at, 2) == _ORIENTATION:
+      return number(at + 8, _INTEGER_BYTES.get(number(at + 2, 2), 0))
+  return 1
 
 
 def fit(

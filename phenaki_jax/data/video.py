@@ -10,33 +10,28 @@ stops after them.
 import contextlib
 import dataclasses
 import io
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
-import av.video.reformatter
+import av.stream
 import numpy as np
 from jaxtyping import Float64, UInt8
-from PIL import Image
 
-from phenaki_jax.data import schema, transforms
+from phenaki_jax.data import containers, display, schema
 
 MAX_BYTES = 2**29
-MAX_PIXELS = 2**24  # of one frame; 4096 x 4096
 MAX_FRAMES = 20_000
 
-# On damaged files PyAV also raises UnicodeDecodeError, IndexError,
-# OverflowError and others. TypeError is left out: it would be our own bug.
-_DECODER_ERRORS = (
-  *(av.FFmpegError, ValueError, LookupError, ArithmeticError),
-  *(OSError, EOFError, MemoryError, RuntimeError),
-)
+Encoded: TypeAlias = bytes | containers.BinaryFile
+"""An encoded video: its bytes, or a binary file that can seek."""
+
 # Seeking restarts the decoder, so it pays off only beyond this many seconds.
 _SEEK_AFTER = 1.0
 _SLACK = 5e-4  # maximum seconds by which rounding may delay a timestamp
 # A video whose decoded share of the declared duration is lower is truncated.
 _SHORTEST_SHARE = 0.9
-_BOXES = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,46 +76,59 @@ def window(
   return position * latest + np.arange(valid) / fps
 
 
-def examine(data: bytes, *, content_hash: str = '') -> schema.MediaInfo:
+def examine(
+  data: bytes, *, content_hash: str = '', max_duration: float = math.inf
+) -> schema.MediaInfo:
   """Decode a whole video in the strictest mode of the decoder.
 
   Args:
     data: the encoded video.
     content_hash: its hash, which is copied into the result.
+    max_duration: in seconds; decoding stops as soon as the video is known to
+      be longer, and the result then holds a longer duration.
+
+  Returns:
+    What was found; width and height are those on the screen.
 
   Raises:
     schema.DecodeError: the reason is 'empty_file', 'not_a_video',
       'truncated_file', 'broken_file', 'unknown_codec', 'too_large',
-      'too_many_pixels' or 'too_many_frames'.
+      'too_many_pixels', 'too_many_frames', the name of a container and
+      '_not_supported', or one of `display.Display.geometry`.
   """
   with _opened(data, strict=True) as (container, stream):
+    declared = _declared_duration(container, stream)
+    ticks, per_second = stream.time_base.as_integer_ratio()
     count, end, gap = 0, 0.0, 0.0
-    previous = None
+    previous = size = None
     for time, frame in _frames(container, stream):
       if frame.is_corrupt:
         raise schema.DecodeError('broken_file', f'frame {count} is damaged')
+      size = size or display.Display(stream).geometry(frame).size
       if previous is not None:
         gap = time - previous
-      length = float((frame.duration or 0) * stream.time_base)
+      length = (frame.duration or 0) * ticks / per_second
       end = time + (length or gap or 1.0 / _rate(stream))
       previous = time
       count += 1
-    declared = _declared_duration(container, stream)
-    if not count or end < _SHORTEST_SHARE * declared:
+      if max(end, declared) > max_duration:
+        end = max(end, declared)
+        break
+    if size is None or end < _SHORTEST_SHARE * declared:
       raise schema.DecodeError(
         'truncated_file', f'{end:.2f} of {declared:.2f} s can be decoded'
       )
     return schema.MediaInfo(
       content_hash=content_hash,
-      width=stream.width,
-      height=stream.height,
+      width=size[0],
+      height=size[1],
       num_frames=count,
       duration=end,
     )
 
 
 def sample(
-  data: bytes, times: Float64[np.ndarray, 'T'], *, size: tuple[int, int]
+  data: Encoded, times: Float64[np.ndarray, 'T'], *, size: tuple[int, int]
 ) -> UInt8[np.ndarray, 'T H W 3']:
   """Decode the frames shown at `times`.
 
@@ -133,27 +141,27 @@ def sample(
     schema.DecodeError: the video cannot be decoded; reasons as in `examine`.
   """
   with _opened(data) as (container, stream):
-    fit = _fitter(size)
+    show = _shower(stream, size)
     frames = _frames(container, stream, start=times[0])
-    picked = _pick(frames, times, slack=_slack(stream), fit=fit)
+    picked = _pick(frames, times, slack=_slack(stream), show=show)
     if not picked:
-      # The seek went past the first requested frame; decode from the start.
+      # The seek went past what is needed; decode from the start.
       container.seek(0, backward=True, any_frame=False)
       frames = _frames(container, stream)
-      picked = _pick(frames, times, slack=_slack(stream), fit=fit)
+      picked = _pick(frames, times, slack=_slack(stream), show=show)
     if not picked:
       raise schema.DecodeError('truncated_file', 'no frame can be decoded')
     return np.stack(picked)
 
 
-def decode(data: bytes, *, size: tuple[int, int]) -> TimedFrames:
+def decode(data: Encoded, *, size: tuple[int, int]) -> TimedFrames:
   """Decode every frame of a video; arguments and errors as in `sample`."""
   with _opened(data) as (container, stream):
-    fit = _fitter(size)
+    show = _shower(stream, size)
     times, frames = [], []
-    for time, frame in _frames(container, stream):
+    for time, shown in display.with_neighbours(_frames(container, stream)):
       times.append(time)
-      frames.append(fit(frame))
+      frames.append(show(shown))
     if not frames:
       raise schema.DecodeError('truncated_file', 'no frame can be decoded')
     return TimedFrames(
@@ -161,42 +169,24 @@ def decode(data: bytes, *, size: tuple[int, int]) -> TimedFrames:
     )
 
 
-def _container_format(head: bytes) -> str:
-  """Return FFmpeg's name of the container, from the first bytes of a file.
-
-  FFmpeg must not guess the format, because it would open the files and
-  addresses that a playlist names.
-  """
-  if not head:
-    raise schema.DecodeError('empty_file')
-  if head[4:8] in _BOXES:
-    return 'mov'
-  if head[:4] == b'\x1aE\xdf\xa3':
-    return 'matroska'
-  if head[:4] == b'RIFF' and head[8:12] == b'AVI ':
-    return 'avi'
-  if head[:6] in (b'GIF87a', b'GIF89a'):
-    return 'gif'
-  raise schema.DecodeError('not_a_video', f'it begins with {head!r}')
-
-
 @contextlib.contextmanager
-def _opened(data: bytes, *, strict: bool = False) -> Iterator[tuple[Any, Any]]:
+def _opened(
+  data: Encoded, *, strict: bool = False
+) -> Iterator[tuple[Any, Any]]:
   """Open a video; errors in the block become DecodeErrors with a reason."""
   try:
-    if len(data) > MAX_BYTES:
-      raise schema.DecodeError('too_large', f'{len(data)} bytes')
-    container_format = _container_format(data[:16])
-    if container_format == 'mov' and _is_cut_off(data):
-      raise schema.DecodeError('truncated_file', f'of {len(data)} bytes')
-    with av.open(io.BytesIO(data), format=container_format) as container:
-      if not container.streams.video:
-        raise schema.DecodeError('not_a_video', 'it has no video stream')
-      stream = container.streams.video[0]
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    size = file.seek(0, 2)
+    if size > MAX_BYTES:
+      raise schema.DecodeError('too_large', f'{size} bytes')
+    container_format = containers.check(file)
+    file.seek(0)
+    with av.open(file, format=container_format) as container:
+      stream = _main_stream(container)
       context = stream.codec_context
       if context is None:
         raise schema.DecodeError('unknown_codec', 'no decoder is available')
-      _check_pixels(context.width, context.height)
+      display.check_pixels(context.width, context.height)
       # The loader has threads of its own, one per batch.
       context.thread_count = 1
       context.thread_type = 'NONE'
@@ -205,37 +195,44 @@ def _opened(data: bytes, *, strict: bool = False) -> Iterator[tuple[Any, Any]]:
       yield container, stream
   except schema.DecodeError:
     raise
-  except _DECODER_ERRORS as error:
+  # On damaged files PyAV also raises UnicodeDecodeError, IndexError,
+  # OverflowError and others; one file must not end a build.
+  except Exception as error:
     detail = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
     raise schema.DecodeError('broken_file', detail) from error
 
 
-def _is_cut_off(data: bytes) -> bool:
-  """Return whether an MP4 box ends after the file or the index is missing."""
-  position, has_index = 0, False
-  while position + 8 <= len(data):
-    head = data[position : position + 16]
-    length = int.from_bytes(head[:4], 'big')
-    if length == 1:
-      length = int.from_bytes(head[8:16], 'big')
-    has_index |= head[4:8] == b'moov'
-    if length == 0:
-      break
-    if length < 8 or position + length > len(data):
-      return True
-    position += length
-  return not has_index
+def _main_stream(container: Any) -> Any:
+  """Return the default video stream, of several the largest."""
+  streams = [
+    stream
+    for stream in container.streams.video
+    if not stream.disposition & av.stream.Disposition.attached_pic
+  ]
+  if not streams:
+    raise schema.DecodeError('not_a_video', 'it has no video stream')
+
+  def rank(stream: Any) -> tuple[bool, int]:
+    context = stream.codec_context
+    pixels = context.width * context.height if context else 0
+    return bool(stream.disposition & av.stream.Disposition.default), pixels
+
+  return max(streams, key=rank)
 
 
 def _frames(
   container: Any, stream: Any, start: float = 0.0
 ) -> Iterator[tuple[float, Any]]:
-  """Yield (seconds after the first frame, frame) from `start` or earlier."""
+  """Yield (seconds after the first frame, frame) from `start` or earlier.
+
+  Of several frames with the same timestamp, the first is shown.
+  """
   origin = previous = None
   count = 0
+  ticks, per_second = stream.time_base.as_integer_ratio()
   frames = container.decode(stream)
   while (frame := next(frames, None)) is not None:
-    _check_pixels(frame.width, frame.height)
+    display.check_pixels(frame.width, frame.height)
     if frame.pts is None:
       raise schema.DecodeError('broken_file', 'a frame has no timestamp')
     if origin is None:
@@ -245,13 +242,16 @@ def _frames(
         container.seek(target, stream=stream, backward=True, any_frame=False)
         frames = container.decode(stream)
         continue
-    if previous is not None and frame.pts < previous:
+    if previous is not None and frame.pts <= previous:
+      if frame.pts == previous:
+        continue
       raise schema.DecodeError('broken_file', 'timestamps run backwards')
     previous = frame.pts
     count += 1
     if count > MAX_FRAMES:
       raise schema.DecodeError('too_many_frames', f'more than {MAX_FRAMES}')
-    yield float((frame.pts - origin) * stream.time_base), frame
+    # Correctly rounded, and faster than an operation on fractions.
+    yield (frame.pts - origin) * ticks / per_second, frame
 
 
 def _pick(
@@ -259,37 +259,33 @@ def _pick(
   times: np.ndarray,
   *,
   slack: float,
-  fit: Callable[[Any], np.ndarray],
+  show: Callable[[Any], np.ndarray],
 ) -> list[np.ndarray]:
-  """Return the frame shown at each time; [] if the first frame is later."""
+  """Return the frame shown at each time; [] if decoding began too late."""
   picked: list[np.ndarray] = []
   shown = pixels = None
-  for time, frame in frames:
-    if shown is None and time > max(times[0] + slack, 0.0):
+  for time, frame in display.with_neighbours(frames):
+    # Deinterlacing needs the frame before.
+    needed = 0.0 if frame.frame.interlaced_frame else times[0] + slack
+    if shown is None and time > max(needed, 0.0):
       return []
     while len(picked) < len(times) and time > times[len(picked)] + slack:
       if pixels is None:
-        pixels = fit(shown)
+        pixels = show(shown)
       picked.append(pixels)
     shown, pixels = frame, None
     if time >= times[-1] - slack:
       break
   if shown is None:
     return []
-  pixels = fit(shown)
+  pixels = show(shown)
   return picked + [pixels] * (len(times) - len(picked))
 
 
-def _fitter(size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
-  """Return a function that converts a decoded frame to RGB of a size."""
-  # By default the scaler starts a thread per core for every frame.
-  reformatter = av.video.reformatter.VideoReformatter()
-
-  def fit(frame: Any) -> np.ndarray:
-    rgb = reformatter.reformat(frame, format='rgb24', threads=1)
-    return transforms.fit(Image.fromarray(rgb.to_ndarray()), size)
-
-  return fit
+def _shower(stream: Any, size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
+  """Return a function that converts a frame to RGB of a size."""
+  screen = display.Display(stream)
+  return lambda shown: screen.show(shown, size)
 
 
 def _slack(stream: Any) -> float:
@@ -302,6 +298,8 @@ def _rate(stream: Any) -> float:
 
 
 def _declared_duration(container: Any, stream: Any) -> float:
+  if container.format.name == 'avi' and not stream.frames:
+    return 0.0  # Unfinished; FFmpeg estimates a duration from the bit rate.
   if stream.duration:
     return float(stream.duration * stream.time_base)
   if container.duration and len(container.streams) == 1:
@@ -309,10 +307,3 @@ def _declared_duration(container: Any, stream: Any) -> float:
     first = max(0, container.start_time or 0)
     return (container.duration - first) / av.time_base
   return 0.0
-
-
-def _check_pixels(width: int, height: int) -> None:
-  if width * height > MAX_PIXELS:
-    raise schema.DecodeError(
-      'too_many_pixels', f'{width} x {height}, at most {MAX_PIXELS}'
-    )

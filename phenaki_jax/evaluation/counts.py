@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,11 +34,14 @@ class Counts:
   @property
   def error(self) -> float:
     """Return the standard error of `accuracy`; nan without answers."""
-    if not self.asked:
-      return math.nan
-    return math.sqrt(self.accuracy * (1 - self.accuracy) / self.asked)
+    variance = self.accuracy * (1 - self.accuracy)
+    return math.sqrt(variance / self.asked) if self.asked else math.nan
 
 
-def total(counts: Iterable[Counts]) -> Counts:
-  """Return the sum of counts."""
-  return sum(counts, Counts())
+class Table(dict[str, Counts]):
+  """Counts by name: of facts, concepts or splits."""
+
+  @property
+  def total(self) -> Counts:
+    """Return the sum of all counts."""
+    return sum(self.values(), Counts())

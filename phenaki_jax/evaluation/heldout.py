@@ -1,6 +1,7 @@
 """The loss on a fixed set of examples that training never sees."""
 
 import collections
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,31 +11,23 @@ Sums = Mapping[str, tuple[float, float]]
 """By name: a weighted sum and the sum of its weights."""
 
 
+@dataclasses.dataclass(kw_only=True, eq=False)
 class HeldoutEvaluator:
-  """Measure the loss terms of a model on held-out batches."""
+  """Measures the loss terms of a model on held-out batches.
 
-  def __init__(
-    self,
-    measure: Callable[[Any, Any], Sums],
-    batches: Sequence[Any],
-    *,
-    every: int,
-  ) -> None:
-    """Store the arguments.
+  Attributes:
+    measure: maps (state, batch) to sums; it must be deterministic.
+    batches: at least one held-out batch; none raises a ValueError.
+    every: steps between two evaluations; 0 never evaluates in training.
+  """
 
-    Args:
-      measure: maps (state, batch) to sums; it must be deterministic.
-      batches: held-out batches, at least one.
-      every: steps between two evaluations; 0 never evaluates in training.
+  measure: Callable[[Any, Any], Sums]
+  batches: Sequence[Any]
+  every: int
 
-    Raises:
-      ValueError: there are no batches.
-    """
-    if not batches:
+  def __post_init__(self) -> None:
+    if not self.batches:
       raise ValueError('there are no held-out batches')
-    self._measure = measure
-    self._batches = batches
-    self.every = every
 
   def run(self, step: int, state: Any) -> Iterator[tuple[str, float]]:
     """Yield `heldout/<name>`, the mean over all batches, for each term.
@@ -43,8 +36,8 @@ class HeldoutEvaluator:
     """
     del step
     sums: dict[str, Any] = collections.defaultdict(lambda: np.zeros(2))
-    for batch in self._batches:
-      for name, sum_and_weight in self._measure(state, batch).items():
+    for batch in self.batches:
+      for name, sum_and_weight in self.measure(state, batch).items():
         sums[name] += sum_and_weight
     for name, (total, weight) in sorted(sums.items()):
       if weight:

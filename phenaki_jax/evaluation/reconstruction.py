@@ -6,6 +6,7 @@ has tokens of its own, while later frames share theirs.
 """
 
 import collections
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -65,32 +66,24 @@ def ssim(
   return jnp.mean(similarity, axis=(-3, -2, -1))
 
 
+@dataclasses.dataclass(kw_only=True, eq=False)
 class ReconstructionEvaluator:
-  """Compare held-out clips with what the tokenizer makes of them."""
+  """Compares held-out clips with their reconstructions by the tokenizer.
 
-  def __init__(
-    self,
-    predict: Callable[[Any, Array, Array], Array],
-    clips: Iterable[Mapping[str, np.ndarray]],
-    *,
-    every: int,
-    num_shown: int = 4,
-  ) -> None:
-    """Store the arguments.
+  Attributes:
+    predict: maps (state, pixels uint8 [B, T, H, W, 3], num_frames int32 [B]) to
+      decoded pixels of the same type and shape.
+    clips: the `clips` parts of batches; every run iterates over them again, so
+      that its results are comparable.
+    every: steps between two evaluations; 0 never evaluates in training.
+    num_shown: number of clips in the video, from the first batch.
+  """
 
-    Args:
-      predict: maps (state, pixels uint8 [B, T, H, W, 3], num_frames int32 [B])
-        to decoded pixels of the same type and shape.
-      clips: the `clips` parts of batches; every run iterates over them again,
-        so that its results are comparable.
-      every: steps between two evaluations; 0 never evaluates in training.
-      num_shown: number of clips in the video, from the first batch.
-    """
-    self._predict = predict
-    self._clips = clips
-    self._num_shown = num_shown
-    self._is_warned = False
-    self.every = every
+  predict: Callable[[Any, Array, Array], Array]
+  clips: Iterable[Mapping[str, np.ndarray]]
+  every: int
+  num_shown: int = 4
+  _is_warned: bool = dataclasses.field(default=False, init=False)
 
   def run(
     self, step: int, state: Any
@@ -104,6 +97,7 @@ class ReconstructionEvaluator:
     Raises:
       ValueError: there are no clips.
     """
+    # Sums and counts weight all frames equally, also in a small last batch.
     sums: dict[str, Any] = collections.defaultdict(lambda: np.zeros(2))
 
     def add(name: str, values: Any, mask: np.ndarray) -> None:
@@ -111,19 +105,17 @@ class ReconstructionEvaluator:
       sums[name] += (kept.sum(), kept.size)
 
     video: np.ndarray | None = None
-    for clip in self._clips:
+    for clip in self.clips:
       pixels = jnp.asarray(clip['pixels'])
       num_frames = jnp.asarray(clip['num_frames'])
-      decoded = self._predict(state, pixels, num_frames)
+      decoded = self.predict(state, pixels, num_frames)
       if video is None:
-        video = _side_by_side(pixels, decoded, self._num_shown)
+        video = _side_by_side(pixels, decoded, self.num_shown)
       mask = np.asarray(frame_mask(num_frames, pixels.shape[1]))
       for name, values in _compare(pixels, decoded).items():
-        # Sums and counts weight all frames equally, also in a small last batch.
         add(name, values, mask)
-        if name == 'psnr':
-          for t in range(mask.shape[1]):
-            add(f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
+        for t in range(mask.shape[1] if name == 'psnr' else 0):
+          add(f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
     if video is None:
       raise ValueError('there are no clips to reconstruct')
     if 'ssim' not in sums and not self._is_warned:
@@ -150,13 +142,11 @@ def _smooth(x: Float[Array, '*B H W C']) -> Float[Array, '*B rows columns C']:
   weights /= weights.sum()
   for axis in (-3, -2):
     size = x.shape[axis] - _WINDOW + 1
-    x = sum(
-      (
-        float(weight) * jax.lax.slice_in_dim(x, i, i + size, axis=axis)
-        for i, weight in enumerate(weights)
-      ),
-      start=jnp.zeros((), x.dtype),
+    shifted = (
+      float(weight) * jax.lax.slice_in_dim(x, i, i + size, axis=axis)
+      for i, weight in enumerate(weights)
     )
+    x = sum(shifted, start=jnp.zeros((), x.dtype))
   return x
 
 

@@ -1,8 +1,8 @@
 """Accuracy of a model on StoryWorld, as read by the oracle.
 
-Two reports measure whether clips show the facts of their prompts, and whether
-concepts that only training images show appear in clips. `storyworld_stories`
-has that of stories. No pretrained network is needed.
+The reports measure whether clips show the facts of their prompts, and whether
+concepts that only training images show appear in clips. The report on stories
+is in `storyworld_stories`. No pretrained network is needed.
 """
 
 import collections
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.counts import Counts, total
+from phenaki_jax.evaluation.counts import Counts, Table
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.storyworld import caption, sample_facts
@@ -45,10 +45,6 @@ class Setup:
   seed: int = 0
   batch_size: int = 16
 
-  def __post_init__(self) -> None:
-    """Validate the batch size."""
-    check_count('batch_size', self.batch_size)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -76,19 +72,12 @@ class ClipReport:
     facts: counts by fact.
     mistakes: number of occurrences of each mistake, such as 'colour: red read
       as white', the most frequent first.
-    best, worst, random: examples.
+    samples: the 'best', the 'worst' and 'random' ones.
   """
 
-  facts: dict[str, Counts]
+  facts: Table
   mistakes: dict[str, int]
-  best: tuple[Sample, ...]
-  worst: tuple[Sample, ...]
-  random: tuple[Sample, ...]
-
-  @property
-  def total(self) -> Counts:
-    """Return the counts over all facts."""
-    return total(self.facts.values())
+  samples: dict[str, list[Sample]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,14 +90,9 @@ class ImageOnlyReport:
     samples: the first clip of each concept.
   """
 
-  values: dict[str, Counts]
+  values: Table
   others: Counts
   samples: tuple[Sample, ...]
-
-  @property
-  def total(self) -> Counts:
-    """Return the counts over all concepts."""
-    return total(self.values.values())
 
 
 def report_clips(
@@ -129,11 +113,7 @@ def report_clips(
     split: 'heldout' (combinations never seen in training), 'train' or 'all'.
     shown: number of examples of each kind.
     on_done: called with the number of clips finished since the last call.
-
-  Raises:
-    UserError: `prompts` is below 1.
   """
-  check_count('prompts', prompts)
   asked = []
   for index in range(prompts):
     rng = np.random.default_rng((setup.seed, CLIPS, index))
@@ -141,9 +121,7 @@ def report_clips(
     asked.append((facts, caption(facts, rng, setup.subset), draw_seed(rng)))
   scores: list[score_lib.ClipScore] = []
   mistakes: collections.Counter[str] = collections.Counter()
-  best: list[Sample] = []
-  worst: list[Sample] = []
-  random: list[Sample] = []
+  samples: dict[str, list[Sample]] = {'best': [], 'worst': [], 'random': []}
   for (facts, prompt, _), frames in _clips(maker, setup, asked, on_done):
     score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
     scores.append(score)
@@ -152,15 +130,16 @@ def report_clips(
         read = score.reading[fact] or 'nothing'
         mistakes[f'{fact}: {getattr(facts, fact)} read as {read}'] += 1
     sample = _sample(prompt, frames, score)
-    random = [*random, sample][:shown]
-    best = sorted([*best, sample], key=lambda s: s.score)[::-1][:shown]
-    worst = sorted([*worst, sample], key=lambda s: s.score)[:shown]
+    for kept in samples.values():
+      kept.append(sample)
+    samples['worst'].sort(key=lambda s: s.score)
+    samples['best'].sort(key=lambda s: s.score)
+    samples['best'].reverse()
+    samples = {kind: kept[:shown] for kind, kept in samples.items()}
   return ClipReport(
     facts=count_facts(scores),
     mistakes=dict(mistakes.most_common()),
-    best=tuple(best),
-    worst=tuple(worst),
-    random=tuple(random),
+    samples=samples,
   )
 
 
@@ -180,28 +159,28 @@ def report_image_only(
     on_done: called with the number of clips finished since the last call.
 
   Raises:
-    UserError: `prompts` is below 1, or the subset has no such concept.
+    UserError: the subset has no such concept.
   """
-  check_count('prompts', prompts)
   asked = []
   for fact, value in image_only_values(setup.subset):
     for index in range(prompts):
       rng = np.random.default_rng((setup.seed, IMAGE_ONLY, index))
-      facts = _with(rng, setup.subset, fact, value)
+      facts = _draw_with(rng, setup.subset, fact, value)
       prompt = caption(facts, rng, setup.subset)
-      asked.append(((fact, value, facts), prompt, draw_seed(rng)))
+      asked.append(((fact, facts), prompt, draw_seed(rng)))
   scores = collections.defaultdict(list)
-  samples: dict[tuple, Sample] = {}
-  for (about, prompt, _), frames in _clips(maker, setup, asked, on_done):
-    *concept, facts = about
+  samples: dict[tuple[str, str], Sample] = {}
+  clips = _clips(maker, setup, asked, on_done)
+  for ((fact, facts), prompt, _), frames in clips:
     score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
-    scores[tuple(concept)].append(score)
-    samples.setdefault(tuple(concept), _sample(prompt, frames, score))
-  values, others = {}, Counts()
+    concept = fact, getattr(facts, fact)
+    scores[concept].append(score)
+    samples.setdefault(concept, _sample(prompt, frames, score))
+  values, others = Table(), Counts()
   for (fact, value), of_concept in scores.items():
     counts = count_facts(of_concept)
     values[f'{fact} {value}'] = counts.pop(fact)
-    others += total(counts.values())
+    others += counts.total
   return ImageOnlyReport(
     values=values, others=others, samples=tuple(samples.values())
   )
@@ -225,7 +204,7 @@ def image_only_values(subset: Subset) -> list[tuple[str, str]]:
   return found
 
 
-def _with(
+def _draw_with(
   rng: np.random.Generator, subset: Subset, fact: str, value: str
 ) -> facts_lib.Facts:
   """Draw the facts of a training clip and replace one of them."""
@@ -242,13 +221,11 @@ def _clips(
   asked: Sequence[tuple],
   on_done: Callable[[int], object],
 ) -> Iterator[tuple[tuple, np.ndarray]]:
-  """Generate a clip for each (anything, prompt, seed)."""
-  for batch, row in in_batches(asked, setup.batch_size):
+  """Yield each (anything, prompt, seed) with a clip of the prompt."""
+  for batch, padded in in_batches(asked, setup.batch_size):
+    _, prompts, seeds = zip(*padded, strict=True)
     clips = maker.clips(
-      [prompt for _, prompt, _ in row],
-      size=setup.size,
-      seeds=[seed for _, _, seed in row],
-      settings=setup.settings,
+      prompts, size=setup.size, seeds=seeds, settings=setup.settings
     )
     yield from zip(batch, clips[: len(batch)], strict=True)
     on_done(len(batch))
@@ -268,14 +245,14 @@ def in_batches(items: Sequence, most: int) -> Iterator[tuple[Sequence, list]]:
     yield batch, [batch[i % len(batch)] for i in range(size)]
 
 
-def count_facts(scores: Iterable[score_lib.ClipScore]) -> dict[str, Counts]:
+def count_facts(scores: Iterable[score_lib.ClipScore]) -> Table:
   """Count the answers of clips by fact, in the order of reports."""
-  counts = {fact: Counts() for fact in facts_lib.FACT_NAMES}
+  counts = dict.fromkeys(facts_lib.FACT_NAMES, Counts())
   for score in scores:
     for fact, is_right in score.right.items():
       unsure = score.reading[fact] is None
       counts[fact] += Counts(asked=1, right=int(is_right), unsure=int(unsure))
-  return {fact: found for fact, found in counts.items() if found.asked}
+  return Table({fact: n for fact, n in counts.items() if n.asked})
 
 
 def _sample(
@@ -294,9 +271,3 @@ def _sample(
 def draw_seed(rng: np.random.Generator) -> int:
   """Draw a seed for the sampler."""
   return int(rng.integers(2**32))
-
-
-def check_count(name: str, count: int) -> None:
-  """Raise UserError if a count is below 1."""
-  if count < 1:
-    raise UserError(f'{name} is {count}; it must be at least 1')

@@ -37,63 +37,58 @@ class Report:
 
 def to_json(report: Report) -> dict[str, Any]:
   """Return the numbers as JSON values; nan becomes None."""
-  found: dict[str, Any] = {'protocol': report.protocol}
-  if report.clips:
+  found: dict[str, Any] = {}
+  if clips := report.clips:
     found['clips'] = {
-      'facts': _by_name(report.clips.facts),
-      'total': _numbers(report.clips.total),
-      'mistakes': report.clips.mistakes,
+      'facts': clips.facts,
+      'total': clips.facts.total,
+      'mistakes': clips.mistakes,
     }
-  if report.stories:
-    stories = report.stories
+  if stories := report.stories:
     found['stories'] = {
-      'facts': _by_name(stories.facts),
-      'scenes': [_numbers(counts) for counts in stories.scenes],
-      'splits': _by_name(stories.splits),
-      'total': _numbers(stories.total),
-      **{name: _number(getattr(stories, name)) for name in _CONSISTENCY},
+      'facts': stories.facts,
+      'scenes': stories.scenes,
+      'splits': stories.splits,
+      'total': stories.facts.total,
+      **stories.consistency,
     }
-  if report.image_only:
+  if only := report.image_only:
     found['image_only'] = {
-      'values': _by_name(report.image_only.values),
-      'total': _numbers(report.image_only.total),
-      'others': _numbers(report.image_only.others),
+      'values': only.values,
+      'total': only.values.total,
+      'others': only.others,
     }
-  return found
+  return {'protocol': report.protocol, **_json_value(found)}
 
 
 def to_markdown(report: Report) -> str:
   """Return the numbers as Markdown tables."""
   protocol = report.protocol
   lines = [f'# StoryWorld: {protocol.get("model", "a model")}', '']
-  if report.clips:
+  if clips := report.clips:
     lines += [f'## Clips ({protocol["prompts"]} prompts, {protocol["split"]})']
-    lines += _table('fact', report.clips.facts, report.clips.total)
-    if report.clips.mistakes:
-      most = list(report.clips.mistakes.items())[:5]
+    lines += _table('fact', clips.facts, clips.facts.total)
+    if clips.mistakes:
+      most = list(clips.mistakes.items())[:5]
       text = '; '.join(f'{name} ({count})' for name, count in most)
       lines += [f'Most frequent mistakes: {text}.', '']
-  if report.stories:
-    stories = report.stories
-    lines += [
-      f'## Stories ({protocol["stories"]} of {len(stories.scenes)} scenes)'
-    ]
-    lines += _table('fact', stories.facts, stories.total)
+  if stories := report.stories:
+    count = len(stories.scenes)
+    lines += [f'## Stories ({protocol["stories"]} of {count} scenes)']
+    lines += _table('fact', stories.facts, stories.facts.total)
     rows = {str(i + 1): counts for i, counts in enumerate(stories.scenes)}
     lines += _table('scene', rows)
     rows = {_SPLITS[name]: counts for name, counts in stories.splits.items()}
     lines += _table('combination of facts', rows)
     lines += ['| consistency | share |', '|---|---:|']
     for name, what in _CONSISTENCY.items():
-      lines.append(f'| {what} | {getattr(stories, name):.3f} |')
+      lines.append(f'| {what} | {stories.consistency[name]:.3f} |')
     lines.append('')
-  if report.image_only:
-    only = report.image_only
-    lines += [
-      f'## Image-only concepts ({protocol["image_only_prompts"]} prompts each)'
-    ]
+  if only := report.image_only:
+    count = protocol['image_only_prompts']
+    lines += [f'## Image-only concepts ({count} prompts each)']
     rows = {**only.values, 'other facts of the same clips': only.others}
-    lines += _table('concept', rows, only.total)
+    lines += _table('concept', rows, only.values.total)
   for name, value in protocol.items():
     lines.append(f'- {name}: {value}')
   return '\n'.join(lines) + '\n'
@@ -102,9 +97,8 @@ def to_markdown(report: Report) -> str:
 def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
   """Yield each contact sheet, uint8 [H, W, 3], with its name."""
   if report.clips:
-    rows = []
-    for kind in ('best', 'worst', 'random'):
-      rows += [_row(kind, sample) for sample in getattr(report.clips, kind)]
+    samples = report.clips.samples.items()
+    rows = [_row(kind, sample) for kind, few in samples for sample in few]
     yield 'clips', contact_sheet(rows, columns=9, footer=NOTICE)
   if report.stories:
     rows = [
@@ -151,17 +145,14 @@ def _table(
   return [*lines, '']
 
 
-def _by_name(found: dict[str, Counts]) -> dict[str, Any]:
-  return {name: _numbers(counts) for name, counts in found.items()}
-
-
-def _numbers(counts: Counts) -> dict[str, Any]:
-  return {
-    **dataclasses.asdict(counts),
-    'accuracy': _number(counts.accuracy),
-    'error': _number(counts.error),
-  }
-
-
-def _number(value: float) -> float | None:
-  return None if math.isnan(value) else round(value, 6)
+def _json_value(value: Any) -> Any:
+  if isinstance(value, Counts):
+    rates = {'accuracy': value.accuracy, 'error': value.error}
+    return dataclasses.asdict(value) | _json_value(rates)
+  if isinstance(value, dict):
+    return {name: _json_value(item) for name, item in value.items()}
+  if isinstance(value, tuple):
+    return [_json_value(item) for item in value]
+  if isinstance(value, float):
+    return None if math.isnan(value) else round(value, 6)
+  return value

@@ -1,15 +1,14 @@
 """Accuracy of a model on stories of StoryWorld, as read by the oracle."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
-from phenaki_jax.evaluation.counts import Counts, total
+from phenaki_jax.evaluation.counts import Counts, Table
 from phenaki_jax.evaluation.storyworld import (
   STORIES,
   Setup,
-  check_count,
   count_facts,
   draw_seed,
   in_batches,
@@ -19,6 +18,8 @@ from phenaki_jax.stories.story import Scene, Story
 from phenaki_jax.storyworld import is_held_out, sample_story
 from phenaki_jax.storyworld import score as score_lib
 from phenaki_jax.storyworld import story as storyworld_story
+
+_CONSISTENCY = ('persistence', 'last_persistence', 'smoothness', 'continuity')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,24 +31,17 @@ class StoryReport:
     scenes: counts by scene, over all facts.
     splits: counts over all facts of scenes with combinations of the training
       data ('train') and of those with held-out ones ('heldout').
-    persistence, last_persistence, smoothness, continuity: means of the numbers
-      of `storyworld.score.StoryScore` over the stories where they are not nan.
+    consistency: 'persistence', 'last_persistence', 'smoothness' and
+      'continuity': means of these numbers of `storyworld.score.StoryScore` over
+      the stories where they are not nan.
     stories: the first few, as (prompts, frames of each scene).
   """
 
-  facts: dict[str, Counts]
+  facts: Table
   scenes: tuple[Counts, ...]
-  splits: dict[str, Counts]
-  persistence: float
-  last_persistence: float
-  smoothness: float
-  continuity: float
+  splits: Table
+  consistency: dict[str, float]
   stories: tuple[tuple[tuple[str, ...], tuple[np.ndarray, ...]], ...]
-
-  @property
-  def total(self) -> Counts:
-    """Return the counts over all facts and scenes."""
-    return total(self.facts.values())
 
 
 def report_stories(
@@ -75,12 +69,7 @@ def report_stories(
     context_frames: number of context frames of each window.
     shown: number of stories in the report.
     on_done: called with the number of stories finished since the last call.
-
-  Raises:
-    UserError: `stories` or `scenes` is below 1.
   """
-  check_count('stories', stories)
-  check_count('scenes', scenes)
   asked = []
   for index in range(stories):
     rng = np.random.default_rng((setup.seed, STORIES, index))
@@ -89,8 +78,8 @@ def report_stories(
   scores: list[score_lib.StoryScore] = []
   by_split: dict[str, list[score_lib.ClipScore]] = {'train': [], 'heldout': []}
   kept: list[tuple[tuple[str, ...], tuple[np.ndarray, ...]]] = []
-  for batch, row in in_batches(asked, setup.batch_size):
-    parts = list(generate_batch(maker, [asked for _, asked in row]))
+  for batch, padded in in_batches(asked, setup.batch_size):
+    parts = list(generate_batch(maker, [story for _, story in padded]))
     frames = np.concatenate([part.frames for part in parts], axis=1)
     for i, (story, _) in enumerate(batch):
       score = score_lib.score_story(frames[i], story, setup.subset, setup.fps)
@@ -105,31 +94,26 @@ def report_stories(
   return StoryReport(
     facts=count_facts(scene for score in scores for scene in score.scenes),
     scenes=tuple(
-      _total(score.scenes[i] for score in scores) for i in range(scenes)
+      count_facts(score.scenes[i] for score in scores).total
+      for i in range(scenes)
     ),
-    splits={name: _total(found) for name, found in by_split.items() if found},
-    persistence=score_lib.mean(score.persistence for score in scores),
-    last_persistence=score_lib.mean(score.last_persistence for score in scores),
-    smoothness=score_lib.mean(score.smoothness for score in scores),
-    continuity=score_lib.mean(score.continuity for score in scores),
+    splits=Table(
+      {name: count_facts(s).total for name, s in by_split.items() if s}
+    ),
+    consistency={
+      name: score_lib.mean(getattr(score, name) for score in scores)
+      for name in _CONSISTENCY
+    },
     stories=tuple(kept),
   )
 
 
 def _story(
-  story: storyworld_story.Story,
-  setup: Setup,
-  context_frames: int,
-  seed: int,
+  story: storyworld_story.Story, setup: Setup, context_frames: int, seed: int
 ) -> Story:
   scenes = tuple(
-    Scene(
-      prompt=scene.prompt,
-      frames=scene.frames,
-      cut=scene.cut or not number,
-      seed=seed,
-    )
-    for number, scene in enumerate(story.scenes)
+    Scene(prompt=s.prompt, frames=s.frames, cut=s.cut or not number, seed=seed)
+    for number, s in enumerate(story.scenes)
   )
   return Story(
     scenes=scenes,
@@ -138,7 +122,3 @@ def _story(
     context_frames=context_frames,
     sampling=setup.settings,
   )
-
-
-def _total(scores: Iterable[score_lib.ClipScore]) -> Counts:
-  return total(count_facts(scores).values())

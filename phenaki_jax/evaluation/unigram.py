@@ -1,5 +1,6 @@
 """The loss of predicting tokens by frequency: a baseline for a generator."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,40 +29,31 @@ def unigram_loss(
   return float(-np.sum(hidden * np.log(share)) / hidden.sum())
 
 
+@dataclasses.dataclass(kw_only=True, eq=False)
 class UnigramEvaluator:
-  """Measure the unigram loss, a baseline for `heldout/loss`.
+  """Measures the unigram loss, a baseline for `heldout/loss`.
 
   It depends on the data and the tokenizer alone and is the same at every step.
+
+  Attributes:
+    count: maps (state, batch) to the counts of each token id among all tokens
+      of the batch and among its hidden tokens.
+    training: reads the batches that give the frequencies.
+    heldout: the batches whose hidden tokens are predicted.
+    every: steps between two evaluations; 0 never evaluates in training.
   """
 
-  def __init__(
-    self,
-    count: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]],
-    *,
-    training: Callable[[], Sequence[Any]],
-    heldout: Sequence[Any],
-    every: int,
-  ) -> None:
-    """Store the arguments.
-
-    Args:
-      count: maps (state, batch) to the counts of each token id among all tokens
-        of the batch and among its hidden tokens.
-      training: reads the batches that give the frequencies.
-      heldout: the batches whose hidden tokens are predicted.
-      every: steps between two evaluations; 0 never evaluates in training.
-    """
-    self._count = count
-    self._training = training
-    self._heldout = heldout
-    self._loss: float | None = None
-    self.every = every
+  count: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+  training: Callable[[], Sequence[Any]]
+  heldout: Sequence[Any]
+  every: int
+  _loss: float | None = dataclasses.field(default=None, init=False)
 
   def run(self, step: int, state: Any) -> Iterator[tuple[str, float]]:
     """Yield `heldout/unigram_loss`, which the first call computes."""
     del step
     if self._loss is None:
-      seen = sum(self._count(state, batch)[0] for batch in self._training())
-      hidden = sum(self._count(state, batch)[1] for batch in self._heldout)
+      seen = sum(self.count(state, batch)[0] for batch in self.training())
+      hidden = sum(self.count(state, batch)[1] for batch in self.heldout)
       self._loss = unigram_loss(np.asarray(seen), np.asarray(hidden))
     yield 'heldout/unigram_loss', self._loss

@@ -1,1 +1,1 @@
-"""Hand trained models to others, in forms that run no code when read."""
+"""Export of trained models in formats that contain no code."""

@@ -46,8 +46,8 @@ class Bundle:
   """The content of a bundle; every floating array is float32.
 
   Attributes:
-    tokenizer_params: nested dicts of numpy arrays.
-    generator_params: nested dicts of numpy arrays; text encoder included.
+    tokenizer_params, generator_params: nested dicts of numpy arrays; those of
+      the generator include the text encoder.
     config: the content of `config.json`.
     vocabulary: the bytes of the SentencePiece model.
     model_card: Markdown.
@@ -84,8 +84,8 @@ def write_bundle(
 
   Args:
     path: the folder. It may hold an older bundle, but no other files.
-    tokenizer_params: nested dicts of arrays; names must not contain a slash.
-    generator_params: nested dicts of arrays; names must not contain a slash.
+    tokenizer_params, generator_params: nested dicts of arrays; names must not
+      contain a slash.
     config: JSON values.
     vocabulary: the bytes of a SentencePiece model.
     model_card: Markdown.
@@ -112,7 +112,7 @@ def write_bundle(
   }
   if words:
     contents[_WORDS] = words
-  # The checksums are of memory, so that reading back finds a faulty disk.
+  # Computed from memory, so that reading the files back detects disk errors.
   contents[_CHECKSUMS] = _encode_json(
     {
       'format': FORMAT,
@@ -203,7 +203,7 @@ def _encode_arrays(params: Params, dtype: str, where: str) -> bytes:
   if not flat:
     raise UserError(f'the {where} has no parameters')
   for name, array in flat.items():
-    # To numpy, bfloat16 is not a floating dtype, but it casts like one.
+    # numpy does not count bfloat16 as a floating dtype, but can cast it.
     is_float = np.issubdtype(array.dtype, np.floating)
     if is_float or array.dtype.name == 'bfloat16':
       with np.errstate(over='ignore'):

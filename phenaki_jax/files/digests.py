@@ -25,8 +25,5 @@ def digest_json(value: Any) -> str:
 
 def file_digest(path: epath.PathLike) -> str:
   """Return the SHA-256 of a file, in hexadecimal."""
-  hasher = hashlib.sha256()
   with epath.Path(path).open('rb') as file:
-    while chunk := file.read(1 << 20):
-      hasher.update(chunk)
-  return hasher.hexdigest()
+    return hashlib.file_digest(file, 'sha256').hexdigest()

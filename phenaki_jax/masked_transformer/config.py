@@ -7,47 +7,32 @@ from pydantic import PositiveInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.nn.compute import Dtype, Remat
+from phenaki_jax.nn.config import TransformerConfig
 
 
 @validated
-class GeneratorConfig:
-  """The shape of a masked transformer.
+class GeneratorConfig(TransformerConfig):
+  """The shape of a masked transformer; see also `TransformerConfig`.
 
   Attributes:
     codebook_size: number of token ids; taken from the tokenizer.
     code_levels: number of values of each digit of a token id; taken from a
       tokenizer with FSQ, and empty for ids without digits.
     grid: token grid (latent frames, rows, columns) of a training clip.
-    width: model width.
     num_layers: number of blocks.
-    num_heads: attention heads; the head width is width / num_heads.
-    mlp_dim: hidden width of the MLPs.
     positions: 'rotary' (with smooth absolute features and distances; it
       extends to other grids) or 'learned' (a table for `grid`, as in MaskGIT).
-    scan: loop over one compiled block instead of unrolling the blocks.
-    remat: activations kept for the backward pass (see `nn.blocks`).
-    dtype: dtype of the computation.
   """
 
   codebook_size: PositiveInt = 8192
   code_levels: tuple[int, ...] = ()
   grid: tuple[PositiveInt, PositiveInt, PositiveInt] = (6, 16, 16)
-  width: PositiveInt = 512
   num_layers: PositiveInt = 8
-  num_heads: PositiveInt = 8
-  mlp_dim: PositiveInt = 2048
   positions: Literal['rotary', 'learned'] = 'rotary'
-  scan: bool = False
-  remat: Remat = 'none'
-  dtype: Dtype = 'float32'
 
   def __post_init__(self) -> None:
     """Check the rules that span several fields."""
-    if self.width % self.num_heads:
-      raise UserError(
-        f'width {self.width} must be a multiple of num_heads {self.num_heads}'
-      )
+    super().__post_init__()
     if self.code_levels and math.prod(self.code_levels) != self.codebook_size:
       raise UserError(
         f'code_levels {self.code_levels} make {math.prod(self.code_levels)} '

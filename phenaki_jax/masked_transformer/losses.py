@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
-# jax rebuilds it around leaves that are no arrays, so no checks inside.
+# No type checks: JAX also builds it around leaves that are not arrays.
 @no_type_check
 @flax.struct.dataclass
 class TokenLoss:

@@ -89,25 +89,15 @@ class MaskedTransformer(nn.Module):
       inputs['mask'] = jnp.repeat(
         jnp.repeat(same, h * w, axis=1), h * w, axis=2
       )
-    head_dim = config.width // config.num_heads
     if config.positions == 'rotary':
       # Only differences matter, and packed segments do not attend to each
       # other, so that positions in the row are correct for every segment.
       grid = grid_coordinates(t, h, w)
-      inputs['angles'] = jnp.asarray(rotary_angles(grid, head_dim))
+      inputs['angles'] = jnp.asarray(rotary_angles(grid, config.head_dim))
       inputs['distances'] = jnp.asarray(distance_features(grid))
 
     x = x.reshape(batch, t, h * w, config.width)
-    x = Stack(
-      config.num_layers,
-      config.num_heads,
-      head_dim,
-      config.mlp_dim,
-      config.scan,
-      config.remat,
-      dtype,
-      name='blocks',
-    )(x, **inputs)
+    x = Stack(config, config.num_layers, name='blocks')(x, **inputs)
     x = RMSNorm(name='norm')(x)
     table = CodeTable(**codes, stddev=0.1, name='logits')()
     logits = config.width**-0.5 * jnp.matmul(

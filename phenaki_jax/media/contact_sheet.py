@@ -2,21 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.media import fonts
 from phenaki_jax.media.frames import checked_frame, enlarge, spread
 from phenaki_jax.types import ImageU8
 
 Row = tuple[str, Sequence[np.ndarray] | np.ndarray]
 """A text and the frames above it, uint8 RGB [H, W, 3] each."""
 
-_PAPER = 255
-_INK = (24, 24, 24)
-_PALE = (128, 128, 128)
+_WHITE = 255
+_DARK = (24, 24, 24)
+_GREY = (128, 128, 128)
 _MARGIN = 16
 _GAP = 4
 
@@ -61,20 +61,21 @@ def contact_sheet(
     return enlarge(checked_frame(frame), min_height)
 
   strips = [
-    _Cell([fit(frames[i]) for i in spread(len(frames), columns)], text)
+    (text, [fit(frames[i]) for i in spread(len(frames), columns)])
     for text, frames in rows
   ]
-  singles = [_Cell([fit(frame)], text) for text, frame in images]
-  shapes = {tile.shape for cell in strips + singles for tile in cell.tiles}
+  singles = [(text, [fit(frame)]) for text, frame in images]
+  cells = strips + singles
+  shapes = {tile.shape for _, tiles in cells for tile in tiles}
   if len(shapes) > 1:
     raise UserError('all frames of a contact sheet must be of one size')
   ((_, tile_width, _),) = shapes
   step = tile_width + _GAP
-  most = max(len(cell.tiles) for cell in strips + singles)
+  most = max(len(tiles) for _, tiles in cells)
   width = max(min_width, most * step - _GAP)
   across = max(1, (width + _GAP) // step)
   pen = _Pen(width=width, font_size=font_size)
-  bands = [pen.text(title, _INK)] if title else []
+  bands = [pen.text(title, _DARK)] if title else []
   for strip in strips:
     bands.append(pen.shelf([strip], text_width=width, max_lines=max_lines))
   for first in range(0, len(singles), across):
@@ -84,33 +85,10 @@ def contact_sheet(
   for band in bands:
     parts += [band, pen.blank(_MARGIN)]
   if footer:
-    parts.append(pen.text(footer, _PALE))
+    parts.append(pen.text(footer, _GREY))
   sheet = np.concatenate(parts)
   sides = ((0, 0), (_MARGIN, _MARGIN), (0, 0))
-  return np.pad(sheet, sides, constant_values=_PAPER)
-
-
-def unprintable(text: str) -> str:
-  """Return the characters of a text that the font of the sheets lacks."""
-  font = ImageFont.load_default(18)
-  boxes = {_drawn(font, character) for character in '\ufffe\uffff'}
-  return ''.join(
-    character
-    for character in dict.fromkeys(text)
-    if not character.isspace() and _drawn(font, character) in boxes
-  )
-
-
-def _drawn(font: Any, text: str) -> tuple[Any, bytes]:
-  mask = font.getmask(text)
-  return mask.size, bytes(mask)
-
-
-class _Cell(NamedTuple):
-  """Frames side by side and the text below them."""
-
-  tiles: list[np.ndarray]
-  text: str
+  return np.pad(sheet, sides, constant_values=_WHITE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +100,7 @@ class _Pen:
 
   def blank(self, height: int) -> np.ndarray:
     """Return an empty band."""
-    return np.full((height, self.width, 3), _PAPER, np.uint8)
+    return np.full((height, self.width, 3), _WHITE, np.uint8)
 
   def text(
     self,
@@ -134,29 +112,30 @@ class _Pen:
   ) -> np.ndarray:
     """Return a band, or a narrower image, with wrapped text."""
     width = self.width if width is None else width
-    font = ImageFont.load_default(self.font_size)
-    line_height = round(self.font_size * 4 / 3)
-    lines = _wrap(text, width, font.getlength, max_lines)
-    band = Image.new('RGB', (width, line_height * len(lines)), (_PAPER,) * 3)
+    size = self.font_size
+    line_height = round(size * 4 / 3)
+    lines = _wrap(text, width, lambda t: fonts.length(t, size), max_lines)
+    band = Image.new('RGB', (width, line_height * len(lines)), (_WHITE,) * 3)
     pen = ImageDraw.Draw(band)
     for i, line in enumerate(lines):
-      pen.text((0, i * line_height), line, colour, font)
+      baseline = i * line_height + fonts.ascent(size)
+      fonts.draw(pen, (0, baseline), line, colour, size)
     return np.asarray(band)
 
   def shelf(
-    self, cells: Sequence[_Cell], *, text_width: int, max_lines: int | None
+    self, cells: Sequence[Row], *, text_width: int, max_lines: int | None
   ) -> np.ndarray:
     """Return a band with cells side by side."""
     texts = [
-      self.text(c.text, _INK, width=text_width, max_lines=max_lines)
-      for c in cells
+      self.text(text, _DARK, width=text_width, max_lines=max_lines)
+      for text, _ in cells
     ]
-    height, width, _ = cells[0].tiles[0].shape
+    height, width, _ = cells[0][1][0].shape
     band = self.blank(height + _GAP + max(map(len, texts)))
     left = 0
-    for cell, text in zip(cells, texts, strict=True):
+    for (_, tiles), text in zip(cells, texts, strict=True):
       band[height + _GAP :][: len(text), left : left + text_width] = text
-      for tile in cell.tiles:
+      for tile in tiles:
         band[:height, left : left + width] = tile
         left += width + _GAP
     return band

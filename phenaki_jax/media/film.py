@@ -24,7 +24,7 @@ from phenaki_jax.types import VideoU8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Film:
-  """The frames of a told story.
+  """The frames of a generated story.
 
   Attributes:
     frames: uint8 RGB [T, H, W, 3].
@@ -101,7 +101,7 @@ class Film:
     )
 
   def _slowed(self) -> tuple[UInt8[np.ndarray, 'frames H W 3'], float]:
-    """Return frames and a frame rate that a GIF can have."""
+    """Return the frames and the frame rate of a GIF."""
     stride = math.ceil(self.fps / MAX_FPS)
     return self.frames[::stride], self.fps / stride
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from etils import epath
 from jaxtyping import UInt8
 
@@ -24,7 +25,7 @@ _BT709 = 1
 _LIMITED = 1
 
 
-class Mp4Writer:
+class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
   """Write an MP4 frame by frame; memory use does not grow with its length.
 
   A context manager: the file appears when the block ends, and an exception
@@ -42,6 +43,7 @@ class Mp4Writer:
     fps: float | int,
     provenance: Mapping[str, Any],
     min_height: int = 256,
+    pixel_format: str = 'yuv420p',
   ) -> None:
     """Check the settings; nothing is written before the first frame.
 
@@ -51,6 +53,8 @@ class Mp4Writer:
       provenance: JSON values that describe how the film was made.
       min_height: small frames are enlarged by the smallest integer factor
         that gives this height, without smoothing; 1 keeps their size.
+      pixel_format: 'yuv444p' keeps the full resolution of colour, which many
+        players and browsers do not support.
 
     Raises:
       UserError: for a value out of these ranges.
@@ -58,12 +62,15 @@ class Mp4Writer:
     self._path = checked_path(path, '.mp4')
     self._fps = fractions.Fraction(checked_fps(fps)).limit_denominator(1001)
     self._min_height = min_height
+    self._pixel_format = pixel_format
     self._comment = provenance_json(provenance)
     self._stack = contextlib.ExitStack()
     self._shape: tuple[int, ...] | None = None
     self._container: Any = None
     self._stream: Any = None
     self._num_frames = 0
+    # One for all frames: making its tables takes longer than converting.
+    self._reformatter = VideoReformatter()
 
   def write(self, frame: np.ndarray) -> None:
     """Append one frame, uint8 RGB [H, W, 3].
@@ -73,17 +80,21 @@ class Mp4Writer:
         of the first frame.
     """
     frame = checked_frame(frame)
+    pixels = _even(enlarge(frame, self._min_height))
     if self._shape is None:
-      self._open(frame)
+      self._shape = frame.shape
+      self._open(*pixels.shape[:2])
     elif frame.shape != self._shape:
       raise UserError(
         f'frame {self._num_frames} has the shape {frame.shape}, but the first '
         f'has {self._shape}: all frames of a film must be of one size'
       )
-    picture = av.VideoFrame.from_ndarray(
-      _even(enlarge(frame, self._min_height)), format='rgb24'
-    ).reformat(
-      format='yuv420p', dst_colorspace=_BT709, dst_color_range=_LIMITED
+    picture = self._reformatter.reformat(
+      av.VideoFrame.from_ndarray(pixels, format='rgb24'),
+      format=self._pixel_format,
+      dst_colorspace=_BT709,
+      dst_color_range=_LIMITED,
+      threads=1,
     )
     picture.pts = self._num_frames
     self._container.mux(self._stream.encode(picture))
@@ -100,10 +111,6 @@ class Mp4Writer:
     with self._stack:
       self._container.mux(self._stream.encode(None))
 
-  def __enter__(self) -> 'Mp4Writer':
-    """Return the writer itself."""
-    return self
-
   def __exit__(
     self,
     kind: type[BaseException] | None,
@@ -116,17 +123,15 @@ class Mp4Writer:
       return
     self._stack.__exit__(kind, error, trace)
 
-  def _open(self, frame: ImageU8) -> None:
-    self._shape = frame.shape
+  def _open(self, height: int, width: int) -> None:
     part = self._stack.enter_context(staged_file(self._path))
     self._container = self._stack.enter_context(
       av.open(str(part), 'w', format='mp4', options={'movflags': '+faststart'})
     )
     self._container.metadata[COMMENT] = self._comment
     self._stream = self._container.add_stream('libx264', rate=self._fps)
-    height, width, _ = _even(enlarge(frame, self._min_height)).shape
     self._stream.height, self._stream.width = height, width
-    self._stream.pix_fmt = 'yuv420p'
+    self._stream.pix_fmt = self._pixel_format
     # The same frames must give the same file on any machine: one thread, and
     # none of x264's processor-specific code paths (which also read
     # uninitialised memory for small frames).
@@ -147,12 +152,10 @@ def write_mp4(
   *,
   fps: float | int,
   provenance: Mapping[str, Any],
-  min_height: int = 256,
+  **settings: Any,
 ) -> None:
   """Write frames, uint8 RGB [H, W, 3] each, as an MP4; see `Mp4Writer`."""
-  with Mp4Writer(
-    path, fps=fps, provenance=provenance, min_height=min_height
-  ) as film:
+  with Mp4Writer(path, fps=fps, provenance=provenance, **settings) as film:
     for frame in frames:
       film.write(frame)
 
@@ -160,4 +163,6 @@ def write_mp4(
 def _even(frame: ImageU8) -> UInt8[np.ndarray, 'rows columns 3']:
   # yuv420p halves the resolution of colour, so odd sizes gain one line.
   height, width, _ = frame.shape
+  if not (height % 2 or width % 2):
+    return frame
   return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')

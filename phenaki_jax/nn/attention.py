@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import Kernel, multiply
 from phenaki_jax.nn.positions import rotate
 from phenaki_jax.sharding import logical
@@ -76,6 +77,21 @@ def _append(
   return jnp.concatenate([x, more.astype(x.dtype)], -1)
 
 
+def _project_out(
+  config: TransformerConfig, x: Float[Array, '*b K d']
+) -> Float[Array, '*b D']:
+  """Map the heads to the model width; called inside a compact method."""
+  kernel = Kernel(
+    (config.num_heads, config.head_dim, config.width),
+    ('heads', 'kv', 'embed'),
+    inputs=2,
+    kernel_init=nn.initializers.zeros,
+    dtype=config.dtype,
+    name='out',
+  )()
+  return multiply(x, kernel, dims=2)
+
+
 class SelfAttention(nn.Module):
   """Self-attention with rotary positions and a learned distance penalty.
 
@@ -88,9 +104,7 @@ class SelfAttention(nn.Module):
   scores of the whole batch.
   """
 
-  num_heads: int
-  head_dim: int
-  dtype: DTypeLike = jnp.float32
+  config: TransformerConfig
 
   @nn.compact
   def __call__(
@@ -108,11 +122,11 @@ class SelfAttention(nn.Module):
       angles: rotary angles of the positions.
       distances: distance features of the positions.
     """
-    width = x.shape[-1]
+    num_heads, head_dim = self.config.num_heads, self.config.head_dim
     kernel = Kernel(
-      (width, 3, self.num_heads, self.head_dim),
+      (x.shape[-1], 3, num_heads, head_dim),
       ('embed', None, 'heads', 'kv'),
-      dtype=self.dtype,
+      dtype=self.config.dtype,
       name='qkv',
     )()
     query, key, value = (multiply(x, kernel[:, i]) for i in range(3))
@@ -122,27 +136,17 @@ class SelfAttention(nn.Module):
       slopes = self.param(
         'slopes',
         logical(_init_slopes, 'heads', None),
-        (self.num_heads, 3),
+        (num_heads, 3),
         jnp.float32,
       )
       # With the scale of the scores undone, q.k equals -slope * distance plus
       # a constant, which softmax ignores.
       sloped = jnp.einsum('Ka,aNb->NKb', slopes, distances)
-      sloped = 0.5 * self.head_dim**0.5 * sloped
+      sloped = 0.5 * head_dim**0.5 * sloped
       query = _append(query, sloped)
       key = _append(key, distances.sum(0)[:, None])
-    out = dot_product_attention(
-      query, key, value, mask, scale=self.head_dim**-0.5
-    )
-    kernel = Kernel(
-      (self.num_heads, self.head_dim, width),
-      ('heads', 'kv', 'embed'),
-      inputs=2,
-      kernel_init=nn.initializers.zeros,
-      dtype=self.dtype,
-      name='out',
-    )()
-    return multiply(out, kernel, dims=2)
+    out = dot_product_attention(query, key, value, mask, scale=head_dim**-0.5)
+    return _project_out(self.config, out)
 
 
 class CrossAttention(nn.Module):
@@ -153,9 +157,7 @@ class CrossAttention(nn.Module):
   They are computed once per text and gathered by index.
   """
 
-  num_heads: int
-  head_dim: int
-  dtype: DTypeLike = jnp.float32
+  config: TransformerConfig
 
   @nn.compact
   def __call__(
@@ -175,17 +177,12 @@ class CrossAttention(nn.Module):
         None: row i reads text i.
     """
     batch, t, n, width = x.shape
-    heads = (self.num_heads, self.head_dim)
-    query = multiply(
-      x,
-      Kernel(
-        (width, *heads),
-        ('embed', 'heads', 'kv'),
-        dtype=self.dtype,
-        name='query',
-      )(),
-    )
-    memory = {'names': ('text', 'heads', 'kv'), 'dtype': self.dtype}
+    heads = (self.config.num_heads, self.config.head_dim)
+    dtype = self.config.dtype
+    names = ('embed', 'heads', 'kv')
+    kernel = Kernel((width, *heads), names, dtype=dtype, name='query')()
+    query = multiply(x, kernel)
+    memory = {'names': ('text', 'heads', 'kv'), 'dtype': dtype}
     shape = (text.shape[-1], *heads)
     key = multiply(text, Kernel(shape, **memory, name='key')())
     value = multiply(text, Kernel(shape, **memory, name='value')())
@@ -198,12 +195,4 @@ class CrossAttention(nn.Module):
       query = query.reshape(batch, 1, t * n, *heads)
     out = dot_product_attention(query, key, value, text_mask[..., None, :])
     out = out.reshape(batch, t, n, *heads)
-    kernel = Kernel(
-      (self.num_heads, self.head_dim, width),
-      ('heads', 'kv', 'embed'),
-      inputs=2,
-      kernel_init=nn.initializers.zeros,
-      dtype=self.dtype,
-      name='out',
-    )()
-    return multiply(out, kernel, dims=2)
+    return _project_out(self.config, out)

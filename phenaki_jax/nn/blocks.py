@@ -9,11 +9,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.attention import CrossAttention, SelfAttention
+from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import MLP, RMSNorm
 
 REMAT_POLICIES = {
@@ -26,10 +25,7 @@ REMAT_POLICIES = {
 class Block(nn.Module):
   """Self-attention, cross-attention if there is text, and an MLP."""
 
-  num_heads: int
-  head_dim: int
-  mlp_dim: int
-  dtype: DTypeLike = jnp.float32
+  config: TransformerConfig
 
   @nn.compact
   def __call__(
@@ -54,70 +50,47 @@ class Block(nn.Module):
       text_mask: see `CrossAttention`.
       text_index: see `CrossAttention`.
     """
-    heads = {
-      'num_heads': self.num_heads,
-      'head_dim': self.head_dim,
-      'dtype': self.dtype,
-    }
+    config = self.config
     y = RMSNorm(name='attention_norm')(x)
     if text is not None:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
-    y = SelfAttention(**heads, name='attention')(y, mask, angles, distances)
+    y = SelfAttention(config, name='attention')(y, mask, angles, distances)
     x = x + y.reshape(x.shape)
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
-      cross = CrossAttention(**heads, name='cross')
+      cross = CrossAttention(config, name='cross')
       x = x + cross(y, text, text_mask, text_index)
     y = RMSNorm(name='mlp_norm')(x)
-    return x + MLP(self.mlp_dim, dtype=self.dtype, name='mlp')(y)
+    return x + MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y)
 
 
 class Stack(nn.Module):
   """A sequence of equal blocks.
 
   Attributes:
+    config: the shape of a block, and how it is computed.
     num_layers: number of blocks.
-    num_heads: attention heads of a block.
-    head_dim: width of a head.
-    mlp_dim: hidden width of the MLP.
-    scan: compile one block and loop over it, so that the compile time does
-      not grow with depth; unrolled blocks run faster on a CPU.
-    remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all
-      but the matrix products, 'full' everything.
-    dtype: dtype of the computation.
   """
 
+  config: TransformerConfig
   num_layers: int
-  num_heads: int
-  head_dim: int
-  mlp_dim: int
-  scan: bool = False
-  remat: str = 'none'
-  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
     self, x: Float[Array, '*b D'], **inputs: Any
   ) -> Float[Array, '*b D']:
     """Return the tokens after all blocks; each gets the same `inputs`."""
-    if self.remat not in REMAT_POLICIES:
-      raise ValueError(
-        f'unknown remat {self.remat!r}; choose one of {list(REMAT_POLICIES)}'
-      )
+    config = self.config
     block_type: Any = Block
-    if self.remat != 'none':
+    if config.remat != 'none':
       block_type = nn.remat(
-        Block, policy=REMAT_POLICIES[self.remat], prevent_cse=not self.scan
+        Block,
+        policy=REMAT_POLICIES[config.remat],
+        prevent_cse=not config.scan,
       )
-    shape = {
-      'num_heads': self.num_heads,
-      'head_dim': self.head_dim,
-      'mlp_dim': self.mlp_dim,
-      'dtype': self.dtype,
-    }
-    if not self.scan:
+    if not config.scan:
       for i in range(self.num_layers):
-        x = block_type(**shape, name=f'block_{i}')(x, **inputs)
+        x = block_type(config, name=f'block_{i}')(x, **inputs)
       return x
 
     def body(block: nn.Module, carry: Array, _: None) -> tuple[Array, None]:
@@ -130,5 +103,5 @@ class Stack(nn.Module):
       length=self.num_layers,
       metadata_params={nn.PARTITION_NAME: 'layers'},
     )
-    x, _ = scanned(block_type(**shape, name='blocks'), x, None)
+    x, _ = scanned(block_type(config, name='blocks'), x, None)
     return x

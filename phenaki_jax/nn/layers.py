@@ -26,9 +26,7 @@ def fan_in_normal(num_input_dims: int) -> Initializer:
   def init(
     key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
   ) -> Array:
-    fan_in = 1
-    for dim in shape[:num_input_dims]:
-      fan_in *= dim
+    fan_in = math.prod(shape[:num_input_dims])
     noise = jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
     # 0.8796 is the standard deviation of a unit normal truncated at 2.
     return noise / (0.8796 * fan_in**0.5)
@@ -96,7 +94,7 @@ class Dense(nn.Module):
     features: width of the output.
     names: logical names of the kernel's two dimensions.
     use_bias: add a learned vector.
-    zero_init: start at zero, so that a residual branch starts as a no-op.
+    kernel_init: initialiser of the kernel.
     hidden: a matrix inside the model, which Muon orthogonalises; False for
       layers that read positions or output pixels.
     dtype: dtype of the computation.
@@ -105,17 +103,17 @@ class Dense(nn.Module):
   features: int
   names: tuple[str | None, str | None]
   use_bias: bool = False
-  zero_init: bool = False
+  kernel_init: Initializer = fan_in_normal(1)
   hidden: bool = True
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, '*b I']) -> Float[Array, '*b O']:
     """Return `x @ kernel (+ bias)`."""
-    init = nn.initializers.zeros if self.zero_init else fan_in_normal(1)
+    inputs = 1 if self.hidden else None
     kernel = self.param(
       'kernel',
-      logical(init, *self.names, inputs=1 if self.hidden else None, decay=True),
+      logical(self.kernel_init, *self.names, inputs=inputs, decay=True),
       (x.shape[-1], self.features),
       jnp.float32,
     )
@@ -137,12 +135,8 @@ class RMSNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, '*b D']) -> Float[Array, '*b D']:
     """Return the normalised input, in the input's dtype."""
-    scale = self.param(
-      'scale',
-      logical(nn.initializers.ones, None),
-      (x.shape[-1],),
-      jnp.float32,
-    )
+    init = logical(nn.initializers.ones, None)
+    scale = self.param('scale', init, (x.shape[-1],), jnp.float32)
     x32 = x.astype(jnp.float32)
     mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
     y = x32 * jax.lax.rsqrt(mean_square + 1e-6)
@@ -162,7 +156,8 @@ class MLP(nn.Module):
     return Dense(
       x.shape[-1],
       ('mlp', 'embed'),
-      zero_init=True,
+      # A residual branch starts at zero.
+      kernel_init=nn.initializers.zeros,
       dtype=self.dtype,
       name='wo',
     )(nn.gelu(h))

@@ -73,48 +73,27 @@ def evaluate(model: Model, request: Request) -> storyworld_report.Report:
       subset, or the subset or a setting does not exist.
   """
   setup = _setup(model, request)
-  sampler = model.sampler
-  context_frames = model.defaults.context_frames
-  # Two windows, which is as long as the model is asked to remember.
-  frames_per_scene = 2 * (sampler.clip_frames - context_frames)
+  protocol = _protocol(model, request, setup)
+  reports: dict[str, Any] = {}
 
-  def measure(name: str, report: Any, total: int, **options: Any) -> Any:
-    with progress.bar(total=total, unit='example', desc=name) as bar:
-      return report(sampler, setup, on_done=bar.update, **options)
+  def add(name: str, report: Any, total: int, **options: Any) -> None:
+    desc = name.replace('_', '-')
+    with progress.bar(total=total, unit='example', desc=desc) as bar:
+      options['on_done'] = bar.update
+      reports[name] = report(model.sampler, setup, **options)
 
-  clips = stories = image_only = None
   if count := request.prompts:
-    clips = measure(
-      'clips',
-      storyworld.report_clips,
-      count,
-      prompts=count,
-      split=request.split,
-    )
+    report = storyworld.report_clips
+    add('clips', report, count, prompts=count, split=request.split)
   if count := request.stories:
-    stories = measure(
-      'stories',
-      storyworld_stories.report_stories,
-      count,
-      stories=count,
-      scenes=request.scenes,
-      frames_per_scene=frames_per_scene,
-      context_frames=context_frames,
-    )
+    names = ('stories', 'scenes', 'frames_per_scene', 'context_frames')
+    counts = {name: protocol[name] for name in names}
+    add('stories', storyworld_stories.report_stories, count, **counts)
   if request.image_only:
     count = request.image_only_prompts
-    image_only = measure(
-      'image-only',
-      storyworld.report_image_only,
-      count * len(storyworld.image_only_values(setup.subset)),
-      prompts=count,
-    )
-  return storyworld_report.Report(
-    protocol=_protocol(model, request, setup, frames_per_scene),
-    clips=clips,
-    stories=stories,
-    image_only=image_only,
-  )
+    total = count * len(storyworld.image_only_values(setup.subset))
+    add('image_only', storyworld.report_image_only, total, prompts=count)
+  return storyworld_report.Report(protocol=protocol, **reports)
 
 
 def write_report(
@@ -122,11 +101,10 @@ def write_report(
 ) -> list[epath.Path]:
   """Write tables, numbers and contact sheets, and return their paths."""
   folder = epath.Path(folder)
-  text = storyworld_report.to_markdown(report)
   numbers = json.dumps(storyworld_report.to_json(report), indent=2) + '\n'
   paths = [folder / 'storyworld.md', folder / 'storyworld.json']
-  for path, content in zip(paths, (text, numbers), strict=True):
-    replace_file(path, content.encode())
+  replace_file(paths[0], storyworld_report.to_markdown(report).encode())
+  replace_file(paths[1], numbers.encode())
   for name, sheet in storyworld_report.sheets(report):
     paths.append(folder / f'{name}.png')
     write_png(paths[-1], sheet, provenance=report.protocol)
@@ -150,22 +128,23 @@ def _setup(model: Model, request: Request) -> Setup:
   )
 
 
-def _protocol(
-  model: Model, request: Request, setup: Setup, frames_per_scene: int
-) -> dict[str, Any]:
+def _protocol(model: Model, request: Request, setup: Setup) -> dict[str, Any]:
   """Return everything that the numbers depend on."""
   asked = ('split', 'prompts', 'stories', 'scenes')
+  clip_frames = model.sampler.clip_frames
+  context_frames = model.defaults.context_frames
   return {
     'model': model.name,
     'fingerprint': model.fingerprint,
     'subset': setup.subset.name,
     **{name: getattr(request, name) for name in asked},
-    'frames_per_scene': frames_per_scene,
+    # Two windows per scene: the model need not keep a scene for longer.
+    'frames_per_scene': 2 * (clip_frames - context_frames),
     'image_only_prompts': request.image_only * request.image_only_prompts,
     'seed': setup.seed,
     'size': list(setup.size),
-    'clip_frames': model.sampler.clip_frames,
-    'context_frames': model.defaults.context_frames,
+    'clip_frames': clip_frames,
+    'context_frames': context_frames,
     'fps': setup.fps,
     'settings': dataclasses.asdict(setup.settings),
     'phenaki_jax': phenaki_jax.__version__,

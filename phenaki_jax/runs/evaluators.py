@@ -46,12 +46,12 @@ def build(run: Run) -> list[Any]:
     return []
   batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
   evaluators: list[Any] = [
-    HeldoutEvaluator(_measure(run), batches, every=every)
+    HeldoutEvaluator(measure=_measure(run), batches=batches, every=every)
   ]
   if experiment.kind == 'generator':
     evaluators.append(
       UnigramEvaluator(
-        _count(run),
+        count=_count(run),
         training=lambda: _training_batches(run),
         heldout=batches,
         every=every,
@@ -65,11 +65,15 @@ def build(run: Run) -> list[Any]:
     clips = [batch['clips'] for batch in batches if 'clips' in batch]
     if clips:
       evaluators.append(
-        ReconstructionEvaluator(_reconstruct(run), clips, every=every)
+        ReconstructionEvaluator(
+          predict=_reconstruct(run), clips=clips, every=every
+        )
       )
   elif pipeline.composition.num_clips:
     evaluators.append(
-      SampleEvaluator(_sample(run), _prompts(run, data), every=every)
+      SampleEvaluator(
+        sample=_sample(run), prompts=_prompts(run, data), every=every
+      )
     )
   return evaluators
 

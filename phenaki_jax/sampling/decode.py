@@ -8,8 +8,9 @@ on the rest of the batch.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, no_type_check
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -17,7 +18,6 @@ from pydantic import PositiveInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
-from phenaki_jax.sampling.state import DecodeState, start, uncover
 
 Order = Literal['confidence', 'random']
 
@@ -37,6 +37,24 @@ class DecodeConfig:
   steps: PositiveInt = 18
   schedule: Schedule = 'cosine'
   order: Order = 'confidence'
+
+
+# No type checks: JAX also builds it around leaves that are not arrays.
+@no_type_check
+@flax.struct.dataclass
+class DecodeState:
+  """A batch of partly decoded token grids, flattened.
+
+  Attributes:
+    ids: token ids; undefined where hidden.
+    hidden: True at tokens that are not decoded yet.
+    uncovered_at: decoding step that uncovered each token; -1 for known and
+      for hidden tokens.
+  """
+
+  ids: Int[Array, 'B N']
+  hidden: Bool[Array, 'B N']
+  uncovered_at: Int[Array, 'B N']
 
 
 def draw(
@@ -113,7 +131,11 @@ def decode(
   Returns:
     The state after the last decoding step, with no token hidden.
   """
-  state = start(ids, known)
+  state = DecodeState(
+    ids=jnp.where(known, ids, 0),
+    hidden=~known,
+    uncovered_at=jnp.full(ids.shape, -1, jnp.int32),
+  )
   total = jnp.sum(~known, -1)
 
   def body(state: DecodeState, step: Array) -> tuple[DecodeState, None]:
@@ -137,7 +159,12 @@ def decode(
     keep = jnp.floor(total * share + 1e-3).astype(jnp.int32)
     keep = jnp.where(step == config.steps - 1, 0, keep)
     chosen = _choose(score, state.hidden, keep)
-    return uncover(state, ids=drawn, chosen=chosen, step=step), None
+    state = DecodeState(
+      ids=jnp.where(chosen, drawn, state.ids),
+      hidden=state.hidden & ~chosen,
+      uncovered_at=jnp.where(chosen, step, state.uncovered_at),
+    )
+    return state, None
 
   state, _ = jax.lax.scan(
     body, state, jnp.arange(config.steps, dtype=jnp.int32)

@@ -1,6 +1,4 @@
-"""Classifier-free guidance with one forward pass on a doubled batch."""
-
-from collections.abc import Callable
+"""Classifier-free guidance."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,29 +18,3 @@ def guide(
   shape = (-1,) + (1,) * (conditional.ndim - 1)
   weight = jnp.broadcast_to(scale.reshape(shape), conditional.shape)
   return conditional + weight * (conditional - unconditional)
-
-
-def guided(
-  predict: Callable[..., Float[Array, '...']],
-  ids: Array,
-  conditional: tuple[Array, ...],
-  unconditional: tuple[Array, ...],
-  scale: Float[Array, 'B'],
-) -> Float[Array, '...']:
-  """Predict with and without the condition in one batch and combine both.
-
-  Args:
-    predict: maps (ids, *condition) to predictions; the batch is the first
-      dimension of all of them.
-    ids: token ids, the model's input.
-    conditional: arrays of the condition.
-    unconditional: the same arrays for the empty condition.
-    scale: guidance scale of each sample.
-  """
-  both = [
-    jnp.concatenate(pair)
-    for pair in zip(conditional, unconditional, strict=True)
-  ]
-  output = predict(jnp.concatenate([ids, ids]), *both)
-  with_condition, without = jnp.split(output, 2)
-  return guide(with_condition, without, scale)

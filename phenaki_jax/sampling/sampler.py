@@ -14,18 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 
-from phenaki_jax import rng as rng_lib
+from phenaki_jax import rng
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import EncodedTexts, Generator, empty_texts
+from phenaki_jax.generator import Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
-from phenaki_jax.sampling.guidance import guided
-from phenaki_jax.sampling.state import DecodeState
+from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
+from phenaki_jax.sampling.guidance import guide
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -33,32 +31,19 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 
 
 @validated
-class SamplingSettings:
-  """How clips are sampled.
+class SamplingSettings(DecodeConfig):
+  """How clips are sampled; `DecodeConfig` has the settings of the decoding.
 
   Attributes:
-    steps: number of decoding steps.
     guidance: guidance scale, 0 for none.
     temperature: temperature of each token's distribution, 0 for the most
       likely token.
     choice_temperature: noise on the order in which tokens are kept.
-    schedule: share of tokens still hidden as a function of progress.
-    order: 'confidence' or 'random' (see `DecodeConfig`).
   """
 
-  steps: PositiveInt = 18
   guidance: NonNegativeFloat = 3.0
   temperature: NonNegativeFloat = 1.0
   choice_temperature: NonNegativeFloat = 4.5
-  schedule: Schedule = 'cosine'
-  order: Order = 'confidence'
-
-  @property
-  def decoding(self) -> DecodeConfig:
-    """Return the settings that are compiled into the decoding loop."""
-    return DecodeConfig(
-      steps=self.steps, schedule=self.schedule, order=self.order
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,26 +101,16 @@ def _tokens(
   """Decode a batch; `settings` are guidance and the two temperatures."""
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
-  both = jnp.concatenate([texts, empty_texts(texts)])
-  encoded = generator.encode(params, both)
-  vectors, mask = encoded.vectors, encoded.mask
-
-  def forward(shown: Array, vectors: Array, mask: Array) -> Array:
-    logits = generator.logits(
-      params,
-      shown.reshape(-1, *grid),
-      EncodedTexts(vectors=vectors, mask=mask),
-    )
-    return logits.reshape(shown.shape[0], shown.shape[1], -1)
+  # One forward pass on a doubled batch predicts with and without the text.
+  encoded = generator.encode(
+    params, jnp.concatenate([texts, empty_texts(texts)])
+  )
 
   def predict(shown: Array) -> Array:
-    return guided(
-      forward,
-      shown,
-      (vectors[:batch], mask[:batch]),
-      (vectors[batch:], mask[batch:]),
-      settings[:, 0],
-    )
+    doubled = jnp.concatenate([shown, shown]).reshape(-1, *grid)
+    logits = generator.logits(params, doubled, encoded)
+    logits = logits.reshape(2, *shown.shape, -1)
+    return guide(logits[0], logits[1], settings[:, 0])
 
   return decode(
     predict,
@@ -182,30 +157,6 @@ class Sampler:
     """Decode ids [B, t, h, w] to uint8 frames [B, T, H, W, 3]."""
     return np.asarray(_pixels(self.models, self.tokenizer_params, ids))
 
-  def tokens(
-    self,
-    prompts: Sequence[str],
-    *,
-    ids: np.ndarray,
-    known: np.ndarray,
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-  ) -> np.ndarray:
-    """Sample the tokens that are not known.
-
-    Args:
-      prompts: one per sample.
-      ids: int32 [B, t, h, w]; only known tokens are read.
-      known: bool [B, t, h, w].
-      seeds: one per sample; the same seed gives the same tokens regardless of
-        the rest of the batch.
-      settings: how to sample.
-    """
-    state = self.uncover(
-      prompts, ids=ids, known=known, seeds=seeds, settings=settings
-    )
-    return np.asarray(state.ids).reshape(ids.shape)
-
   def uncover(
     self,
     prompts: Sequence[str],
@@ -215,7 +166,15 @@ class Sampler:
     seeds: Sequence[int],
     settings: SamplingSettings,
   ) -> DecodeState:
-    """Sample like `tokens`, and also return the order of the tokens.
+    """Sample the tokens that are not known.
+
+    Args:
+      prompts: one per sample.
+      ids: int32 [B, t, h, w]; only known tokens are read.
+      known: bool [B, t, h, w].
+      seeds: one per sample; the same seed gives the same tokens regardless of
+        the rest of the batch.
+      settings: how to sample.
 
     Returns:
       The state after the last decoding step, in numpy. Its arrays are [B, N],
@@ -223,9 +182,7 @@ class Sampler:
     """
     length = self.models.text.max_length
     texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
-    keys = jax.vmap(lambda seed: rng_lib.root(seed))(
-      jnp.asarray(list(seeds), jnp.uint32)
-    )
+    keys = jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32))
     values = [
       settings.guidance,
       settings.temperature,
@@ -233,7 +190,9 @@ class Sampler:
     ]
     state = _tokens(
       self.models,
-      settings.decoding,
+      DecodeConfig(
+        steps=settings.steps, schedule=settings.schedule, order=settings.order
+      ),
       self.generator_params,
       jnp.asarray(np.stack(texts), jnp.int32),
       jnp.asarray(ids, jnp.int32),
@@ -290,7 +249,7 @@ class Sampler:
       num_latent = tokenizer.grid(context.shape[1], size)[0]
       ids[:, :num_latent] = self.encode(context)
       known[:, :num_latent] = True
-    ids = self.tokens(
+    state = self.uncover(
       prompts, ids=ids, known=known, seeds=seeds, settings=settings
     )
-    return self.decode(ids)
+    return self.decode(np.asarray(state.ids).reshape(ids.shape))

@@ -22,7 +22,8 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import is_remote
-from phenaki_jax.media.contact_sheet import contact_sheet, unprintable
+from phenaki_jax.media import fonts
+from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.frames import spread
 from phenaki_jax.media.gif import MAX_FPS, write_gif
 from phenaki_jax.media.mp4 import Mp4Writer
@@ -263,10 +264,10 @@ class StoryFiles:
         f'frames; {self._out.name} has all of them'
       )
     for number, scene in enumerate(self._story.scenes, start=1):
-      if lacking := unprintable(scene.prompt):
+      if lacking := fonts.missing(scene.prompt):
         yield Remark(
           sentence=f'scene {number}: {sheet.name} shows boxes for '
-          f'{lacking[:20]!r}, which its font lacks; the other files have the '
+          f'{lacking[:20]!r}, which its fonts lack; the other files have the '
           'whole prompt',
           scene=number,
         )

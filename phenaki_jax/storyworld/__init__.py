@@ -7,7 +7,7 @@ from phenaki_jax.storyworld.example import training_clip, training_image
 from phenaki_jax.storyworld.facts import Facts
 from phenaki_jax.storyworld.grammar import caption, parse
 from phenaki_jax.storyworld.heldout import is_held_out
-from phenaki_jax.storyworld.img2dataset import write_img2dataset
+from phenaki_jax.storyworld.layouts import write_img2dataset, write_webvid
 from phenaki_jax.storyworld.oracle import read_clip
 from phenaki_jax.storyworld.random_scene import sample_facts
 from phenaki_jax.storyworld.renderer import render_clip
@@ -20,7 +20,6 @@ from phenaki_jax.storyworld.story import (
   sample_story,
 )
 from phenaki_jax.storyworld.subset import SUBSETS, subset_named
-from phenaki_jax.storyworld.webvid import write_webvid
 
 __all__ = [
   'Facts',

@@ -1,6 +1,7 @@
 """Read colour and style: render all candidates and compare the pixels."""
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,44 +38,24 @@ class Appearance:
   scale: float = 1.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Candidate:
-  """A shape that the object may have, and its track."""
-
-  shape: str
-  track: scene_lib.Track
-
-
-def _at(track, frames):
-  """Return a track at some of its frames, in float32."""
-  return scene_lib.Track(
-    **{
-      field.name: getattr(track, field.name)[frames].astype(np.float32)
-      for field in dataclasses.fields(track)
-    }
-  )
-
-
 def _choose(costs):
   """Return the appearance of lowest cost of {(colour, style): cost}."""
-  colour, style = min(costs, key=costs.__getitem__)
-  by_style: dict[str, float] = {}
-  for (_, other), cost in costs.items():
-    by_style[other] = min(cost, by_style.get(other, np.inf))
-  of_style = {c: cost for (c, s), cost in costs.items() if s == style}
+  best = min(costs, key=costs.__getitem__)
+  colour, style = best
+  same_style = {key: cost for key, cost in costs.items() if key[1] == style}
   return Appearance(
     colour=colour,
     style=style,
-    cost=costs[colour, style],
-    colour_margin=foreground.margin(of_style, colour),
-    style_margin=foreground.margin(by_style, style),
+    cost=costs[best],
+    colour_margin=foreground.margin(same_style, best),
+    style_margin=foreground.margin(costs, best, operator.itemgetter(1)),
   )
 
 
 def match(
   frames: Float32[np.ndarray, 'T H W 3'],
   background: foreground.Background,
-  candidates: Sequence[Candidate],
+  candidates: Sequence[tuple[str, scene_lib.Track]],
   subset: subset_lib.Subset,
 ) -> list[Appearance]:
   """Find the best appearance of each candidate.
@@ -82,12 +63,9 @@ def match(
   Args:
     frames: the clip, in [0, 255].
     background: the place that it shows, which must be known.
-    candidates: shapes with tracks of T frames. Their costs are computed over
-      the same pixels, so that they can be compared.
+    candidates: shapes that the object may have, with its tracks of T frames.
+      The costs of all of them are computed over the same pixels.
     subset: gives the colours and styles to choose from.
-
-  Returns:
-    One appearance for each candidate.
   """
   place = background.place
   assert place is not None
@@ -98,16 +76,24 @@ def match(
   rows = np.unique(rows.round().astype(int))
   frames = frames[rows]
   size = frames.shape[1:3]
-  tracks = [_at(candidate.track, rows) for candidate in candidates]
+  candidates = [
+    (
+      shape,
+      scene_lib.Track(
+        **{k: v[rows].astype(np.float32) for k, v in vars(track).items()}
+      ),
+    )
+    for shape, track in candidates
+  ]
   region = np.zeros(frames.shape[:3], bool)
-  for candidate, track in zip(candidates, tracks, strict=True):
-    region |= renderer.coverage(candidate.shape, track, size) > 0.5
+  for shape, track in candidates:
+    region |= renderer.coverage(shape, track, size) > 0.5
   region = ndimage.binary_dilation(region, np.ones((1, 3, 3)))
   seen = frames[region]
   appearances = []
-  for candidate, track in zip(candidates, tracks, strict=True):
+  for shape, track in candidates:
 
-    def cost(colour, style, scale, shape=candidate.shape, track=track):
+    def cost(colour, style, scale, shape=shape, track=track):
       facts = facts_lib.Facts(
         shape=shape, colour=colour, place=place, style=style
       )

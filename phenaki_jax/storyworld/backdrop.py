@@ -10,8 +10,6 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
-from phenaki_jax.storyworld import facts as facts_lib
-
 _OVERSAMPLE = 4  # samples per pixel and dimension, for anti-aliasing
 
 
@@ -26,14 +24,24 @@ def _band(distance, half_width, soft=0.006):
   return np.clip((half_width - distance) / soft + 0.5, 0, 1)
 
 
+def _cells(x, y, across, down, *, shift=0.0):
+  """Return the cell (i, j) of each position, and the position within it.
+
+  There are `across` x `down` cells per shorter side of the frame; every second
+  row is moved to the left by `shift` cells.
+  """
+  y = y * down
+  j = np.floor(y)
+  x = x * across + shift * (j % 2)
+  i = np.floor(x)
+  return i, j, x - i, y - j
+
+
 def _grass(x, y):
   # Tufts of three blades on staggered rows.
-  rows = y * 6
-  row = np.floor(rows)
-  columns = x * 5 + 0.5 * (row % 2)
-  column = np.floor(columns)
-  u = columns - column - 0.5 + 0.3 * (_hash(column, row, 1) - 0.5)
-  v = rows - row - 0.78
+  i, j, u, v = _cells(x, y, 5, 6, shift=0.5)
+  u = u - 0.5 + 0.3 * (_hash(i, j, 1) - 0.5)
+  v = v - 0.78
   height = np.clip(-v, 0, 1)
   tuft = np.zeros_like(x)
   for lean, top in ((-0.4, 0.42), (0.0, 0.6), (0.4, 0.42)):
@@ -55,10 +63,9 @@ def _sand(x, y):
 
 def _sea(x, y):
   # Rows of scallops, each a crest of foam.
-  rows = y * 5
-  row = np.floor(rows)
-  u = (x * 4 + 0.5 * (row % 2)) % 1 - 0.5
-  crest = np.abs((rows - row) - 0.25 - 1.6 * u * u)
+  _, _, u, v = _cells(x, y, 4, 5, shift=0.5)
+  u = u - 0.5
+  crest = np.abs(v - 0.25 - 1.6 * u * u)
   depth = np.clip(y, 0, 1)
   return (
     (58, 130, 158),
@@ -70,9 +77,9 @@ def _sea(x, y):
 
 
 def _night(x, y):
-  i, j = np.floor(x * 5), np.floor(y * 5)
-  u = x * 5 - i - 0.25 - 0.5 * _hash(i, j, 2)
-  v = y * 5 - j - 0.25 - 0.5 * _hash(i, j, 3)
+  i, j, u, v = _cells(x, y, 5, 5)
+  u = u - 0.25 - 0.5 * _hash(i, j, 2)
+  v = v - 0.25 - 0.5 * _hash(i, j, 3)
   bright = 0.45 + 0.55 * _hash(i, j, 4)
   star = np.exp(-(u * u + v * v) / 0.012) * (_hash(i, j, 5) < 0.75) * bright
   glow = np.clip(y, 0, 1)
@@ -80,14 +87,10 @@ def _night(x, y):
 
 
 def _brick(x, y):
-  rows = y * 6
-  row = np.floor(rows)
-  columns = x * 3 + 0.5 * (row % 2)
-  column = np.floor(columns)
-  u = np.abs(columns - column - 0.5)
-  v = np.abs(rows - row - 0.5)
+  i, j, u, v = _cells(x, y, 3, 6, shift=0.5)
+  u, v = np.abs(u - 0.5), np.abs(v - 0.5)
   mortar = np.maximum(_band(0.5 - u, 0.05, 0.02), _band(0.5 - v, 0.1, 0.04))
-  tone = _hash(column, row, 6)
+  tone = _hash(i, j, 6)
   return (
     (160, 92, 74),
     ((0.6 * tone, (138, 74, 60)), (mortar, (192, 150, 130))),
@@ -99,7 +102,7 @@ def _road(x, y):
   lane = np.abs((y * 2) % 1 - 0.5) / 2
   dash = _band(np.abs((x * 3) % 1 - 0.5), 0.3, 0.02) * _band(lane, 0.022)
   kerb = _band(np.minimum(y % 1, 1 - y % 1), 0.03)
-  i, j = np.floor(x * 16), np.floor(y * 16)
+  i, j, _, _ = _cells(x, y, 16, 16)
   grain = _hash(i, j, 7)
   return (
     (116, 116, 122),
@@ -112,9 +115,9 @@ def _road(x, y):
 
 
 def _snow(x, y):
-  i, j = np.floor(x * 6), np.floor(y * 6)
-  u = x * 6 - i - 0.3 - 0.4 * _hash(i, j, 8)
-  v = y * 6 - j - 0.3 - 0.4 * _hash(i, j, 9)
+  i, j, u, v = _cells(x, y, 6, 6)
+  u = u - 0.3 - 0.4 * _hash(i, j, 8)
+  v = v - 0.3 - 0.4 * _hash(i, j, 9)
   flake = _band(np.sqrt(u * u + v * v), 0.15 + 0.12 * _hash(i, j, 10), 0.1)
   drift = 0.5 + 0.5 * np.sin(2 * math.pi * (y * 2 + 0.15 * np.sin(7 * x)))
   return (
@@ -135,15 +138,20 @@ _PAINTERS = {
 
 
 def _grid(height, width):
-  side = min(height, width)
-  fine_y = (np.arange(height * _OVERSAMPLE) + 0.5) / _OVERSAMPLE / side
-  fine_x = (np.arange(width * _OVERSAMPLE) + 0.5) / _OVERSAMPLE / side
-  return np.meshgrid(fine_x, fine_y)
+  """Return the coordinates x and y of all samples of a frame."""
+  x, y = (
+    (np.arange(count * _OVERSAMPLE) + 0.5) / _OVERSAMPLE / min(height, width)
+    for count in (width, height)
+  )
+  return np.meshgrid(x, y)
 
 
 def _shrink(image, height, width):
+  """Average the samples of each pixel; return a read-only array."""
   image = image.reshape(height, _OVERSAMPLE, width, _OVERSAMPLE, -1)
-  return image.mean((1, 3)).astype(np.float32)
+  image = np.clip(image.mean((1, 3)).astype(np.float32), 0, 255)
+  image.flags.writeable = False
+  return image
 
 
 @functools.lru_cache(maxsize=32)
@@ -152,9 +160,7 @@ def hatching(height: int, width: int) -> Float32[np.ndarray, 'H W 1']:
   x, y = _grid(height, width)
   wobble = 0.12 * np.sin(5 * (x - y))
   strokes = 0.5 + 0.5 * np.sin(2 * math.pi * (6.5 * (x + y) + wobble))
-  result = _shrink(np.clip(1.6 * strokes - 0.3, 0, 1), height, width)
-  result.flags.writeable = False
-  return result
+  return _shrink(np.clip(1.6 * strokes - 0.3, 0, 1), height, width)
 
 
 @functools.lru_cache(maxsize=128)
@@ -169,12 +175,8 @@ def backdrop(
     pencil: draw a greyish, hatched sketch.
 
   Returns:
-    A read-only array in [0, 255] that depends on the arguments alone.
-
-  Raises:
-    UserError: the place is unknown.
+    A read-only array in [0, 255].
   """
-  facts_lib.check_value('place', place)
   x, y = _grid(height, width)
   base, layers = _PAINTERS[place](x, y)
   image = np.broadcast_to(np.array(base, float), (*x.shape, 3))
@@ -189,6 +191,4 @@ def backdrop(
     tone = 178 + 0.3 * (grey.mean() - 128) + 1.1 * texture
     strokes = np.sin(2 * math.pi * 8 * (x - y) + np.sin(4 * (x + y)))
     image = (tone + 7 * strokes)[..., None] + tint
-  result = np.clip(_shrink(image, height, width), 0, 255)
-  result.flags.writeable = False
-  return result
+  return _shrink(image, height, width)

@@ -54,38 +54,32 @@ def _generator(seed, kind, index):
   return np.random.default_rng((seed, kind, index))
 
 
-def _move_start(rng, subset, start):
-  """Draw a position that straight motion can reach within a story."""
-  if not subset.grid:
-    return start
-  x, y = rng.integers(round(1 / scene_lib.SPEED), size=2) * scene_lib.SPEED
-  return dataclasses.replace(start, x=float(x), y=float(y))
-
-
 def _continuation_clip(rng, subset, frames, size, fps, context, split):
-  previous = random_scene.sample_facts(rng, subset, split).replace(second=None)
-  start = random_scene.sample_scene(rng, previous, subset)
-  facts = previous
+  facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
+  start = random_scene.sample_scene(rng, facts, subset)
+  x, y = start.x, start.y
+  previous = facts
   if rng.random() >= _SAME_FACTS_SHARE:
     facts = random_scene.sample_change(rng, previous, subset, split)
   if rng.random() < _FULL_CAPTION_SHARE:
     caption = grammar.caption(facts, rng, subset)
   else:
     caption = grammar.continuation(previous, facts, rng)
-  start = _move_start(rng, subset, start)
+  if subset.grid:
+    # A position that straight motion can reach within a story.
+    x, y = rng.integers(round(1 / scene_lib.SPEED), size=2) * scene_lib.SPEED
   # A scene takes several windows, so some or all of the context frames of a
   # window may already belong to it.
   own = int(rng.integers(3)) * (frames - context)
   own = 0 if rng.random() < _FIRST_WINDOW_SHARE else min(own, context)
-  scene = story_lib.StoryScene(
-    facts=facts, prompt=caption, frames=frames - context + own
+  lengths = ((previous, context - own), (facts, frames - context + own))
+  scenes = tuple(
+    story_lib.StoryScene(facts=shown, prompt=caption, frames=length)
+    for shown, length in lengths
+    if length
   )
-  scenes = [scene]
-  if own < context:
-    before = dataclasses.replace(scene, facts=previous, frames=context - own)
-    scenes = [before, scene]
   story = story_lib.Story(
-    scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase
+    scenes=scenes, x=float(x), y=float(y), phase=start.phase
   )
   return ClipExample(
     frames=story_lib.render_story(story, size, fps),
@@ -167,7 +161,7 @@ def training_image(
   """
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _IMAGE, index)
-  facts = random_scene.sample_image_facts(rng, subset, split)
+  facts = random_scene.sample_facts(rng, subset, split, image=True)
   scene = random_scene.sample_scene(rng, facts, subset)
   return ImageExample(
     frame=renderer.render_clip(scene, 1, size)[0],

@@ -4,32 +4,25 @@ import dataclasses
 
 from phenaki_jax.errors import UserError
 
-SHAPES = ('circle', 'square', 'triangle', 'star', 'cross', 'heart')
-COLOURS = (
-  *('red', 'orange', 'yellow', 'green', 'blue', 'purple', 'white', 'black'),
-  *('pink', 'cyan'),
-)
-SIZES = ('small', 'big')
-MOTIONS = (
-  *('left', 'right', 'up', 'down', 'still', 'bounce', 'spin'),
-  *('grow', 'shrink'),
-)
-PLACES = ('grass', 'sand', 'sea', 'night', 'brick', 'road', 'snow')
-STYLES = ('plain', 'outline', 'pencil')
-
 # Every fact with a single value, and its values, in the order of reports.
-VALUES = {
-  'shape': SHAPES,
-  'colour': COLOURS,
-  'size': SIZES,
-  'motion': MOTIONS,
-  'place': PLACES,
-  'style': STYLES,
+VALUES: dict[str, tuple[str, ...]] = {
+  'shape': ('circle', 'square', 'triangle', 'star', 'cross', 'heart'),
+  'colour': (
+    *('red', 'orange', 'yellow', 'green', 'blue', 'purple', 'white', 'black'),
+    *('pink', 'cyan'),
+  ),
+  'size': ('small', 'big'),
+  'motion': (
+    *('left', 'right', 'up', 'down', 'still', 'bounce', 'spin'),
+    *('grow', 'shrink'),
+  ),
+  'place': ('grass', 'sand', 'sea', 'night', 'brick', 'road', 'snow'),
+  'style': ('plain', 'outline', 'pencil'),
 }
 FACT_NAMES = tuple(VALUES)
+SHAPES, COLOURS, SIZES, MOTIONS, PLACES, STYLES = VALUES.values()
 
-# Size is not a fact of its own while an object grows or shrinks. These are the
-# sizes at the end of these motions.
+# The size of an object at the end of the motions that hide its size.
 SIZE_AFTER = {'grow': 'big', 'shrink': 'small'}
 
 
@@ -82,10 +75,14 @@ class Facts:
     """Return the six facts with a single value, by name."""
     return {fact: getattr(self, fact) for fact in FACT_NAMES}
 
+  def visible(self) -> dict[str, str]:
+    """Return those of the six facts that the scene shows, by name.
 
-def size_is_visible(motion: str | None) -> bool:
-  """Return whether the size can be seen, and named, during `motion`."""
-  return motion not in SIZE_AFTER
+    An image shows no motion, and a growing or shrinking object no size.
+    """
+    hidden = 'size' if self.motion in SIZE_AFTER else ''
+    values = self.as_dict().items()
+    return {fact: v for fact, v in values if v is not None and fact != hidden}
 
 
 def is_visible(facts: Facts) -> bool:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,18 @@ class Blob:
   centroid: tuple[float, float]
 
 
-def margin(costs: Mapping[Any, float], best: Any) -> float:
-  """Return 1 - best cost / second best cost, in [0, 1]; 1 if there is one."""
-  others = [cost for key, cost in costs.items() if key != best]
+def margin(
+  costs: Mapping[Any, float],
+  best: Any,
+  name: Callable[[Any], Any] = lambda key: key,
+) -> float:
+  """Return 1 - best cost / lowest cost of another name; 1 if there is none.
+
+  Args:
+    costs: by key; `best` is the key of the lowest one.
+    name: maps a key to the name that is compared.
+  """
+  others = [cost for key, cost in costs.items() if name(key) != name(best)]
   return float(1 - costs[best] / max(min(others), 1e-6)) if others else 1.0
 
 
@@ -76,26 +86,18 @@ def find_background(
   """
   height, width = frames.shape[1:3]
   few = frames[:: max(1, len(frames) // 4)]
-  styles = subset.values('style')
-  looks = [
-    look
-    for look in (False, True)
-    if ('pencil' in styles if look else set(styles) - {'pencil'})
-  ]
   costs = {}
   for place in subset.values('place'):
-    for look in looks:
-      template = backdrop_lib.backdrop(place, height, width, pencil=look)
+    for pencil in sorted({s == 'pencil' for s in subset.values('style')}):
+      template = backdrop_lib.backdrop(place, height, width, pencil=pencil)
       distance = np.sqrt(((few - template) ** 2).sum(-1))
-      costs[place, look] = float(np.minimum(distance, _MAX_DISTANCE).mean())
+      costs[place, pencil] = float(np.minimum(distance, _MAX_DISTANCE).mean())
   best = min(costs, key=costs.__getitem__)
-  by_place = {p: min(costs[p, k] for k in looks) for p, _ in costs}
-  by_look = {k: min(c for (_, j), c in costs.items() if j == k) for k in looks}
   return Background(
     place=best[0] if costs[best] < _MAX_COST else None,
-    confidence=margin(by_place, best[0]),
+    confidence=margin(costs, best, operator.itemgetter(0)),
     pencil=best[1],
-    pencil_confidence=margin(by_look, best[1]),
+    pencil_confidence=margin(costs, best, operator.itemgetter(1)),
   )
 
 

@@ -11,8 +11,7 @@ from phenaki_jax.storyworld import subset as subset_lib
 _WORD = re.compile(r'[a-z0-9]+|,')
 
 
-def _article(noun: str) -> str:
-  """Return a noun phrase with its article, 'a' or 'an'."""
+def _with_article(noun: str) -> str:
   return ('an ' if noun[0] in 'aeiou' else 'a ') + noun
 
 
@@ -33,9 +32,9 @@ def caption(
 ) -> str:
   """Write a caption that names all the facts.
 
-  It is in lower case, without punctuation but commas, and of at most 24 words.
-  The motion is not mentioned where it is None, and the size neither where the
-  motion hides it nor where the subset has only one.
+  It is in lower case, has at most 24 words and no punctuation but commas. A
+  motion of None is not mentioned, nor is a size that the motion hides or that
+  is the only one of the subset.
 
   Args:
     facts: what to describe.
@@ -47,9 +46,9 @@ def caption(
   sizes: tuple[str, ...] = facts_lib.SIZES
   if subset is not None:
     sizes = subset_lib.subset_named(subset).values('size')
-  if len(sizes) > 1 and facts_lib.size_is_visible(facts.motion):
+  if len(sizes) > 1 and 'size' in facts.visible():
     words = f'{facts.size} {words}'
-  text += _article(words)
+  text += _with_article(words)
   place = _pick(rng, phrases.PLACE_PHRASES[facts.place])
   if facts.motion is not None:
     if _chance(rng, 0.25):
@@ -58,7 +57,8 @@ def caption(
       text += ' ' + _pick(rng, phrases.MOTION_VERBS[facts.motion])
   text = f'{place}, {text}' if _chance(rng, 0.2) else f'{text} {place}'
   if facts.second is not None:
-    text += f' and {_article(f"{facts.second.colour} {facts.second.shape}")}'
+    words = f'{facts.second.colour} {facts.second.shape}'
+    text += f' and {_with_article(words)}'
   return text
 
 
@@ -66,13 +66,8 @@ def changed_facts(
   previous: facts_lib.Facts, facts: facts_lib.Facts
 ) -> tuple[str, ...]:
   """Return the names of the facts that differ visibly."""
-  found = []
-  for fact in facts_lib.FACT_NAMES:
-    if fact == 'size' and not facts_lib.size_is_visible(facts.motion):
-      continue
-    if getattr(previous, fact) != getattr(facts, fact):
-      found.append(fact)
-  return tuple(found)
+  visible = facts.visible().items()
+  return tuple(fact for fact, v in visible if v != getattr(previous, fact))
 
 
 def _motion_clause(previous, facts, rng):
@@ -96,13 +91,8 @@ def continuation(
 ) -> str:
   """Write the caption of a later scene: 'it turns blue and moves left'.
 
-  The object is called 'it'. Every changed fact is named, and so is the motion,
-  changed or not.
-
-  Args:
-    previous: facts of the previous scene.
-    facts: facts of this scene.
-    rng: draws the phrasing; None gives the canonical one.
+  The object is called 'it'. The changed facts and the motion are named, in the
+  phrasing that `rng` draws; None gives the canonical one.
 
   Raises:
     ValueError: the motion is None, as in an image.
@@ -110,12 +100,13 @@ def continuation(
   if facts.motion is None:
     raise ValueError('a continuation needs a motion, and an image has none')
   changed = changed_facts(previous, facts)
-  clauses = []
-  for fact in ('size', 'colour', 'shape'):
-    if fact in changed:
-      value = getattr(facts, fact)
-      form = _pick(rng, phrases.BECOMES[fact])
-      clauses.append(form.format(_article(value) if fact == 'shape' else value))
+  names = {'size': facts.size, 'colour': facts.colour}
+  names['shape'] = _with_article(facts.shape)
+  clauses = [
+    _pick(rng, phrases.BECOMES[fact]).format(name)
+    for fact, name in names.items()
+    if fact in changed
+  ]
   if 'style' in changed:
     clauses.append(phrases.STYLE_CHANGES[facts.style])
   text = _motion_clause(previous, facts, rng)
@@ -151,9 +142,6 @@ def parse(prompt: str) -> dict[str, str | facts_lib.SecondObject]:
 
   This inverts `caption` and `continuation` and understands most plain sentences
   of that kind. Unknown words are ignored.
-
-  Args:
-    prompt: the text.
 
   Returns:
     The named values by fact, and the second object, if any, as 'second'. A

@@ -12,11 +12,6 @@ _ONE_IN = 10
 
 
 @functools.lru_cache(maxsize=65536)
-def _is_drawn(key: str) -> bool:
-  digest = hashlib.sha256(key.encode()).digest()
-  return int.from_bytes(digest[:8], 'big') % _ONE_IN == 0
-
-
 def is_held_out(facts: facts_lib.Facts) -> bool:
   """Return whether a combination of facts is held out.
 
@@ -26,9 +21,11 @@ def is_held_out(facts: facts_lib.Facts) -> bool:
   are trained on. Images (motion None) have combinations of their own.
   """
   values = facts.as_dict()
-  if not facts_lib.size_is_visible(facts.motion):
+  if facts.motion in facts_lib.SIZE_AFTER:
     values['size'] = ''
-  return _is_drawn('|'.join((_SALT, *map(str, values.values()))))
+  key = '|'.join((_SALT, *map(str, values.values())))
+  digest = hashlib.sha256(key.encode()).digest()
+  return int.from_bytes(digest[:8], 'big') % _ONE_IN == 0
 
 
 def in_split(facts: facts_lib.Facts, split: str) -> bool:

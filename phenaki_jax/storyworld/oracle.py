@@ -61,8 +61,8 @@ def read_clip(
   Of two objects, only the larger one is read.
 
   Args:
-    frames: the clip, uint8 [T, H, W, 3], with T at least 1. The motion is read
-      from 2 frames on.
+    frames: the clip, uint8 [T, H, W, 3], with T at least 1, and at least 2 to
+      read the motion.
     subset: a name or a `Subset`; restricts the values to choose from, including
       the image-only ones.
     fps: frames per second, which gives the speed of motions.
@@ -79,19 +79,18 @@ def read_clip(
     )
   subset = subset_lib.subset_named(subset)
   frames = frames.astype(np.float32)
-  count, height, width = frames.shape[:3]
+  count = len(frames)
   background = foreground.find_background(frames, subset)
-  values = dict.fromkeys(facts_lib.FACT_NAMES)
-  confidences = dict.fromkeys(facts_lib.FACT_NAMES, 0.0)
-  x, y, radius = (np.full(count, np.nan) for _ in range(3))
-
-  def reading():
-    return Reading(
-      values=values, confidences=confidences, x=x, y=y, radius=radius
-    )
-
+  reading = Reading(
+    values=dict.fromkeys(facts_lib.FACT_NAMES),
+    confidences=dict.fromkeys(facts_lib.FACT_NAMES, 0.0),
+    x=np.full(count, np.nan),
+    y=np.full(count, np.nan),
+    radius=np.full(count, np.nan),
+  )
   if background.place is None:
-    return reading()
+    return reading
+  values, confidences = reading.values, reading.confidences
   values['place'] = background.place
   confidences['place'] = background.confidence
   distances = foreground.difference(frames, background)
@@ -99,104 +98,67 @@ def read_clip(
   blobs = {t: blob for t, blob in seen if blob is not None}
   # Ignore what is found in less than half of the frames.
   if 2 * len(blobs) < count or not blobs:
-    return reading()
+    return reading
   found = np.array(list(blobs))
   times = found * (scene_lib.REFERENCE_FPS / fps)
-  candidates = _candidates(
-    silhouette.match(
-      list(blobs.values()),
-      times,
-      subset.values('shape'),
-      may_spin='spin' in subset.motions,
-    ),
-    list(blobs.values()),
-    (height, width),
-  )
-  looks = appearance.match(frames[found], background, candidates, subset)
-  best = min(range(len(candidates)), key=lambda i: looks[i].cost)
-  chosen, look = candidates[best], looks[best]
-  x[found], y[found] = chosen.track.x, chosen.track.y
-  radius[found] = chosen.track.radius * look.scale
-
-  if chosen.silhouette.similarity > _MIN_SIMILARITY:
-    values['shape'] = chosen.shape
-    confidences['shape'] = chosen.confidence
-  motion = trajectory.name_motion(
-    x[found],
-    y[found],
-    radius[found],
-    times,
-    chosen.silhouette.spin_gain,
-    subset.motions,
-  )
-  values['motion'], confidences['motion'] = motion.name, motion.confidence
-  _read_size(values, confidences, radius[found], subset)
-  _read_appearance(values, confidences, look, background, subset)
-  return reading()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Candidate(appearance.Candidate):
-  """A shape that the object may have, its track, and how well it matches."""
-
-  silhouette: silhouette.Silhouette
-  confidence: float
-
-
-def _candidates(ranked, blobs, size):
-  """Return the candidates that silhouettes alone do not exclude."""
+  ranked = silhouette.match(list(blobs.values()), times, subset)
   top = ranked[0].similarity
-  clear = top > _CLEAR and len(blobs) > 1
-  tie = _TIE if clear else _WIDE_TIE
-  height, width = size
-  areas = np.array([blob.area for blob in blobs])
-  x = np.array([blob.x for blob in blobs])
-  y = np.array([blob.y for blob in blobs])
-  candidates = []
-  for one in ranked:
-    if one.similarity < top - tie:
-      break
-    others = [other.similarity for other in ranked if other is not one]
-    lead = one.similarity - max(others) if others else 1.0
-    area, centroid = silhouette.area_and_centroid(one.shape)
-    pixels = np.sqrt(areas / area) - _HALO
-    # The centroid of some shapes is not their centre.
-    track = scene_lib.Track(
-      x=(x + centroid * np.sin(one.angles) * pixels / width) % 1,
-      y=(y - centroid * np.cos(one.angles) * pixels / height) % 1,
-      radius=pixels / min(size),
-      angle=one.angles,
-    )
-    candidates.append(
-      _Candidate(
-        shape=one.shape,
-        track=track,
-        silhouette=one,
-        confidence=float(np.clip(4 * lead, 0.05, 1)),
+  tie = _TIE if top > _CLEAR and len(blobs) > 1 else _WIDE_TIE
+  similar = [one for one in ranked if one.similarity >= top - tie]
+  tracks = [_track(s, blobs.values(), frames.shape[1:3]) for s in similar]
+  candidates = [(s.shape, t) for s, t in zip(similar, tracks, strict=True)]
+  looks = appearance.match(frames[found], background, candidates, subset)
+  best = min(range(len(looks)), key=lambda i: looks[i].cost)
+  chosen, track, look = similar[best], tracks[best], looks[best]
+  track = dataclasses.replace(track, radius=track.radius * look.scale)
+  reading.x[found], reading.y[found] = track.x, track.y
+  reading.radius[found] = track.radius
+
+  if chosen.similarity > _MIN_SIMILARITY:
+    others = [one.similarity for one in ranked if one is not chosen]
+    lead = chosen.similarity - max(others) if others else 1.0
+    values['shape'] = chosen.shape
+    confidences['shape'] = float(np.clip(4 * lead, 0.05, 1))
+  values['motion'], confidences['motion'] = trajectory.name_motion(
+    track, times, chosen.spin_gain, subset.motions
+  )
+  if values['motion'] not in facts_lib.SIZE_AFTER:
+    values['size'], confidences['size'] = _name_size(track.radius, subset)
+  if look.cost <= _MAX_COST:
+    values['style'], values['colour'] = look.style, look.colour
+    confidences['colour'] = look.colour_margin
+    confidences['style'] = look.style_margin
+    if 'pencil' in subset.values('style'):
+      confidences['style'] = min(
+        look.style_margin, background.pencil_confidence
       )
-    )
-  return candidates
+  return reading
 
 
-def _read_size(values, confidences, radius, subset):
-  if not facts_lib.size_is_visible(values['motion']):
-    return
+def _track(matched, blobs, size):
+  """Return the track of an object that has the shape of a silhouette."""
+  height, width = size
+  area, centroid = silhouette.area_and_centroid(matched.shape)
+  x, y, areas = np.array([(blob.x, blob.y, blob.area) for blob in blobs]).T
+  radius = np.sqrt(areas / area) - _HALO
+  angle = matched.angles
+  # The centroid of some shapes is not their centre.
+  return scene_lib.Track(
+    x=(x + centroid * np.sin(angle) * radius / width) % 1,
+    y=(y - centroid * np.cos(angle) * radius / height) % 1,
+    radius=radius / min(size),
+    angle=angle,
+  )
+
+
+def _name_size(radius, subset):
+  """Return the size of closest radius, None where unsure, and a confidence."""
   median = np.log(np.median(radius))
   costs = {
     size: abs(median - np.log(scene_lib.RADIUS[size]))
     for size in subset.values('size')
   }
   size = min(costs, key=costs.__getitem__)
-  if costs[size] <= _MAX_LOG_RATIO:
-    values['size'] = size
-    confidences['size'] = foreground.margin(costs, size)
-
-
-def _read_appearance(values, confidences, look, background, subset):
-  if look.cost > _MAX_COST:
-    return
-  values['style'], values['colour'] = look.style, look.colour
-  confidences['colour'] = look.colour_margin
-  confidences['style'] = look.style_margin
-  if 'pencil' in subset.values('style'):
-    confidences['style'] = min(look.style_margin, background.pencil_confidence)
+  if costs[size] > _MAX_LOG_RATIO:
+    return None, 0.0
+  return size, foreground.margin(costs, size)

@@ -8,8 +8,6 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from phenaki_jax.storyworld import facts as facts_lib
-
 
 def _circle(x, y):
   return np.sqrt(x * x + y * y) - 1
@@ -37,17 +35,14 @@ def _star(x, y):
   notch_y = notch * math.sin(point / 2)
   length = math.hypot(tip - notch_x, notch_y)
   normal_x, normal_y = notch_y / length, (tip - notch_x) / length
-  return (
-    radius * (np.cos(angle) * normal_x + np.sin(angle) * normal_y)
-    - tip * normal_x
-  )
+  along_normal = np.cos(angle) * normal_x + np.sin(angle) * normal_y
+  return radius * along_normal - tip * normal_x
 
 
 def _cross(x, y):
   wide, tall = np.abs(x), np.abs(y)
-  return np.maximum(
-    np.minimum(wide, tall) - 0.42, np.maximum(wide, tall) - 1.12
-  )
+  arms, length = np.minimum(wide, tall), np.maximum(wide, tall)
+  return np.maximum(arms - 0.42, length - 1.12)
 
 
 def _heart(x, y):
@@ -83,9 +78,5 @@ def signed_distance(
   Returns:
     Distances in radii, negative inside. They are exact next to straight edges
     and arcs and a lower bound elsewhere.
-
-  Raises:
-    UserError: the shape is unknown.
   """
-  facts_lib.check_value('shape', shape)
   return _DISTANCES[shape](x, y)

@@ -3,8 +3,6 @@
 import numpy as np
 from jaxtyping import Float32
 
-from phenaki_jax.storyworld import facts as facts_lib
-
 # Any two colours, and any colour and any place, are far apart, so that blurred
 # or slightly wrong pixels are still given the right name.
 _OBJECT_RGB = {
@@ -25,13 +23,12 @@ GRAPHITE_RGB = (62, 62, 68)
 
 
 def object_rgb(colour: str) -> Float32[np.ndarray, '3']:
-  """Return the fill of an object of a `colour`; an unknown one raises."""
-  facts_lib.check_value('colour', colour)
+  """Return the fill colour of an object; `colour` is one of `COLOURS`."""
   return np.array(_OBJECT_RGB[colour], np.float32)
 
 
 def rim_rgb(colour: str) -> Float32[np.ndarray, '3']:
-  """Return the thin rim of an object of a `colour` in the plain style."""
+  """Return the colour of the thin rim of an object in the plain style."""
   # A dark rim separates the fill from any place. Black needs a light one.
   if colour == 'black':
     return np.array((158, 152, 162), np.float32)

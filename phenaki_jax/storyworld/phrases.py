@@ -37,13 +37,13 @@ PLACE_PHRASES = {
   'road': ('on the road', 'on a road', 'on a street'),
   'snow': ('on snow', 'on the snow', 'in the snow'),
 }
-# What stands before the object in a full caption; nothing for the plain style.
+# The text before the object in a full caption; empty for the plain style.
 STYLE_PREFIXES = {
   'plain': ('',),
   'outline': ('the outline of ', 'an outline of '),
   'pencil': ('a pencil drawing of ', 'a pencil sketch of '),
 }
-# What a continuation says when the style changes.
+# The words of a continuation in which the style changes.
 STYLE_CHANGES = {
   'plain': 'is plain',
   'outline': 'becomes an outline',
@@ -58,16 +58,16 @@ STOPS = ('stops', 'stops moving')
 CONTINUERS = ('goes on {}', 'keeps {}')
 
 # Words that are understood in prompts but never written in captions.
-_OTHER_SHAPES = {
+_OTHERS = {
   'circle': ('disc', 'disk', 'ball', 'circles'),
   'square': ('box', 'squares'),
   'triangle': ('triangles',),
   'cross': ('plus',),
   'heart': ('hearts',),
-}
-_OTHER_COLOURS = {'purple': ('violet',), 'cyan': ('turquoise',)}
-_OTHER_SIZES = {'small': ('little', 'tiny'), 'big': ('large', 'huge')}
-_OTHER_MOTIONS = {
+  'purple': ('violet',),
+  'cyan': ('turquoise',),
+  'small': ('little', 'tiny'),
+  'big': ('large', 'huge'),
   'left': ('left', 'leftwards'),
   'right': ('right', 'rightwards'),
   'up': ('up', 'upwards', 'rising', 'climbs'),
@@ -80,8 +80,6 @@ _OTHER_MOTIONS = {
   ),
   'grow': ('getting bigger', 'gets larger', 'grow'),
   'shrink': ('getting smaller', 'shrink'),
-}
-_OTHER_PLACES = {
   'grass': ('grass', 'meadow', 'lawn'),
   'sand': ('sand', 'beach', 'desert'),
   'sea': ('sea', 'water', 'ocean', 'waves'),
@@ -89,8 +87,6 @@ _OTHER_PLACES = {
   'brick': ('bricks', 'brick', 'wall', 'brick wall'),
   'road': ('road', 'street'),
   'snow': ('snow', 'winter'),
-}
-_OTHER_STYLES = {
   'plain': ('plain', 'filled'),
   'outline': ('outline', 'outlined'),
   'pencil': ('pencil', 'sketch', 'drawing'),
@@ -100,25 +96,19 @@ _OTHER_STYLES = {
 @functools.cache
 def lexicon() -> dict[tuple[str, ...], tuple[str, str]]:
   """Map every phrase, as a tuple of words, to the (fact, value) it names."""
-  entries: dict[tuple[str, ...], tuple[str, str]] = {}
-
-  def add(fact, value, phrases):
-    for phrase in phrases:
-      entries[tuple(phrase.split())] = (fact, value)
-
-  for colour in facts_lib.COLOURS:
-    add('colour', colour, (colour, *_OTHER_COLOURS.get(colour, ())))
-  for size in facts_lib.SIZES:
-    add('size', size, (size, *_OTHER_SIZES[size]))
-  for shape in facts_lib.SHAPES:
-    add('shape', shape, (shape, *_OTHER_SHAPES.get(shape, ())))
-  for motion, verbs in MOTION_VERBS.items():
-    participle = (MOTION_PARTICIPLES[motion],)
-    add('motion', motion, verbs + participle + _OTHER_MOTIONS[motion])
-  add('motion', 'still', STOPS)
-  for place, wheres in PLACE_PHRASES.items():
-    add('place', place, wheres + _OTHER_PLACES[place])
-  for style, prefixes in STYLE_PREFIXES.items():
-    add('style', style, (prefix for prefix in prefixes if prefix))
-    add('style', style, (*_OTHER_STYLES[style], STYLE_CHANGES[style]))
-  return entries
+  # No two facts have a value of the same name.
+  names = facts_lib.SHAPES + facts_lib.COLOURS + facts_lib.SIZES
+  written: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in names},
+    **{k: (*v, MOTION_PARTICIPLES[k]) for k, v in MOTION_VERBS.items()},
+    **PLACE_PHRASES,
+    **{k: (*v, STYLE_CHANGES[k]) for k, v in STYLE_PREFIXES.items()},
+  }
+  written['still'] += STOPS
+  return {
+    tuple(phrase.split()): (fact, value)
+    for fact, values in facts_lib.VALUES.items()
+    for value in values
+    for phrase in written[value] + _OTHERS.get(value, ())
+    if phrase
+  }

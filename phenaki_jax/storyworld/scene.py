@@ -118,15 +118,18 @@ def track(
 
 
 def _first_phase(motion: str | None, radius: float | int) -> float:
-  """Return the phase at which an object of `radius` starts `motion`."""
-  if motion not in facts_lib.SIZE_AFTER:
+  """Return the phase at which an object of `radius` starts `motion`.
+
+  A growth starts at that radius, but at most half-way; a shrinkage starts
+  half-way.
+  """
+  if motion == 'shrink':
+    return GROW_PERIOD / 2
+  if motion != 'grow':
     return 0.0
   small, big = GROW_RADII
   share = math.log(radius / small) / math.log(big / small)
-  share = min(max(share, 0.0), 0.5)
-  if motion == 'shrink':
-    share = min(max(1 - share, 0.0), 0.5)
-  return share * GROW_PERIOD
+  return min(max(share, 0.0), 0.5) * GROW_PERIOD
 
 
 def advance(

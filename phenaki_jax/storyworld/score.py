@@ -1,6 +1,7 @@
 """Scores of clips and stories: the share of the expected facts they show."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -38,55 +39,29 @@ class ClipScore:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class JoinScore:
-  """How well two scenes join.
-
-  Attributes:
-    smooth: whether the object moves across the join without a jump.
-    kept: by fact that should not change there, whether both scenes are read to
-      show the same value.
-  """
-
-  smooth: bool
-  kept: dict[str, bool]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class StoryScore:
   """How well a video shows a story; every score is in [0, 1].
 
   Attributes:
     scenes: one score per scene.
-    joins: one score per join that is not a cut.
     fact_accuracy: share of correct facts over all scenes.
     persistence: share of correct facts in later scenes, among the facts other
       than motion that have not changed since the first scene; nan if there are
       none.
     last_persistence: the same for the last scene alone.
-    smoothness: share of smooth joins; nan without joins.
-    continuity: share of joins that are smooth and keep all facts that should
-      not change; nan without joins.
+    smoothness: share of the joins across which the object moves without a jump;
+      nan if all scenes but the first start with a cut.
+    continuity: share of the joins that are smooth, and where both scenes are
+      read to show the same values of all facts that should not change; nan like
+      `smoothness`.
   """
 
   scenes: tuple[ClipScore, ...]
-  joins: tuple[JoinScore, ...]
   fact_accuracy: float
   persistence: float
   last_persistence: float
   smoothness: float
   continuity: float
-
-
-def _expected(facts, subset):
-  """Return the visible facts with more than one possible value."""
-  expected = {}
-  for fact, value in facts.as_dict().items():
-    if value is None or len(subset.values(fact)) < 2:
-      continue
-    if fact == 'size' and not facts_lib.size_is_visible(facts.motion):
-      continue
-    expected[fact] = value
-  return expected
 
 
 def score_clip(
@@ -97,17 +72,17 @@ def score_clip(
 ) -> ClipScore:
   """Score which of the given facts a clip shows.
 
-  Facts with a single value in the subset do not count, nor does a motion of
-  None, a size that the motion hides or the second object. The other arguments
-  are those of `oracle.read_clip`.
+  The facts that count are visible (see `Facts.visible`) and have several values
+  in the subset. The other arguments are those of `oracle.read_clip`.
   """
   subset = subset_lib.subset_named(subset)
   reading = oracle.read_clip(frames, subset=subset, fps=fps)
-  expected = _expected(facts, subset)
-  return ClipScore(
-    right={fact: reading[fact] == value for fact, value in expected.items()},
-    reading=reading,
-  )
+  right = {
+    fact: reading[fact] == value
+    for fact, value in facts.visible().items()
+    if len(subset.values(fact)) > 1
+  }
+  return ClipScore(right=right, reading=reading)
 
 
 def mean(values: Iterable[float | bool]) -> float:
@@ -123,34 +98,42 @@ def _displacements(facts, fps):
   return scene_lib.wrap(np.stack([np.diff(track.x), np.diff(track.y)], -1))
 
 
-def _score_join(previous, facts, before, after, subset, fps):
-  """Score the join of two scenes from their facts and readings."""
-  moved = np.array([after.x[0] - before.x[-1], after.y[0] - before.y[-1]])
+def _score_join(before, after, fps):
+  """Return whether a join is smooth, and whether it keeps unchanged facts.
+
+  `before` and `after` are pairs of a `StoryScene` and its `ClipScore`.
+  """
+  (old_scene, old), (scene, new) = before, after
+  end, start = old.reading, new.reading
+  moved = np.array([start.x[0] - end.x[-1], start.y[0] - end.y[-1]])
   normal = np.concatenate(
-    [_displacements(previous, fps), _displacements(facts, fps)]
+    [_displacements(each.facts, fps) for each in (old_scene, scene)]
   )
   # It is nan where the object was not found, which is not smooth.
   deviation = np.linalg.norm(normal - scene_lib.wrap(moved), axis=-1).min()
-  expected = _expected(facts, subset)
-  old = _expected(previous, subset)
-  kept = {
-    fact: before[fact] is not None and before[fact] == after[fact]
+  kept = all(
+    end[fact] is not None and end[fact] == start[fact]
     for fact in _PERSISTENT
-    if fact in expected and expected[fact] == old.get(fact)
-  }
-  return JoinScore(smooth=bool(deviation < _JUMP), kept=kept)
+    if fact in old.right and fact in new.right
+    if getattr(old_scene.facts, fact) == getattr(scene.facts, fact)
+  )
+  return bool(deviation < _JUMP), kept
 
 
-def _unchanged(scenes, subset):
-  """Return, for each scene, the facts that are still as in the first scene."""
-  first = _expected(scenes[0].facts, subset)
-  unchanged = {f: v for f, v in first.items() if f in _PERSISTENT}
-  result = []
-  for scene in scenes:
-    expected = _expected(scene.facts, subset)
-    unchanged = {f: v for f, v in unchanged.items() if expected.get(f, v) == v}
-    result.append([fact for fact in unchanged if fact in expected])
-  return result
+def _score_persistence(pairs):
+  """Return for each later scene whether each still unchanged fact is right.
+
+  `pairs` are the `StoryScene` and the `ClipScore` of each scene.
+  """
+  first, score = pairs[0]
+  unchanged = [fact for fact in _PERSISTENT if fact in score.right]
+  persisted = []
+  for scene, score in pairs[1:]:
+    for fact in set(unchanged) & set(score.right):
+      if getattr(scene.facts, fact) != getattr(first.facts, fact):
+        unchanged.remove(fact)
+    persisted.append([score.right[f] for f in unchanged if f in score.right])
+  return persisted
 
 
 def score_story(
@@ -177,29 +160,18 @@ def score_story(
     score_clip(frames[start:stop], scene.facts, subset, fps)
     for scene, (start, stop) in zip(story.scenes, story.spans, strict=True)
   )
-  joins = tuple(
-    _score_join(
-      story.scenes[i - 1].facts,
-      story.scenes[i].facts,
-      scenes[i - 1].reading,
-      scenes[i].reading,
-      subset,
-      fps,
-    )
-    for i in range(1, len(scenes))
-    if not story.scenes[i].cut
-  )
-  unchanged = _unchanged(story.scenes, subset)
-  persisted = [
-    [scene.right[fact] for fact in facts]
-    for scene, facts in zip(scenes[1:], unchanged[1:], strict=True)
+  pairs = list(zip(story.scenes, scenes, strict=True))
+  joins = [
+    _score_join(before, after, fps)
+    for before, after in itertools.pairwise(pairs)
+    if not after[0].cut
   ]
+  persisted = _score_persistence(pairs)
   return StoryScore(
     scenes=scenes,
-    joins=joins,
     fact_accuracy=mean(r for s in scenes for r in s.right.values()),
     persistence=mean(r for of_scene in persisted for r in of_scene),
     last_persistence=mean(persisted[-1] if persisted else ()),
-    smoothness=mean(join.smooth for join in joins),
-    continuity=mean(join.smooth and all(join.kept.values()) for join in joins),
+    smoothness=mean(smooth for smooth, _ in joins),
+    continuity=mean(smooth and kept for smooth, kept in joins),
   )

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64
 from scipy import ndimage
 
 from phenaki_jax.storyworld import foreground, outline
+from phenaki_jax.storyworld import subset as subset_lib
 
 _CELLS = 28  # of a template, per side
 _REACH = 1.8  # half the side of a template, in radii of a disc of equal area
@@ -86,17 +87,14 @@ def _cells(blob):
 def match(
   blobs: list[foreground.Blob],
   times: Float[np.ndarray, ' blobs'],
-  shapes: tuple[str, ...],
-  *,
-  may_spin: bool,
+  subset: subset_lib.Subset,
 ) -> list[Silhouette]:
   """Compute how well each shape matches the object of a clip.
 
   Args:
     blobs: the object in the frames where it was found, at least one.
     times: times of these frames, in reference frames.
-    shapes: the shapes to choose from.
-    may_spin: whether to match spinning shapes too.
+    subset: gives the shapes to choose from, and whether they may spin.
 
   Returns:
     One silhouette for each shape, the most similar first.
@@ -106,13 +104,13 @@ def match(
   sharpness = max(1.0, round(radius) / 1.6)
   cells = _unit(np.stack([_cells(blob) for blob in blobs]))
   found = []
-  for shape in shapes:
+  for shape in subset.values('shape'):
     # For a product this small, starting the threads of `@` takes longer.
     scores = np.einsum('fc,ac->fa', cells, _templates(shape, sharpness))
     upright = float(np.median(scores[:, 0]))
     gain, angles = 0.0, np.zeros(len(blobs))
-    spins = may_spin and len(blobs) > 2 and shape != 'circle'
-    for speed in _SPEEDS if spins else ():
+    spins = 'spin' in subset.motions and shape != 'circle'
+    for speed in _SPEEDS if spins and len(blobs) > 2 else ():
       turns = np.arange(_ANGLES)[:, None] + np.round(speed * times)[None]
       turns = turns.astype(int) % _ANGLES
       turning = np.median(scores[np.arange(len(blobs))[None], turns], axis=1)

@@ -1,6 +1,7 @@
 """Stories: consecutive scenes in which most facts persist."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -54,11 +55,8 @@ class Story:
   @property
   def spans(self) -> tuple[tuple[int, int], ...]:
     """Return the frames [start, stop) of each scene."""
-    stops = np.cumsum([scene.frames for scene in self.scenes])
-    return tuple(
-      (int(stop) - scene.frames, int(stop))
-      for scene, stop in zip(self.scenes, stops, strict=True)
-    )
+    lengths = (scene.frames for scene in self.scenes)
+    return tuple(itertools.pairwise(itertools.accumulate(lengths, initial=0)))
 
   @property
   def prompts(self) -> tuple[str, ...]:
@@ -80,36 +78,28 @@ def sample_story(
   Args:
     rng: random generator.
     subset: a name or a `Subset`.
-    num_scenes: number of scenes, at least 1.
-    frames_per_scene: frames of each scene, at least 1.
+    num_scenes: at least 1.
+    frames_per_scene: at least 1.
     split: 'train', 'heldout' (every scene shows a held-out combination; few of
       them differ in only one or two facts, so that mostly the place changes) or
       'all'.
 
   Raises:
     UserError: the subset has no such story.
+    ValueError: a number is below 1.
   """
-  if num_scenes < 1:
-    raise ValueError(f'num_scenes is {num_scenes}, not at least 1')
   subset = subset_lib.subset_named(subset)
   facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
   start = random_scene.sample_scene(rng, facts, subset)
-  scenes = [
-    StoryScene(
-      facts=facts,
-      prompt=grammar.caption(facts, rng, subset),
-      frames=frames_per_scene,
-    )
-  ]
-  for _ in range(num_scenes - 1):
-    previous = scenes[-1].facts
-    facts = random_scene.sample_change(rng, previous, subset, split)
+  prompt = grammar.caption(facts, rng, subset)
+  scenes: list[StoryScene] = []
+  while len(scenes) < num_scenes:
+    if scenes:
+      previous = facts
+      facts = random_scene.sample_change(rng, previous, subset, split)
+      prompt = grammar.continuation(previous, facts, rng)
     scenes.append(
-      StoryScene(
-        facts=facts,
-        prompt=grammar.continuation(previous, facts, rng),
-        frames=frames_per_scene,
-      )
+      StoryScene(facts=facts, prompt=prompt, frames=frames_per_scene)
     )
   return Story(scenes=tuple(scenes), x=start.x, y=start.y, phase=start.phase)
 
@@ -118,17 +108,14 @@ def placed_scenes(
   story: Story, fps: float | int = scene_lib.REFERENCE_FPS
 ) -> tuple[scene_lib.Scene, ...]:
   """Return each scene of a story with its position at its first frame."""
-  first = scene_lib.Scene(
-    facts=story.scenes[0].facts, x=story.x, y=story.y, phase=story.phase
-  )
+  facts = story.scenes[0].facts
+  first = scene_lib.Scene(facts=facts, x=story.x, y=story.y, phase=story.phase)
   placed = [first]
-  for previous, scene in zip(story.scenes, story.scenes[1:], strict=False):
+  for previous, scene in itertools.pairwise(story.scenes):
+    after = scene_lib.advance(placed[-1], previous.frames, scene.facts, fps)
     if scene.cut:
-      placed.append(scene_lib.Scene(facts=scene.facts, x=story.x, y=story.y))
-    else:
-      placed.append(
-        scene_lib.advance(placed[-1], previous.frames, scene.facts, fps)
-      )
+      after = scene_lib.Scene(facts=scene.facts, x=story.x, y=story.y)
+    placed.append(after)
   return tuple(placed)
 
 
@@ -163,12 +150,10 @@ def render_story(
       f'frames [{start}, {stop}) are not 0 <= start < stop <= {story.frames}'
     )
   parts = []
-  for scene, (first, last) in zip(
-    placed_scenes(story, fps), story.spans, strict=True
-  ):
-    begin, end = max(start, first), min(stop, last)
-    if begin < end:
-      parts.append(
-        renderer.render_clip(scene, end - begin, size, fps, start=begin - first)
-      )
+  scenes = placed_scenes(story, fps)
+  for scene, (first, last) in zip(scenes, story.spans, strict=True):
+    begin = max(start, first) - first
+    count = min(stop, last) - first - begin
+    if count > 0:
+      parts.append(renderer.render_clip(scene, count, size, fps, start=begin))
   return np.concatenate(parts)

@@ -1,7 +1,5 @@
 """Read the motion from the positions of the object."""
 
-import dataclasses
-
 import numpy as np
 from jaxtyping import Float
 
@@ -18,15 +16,7 @@ _MAX_GROWTH = 0.25
 _MAX_BOUNCE_SPEED = 0.16
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Motion:
-  """The name of a motion, None where unsure, and a confidence in [0, 1]."""
-
-  name: str | None
-  confidence: float
-
-
-_UNSURE = Motion(name=None, confidence=0.0)
+_UNSURE = (None, 0.0)
 
 
 def _velocities(values, times, *, torus):
@@ -67,36 +57,34 @@ def _growth(radius, times):
 
 
 def name_motion(
-  x: Float[np.ndarray, 'T'],
-  y: Float[np.ndarray, 'T'],
-  radius: Float[np.ndarray, 'T'],
+  track: scene_lib.Track,
   times: Float[np.ndarray, 'T'],
   spin_gain: float,
   motions: tuple[str, ...],
-) -> Motion:
+) -> tuple[str | None, float]:
   """Name the motion of an object.
 
   Args:
-    x, y: centre in [0, 1) of the frame, in the T frames where it was found.
-    radius: radius in any unit.
+    track: of the object, in the T frames where it was found.
     times: times of these frames, in reference frames.
     spin_gain: as of its `Silhouette`.
     motions: the motions to choose from.
 
   Returns:
-    The motion; unknown if T is below 2.
+    The motion, None where unsure or if T is below 2, and the confidence in
+    [0, 1].
   """
-  if len(x) < 2:
+  if len(times) < 2:
     return _UNSURE
-  dx = _velocities(x, times, torus=True)
-  dy = _velocities(y, times, torus=True)
+  dx = _velocities(track.x, times, torus=True)
+  dy = _velocities(track.y, times, torus=True)
   median_x, median_y = float(np.median(dx)), float(np.median(dy))
   speeds = np.hypot(dx, dy)
-  found = _UNSURE
+  name, confidence = _UNSURE
   bounce = _bounce(dx, dy, speeds) if 'bounce' in motions else 0.0
   across, down = abs(median_x), abs(median_y)
   if bounce:
-    found = Motion(name='bounce', confidence=bounce)
+    name, confidence = 'bounce', bounce
   elif max(across, down) > _MIN_SPEED:
     deviation = np.hypot(dx - median_x, dy - median_y)
     steady = float((deviation < _MAX_DEVIATION).mean())
@@ -106,21 +94,16 @@ def name_motion(
         name = 'right' if median_x > 0 else 'left'
       else:
         name = 'down' if median_y > 0 else 'up'
-      found = Motion(name=name, confidence=steady)
+      confidence = steady
   elif (speeds < 1.25 * _MIN_SPEED).mean() >= _RESTING_SHARE:
-    growth = _growth(radius, times)
-    resting = float((speeds < _MIN_SPEED).mean())
-    found = Motion(name='still', confidence=resting)
+    growth = _growth(track.radius, times)
+    name, confidence = 'still', float((speeds < _MIN_SPEED).mean())
     spins = spin_gain > _MIN_SPIN_GAIN and 'spin' in motions
     # The measured radius of a spinning object is less accurate.
     least = _MIN_GROWTH * (2.5 if spins else 1)
     if abs(growth) > least and {'grow', 'shrink'} & set(motions):
-      found = Motion(
-        name='grow' if growth > 0 else 'shrink',
-        confidence=min(1.0, abs(growth) / (2 * _MIN_GROWTH)),
-      )
+      name = 'grow' if growth > 0 else 'shrink'
+      confidence = min(1.0, abs(growth) / (2 * _MIN_GROWTH))
     elif spins:
-      found = Motion(
-        name='spin', confidence=min(1.0, spin_gain / (3 * _MIN_SPIN_GAIN))
-      )
-  return found if found.name in motions else _UNSURE
+      name, confidence = 'spin', min(1.0, spin_gain / (3 * _MIN_SPIN_GAIN))
+  return (name, confidence) if name in motions else _UNSURE

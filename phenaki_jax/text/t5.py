@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from phenaki_jax.nn.layers import Dense
 from phenaki_jax.sharding import logical
 from phenaki_jax.text.config import TextConfig
 
-_NORM_EPSILON = 1e-6
 # T5X adds this number to masked logits. It absorbs the logit, so that a padding
 # query attends uniformly to all keys and the softmax does not return NaN.
 _MASKED = -1e10
@@ -52,24 +52,19 @@ class T5Encoder(nn.Module):
     """
     config = self.config
     ids_BL = ids.reshape((-1, ids.shape[-1]))
-    x_BLE = _Embed(config, self.dtype, name='token_embedder')(ids_BL)
+    embed = nn.Embed(
+      config.vocab_size,
+      config.width,
+      dtype=self.dtype,
+      embedding_init=logical(nn.initializers.normal(1.0), 'vocab', 'embed'),
+      name='token_embedder',
+    )
+    # Embed returns NaN for ids outside the table.
+    x_BLE = embed(jnp.clip(ids_BL, 0, config.vocab_size - 1))
     y_BLE = _Stack(config, self.dtype, name='encoder')(
       x_BLE, ids_BL > 0, deterministic
     )
     return y_BLE.reshape((*ids.shape, config.width))
-
-
-class _Embed(nn.Module):
-  config: TextConfig
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, ids: Int[Array, 'B L']) -> Float[Array, 'B L E']:
-    init = logical(nn.initializers.normal(1.0), 'vocab', 'embed')
-    shape = (self.config.vocab_size, self.config.width)
-    embedding = self.param('embedding', init, shape, jnp.float32)
-    # The default mode returns NaN for ids outside the table.
-    return jnp.take(embedding, ids, axis=0, mode='clip').astype(self.dtype)
 
 
 class _Stack(nn.Module):
@@ -170,7 +165,7 @@ class _RMSNorm(nn.Module):
     scale = self.param('scale', init, (x.shape[-1],), jnp.float32)
     x = x.astype(jnp.float32)
     square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
-    y = x * jax.lax.rsqrt(square + _NORM_EPSILON)
+    y = x * jax.lax.rsqrt(square + 1e-6)
     return y.astype(self.dtype) * scale.astype(self.dtype)[None, None]
 
 
@@ -190,9 +185,8 @@ class _Attention(nn.Module):
 
     def project(name: str, scale: float = 1.0) -> Float[Array, 'B L K d']:
       # T5X stores the heads and the width of a head as one dimension.
-      dense = _Dense(
-        heads * head_dim, ('embed', 'heads'), self.dtype, scale, name=name
-      )
+      names = ('embed', 'heads')
+      dense = _dense(heads * head_dim, names, self.dtype, name, scale)
       y = dense(x_BLE)
       return y.reshape((*y.shape[:-1], heads, head_dim))
 
@@ -208,7 +202,7 @@ class _Attention(nn.Module):
       weights_BKLM.astype(self.dtype)
     )
     y_BLKd = jnp.einsum('BKLM,BMKd->BLKd', weights_BKLM, v_BLKd)
-    out = _Dense(config.width, ('heads', 'embed'), self.dtype, name='out')
+    out = _dense(config.width, ('heads', 'embed'), self.dtype, 'out')
     return out(y_BLKd.reshape((*y_BLKd.shape[:-2], heads * head_dim)))
 
 
@@ -223,29 +217,20 @@ class _GatedMLP(nn.Module):
     config = self.config
 
     def hidden(name: str) -> Float[Array, 'B L F']:
-      axes = ('embed', 'mlp')
-      return _Dense(config.mlp_dim, axes, self.dtype, name=name)(x_BLE)
+      return _dense(config.mlp_dim, ('embed', 'mlp'), self.dtype, name)(x_BLE)
 
     y_BLF = jax.nn.gelu(hidden('wi_0'), approximate=True) * hidden('wi_1')
     y_BLF = nn.Dropout(config.dropout, deterministic=deterministic)(y_BLF)
-    out = _Dense(config.width, ('mlp', 'embed'), self.dtype, name='wo')
-    return out(y_BLF)
+    return _dense(config.width, ('mlp', 'embed'), self.dtype, 'wo')(y_BLF)
 
 
-class _Dense(nn.Module):
-  features: int
-  axes: tuple[str | None, ...]
-  dtype: Any
-  scale: float = 1.0  # variance of the kernel times its fan-in
-
-  @nn.compact
-  def __call__(self, x: Float[Array, 'B L I']) -> Float[Array, 'B L O']:
-    init = nn.initializers.variance_scaling(self.scale, 'fan_in', 'normal')
-    shape = (x.shape[-1], self.features)
-    kernel = self.param(
-      'kernel',
-      logical(init, *self.axes, inputs=1, decay=True),
-      shape,
-      jnp.float32,
-    )
-    return jnp.einsum('BLI,IO->BLO', x, kernel.astype(self.dtype))
+def _dense(
+  features: int,
+  names: tuple[str, str],
+  dtype: Any,
+  name: str,
+  scale: float = 1.0,
+) -> Dense:
+  """Return a layer; `scale` is its kernel's variance times the fan-in."""
+  init = nn.initializers.variance_scaling(scale, 'fan_in', 'normal')
+  return Dense(features, names, kernel_init=init, dtype=dtype, name=name)

@@ -7,12 +7,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.nn.compute import Dtype, Remat
+from phenaki_jax.nn.config import TransformerConfig
 
 
 @validated
-class TokenizerConfig:
-  """The shape of a C-ViViT.
+class TokenizerConfig(TransformerConfig):
+  """The shape of a C-ViViT; see also `TransformerConfig`.
 
   Attributes:
     patch: height and width of a patch in pixels.
@@ -20,11 +20,8 @@ class TokenizerConfig:
     first_frame: how the first frame is encoded and decoded. 'apart': by its
       own layers, as in the paper. 'repeated': as a tubelet of copies of that
       frame, by the layers of all other tubelets, so that an image has the
-      tokens of a clip that stands still, and tokens that only images train
-      can be used throughout a clip.
-    width: model width.
-    num_heads: attention heads; the head width is width / num_heads.
-    mlp_dim: hidden width of the MLPs.
+      same tokens as a still clip, and tokens that only images train can be
+      used throughout a clip.
     spatial_layers: blocks inside a latent frame, in encoder and decoder each.
     temporal_layers: causal blocks over time, in encoder and decoder each.
     encoder_spatial_layers: spatial blocks of the encoder, if they differ from
@@ -37,17 +34,11 @@ class TokenizerConfig:
     vq_codes: number of VQ codes.
     vq_dim: width in which VQ codes are looked up.
     commitment: weight of VQ's commitment term (Phenaki: 0.25).
-    scan: loop over one compiled block instead of unrolling the blocks.
-    remat: activations kept for the backward pass (see `nn.blocks`).
-    dtype: dtype of the computation.
   """
 
   patch: tuple[PositiveInt, PositiveInt] = (8, 8)
   tubelet: PositiveInt = 2
   first_frame: Literal['apart', 'repeated'] = 'apart'
-  width: PositiveInt = 512
-  num_heads: PositiveInt = 8
-  mlp_dim: PositiveInt = 2048
   spatial_layers: NonNegativeInt = 4
   temporal_layers: NonNegativeInt = 4
   encoder_spatial_layers: NonNegativeInt | None = None
@@ -56,16 +47,6 @@ class TokenizerConfig:
   vq_codes: PositiveInt = 8192
   vq_dim: PositiveInt = 32
   commitment: NonNegativeFloat = 0.25
-  scan: bool = False
-  remat: Remat = 'none'
-  dtype: Dtype = 'float32'
-
-  def __post_init__(self) -> None:
-    """Check that the heads divide the width."""
-    if self.width % self.num_heads:
-      raise UserError(
-        f'width {self.width} must be a multiple of num_heads {self.num_heads}'
-      )
 
   @property
   def codebook_size(self) -> int:
@@ -127,10 +108,5 @@ SIZES: dict[str, dict[str, Any]] = {
     'fsq_levels': (8, 8, 5, 5),
   },
   'base': {'width': 512, 'num_heads': 8, 'mlp_dim': 2048},
-  'paper': {
-    'width': 512,
-    'num_heads': 8,
-    'mlp_dim': 2048,
-    'quantizer': 'vq',
-  },
+  'paper': {'width': 512, 'num_heads': 8, 'mlp_dim': 2048, 'quantizer': 'vq'},
 }

@@ -28,8 +28,7 @@ from phenaki_jax.tokenizer.patches import patchify, unpatchify
 from phenaki_jax.tokenizer.quantizers import FSQ, VQ, Quantized
 
 
-# JAX rebuilds this class with leaves that are not arrays, so the annotations
-# of its fields are not checked.
+# No type checks: JAX also builds it around leaves that are not arrays.
 @no_type_check
 @flax.struct.dataclass
 class TokenizerOutput:
@@ -170,26 +169,17 @@ class SpaceTime(nn.Module):
       place = Dense(width, (None, 'embed'), hidden=False, name='place')
       x = x + place(jnp.asarray(features)).reshape(1, t, h, w, width)
     x = constrain(x, 'batch', 'frames', None, None, None)
-    head_dim = width // config.num_heads
     grid = grid_coordinates(t, h, w)
-    sizes = {
-      'num_heads': config.num_heads,
-      'head_dim': head_dim,
-      'mlp_dim': config.mlp_dim,
-      'scan': config.scan,
-      'remat': config.remat,
-      'dtype': jnp.dtype(config.dtype),
-    }
-    space = Stack(self.spatial_layers, **sizes, name='space')
-    time = Stack(config.temporal_layers, **sizes, name='time')
+    space = Stack(config, self.spatial_layers, name='space')
+    time = Stack(config, config.temporal_layers, name='time')
 
     def over_space(x: Array) -> Array:
-      angles = jnp.asarray(rotary_angles(grid[: h * w, 1:], head_dim))
+      angles = jnp.asarray(rotary_angles(grid[: h * w, 1:], config.head_dim))
       x = x.reshape(batch * t, h * w, width)
       return space(x, angles=angles).reshape(batch, t, h, w, width)
 
     def over_time(x: Array) -> Array:
-      angles = jnp.asarray(rotary_angles(grid[:: h * w, :1], head_dim))
+      angles = jnp.asarray(rotary_angles(grid[:: h * w, :1], config.head_dim))
       causal = jnp.tril(jnp.ones((t, t), bool))[None]
       x = x.transpose(0, 2, 3, 1, 4).reshape(batch * h * w, t, width)
       x = time(x, mask=causal, angles=angles)

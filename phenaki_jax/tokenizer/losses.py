@@ -32,8 +32,7 @@ class TokenizerLossWeights:
   quantizer: NonNegativeFloat = 1.0
 
 
-# JAX rebuilds this class with leaves that are not arrays, so the annotations
-# of its fields are not checked.
+# No type checks: JAX also builds it around leaves that are not arrays.
 @no_type_check
 @flax.struct.dataclass
 class PixelErrors:

@@ -24,7 +24,7 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.rows import Rows, clip_rows, image_rows, join_rows
-from phenaki_jax.training.state import Gradients, Task
+from phenaki_jax.training.state import Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
@@ -84,20 +84,6 @@ class GeneratorTask(Task):
   def init_frozen(self, rng: PRNGKeyArray) -> Any:
     """Create parameters of the tokenizer, boxed with logical names."""
     return TokenizerTask(config=self.tokenizer).init(rng)
-
-  def gradients(
-    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
-  ) -> Gradients:
-    """Differentiate the loss."""
-    grad = jax.grad(self.loss, has_aux=True)
-    grads, metrics = grad(params, frozen, batch, rng)
-    return Gradients(grads=grads, metrics=metrics)
-
-  def evaluate(
-    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
-  ) -> dict[str, Mean]:
-    """Compute the metrics of a held-out batch, without any dropout."""
-    return self.loss(params, frozen, batch, rng, deterministic=True)[1]
 
   def rows(self, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray) -> Rows:
     """Tokenize a batch, choose the hidden tokens, and make its rows."""
@@ -201,12 +187,7 @@ class GeneratorTask(Task):
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     """Compute the masked-token loss of a batch and its metrics.
 
-    Args:
-      params: parameters of 'text' and 'generator'.
-      frozen: the tokenizer's parameters.
-      batch: see `data.schema`.
-      rng: key of masks, prefixes and dropout.
-      deterministic: no dropout, no dropped texts and no label smoothing.
+    `deterministic` disables dropout, dropped texts and label smoothing.
     """
     rows = self.rows(frozen, batch, rng)
     logits = self.logits(params, rows, rng, deterministic=deterministic)

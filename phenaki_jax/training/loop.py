@@ -1,8 +1,8 @@
 """The training loop, the same for every model.
 
 The model is a `Task`, the data an iterator of batches that can start at any
-step, and evaluators and writers are passed in. The loop does what a step does
-not; the comments say why the order matters.
+step, and evaluators and writers are passed in. The loop reads data, logs, saves
+and evaluates; the comments explain where the order matters.
 """
 
 import contextlib
@@ -180,8 +180,7 @@ def train(
       is_last = step == config.steps
       is_logged = step % config.log_every == 0 or is_last
       # Several processes agree only when they log, as it costs a message.
-      asks = is_logged or jax.process_count() == 1
-      stopping = asks and stop.agreed()
+      stopping = (is_logged or jax.process_count() == 1) and stop.agreed()
       is_saved = step % config.checkpoint_every == 0 or is_last or stopping
       due = [
         e for e in evaluators if e.every and (is_last or step % e.every == 0)

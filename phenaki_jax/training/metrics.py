@@ -44,8 +44,8 @@ def merge(*parts: Metrics) -> dict[str, Mean]:
   for part in parts:
     for name, mean in part.items():
       if name in total:
-        have = total[name]
-        mean = Mean(sum=have.sum + mean.sum, count=have.count + mean.count)
+        old = total[name]
+        mean = Mean(sum=old.sum + mean.sum, count=old.count + mean.count)
       total[name] = mean
   return total
 

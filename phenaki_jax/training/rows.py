@@ -52,13 +52,9 @@ def clip_rows(
   num_latent: Int[Array, 'B'],
   texts: Int[Array, 'B L'],
 ) -> Rows:
-  """Make one row of each clip.
+  """Make one row of each clip; see `Rows`.
 
-  Args:
-    ids: tokens of the clips.
-    hidden: True at hidden tokens.
-    num_latent: number of leading latent frames that are not padding.
-    texts: captions.
+  `num_latent` is the number of leading latent frames that are not padding.
   """
   batch, t = ids.shape[:2]
   index = jnp.broadcast_to(jnp.arange(t), (batch, t))
@@ -81,14 +77,9 @@ def image_rows(
   *,
   length: int,
 ) -> Rows:
-  """Pack images into rows of `length` latent frames.
+  """Pack images into rows of `length` latent frames; see `Rows`.
 
-  Args:
-    ids: tokens of the images.
-    hidden: True at hidden tokens.
-    frames_at: index that each image takes in a clip.
-    texts: captions.
-    length: latent frames of a row.
+  `frames_at` is the index that each image takes in a clip.
   """
   images = jnp.arange(ids.shape[0], dtype=jnp.int32)
   return Rows(

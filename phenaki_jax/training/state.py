@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import struct
 from jax.sharding import AbstractMesh, Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
@@ -40,20 +40,6 @@ class RunArrays:
   frozen: Any
 
 
-@struct.dataclass
-class Gradients:
-  """The gradients of one batch, and what was measured on the way.
-
-  Attributes:
-    grads: gradients, in the structure of the parameters; each player's are
-      those of its own loss.
-    metrics: every loss and every other term, by name.
-  """
-
-  grads: Any
-  metrics: dict[str, Mean]
-
-
 @runtime_checkable
 class Task(Protocol):
   """What is trained, and how its gradients are computed.
@@ -79,11 +65,36 @@ class Task(Protocol):
     """Create boxed arrays of the shapes of `frozen`; only traced, never run."""
     return {}
 
+  def loss(
+    self,
+    params: Any,
+    frozen: Any,
+    batch: Any,
+    rng: Key[Array, ''],
+    *,
+    deterministic: bool = False,
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute the loss of a batch and its metrics.
+
+    Args:
+      params: the parameters.
+      frozen: the arrays of `frozen`.
+      batch: see `data.schema`.
+      rng: key of all random draws.
+      deterministic: no dropout and no other regularisation.
+    """
+    ...
+
   def gradients(
     self, params: Any, frozen: Any, batch: Any, rng: Key[Array, '']
-  ) -> Gradients:
-    """Compute the gradients of all players in one forward pass if possible."""
-    ...
+  ) -> tuple[Any, dict[str, Mean]]:
+    """Differentiate the loss; a task with opponents overrides this.
+
+    Returns:
+      Gradients in the structure of the parameters, each player's of its own
+      loss; and every loss and every other term, by name.
+    """
+    return jax.grad(self.loss, has_aux=True)(params, frozen, batch, rng)
 
   def evaluate(
     self, params: Any, frozen: Any, batch: Any, rng: Key[Array, '']
@@ -92,7 +103,7 @@ class Task(Protocol):
 
     `params` are those of the model, without its opponents.
     """
-    ...
+    return self.loss(params, frozen, batch, rng, deterministic=True)[1]
 
 
 def boxed_params(task: Task) -> Any:

@@ -38,13 +38,12 @@ def make_step(
     state: TrainState, batch: Any, root: Key[Array, ''], frozen: Any
   ) -> tuple[TrainState, dict[str, Mean]]:
     key = rngs.at_step(root, state.step)
-    result = task.gradients(state.params, frozen, batch, key)
-    grads = result.grads
+    grads, measured = task.gradients(state.params, frozen, batch, key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     model = {name: params[name] for name in state.ema}
     ema = average(state.ema, model, decay=ema_decay, step=state.step)
-    metrics = {**_norms(task, grads, updates), **result.metrics}
+    metrics = {**_norms(task, grads, updates), **measured}
     sums = [mean.sum for mean in metrics.values()]
     finite = jnp.isfinite(jnp.stack(sums)).all()
     kept = jax.tree.map(

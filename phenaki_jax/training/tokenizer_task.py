@@ -22,12 +22,7 @@ from phenaki_jax.tokenizer.losses import (
 )
 from phenaki_jax.tokenizer.quantizers.base import code_use
 from phenaki_jax.training.metrics import Mean
-from phenaki_jax.training.state import Gradients, Task
-
-
-def _psnr(mean_square: Float[Array, '*b']) -> Float[Array, '*b']:
-  """Return the PSNR in dB of squared errors of values in [-1, 1]."""
-  return 10.0 * jnp.log10(4.0 / jnp.maximum(mean_square, 1e-10))
+from phenaki_jax.training.state import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,30 +42,17 @@ class TokenizerTask(Task):
     shape = (1, 1 + self.config.tubelet, *self.config.patch, 3)
     return CViViT(self.config).init(rng, jnp.zeros(shape))['params']
 
-  def gradients(
-    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
-  ) -> Gradients:
-    """Differentiate the loss; nothing is frozen and nothing is random."""
-    del frozen, rng
-    grads, metrics = jax.grad(self.loss, has_aux=True)(params, batch)
-    return Gradients(grads=grads, metrics=metrics)
-
-  def evaluate(
-    self, params: Any, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray
-  ) -> dict[str, Mean]:
-    """Compute the metrics of a held-out batch."""
-    del frozen, rng
-    return self.loss(params, batch)[1]
-
   def loss(
-    self, params: Any, batch: dict[str, Any]
+    self,
+    params: Any,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: PRNGKeyArray,
+    *,
+    deterministic: bool = False,
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
-    """Compute the loss of a batch and its metrics.
-
-    Args:
-      params: the tokenizer's parameters.
-      batch: see `data.schema`.
-    """
+    """Compute the loss of a batch and its metrics; nothing is random."""
+    del frozen, rng, deterministic
     terms: dict[str, list[tuple[Array, Array]]] = {}
     metrics: dict[str, Mean] = {}
     ids, weights = [], []
@@ -101,7 +83,8 @@ class TokenizerTask(Task):
       ids.append(output.ids.reshape(-1))
       real = jnp.broadcast_to(latent_mask[:, :, None, None], output.ids.shape)
       weights.append(real.reshape(-1))
-      psnr = _psnr(errors.l2)
+      # In dB, of values in [-1, 1].
+      psnr = 10.0 * jnp.log10(4.0 / jnp.maximum(errors.l2, 1e-10))
       metrics[f'psnr_{kind}_first'] = Mean.of(psnr[:, 0])
       if kind == 'clips':
         metrics['psnr_clips_rest'] = Mean.of(psnr[:, 1:], mask[:, 1:])

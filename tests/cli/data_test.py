@@ -1,6 +1,7 @@
 """`phenaki data`, as a user calls it."""
 
 import json
+import pathlib
 import re
 import shutil
 import signal
@@ -81,6 +82,52 @@ def test_storyworld_command_writes_what_the_library_writes(
   assert '5/5' in said('shown')
   monkeypatch.setenv('TQDM_DISABLE', '1')
   assert said('muted') == ''
+
+
+def test_lpc_writes_what_build_reads(sprite_sheets, tmp_path, capsys):
+  out, manifest = tmp_path / 'lpc', tmp_path / 'manifest'
+  words = ['lpc', '--sheets', sprite_sheets, '--clips', 3, '--images', 2]
+  assert call(*words, '--stories', 1, '--out', out) == 0
+  assert 'wrote 3 clips, 2 images and 1 stories' in capsys.readouterr().out
+  assert sorted(path.name for path in out.iterdir()) == [
+    *('img2dataset', 'stories', 'webvid')
+  ]
+  again = tmp_path / 'again'
+  assert call(*words, '--stories', 1, '--out', again) == 0
+  assert _contents(again) == _contents(out)
+  other = tmp_path / 'other'
+  assert call(*words, '--stories', 1, '--held-out', '--out', other) == 0
+  assert _contents(other) != _contents(out)
+  assert build(out, manifest) == 0
+  assert json.loads((manifest / 'report.json').read_text())['kept'] == 5
+
+
+@pytest.mark.parametrize(
+  ('words', 'sentence'),
+  [
+    (['--size', '63'], 'size is 63, but a character has 64 pixels'),
+    (['--size', '65'], 'needs even sides'),
+    (['--size', '65', '--clips', '0'], 'needs even sides'),
+    (
+      ['--sheets', 'nowhere'],
+      'there is no folder nowhere; get the sheets',
+    ),
+    (['--sheets', 'full'], 'lacks 128 sheets, such as body/female/dark2.png;'),
+    (['--out', 'full'], 'full is not empty'),
+    (['--clips', '0', '--images', '0', '--stories', '0'], 'nothing to write'),
+  ],
+)
+def test_lpc_errors_end_in_one_sentence_and_leave_no_file(
+  words, sentence, sprite_sheets, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'full').mkdir()
+  (tmp_path / 'full' / 'file').write_text('kept')
+  few = ['--clips', 1, '--images', 1, '--stories', 1]
+  assert call('lpc', '--sheets', sprite_sheets, '--out', 'X', *few, *words) == 2
+  said = capsys.readouterr().err
+  assert sentence in said and said.count('\n') == 1
+  assert _contents(tmp_path).keys() == {pathlib.Path('full/file')}
 
 
 def test_check_finds_a_changed_clip(world, tmp_path, capsys):
@@ -214,7 +261,7 @@ def _with_long_captions(webvid):
     (_without_column, "no column 'name'; the WebVid layout needs"),
     (_without_videos, '6 of the 6 records .* are broken .6 missing_file'),
     (_without_rows, "no column 'videoid'.* it has none"),
-    (_with_noise, 'line 1, cannot be read as CSV'),
+    (_with_noise, "no column 'videoid'; the WebVid layout needs"),
     (_with_one_frame_each, 'none of the 6 records .*6 too_short'),
     (_with_long_captions, 'none of the 6 records .*6 caption_over_1000'),
   ],
@@ -231,10 +278,59 @@ def test_a_broken_source_leaves_the_older_manifest(
   assert call('build', '--webvid', copy / 'webvid', '--out', out) == 2
   said = capsys.readouterr().err
   assert re.search(sentence, said) and said.count('\n') == 1
-  assert _contents(tmp_path) == before
+  left = _contents(tmp_path)
+  lists = {
+    pathlib.Path('manifest.refused', name)
+    for name in ('dropped.jsonl', 'quarantine.jsonl')
+  }
+  # The lists of a build that was refused are kept, and the message says so.
+  kept = lists if 'none of the' in said or 'are broken' in said else set()
+  assert left.keys() - before.keys() == kept
+  assert ('manifest.refused/quarantine.jsonl' in said) == bool(kept)
+  assert {path: left[path] for path in before} == before
 
 
-@pytest.mark.parametrize('action', ['build', 'check', 'inspect', 'storyworld'])
+def test_check_finds_data_that_were_moved(world, tmp_path, capsys):
+  copy, out = tmp_path / 'world', tmp_path / 'manifest'
+  shutil.copytree(world, copy)
+  assert build(copy, out, '--storyworld', 2) == 0
+  (tmp_path / 'disk').mkdir()
+  shutil.move(copy, tmp_path / 'disk' / 'data')
+  assert call('check', out) == 1
+  capsys.readouterr()
+  assert call('check', out, '--moved-to', tmp_path / 'disk' / 'data') == 0
+  said = capsys.readouterr().out
+  assert f'{copy}/webvid is now {tmp_path}/disk/data/webvid' in said
+  assert '15 records read again, 0 problems' in said
+  assert call('check', out, '--moved-to', tmp_path / 'disk' / 'data') == 2
+  assert 'holds no data' in capsys.readouterr().err
+
+
+def test_captions_without_glyphs_are_written_as_text(world, tmp_path, capsys):
+  copy, out = tmp_path / 'world', tmp_path / 'manifest'
+  shutil.copytree(world, copy)
+  table = copy / 'webvid' / 'results_10M_train.csv'
+  head, first, *rows = table.read_text().splitlines()
+  sheet = tmp_path / 'sheet.png'
+
+  def inspect(caption):
+    named = ','.join([*first.split(',')[:4], caption])
+    table.write_text('\n'.join([head, named, *rows]), encoding='utf-8')
+    assert call('build', '--webvid', copy / 'webvid', '--out', out) == 0
+    capsys.readouterr()
+    assert call('inspect', out, '--out', sheet) == 0
+    return capsys.readouterr().out
+
+  assert 'fonts' not in inspect('déjà vu שלום 你好 猫が走る 고양이')
+  assert not (tmp_path / 'sheet.png.txt').exists()
+  assert 'the fonts lack 1 characters (🎈)' in inspect('a 🎈 flies')
+  lines = (tmp_path / 'sheet.png.txt').read_text(encoding='utf-8').splitlines()
+  assert 'a 🎈 flies' in lines and len(lines) == 6
+
+
+@pytest.mark.parametrize(
+  'action', ['build', 'check', 'inspect', 'lpc', 'storyworld']
+)
 def test_help_shows_worked_examples(action, capsys):
   with pytest.raises(SystemExit) as caught:
     call(action, '--help')

@@ -59,6 +59,11 @@ BAD = {
     'there is nothing to evaluate',
   ),
   'below zero': (['--prompts', '-1'], 'prompts is -1; it must be at least 0'),
+  'no stories': (['--stories', '-1'], 'stories is -1; it must be at least 0'),
+  'no image-only prompts': (
+    ['--image-only', '--image-only-prompts', '0'],
+    'image_only_prompts is 0; it must be at least 1',
+  ),
   'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),
   'no scenes': (['--scenes', '0'], 'scenes is 0; it must be at least 1'),
   'unknown subset': (['--subset', 'hard'], "unknown subset 'hard'"),

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from phenaki_jax.data import build, filters, manifest
-from phenaki_jax.data.sources import img2dataset, webvid
+from phenaki_jax.data.sources import files, img2dataset, webvid
 
 LPC = pathlib.Path(__file__).parents[3] / 'shared' / 'data' / 'lpc-stories'
 
@@ -131,9 +131,63 @@ def test_the_hash_depends_on_the_kept_records(folders, tmp_path):
 def test_too_many_broken_records_are_rejected_with_the_counts(
   folders, tmp_path
 ):
-  with pytest.raises(ValueError, match='4 of the 19 .* 1 missing_file'):
+  with pytest.raises(
+    ValueError, match='4 of the 19 .* 1 missing_file'
+  ) as caught:
     build_both(folders, tmp_path / 'out', max_broken_share=0.2)
   assert not (tmp_path / 'out').exists()
+  # The lists are kept, and the message names them, until a build succeeds.
+  kept = tmp_path / 'out.refused'
+  assert f'are listed in {kept}/quarantine.jsonl' in str(caught.value)
+  lines = (kept / manifest.QUARANTINE).read_text().splitlines()
+  assert [json.loads(line)['key'] for line in lines] == [
+    f'000__{i:04d}' for i in (10, 11, 12, 13)
+  ]
+  assert len((kept / manifest.DROPPED).read_text().splitlines()) == 5
+  build_both(folders, tmp_path / 'out')
+  assert not kept.exists()
+
+
+def test_an_unexpected_error_of_a_decoder_costs_one_record(
+  folders, tmp_path, monkeypatch
+):
+  def fail(self, record, real=files.FileReader.examine):
+    if record.key == '000__0003':
+      raise ZeroDivisionError('no frames')
+    return real(self, record)
+
+  monkeypatch.setattr(files.FileReader, 'examine', fail)
+  clips, _ = build_both(folders, tmp_path / 'out')
+  assert clips.broken['decoder_failed'] == 1 and clips.clips == 10
+  lines = (tmp_path / 'out' / manifest.QUARANTINE).read_text().splitlines()
+  found = {(line := json.loads(x))['key']: line['detail'] for x in lines}
+  assert found['000__0003'] == 'ZeroDivisionError: no frames'
+
+
+def test_a_fault_of_the_metadata_names_file_and_row(
+  media, good_clips, tmp_path
+):
+  folder = media.webvid(tmp_path / 'w', [(data, 'x') for data in good_clips])
+  with open(folder / 'results_train.csv', 'ab') as file:
+    file.write(b'0010,000,caf\xe9\n0011,000,"open\n')
+  (found,) = build.build([clips_of(folder)], tmp_path / 'out')
+  assert found.records == 12 and found.clips == 10
+  assert found.broken == {'malformed_quotes': 1, 'not_utf8': 1}
+  text = (tmp_path / 'out' / manifest.QUARANTINE).read_text()
+  details = [json.loads(line)['detail'] for line in text.splitlines()]
+  assert details == [
+    r"results_train.csv, line 12: '0010,000,caf\udce9'",
+    "results_train.csv, line 13: '0011,000,\"open'",
+  ]
+
+
+def test_videos_below_a_name_that_is_not_utf8_are_missing(
+  media, good_clips, tmp_path
+):
+  folder = media.webvid(tmp_path / 'w', [(data, 'x') for data in good_clips])
+  os.rename(folder / 'videos', os.fsencode(folder) + b'/caf\xe9')
+  with pytest.raises(ValueError, match='10 of the 10 .*10 missing_file'):
+    build.build([clips_of(folder)], tmp_path / 'out')
 
 
 def test_a_source_without_usable_records_is_rejected(

@@ -66,3 +66,17 @@ def test_transparent_pixels_become_white():
   rgb = np.asarray(transforms.to_rgb(picture(pixels)))
   np.testing.assert_array_equal(rgb[0], [(255, 0, 0)] * 2)
   np.testing.assert_array_equal(rgb[1], [(255, 255, 255)] * 2)
+
+
+@pytest.mark.parametrize(
+  'data',
+  [
+    b'',
+    b'Exif\0\0',
+    b'II*\0',
+    b'MM\0*\xff\xff\xff\xff',
+    b'II*\0\x08\0\0\0\xff\xff' + b'\x12\x01\x02\0\1\0\0\0' + b'6\0\0\0',
+  ],
+)
+def test_no_orientation_is_upright(data):
+  assert transforms.orientation(data) not in range(2, 9)

@@ -1,13 +1,18 @@
+import contextlib
 import io
+import pathlib
 import random
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
-from phenaki_jax.data import schema, video
+from phenaki_jax.data import display, schema, video
 
 SIZE = (16, 16)
+CASES = pathlib.Path(__file__).parent / 'cases'
 
 
 def shown(frames):
@@ -138,10 +143,98 @@ def test_other_files_are_distinguished_from_damaged_videos(good_clips):
   assert reason_of(damaged) == 'broken_file'
 
 
-def test_a_matroska_file_that_ends_early_is_truncated(media):
-  frames = [media.noise(i, 32, 32) for i in range(16)]
-  good = media.video(frames, container='matroska')
-  assert reason_of(good[: len(good) // 2]) in ('truncated_file', 'broken_file')
+def remuxed(*sources, container='mp4', dispositions=()):
+  """Put the video of several files into one file."""
+  target = io.BytesIO()
+  with contextlib.ExitStack() as stack:
+    files = [stack.enter_context(av.open(io.BytesIO(s))) for s in sources]
+    output = stack.enter_context(av.open(target, 'w', format=container))
+    streams = []
+    for i, file in enumerate(files):
+      streams.append(output.add_stream_from_template(file.streams.video[0]))
+      if dispositions:
+        streams[i].disposition = dispositions[i]
+    for file, stream in zip(files, streams, strict=True):
+      for packet in file.demux(video=0):
+        if packet.dts is not None:
+          packet.stream = stream
+          output.mux(packet)
+  return target.getvalue()
+
+
+def test_the_default_stream_is_the_one_that_is_shown(media):
+  small = media.video([media.picture(level) for level in range(0, 240, 20)])
+  large = media.video(media.levels(range(0, 240, 30), 96, 128))
+  one, default = 0, int(Disposition.default)
+  for order, flags, size in (
+    ((small, large), (one, default), (128, 96)),
+    ((small, large), (default, one), (64, 48)),
+    ((small, large), (default, default), (128, 96)),
+    ((large, small), (default, default), (128, 96)),
+  ):
+    data = remuxed(*order, dispositions=flags, container='matroska')
+    info = video.examine(data)
+    assert (info.width, info.height) == size
+    assert video.decode(data, size=SIZE).frames.shape[0] == info.num_frames
+
+
+def test_a_cover_picture_is_not_the_film(media):
+  data = (CASES / 'cover_first.mp4').read_bytes()
+  with av.open(io.BytesIO(data)) as file:
+    assert file.streams.video[0].codec.name == 'mjpeg'
+  info = video.examine(data)
+  assert (info.width, info.height, info.num_frames) == (64, 48, 48)
+  frames = video.sample(data, np.arange(0, 6, 1 / 8), size=(48, 64))
+  expected = [media.picture(16 + i * 220 / 47) for i in range(48)]
+  assert np.abs(frames.astype(int) - expected).mean() < 3
+  cover = media.video(
+    [media.noise(0, 96, 96)], codec='mjpeg', pix_fmt='yuvj420p'
+  )
+  attached = int(Disposition.attached_pic)
+  assert reason_of(remuxed(cover, dispositions=(attached,))) == 'not_a_video'
+
+
+@pytest.mark.parametrize('position', [0.0, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize('fps', [4.0, 8.0, 25.0])
+def test_of_equal_timestamps_the_first_frame_is_shown(media, position, fps):
+  single = media.video(
+    media.levels(range(0, 240, 10)), codec='mjpeg', pix_fmt='yuvj420p'
+  )
+  target = io.BytesIO()
+  with (
+    av.open(io.BytesIO(single)) as file,
+    av.open(target, 'w', format='matroska') as output,
+  ):
+    stream = output.add_stream_from_template(file.streams.video[0])
+    for i, packet in enumerate(file.demux(video=0)):
+      if packet.dts is not None:
+        packet.pts = packet.dts = i // 2 * 250
+        packet.duration = 250
+        packet.time_base, packet.stream = Fraction(1, 1000), stream
+        output.mux(packet)
+  data = target.getvalue()
+  info, whole = video.examine(data), video.decode(data, size=SIZE)
+  assert info.num_frames == len(whole.frames) == 12
+  np.testing.assert_allclose(shown(whole.frames), range(0, 240, 20), atol=3)
+  times = video.window(
+    duration=info.duration, frames=9, fps=fps, tubelet=2, position=position
+  )
+  np.testing.assert_array_equal(
+    video.sample(data, times, size=SIZE), whole.at(times)
+  )
+
+
+def test_a_long_video_is_not_decoded_to_its_end(media, monkeypatch):
+  data = media.video(media.levels([90] * 60))  # 7.5 seconds
+  monkeypatch.setattr(video, 'MAX_FRAMES', 30)
+  assert reason_of(data) == 'too_many_frames'
+  info = video.examine(data, max_duration=3.0)
+  assert info.duration == pytest.approx(7.5) and info.num_frames == 1
+  with pytest.raises(schema.DecodeError, match='too_many_frames'):
+    video.examine(data, max_duration=7.6)
+  live = media.video(media.levels([90] * 60), container='matroska', live=True)
+  info = video.examine(live, max_duration=3.0)
+  assert 3.0 < info.duration < 3.5 and info.num_frames < 30
 
 
 def test_sound_alone_is_not_a_video():
@@ -165,7 +258,7 @@ def test_one_frame_is_a_video_of_one_frame(media):
 
 def test_limits_hold_before_anything_is_decoded(media, monkeypatch):
   data = media.video(media.levels(range(0, 240, 10)))
-  monkeypatch.setattr(video, 'MAX_PIXELS', 32 * 31)
+  monkeypatch.setattr(display, 'MAX_PIXELS', 32 * 31)
   assert reason_of(data) == 'too_many_pixels'
   monkeypatch.setattr(video, 'MAX_BYTES', 100)
   assert reason_of(data) == 'too_large'

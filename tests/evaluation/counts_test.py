@@ -1,13 +1,15 @@
 import math
 
-from phenaki_jax.evaluation.counts import Counts, total
+from phenaki_jax.evaluation.counts import Counts, Table
 
 
 def test_counts_add_up():
   one, other = Counts(asked=2, right=1), Counts(asked=1, unsure=1)
   assert one + other == Counts(asked=3, right=1, unsure=1)
-  assert total([one, one, other]) == Counts(asked=5, right=2, unsure=1)
-  assert total([]) == Counts()
+  assert Table(a=one, b=one, c=other).total == Counts(
+    asked=5, right=2, unsure=1
+  )
+  assert Table().total == Counts()
 
 
 def test_accuracy_and_standard_error():

@@ -11,7 +11,9 @@ def _measure(state, batch):
 
 
 def test_mean_is_weighted_by_the_weight_of_each_batch():
-  evaluator = HeldoutEvaluator(_measure, [[1.0, 2.0, 3.0], [10.0]], every=5)
+  evaluator = HeldoutEvaluator(
+    measure=_measure, batches=[[1.0, 2.0, 3.0], [10.0]], every=5
+  )
   assert dict(evaluator.run(1, 2.0)) == {'heldout/loss': 8.0}
   assert dict(evaluator.run(2, 1.0)) == {'heldout/loss': 4.0}
   assert evaluator.every == 5
@@ -19,4 +21,4 @@ def test_mean_is_weighted_by_the_weight_of_each_batch():
 
 def test_no_batches_raises():
   with pytest.raises(ValueError, match='no held-out batches'):
-    HeldoutEvaluator(_measure, [], every=1)
+    HeldoutEvaluator(measure=_measure, batches=[], every=1)

@@ -125,7 +125,7 @@ class TestEvaluator:
 
   def run(self, state=3, size=16):
     evaluator = ReconstructionEvaluator(
-      self.predict, self.clips(size), every=10, num_shown=2
+      predict=self.predict, clips=self.clips(size), every=10, num_shown=2
     )
     return dict(evaluator.run(0, state))
 
@@ -165,13 +165,15 @@ class TestEvaluator:
     np.testing.assert_array_equal(video[0, 16:, :16], pixels[0, 0] // 2 + 3)
 
   def test_small_frames_have_no_ssim_and_are_logged_once(self, caplog):
-    evaluator = ReconstructionEvaluator(self.predict, self.clips(8), every=0)
+    evaluator = ReconstructionEvaluator(
+      predict=self.predict, clips=self.clips(8), every=0
+    )
     with caplog.at_level(logging.WARNING):
       for step in range(2):
         assert 'ssim' not in dict(evaluator.run(step, 3))
     assert caplog.text.count('SSIM is left out') == 1
 
   def test_no_clips_raises(self):
-    evaluator = ReconstructionEvaluator(self.predict, [], every=0)
+    evaluator = ReconstructionEvaluator(predict=self.predict, clips=[], every=0)
     with pytest.raises(ValueError, match='no clips'):
       list(evaluator.run(0, 3))

@@ -13,7 +13,9 @@ def _sample(state, prompts, seeds):
 
 
 def test_video_and_sheet_show_all_clips():
-  evaluator = SampleEvaluator(_sample, ['a', 'bbb'], every=2, seed=5)
+  evaluator = SampleEvaluator(
+    sample=_sample, prompts=['a', 'bbb'], every=2, seed=5
+  )
   found = dict(evaluator.run(10, 7))
   video = found['samples']
   assert video.shape == (3, 8, 20, 3)
@@ -26,11 +28,11 @@ def test_video_and_sheet_show_all_clips():
 
 
 def test_samples_are_the_same_at_every_run():
-  evaluator = SampleEvaluator(_sample, ['a'], every=2)
+  evaluator = SampleEvaluator(sample=_sample, prompts=['a'], every=2)
   first, second = (dict(evaluator.run(4, 1)) for _ in range(2))
   np.testing.assert_array_equal(first['samples'], second['samples'])
 
 
 def test_no_prompts_raises():
   with pytest.raises(ValueError, match='no prompts'):
-    SampleEvaluator(_sample, [], every=1)
+    SampleEvaluator(sample=_sample, prompts=[], every=1)

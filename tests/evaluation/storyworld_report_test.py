@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from phenaki_jax.evaluation.counts import Counts
+from phenaki_jax.evaluation.counts import Counts, Table
 from phenaki_jax.evaluation.storyworld import (
   ClipReport,
   ImageOnlyReport,
@@ -29,30 +29,29 @@ PROTOCOL = {
   'image_only_prompts': 5,
 }
 CLIPS = ClipReport(
-  facts={
-    'shape': Counts(asked=200, right=190, unsure=2),
-    'colour': Counts(asked=200, right=100),
-  },
+  facts=Table(
+    shape=Counts(asked=200, right=190, unsure=2),
+    colour=Counts(asked=200, right=100),
+  ),
   mistakes={'colour: red read as white': 100, 'shape: star read as cross': 10},
-  best=(SAMPLE,),
-  worst=(SAMPLE, SAMPLE),
-  random=(),
+  samples={'best': [SAMPLE], 'worst': [SAMPLE, SAMPLE], 'random': []},
 )
 STORIES = StoryReport(
-  facts={'shape': Counts(asked=40, right=40)},
+  facts=Table(shape=Counts(asked=40, right=40)),
   scenes=(Counts(asked=20, right=20), Counts(asked=20, right=20)),
-  splits={
-    'train': Counts(asked=30, right=30),
-    'heldout': Counts(asked=10, right=10),
+  splits=Table(
+    train=Counts(asked=30, right=30), heldout=Counts(asked=10, right=10)
+  ),
+  consistency={
+    'persistence': 0.91,
+    'last_persistence': math.nan,
+    'smoothness': 0.75,
+    'continuity': 0.5,
   },
-  persistence=0.91,
-  last_persistence=math.nan,
-  smoothness=0.75,
-  continuity=0.5,
   stories=((('a red circle', 'it falls'), (FRAMES[:8], FRAMES[:8])),),
 )
 IMAGE_ONLY = ImageOnlyReport(
-  values={'colour pink': Counts(asked=5, right=4)},
+  values=Table({'colour pink': Counts(asked=5, right=4)}),
   others=Counts(asked=15, right=15),
   samples=(SAMPLE,),
 )

@@ -43,7 +43,7 @@ def test_training_batches_are_read_once():
     return seen, seen * np.array([1, 1, 10])
 
   evaluator = UnigramEvaluator(
-    count, training=training, heldout=[[2], [0]], every=5
+    count=count, training=training, heldout=[[2], [0]], every=5
   )
   # Shares of 3, 2 and 1 sixths; the hidden are one 0 and ten 2s.
   expected = (math.log(2) + 10 * math.log(6)) / 11

@@ -72,13 +72,13 @@ def test_shares_are_distributed_as_the_schedule_says(schedule, cumulative):
   assert np.abs(cumulative(share) - actual).max() < 1.63 / len(counts) ** 0.5
 
 
-def test_no_place_is_preferred():
+def test_no_position_is_preferred():
   hidden = _hidden('linear')
   often = hidden.mean(0)
   assert np.abs(often - hidden.mean()).max() < 5 * (0.25 / len(hidden)) ** 0.5
 
 
-def test_keys_decide():
+def test_different_keys_give_different_masks():
   maskable = np.ones((2, 30), bool)
   first, again, other = (
     np.asarray(hide_jit(rng.root(seed), maskable=maskable))

@@ -93,7 +93,7 @@ def test_the_file_does_not_depend_on_what_was_in_memory(tmp_path):
 
 
 @pytest.mark.parametrize('fps', [7.5, 24000 / 1001, 30])
-def test_any_pace(tmp_path, fps, film):
+def test_any_frame_rate(tmp_path, fps, film):
   path = tmp_path / 'film.mp4'
   write_mp4(path, film(5), fps=fps, provenance={}, min_height=1)
   frames, rate, _ = read_mp4(path)

@@ -1,5 +1,7 @@
 """Attention against loops of numpy, and the effect of masks."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,15 @@ from phenaki_jax.nn.attention import (
   SelfAttention,
   dot_product_attention,
 )
+from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.positions import (
   distance_features,
   grid_coordinates,
   rotary_angles,
   rotate,
 )
+
+CONFIG = TransformerConfig(width=16, num_heads=2)
 
 
 def _normal(*shape, seed=0):
@@ -78,7 +83,7 @@ def test_scores_decrease_with_distance_along_each_axis():
   grid = grid_coordinates(2, 2, 3)
   distances = jnp.asarray(distance_features(grid))
   x = _normal(2, 12, 8)
-  layer = SelfAttention(num_heads=2, head_dim=4)
+  layer = SelfAttention(TransformerConfig(width=8, num_heads=2))
   params = _awake(layer.init(jax.random.key(0), x, distances=distances))[
     'params'
   ]
@@ -103,9 +108,9 @@ def test_scores_decrease_with_distance_along_each_axis():
 def test_distances_are_exact_in_bfloat16():
   distances = jnp.asarray(distance_features(grid_coordinates(6, 8, 8)))
   x = _normal(1, 384, 16)
-  layer = SelfAttention(num_heads=2, head_dim=8)
+  layer = SelfAttention(CONFIG)
   params = _awake(layer.init(jax.random.key(0), x, distances=distances))
-  coarse = layer.clone(dtype=jnp.bfloat16)
+  coarse = SelfAttention(dataclasses.replace(CONFIG, dtype='bfloat16'))
   np.testing.assert_allclose(
     coarse.apply(params, x, distances=distances).astype(jnp.float32),
     layer.apply(params, x, distances=distances),
@@ -160,7 +165,7 @@ def test_scores_are_float32_in_bfloat16():
 @pytest.mark.parametrize('rotary', [False, True])
 def test_self_attention_equals_loops(rotary):
   x = _normal(2, 12, 16)
-  layer = SelfAttention(2, 8)
+  layer = SelfAttention(CONFIG)
   angles = jnp.asarray(rotary_angles(grid_coordinates(2, 2, 3), 8))
   angles = angles if rotary else None
   params = _awake(jax.eval_shape(layer.init, rng.root(0), x)['params'])
@@ -189,7 +194,7 @@ def test_cross_attention_equals_loops(index):
   text = _normal(2 if index is None else 4, 5, 10, seed=1)
   mask = np.random.default_rng(5).random(text.shape[:2]) < 0.6
   mask[..., 0] = True
-  layer = CrossAttention(2, 8)
+  layer = CrossAttention(CONFIG)
   inputs = x, text, jnp.asarray(mask)
   if index is not None:
     inputs = *inputs, jnp.asarray(index)
@@ -221,7 +226,7 @@ def test_keys_and_values_are_computed_once_per_text():
   """The kernels multiply the texts, and not the rows that refer to them."""
   x, text = _normal(8, 3, 4, 16), _normal(2, 5, 10)
   index = jnp.zeros((8, 3), jnp.int32)
-  layer, mask = CrossAttention(2, 8), jnp.ones((2, 5), bool)
+  layer, mask = CrossAttention(CONFIG), jnp.ones((2, 5), bool)
   params = layer.init(rng.root(0), x, text, mask, index)
   program = jax.make_jaxpr(layer.apply)(params, x, text, mask, index)
   products = [e for e in program.eqns if e.primitive.name == 'dot_general']
@@ -232,8 +237,8 @@ def test_keys_and_values_are_computed_once_per_text():
 def test_both_attentions_start_at_zero():
   x, text = _normal(1, 2, 4, 16), _normal(1, 5, 10)
   for layer, inputs in (
-    (SelfAttention(2, 8), (x,)),
-    (CrossAttention(2, 8), (x, text, jnp.ones((1, 5), bool))),
+    (SelfAttention(CONFIG), (x,)),
+    (CrossAttention(CONFIG), (x, text, jnp.ones((1, 5), bool))),
   ):
     params = jax.jit(layer.init)(rng.root(0), *inputs)['params']
     assert not sharding.unbox(params)['out']['kernel'].any()

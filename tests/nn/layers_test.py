@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.nn.layers import (
@@ -42,7 +44,7 @@ def _random(params, seed=0):
 def test_every_parameter_names_its_axes(name):
   layer, inputs = LAYERS[name]
   boxed = layer.init(rng.root(0), *inputs)['params']
-  names = sharding.logical_names(boxed)
+  names = flatten_dict(sharding.map_parameters(lambda p: p.names, boxed))
   shapes = {
     path: leaf.shape
     for path, leaf in jax.tree_util.tree_leaves_with_path(sharding.unbox(boxed))
@@ -98,7 +100,7 @@ def test_dense_equals_numpy():
 
 
 def test_dense_can_start_at_zero():
-  layer = Dense(6, ('embed', 'mlp'), zero_init=True)
+  layer = Dense(6, ('embed', 'mlp'), kernel_init=nn.initializers.zeros)
   params = _init(layer, X)
   assert not layer.apply({'params': params}, X).any()
   grads = jax.grad(lambda p: layer.apply({'params': p}, X).sum())(params)

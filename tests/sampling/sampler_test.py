@@ -32,7 +32,7 @@ def _context(frames, batch=2, seed=0):
   return values.astype(np.uint8)
 
 
-def test_a_seed_makes_a_clip_whatever_is_beside_it(tiny_sampler):
+def test_a_clip_depends_on_its_own_seed_only(tiny_sampler):
   clips = _clips(tiny_sampler)
   assert clips.shape == (2, 9, *SIZE, 3)
   assert clips.dtype == np.uint8
@@ -71,15 +71,16 @@ def test_known_tokens_stay(tiny_sampler):
   generator = np.random.default_rng(0)
   ids = generator.integers(0, 16, (2, 5, 2, 2))
   known = generator.random(ids.shape) < 0.5
-  tokens = tiny_sampler.tokens(
+  state = tiny_sampler.uncover(
     PROMPTS, ids=ids, known=known, seeds=(0, 1), settings=FAST
   )
+  tokens = state.ids.reshape(ids.shape)
   np.testing.assert_array_equal(tokens[known], ids[known])
   assert (tokens[~known] != ids[~known]).any()
   assert (tokens >= 0).all() and (tokens < 16).all()
 
 
-def test_each_token_comes_at_a_step(tiny_sampler):
+def test_each_token_is_uncovered_at_one_step(tiny_sampler):
   known = np.zeros((2, 5, 2, 2), bool)
   known[:, 0] = True
   ids = np.ones(known.shape, np.int32)
@@ -91,9 +92,6 @@ def test_each_token_comes_at_a_step(tiny_sampler):
   for sample in came:
     # The cosine leaves 13 and 8 of the 16 hidden.
     assert [(sample == step).sum() for step in range(3)] == [3, 5, 8]
-  np.testing.assert_array_equal(
-    state.ids.reshape(ids.shape), tiny_sampler.tokens(PROMPTS, **given)
-  )
 
 
 def test_the_programs_compile_once(tiny_sampler):
@@ -135,7 +133,7 @@ def test_parameters_are_not_changed(tiny_sampler):
     ({'context': _context(4)}, 'use 3 or 5 frames'),
   ],
 )
-def test_what_does_not_fit_is_a_sentence(tiny_sampler, options, sentence):
+def test_arguments_that_do_not_fit_are_refused(tiny_sampler, options, sentence):
   with pytest.raises(ValueError, match=sentence):
     _clips(tiny_sampler, **options)
 
@@ -157,7 +155,7 @@ def test_invalid_settings_raise(setting, sentence):
     SamplingSettings(**setting)
 
 
-def test_a_generator_of_another_tokenizer_is_a_sentence(tiny_sampler):
+def test_a_generator_of_another_tokenizer_is_refused(tiny_sampler):
   with pytest.raises(ValueError, match='predicts 8192 codes but the tokenizer'):
     Models(
       tokenizer=TokenizerConfig(),

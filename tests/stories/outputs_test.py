@@ -156,13 +156,15 @@ def test_gif_that_is_cut_is_remarked(tmp_path, monkeypatch):
 def test_characters_that_the_font_lacks_are_remarked(tmp_path):
   scenes = (
     Scene(prompt='"A ball", 1 + 1 = #2 (left)!', frames=1, cut=True, seed=0),
-    Scene(prompt='赤い circle 🎈', frames=1, cut=False, seed=0),
+    Scene(
+      prompt='赤い \U0001fae8 circle \U000f0000', frames=1, cut=False, seed=0
+    ),
   )
   story = dataclasses.replace(_story(1, 1), scenes=scenes)
   files = StoryFiles(tmp_path / 'a.mp4', story, made_by={})
   (remark,) = files.remarks
   assert remark.scene == 2
-  assert "scene 2: a.png shows boxes for '赤い🎈'" in remark.sentence
+  assert "scene 2: a.png shows boxes for '🎈'" in remark.sentence
 
 
 class Maker:

@@ -77,11 +77,7 @@ def _mistakes(subset, size, degradation, count, *, image=False):
     reading = storyworld.read_clip(
       DEGRADATIONS[degradation](frames, size), subset=subset
     )
-    for fact, value in example.facts.as_dict().items():
-      if value is None or (
-        fact == 'size' and not facts_lib.size_is_visible(example.facts.motion)
-      ):
-        continue
+    for fact, value in example.facts.visible().items():
       asked[fact] += 1
       wrong[fact] += reading[fact] != value
   return {fact: wrong[fact] / asked[fact] for fact in asked}

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenaki_jax import storyworld
-from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 
@@ -64,7 +63,7 @@ def test_one_or_two_facts_change_between_scenes(subset, split):
         if value != getattr(two.facts, fact)
       }
       # A growing object ends up big whatever it was.
-      if not facts_lib.size_is_visible(two.facts.motion):
+      if 'size' not in two.facts.visible():
         changed -= {'size'}
       assert 1 <= len(changed) <= 2
       assert storyworld.is_held_out(two.facts) == (split == 'heldout')

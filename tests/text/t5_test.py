@@ -38,7 +38,8 @@ def golden():
 
 @pytest.fixture(scope='module')
 def variables(golden):
-  return {'params': unflatten_dict(golden[2], sep='/')}
+  params = jax.tree.map(jnp.asarray, golden[2])
+  return {'params': unflatten_dict(params, sep='/')}
 
 
 def test_outputs_equal_those_of_t5x(golden, variables):

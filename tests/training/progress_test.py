@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
   ('seconds', 'text'),
   [(0.0, '0:00'), (-3.0, '0:00'), (65.2, '1:05'), (3725.0, '1:02:05')],
 )
-def test_durations_are_readable(seconds, text):
+def test_durations_are_formatted(seconds, text):
   assert readable(seconds) == text
 
 
@@ -55,5 +55,5 @@ def test_the_time_left_is_unknown_at_first():
 
 
 @pytest.mark.parametrize('stream', [io.StringIO(), Terminal()])
-def test_a_muted_one_shows_nothing(stream):
+def test_muted_progress_prints_nothing(stream):
   assert _run(stream, muted=True) == ''

@@ -1,4 +1,4 @@
-"""Killed processes: a resumed run equals the unbroken one."""
+"""Killed processes: a resumed run equals the uninterrupted one."""
 
 import json
 import os
@@ -43,8 +43,8 @@ def _run(folder, *options):
 
 
 @pytest.fixture(scope='module')
-def unbroken(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('unbroken')
+def uninterrupted(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('uninterrupted')
   code, text = _run(folder)
   assert code == 0, text
   return folder
@@ -56,30 +56,34 @@ def _digests(folder):
   return json.loads(path.read_text())
 
 
-def _assert_same_run(folder, unbroken, *, but_samples=False):
+def _assert_same_run(folder, uninterrupted, *, but_samples=False):
   # All arrays, Adam's too, and the window of metrics.
-  assert _digests(folder) == _digests(unbroken)
-  one, two = toy.records(folder), toy.records(unbroken)
+  assert _digests(folder) == _digests(uninterrupted)
+  one, two = toy.records(folder), toy.records(uninterrupted)
   if but_samples:
     # A signal comes before the samples of its step.
     one, two = ([r for r in x if 'train/loss' in r] for x in (one, two))
   assert one == two
-  one, two = load_params(folder), load_params(unbroken)
+  one, two = load_params(folder), load_params(uninterrupted)
   jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
   assert not [p for p in folder.rglob('*tmp*') if p.is_dir()]
 
 
-def test_killed_and_resumed_is_the_unbroken_run(tmp_path, unbroken):
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(
+  tmp_path, uninterrupted
+):
   code, _ = _run(tmp_path, '--at', '6')
   assert code == -signal.SIGKILL
   code, text = _run(tmp_path)
   assert code == 0, text
   assert 'after step 4.' in text
-  _assert_same_run(tmp_path, unbroken)
+  _assert_same_run(tmp_path, uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_run_stopped_many_times_is_the_unbroken_run(tmp_path, unbroken):
+def test_a_run_stopped_many_times_equals_an_uninterrupted_run(
+  tmp_path, uninterrupted
+):
   stops = [
     # Before the first step, between steps, in an evaluator; and politely.
     (('--at', '0'), -signal.SIGKILL),
@@ -93,12 +97,12 @@ def test_a_run_stopped_many_times_is_the_unbroken_run(tmp_path, unbroken):
   for options, expected in stops:
     code, text = _run(tmp_path, *options)
     assert code == expected, text
-  _assert_same_run(tmp_path, unbroken, but_samples=True)
+  _assert_same_run(tmp_path, uninterrupted, but_samples=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
-def test_killed_from_outside_at_any_time(tmp_path, unbroken, number):
+def test_killed_from_outside_at_any_time(tmp_path, uninterrupted, number):
   delays = np.random.default_rng(0).uniform(0.0, 1.5, 4)
   for delay in delays:
     process = _start(tmp_path, '--pause', '0.1')
@@ -112,4 +116,4 @@ def test_killed_from_outside_at_any_time(tmp_path, unbroken, number):
     assert process.returncode in (-number, 75, 0), text
   code, text = _run(tmp_path)
   assert code == 0, text
-  _assert_same_run(tmp_path, unbroken, but_samples=True)
+  _assert_same_run(tmp_path, uninterrupted, but_samples=True)

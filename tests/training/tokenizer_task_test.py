@@ -80,7 +80,7 @@ def _params():
 @functools.partial(jax.jit, static_argnums=0)
 def _grads(task, params, batch):
   def loss(params):
-    return task.loss(params, batch)
+    return task.loss(params, {}, batch, rng.root(0))
 
   return jax.value_and_grad(loss, has_aux=True)(params)
 
@@ -92,7 +92,7 @@ def _run(batch):
 
 @jax.jit
 def _loss(params, batch):
-  return TASK.loss(params, batch)
+  return TASK.loss(params, {}, batch, rng.root(0))
 
 
 @jax.jit

@@ -21,7 +21,7 @@ from phenaki_jax import sharding
 from phenaki_jax.training import loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
 from phenaki_jax.training.metrics import Mean
-from phenaki_jax.training.state import Gradients, Task
+from phenaki_jax.training.state import Task
 from phenaki_jax.training.writers import JsonlWriter
 
 ROWS = 8
@@ -57,7 +57,8 @@ class ToyTask(Task):
     init = sharding.logical(nn.initializers.zeros, None, 'embed')
     return {'offset': init(rng, (1, 12))}
 
-  def loss(self, params, frozen, batch, rng):
+  def loss(self, params, frozen, batch, rng, *, deterministic=False):
+    del deterministic
     x = batch['clips']['pixels'].astype(jnp.float32) / 255.0
     noise = jax.random.normal(rngs.stream(rng, 'noise'), x.shape)
     y = Net().apply({'params': params}, x + 0.1 * noise)
@@ -70,14 +71,6 @@ class ToyTask(Task):
       'spoil': Mean.of(spoil),
     }
     return loss, jax.lax.stop_gradient(metrics)
-
-  def gradients(self, params, frozen, batch, rng):
-    grad = jax.grad(self.loss, has_aux=True)
-    grads, metrics = grad(params, frozen, batch, rng)
-    return Gradients(grads=grads, metrics=metrics)
-
-  def evaluate(self, params, frozen, batch, rng):
-    return self.loss(params, frozen, batch, rng)[1]
 
 
 class DuelTask(Task):
@@ -125,13 +118,8 @@ class DuelTask(Task):
   def gradients(self, params, frozen, batch, rng):
     losses, pull = jax.vjp(lambda p: self.losses(p, batch, rng), params)
     (grads,), (critic,) = pull((1.0, 0.0)), pull((0.0, 1.0))
-    return Gradients(
-      grads={**grads, 'critic': critic['critic']},
-      metrics={
-        'loss': Mean.of(losses[0]),
-        'loss_critic': Mean.of(losses[1]),
-      },
-    )
+    metrics = {'loss': Mean.of(losses[0]), 'loss_critic': Mean.of(losses[1])}
+    return {**grads, 'critic': critic['critic']}, metrics
 
 
 def batch(step, *, rows=slice(None), spoil_at=-1):

@@ -22,7 +22,7 @@ VIDEO = np.stack([np.full((4, 6, 3), v, np.uint8) for v in (0, 90, 255)])
 RESULTS = {'loss': np.float32(0.5), 'grid': IMAGE, 'story/first': VIDEO}
 
 
-def test_kinds_are_told_by_rank():
+def test_rank_distinguishes_numbers_images_and_videos():
   assert [rank(value) for value in RESULTS.values()] == [0, 3, 4]
   assert rank(3) == 0
 

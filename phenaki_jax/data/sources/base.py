@@ -1,5 +1,7 @@
 """The protocols of a source of records and of the reader of its pixels."""
 
+import math
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from phenaki_jax.data import schema
@@ -7,10 +9,17 @@ from phenaki_jax.data import schema
 
 @runtime_checkable
 class Reader(Protocol):
-  """Turns records into pixels. It is stateless, so threads may share it."""
+  """Turns records into pixels. Threads may share it."""
 
-  def examine(self, record: schema.Record) -> schema.MediaInfo:
+  def examine(
+    self, record: schema.Record, *, max_duration: float = math.inf
+  ) -> schema.MediaInfo:
     """Decode a whole record and return what was found.
+
+    Args:
+      record: a clip or an image.
+      max_duration: in seconds; decoding may stop as soon as a clip is known
+        to be longer, and the result then holds a longer duration.
 
     Raises:
       schema.DecodeError: the record cannot be used.
@@ -28,11 +37,13 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-  """A sequence of records with random access.
+  """A stream of records, which may be longer than the memory allows.
+
+  `operator.length_hint` gives its length where it is known in advance.
 
   Attributes:
     layout: name of the layout, as in `phenaki data build`.
-    columns: metadata columns that every record has.
+    columns: metadata columns that every usable record has.
   """
 
   layout: str
@@ -42,14 +53,11 @@ class Source(Protocol):
   def reader(self) -> Reader:
     """Return the reader of the records' pixels."""
 
-  def __len__(self) -> int:
-    """Return the number of records."""
-
-  def __getitem__(self, index: int) -> schema.Record:
-    """Return the record at `index`, not decoded."""
+  def __iter__(self) -> Iterator[schema.Record]:
+    """Yield every record, in order, not decoded."""
 
   def spec(self) -> dict[str, Any]:
     """Return what `manifest.open_reader` opens the reader from."""
 
   def notes(self) -> dict[str, int]:
-    """Return counts of what the source left out, by reason."""
+    """Return counts of what the last iteration did not use, by reason."""

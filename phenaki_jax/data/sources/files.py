@@ -1,8 +1,13 @@
 """A reader of records in the files of a folder: whole files or parts."""
 
+import contextlib
 import hashlib
+import io
+import math
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -13,11 +18,48 @@ MAX_BYTES = video.MAX_BYTES
 """Larger records are rejected before they are read."""
 
 
+_MAX_CHECKED = 2**20  # remembered records, of about 100 bytes each
+
+
+class FilePart(io.RawIOBase):
+  """A part of an open file, read as a file of its own."""
+
+  def __init__(self, file: BinaryIO, offset: int, size: int):
+    self._file, self._offset, self._size = file, offset, size
+    self._at = 0
+
+  def readable(self) -> bool:
+    """Return that the part can be read."""
+    return True
+
+  def seekable(self) -> bool:
+    """Return that the part can seek."""
+    return True
+
+  def seek(self, offset: int, whence: int = 0) -> int:
+    """Move to a position, as in any file."""
+    self._at = offset + (0, self._at, self._size)[whence]
+    return self._at
+
+  def readinto(self, buffer: Any) -> int:
+    """Read bytes into a buffer, and return their number."""
+    count = max(0, min(len(buffer), self._size - self._at))
+    self._file.seek(self._offset + self._at)
+    count = self._file.readinto(memoryview(buffer)[:count])  # type: ignore[attr-defined]
+    self._at += count
+    return count
+
+
 class FileReader:
-  """Decodes records in the files below a folder."""
+  """Decodes records in the files below a folder.
+
+  The hash of a clip is checked once per process. Later only the needed parts
+  are read, unless the file has got another size or time of modification.
+  """
 
   def __init__(self, folder: str | os.PathLike):
     self.folder = pathlib.Path(folder)
+    self._checked: set[int] = set()
 
   def read(self, record: schema.Record) -> bytes:
     """Return the bytes of a record.
@@ -27,6 +69,12 @@ class FileReader:
         'too_large', or 'changed_file' if the hash of the bytes is not that in
         the record's info.
     """
+    with self._opened(record) as (file, size):
+      return _read_checked(record, file, size)
+
+  @contextlib.contextmanager
+  def _opened(self, record: schema.Record) -> Iterator[tuple[BinaryIO, int]]:
+    """Open the file of a record; yield it and the size of the record."""
     path = pathlib.PurePosixPath(record.path)
     if not record.path or path.is_absolute() or '..' in path.parts:
       raise schema.DecodeError('missing_file', f'no file for {record.key!r}')
@@ -37,20 +85,19 @@ class FileReader:
           size = os.fstat(file.fileno()).st_size - record.offset
         if size > MAX_BYTES:
           raise schema.DecodeError('too_large', f'{size} bytes')
-        file.seek(record.offset)
-        data = file.read(size)
+        yield file, size
     except OSError as error:
       detail = f'{record.path}: {error.strerror}'
       raise schema.DecodeError('missing_file', detail) from error
-    if len(data) < size:
-      raise schema.DecodeError('truncated_file', f'{len(data)} of {size} bytes')
-    info = record.info
-    if info and hashlib.sha256(data).hexdigest() != info.content_hash:
-      raise schema.DecodeError('changed_file', record.path)
-    return data
 
-  def examine(self, record: schema.Record) -> schema.MediaInfo:
+  def examine(
+    self, record: schema.Record, *, max_duration: float = math.inf
+  ) -> schema.MediaInfo:
     """Decode a whole record and return what was found.
+
+    Args:
+      record: a clip or an image.
+      max_duration: in seconds; see `video.examine`.
 
     Raises:
       schema.DecodeError: the record cannot be used.
@@ -62,7 +109,9 @@ class FileReader:
       return schema.MediaInfo(
         content_hash=content_hash, width=picture.width, height=picture.height
       )
-    return video.examine(data, content_hash=content_hash)
+    return video.examine(
+      data, content_hash=content_hash, max_duration=max_duration
+    )
 
   def timed(
     self, record: schema.Record, size: tuple[int, int]
@@ -89,8 +138,40 @@ class FileReader:
       frame = self.timed(record, request.size).frames[0]
       return schema.Example(pixels=frame, caption=record.caption)
     times = clip_times(record, request)
-    frames = video.sample(self.read(record), times, size=request.size)
+    with self._opened(record) as (file, size):
+      state = os.fstat(file.fileno())
+      checked = hash(
+        (
+          record.path,
+          record.offset,
+          size,
+          record.info,
+          state.st_ino,
+          state.st_size,
+          state.st_mtime_ns,
+        )
+      )
+      if checked in self._checked:
+        part = FilePart(file, record.offset, size)
+        frames = video.sample(part, times, size=request.size)
+      else:
+        data = _read_checked(record, file, size)
+        if len(self._checked) < _MAX_CHECKED:
+          self._checked.add(checked)
+        frames = video.sample(data, times, size=request.size)
     return clip_example(record, request, frames)
+
+
+def _read_checked(record: schema.Record, file: BinaryIO, size: int) -> bytes:
+  """Read a record and compare its hash with that in its info."""
+  file.seek(record.offset)
+  data = file.read(size)
+  if len(data) < size:
+    raise schema.DecodeError('truncated_file', f'{len(data)} of {size} bytes')
+  info = record.info
+  if info and hashlib.sha256(data).hexdigest() != info.content_hash:
+    raise schema.DecodeError('changed_file', record.path)
+  return data
 
 
 def clip_times(

@@ -2,31 +2,57 @@
 
 `00000.tar` holds `<key>.jpg`, `.txt` and `.json`; `00000.parquet` has a row
 for every key, including those that failed to download. The layout of
-video2dataset is the same with `.mp4` members, and is read too.
+video2dataset is the same with `.mp4` members, and is read too. Members may be
+in a folder of the archive and may have further words before the extension, as
+in `00000/<key>.input.jpg`.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from phenaki_jax.data import schema
-from phenaki_jax.data.sources import files, tar_index
+from phenaki_jax.data import captions, filters, schema
+from phenaki_jax.data.sources import files, shard_media, tar_index
 from phenaki_jax.errors import UserError
 
 _REQUIRED = ('key', 'caption')
-_KINDS = {
-  **dict.fromkeys(('jpg', 'jpeg', 'png', 'webp', 'gif', 'bmp'), schema.IMAGE),
-  **dict.fromkeys(('mp4', 'webm', 'mkv', 'mov', 'avi'), schema.CLIP),
-}
+# Only these columns are read.
+_USED = (*_REQUIRED, 'status', *filters.COLUMNS)
+_ROWS_PER_READ = 4096
+_NOT_UTF8 = b'\xff'  # stands for text that is not UTF-8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Shard:
+  """A shard.
+
+  Attributes:
+    name: of its files, without the suffix.
+    rows: rows of the table; 0 if there is no readable table.
+    columns: of the table.
+    fault: why the table cannot be used; '' if it can.
+    detail: the same as a sentence.
+  """
+
+  name: str
+  rows: int = 0
+  columns: frozenset[str] = frozenset()
+  fault: str = ''
+  detail: str = ''
 
 
 class Img2Dataset:
-  """A source of the rows of all shards in a folder."""
+  """A source of the rows of all shards in a folder.
+
+  One shard is held in memory at a time. A shard whose table cannot be used
+  counts as broken records.
+  """
 
   layout = 'img2dataset'
 
@@ -36,15 +62,15 @@ class Img2Dataset:
     *,
     index_folder: str | os.PathLike | None = None,
   ):
-    """Read the tables, and index the tars that have no index yet.
+    """Read the footers of the tables.
 
     Args:
       folder: folder of the shards.
       index_folder: where the indices go if `folder` is not writable.
 
     Raises:
-      UserError: the folder or the shards are missing, or a table lacks a
-        column or cannot be read.
+      UserError: the folder or the shards are missing, or no table can be
+        used.
     """
     self.folder = pathlib.Path(folder)
     if not self.folder.is_dir():
@@ -52,60 +78,99 @@ class Img2Dataset:
         f'there is no folder {self.folder}; name one in the '
         'img2dataset layout (tar and parquet files)'
       )
-    tables = sorted(self.folder.glob('*.parquet'))
-    tars = sorted(self.folder.glob('*.tar'))
-    if not tables and not tars:
+    names = {
+      path.stem
+      for suffix in ('parquet', 'tar')
+      for path in self.folder.glob(f'*.{suffix}')
+    }
+    if not names:
       raise UserError(
         f'{self.folder} holds no shards; the img2dataset layout is '
         '00000.tar with 00000.parquet, 00001.tar, ...'
       )
-    alone = {p.stem for p in tars} - {p.stem for p in tables}
-    if alone:
-      raise UserError(
-        f'{self.folder / min(alone)}.tar has no {min(alone)}.parquet beside '
-        'it; put back the table that img2dataset wrote with the tar'
-      )
-    self._tables = [_read(path) for path in tables]
-    self._names = [path.stem for path in tables]
-    fallback = None if index_folder is None else pathlib.Path(index_folder)
-    self._indices = [
-      tar_index.load(path.with_suffix('.tar'), fallback=fallback)
-      if path.with_suffix('.tar').is_file()
-      else tar_index.TarIndex(members={}, ignored={'missing_tar': 1})
-      for path in tables
-    ]
-    self._ends = np.cumsum([len(table) for table in self._tables])
-    self.columns = frozenset(
-      set.intersection(*(set(t.column_names) for t in self._tables))
+    self._index_folder = (
+      None if index_folder is None else pathlib.Path(index_folder)
     )
+    self._shards = [_open(self.folder, name) for name in sorted(names)]
+    usable = [shard.columns for shard in self._shards if not shard.fault]
+    if not usable:
+      raise UserError(self._shards[0].detail)
+    self.columns = frozenset.intersection(*usable)
     self.reader = files.FileReader(self.folder)
+    self._notes: Counter[str] = Counter()
 
-  def __len__(self) -> int:
-    """Return the number of rows in all shards."""
-    return int(self._ends[-1])
+  def __length_hint__(self) -> int:
+    """Return the number of rows of the readable tables."""
+    return sum(shard.rows for shard in self._shards)
 
-  def __getitem__(self, index: int) -> schema.Record:
-    """Return the row at `index`, counted over all shards in order."""
-    if not 0 <= index < len(self):
-      raise IndexError(index)
-    shard = int(np.searchsorted(self._ends, index, side='right'))
-    table = self._tables[shard]
-    row = table.slice(index - int(self._ends[shard]) + len(table), 1)
-    columns = row.to_pylist()[0]
-    key = str(columns['key'])
-    members = self._indices[shard].members.get(key, {})
-    extension = next((name for name in members if name in _KINDS), '')
-    offset, size = members.get(extension, (0, 0))
-    failed = columns.get('status') not in (None, 'success')
+  def __iter__(self) -> Iterator[schema.Record]:
+    """Yield a record of every row, shard by shard."""
+    self._notes.clear()
+    for shard in self._shards:
+      tar = self.folder / f'{shard.name}.tar'
+      try:
+        index = tar_index.load(tar, fallback=self._index_folder)
+      except OSError:
+        reason = 'unreadable_tar' if tar.exists() else 'missing_tar'
+        index = tar_index.TarIndex(members={}, ignored={reason: 1})
+      self._notes.update(index.ignored)
+      media = shard_media.ShardMedia(index.members)
+      yield from self._records(shard, media)
+      self._notes.update(media.unused)
+
+  def _records(
+    self, shard: _Shard, media: shard_media.ShardMedia
+  ) -> Iterator[schema.Record]:
+    if shard.fault == 'missing_table':
+      for key in sorted(media.keys()):
+        media.find(key)
+        yield _broken(shard, key, shard.detail)
+      return
+    if shard.fault:
+      # The number of rows of an unreadable table is unknown; it counts as one.
+      for row in range(1, max(shard.rows, 1) + 1):
+        yield _broken(shard, f'row-{row}', shard.detail)
+      return
+    row = 0
+    try:
+      for values in _rows(self.folder / f'{shard.name}.parquet'):
+        row += 1
+        yield self._record(shard, row, values, media)
+    except (pyarrow.ArrowException, OSError) as error:
+      detail = f'{shard.name}.parquet, row {row + 1}: {_first_line(error)}'
+      shard = dataclasses.replace(shard, fault='unreadable_table')
+      for rest in range(row + 1, shard.rows + 1):
+        yield _broken(shard, f'row-{rest}', detail)
+
+  def _record(
+    self,
+    shard: _Shard,
+    row: int,
+    values: dict[str, Any],
+    media: shard_media.ShardMedia,
+  ) -> schema.Record:
+    key, caption = values['key'], captions.read(values['caption'])
+    fault = caption.fault
+    if isinstance(key, bytes):
+      fault = 'key_not_utf8'
+    elif key is None:
+      fault = 'missing_key'
+    if fault and not isinstance(key, str):
+      key = f'row-{row}'
+    if values.get('status') not in (None, 'success'):
+      fault = 'not_downloaded'
+    kind, offset, size = media.find(str(key)) or (schema.IMAGE, 0, -1)
+    self._notes['further_captions_not_used'] += caption.unused
     return schema.Record(
-      key=f'{self._names[shard]}/{key}',
-      kind=_KINDS.get(extension, schema.IMAGE),
-      caption=str(columns['caption'] or ''),
-      path=f'{self._names[shard]}.tar' if extension else '',
+      key=f'{shard.name}/{key}',
+      kind=kind,
+      caption=caption.text,
+      path=f'{shard.name}.tar' if size >= 0 else '',
       offset=offset,
-      size=size,
-      columns=columns,
-      fault='not_downloaded' if failed else '',
+      size=max(size, 0),
+      columns=values,
+      fault=fault,
+      detail=f'{shard.name}.parquet, row {row}' if fault else '',
     )
 
   def spec(self) -> dict[str, Any]:
@@ -113,23 +178,80 @@ class Img2Dataset:
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return the numbers of tar members that are left out, by reason."""
-    total: Counter[str] = Counter()
-    for index in self._indices:
-      total.update(index.ignored)
-    return dict(sorted(total.items()))
+    """Return what the last iteration did not use, by reason.
+
+    These are tar members that cannot be read, further media of a key, media
+    without a row and further captions of a row.
+    """
+    return {key: self._notes[key] for key in sorted(+self._notes)}
 
 
-def _read(path: pathlib.Path) -> pyarrow.Table:
+def _open(folder: pathlib.Path, name: str) -> _Shard:
+  """Read the footer of a table."""
+  path = folder / f'{name}.parquet'
+  if name != os.fsencode(name).decode('utf-8', 'replace'):
+    detail = f'the name of {os.fsencode(path)!r} is not UTF-8'
+    return _Shard(name=ascii(name)[1:-1], fault='unsafe_name', detail=detail)
+  if not path.exists():
+    detail = (
+      f'{folder / name}.tar has no {name}.parquet beside it; put back the '
+      'table that img2dataset wrote with the tar'
+    )
+    return _Shard(name=name, fault='missing_table', detail=detail)
   try:
-    table = pyarrow.parquet.ParquetFile(path).read()
+    metadata = pyarrow.parquet.read_metadata(path)
+    columns = metadata.schema.to_arrow_schema().names
   except (pyarrow.ArrowException, OSError) as error:
-    detail = str(error).splitlines()[0]
-    raise UserError(f'{path} cannot be read as parquet: {detail}') from error
-  for name in _REQUIRED:
-    if name not in table.column_names:
-      raise UserError(
-        f'{path} has no column {name!r}; the img2dataset layout needs '
-        f'{", ".join(_REQUIRED)}, it has {", ".join(table.column_names)}'
+    detail = f'{path} cannot be read as parquet: {_first_line(error)}'
+    return _Shard(name=name, fault='unreadable_table', detail=detail)
+  shard = _Shard(name=name, rows=metadata.num_rows, columns=frozenset(columns))
+  for required in _REQUIRED:
+    if columns.count(required) != 1:
+      detail = (
+        f'{path} has no column {required!r}; the img2dataset layout needs '
+        f'{", ".join(_REQUIRED)}, it has {", ".join(columns)}'
       )
-  return table
+      return dataclasses.replace(shard, fault='missing_column', detail=detail)
+  return shard
+
+
+def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+  """Yield the used columns of every row; at most one batch is in memory."""
+  with pyarrow.parquet.ParquetFile(
+    path, page_checksum_verification=True
+  ) as table:
+    names = [name for name in _USED if name in table.schema_arrow.names]
+    for batch in table.iter_batches(
+      _ROWS_PER_READ, columns=names, use_threads=False
+    ):
+      columns = [_values(batch.column(name)) for name in names]
+      for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _values(column: pyarrow.Array) -> list[Any]:
+  try:
+    return column.to_pylist()
+  except UnicodeDecodeError:
+    return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pyarrow.Scalar) -> Any:
+  try:
+    return scalar.as_py()
+  except UnicodeDecodeError:
+    return _NOT_UTF8
+
+
+def _broken(shard: _Shard, name: str, detail: str) -> schema.Record:
+  return schema.Record(
+    key=f'{shard.name}/{name}',
+    kind=schema.IMAGE,
+    caption='',
+    fault=shard.fault,
+    detail=detail,
+  )
+
+
+def _first_line(error: Exception) -> str:
+  return str(error).partition('\n')[0]

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax import storyworld
@@ -73,7 +75,9 @@ class StoryWorldReader:
     )
     return self.render(kind, index, request).caption
 
-  def examine(self, record: schema.Record) -> schema.MediaInfo:
+  def examine(
+    self, record: schema.Record, *, max_duration: float = math.inf
+  ) -> schema.MediaInfo:
     """Return a hash of what defines the example; nothing is rendered."""
     world = dataclasses.asdict(self)
     text = f'{sorted(world.items())}|{record.kind}|{record.offset}'
@@ -102,6 +106,10 @@ class StoryWorld:
   def __len__(self) -> int:
     """Return the number of clips and images."""
     return self._num_clips + self._num_images
+
+  def __iter__(self) -> Iterator[schema.Record]:
+    """Yield every record, in order."""
+    return map(self.__getitem__, range(len(self)))
 
   def __getitem__(self, index: int) -> schema.Record:
     """Return the record at `index`; clips come first, then images."""

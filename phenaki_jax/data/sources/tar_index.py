@@ -17,10 +17,9 @@ import pathlib
 from collections import Counter
 from typing import Any
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.files import atomic
 
-_VERSION = 1
+_VERSION = 2
 _BLOCK = 512
 _MAX_MEMBERS = 2_000_000
 _MAX_EXTENSION_BYTES = 2**20  # size of a long name or a PAX header
@@ -35,7 +34,7 @@ class TarIndex:
   """The members of a shard by key and extension.
 
   Attributes:
-    members: offset and size by extension by key; a member `a/b.c.json` has
+    members: offset and size by extension by key; a member `./a/b.c.json` has
       the key `a/b` and the extension `c.json`.
     ignored: counts of the members that are left out, by reason.
   """
@@ -52,8 +51,12 @@ def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
     fallback: folder for the index if the folder of the shard is not writable;
       None for no such folder.
 
+  Returns:
+    The index. A shard whose downloads all failed has no members, and a file
+    that is not a tar archive is counted as a 'damaged_archive'.
+
   Raises:
-    UserError: the file is not a tar archive.
+    OSError: the shard cannot be read.
   """
   status = tar.stat()
   name = f'{tar.name}.index.json'
@@ -72,8 +75,6 @@ def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
       return index
   with open(tar, 'rb') as file:
     index = scan(file, status.st_size)
-  if not index.members:
-    raise UserError(f'{tar} holds no files; is it a tar archive?')
   for place in places if is_writable else places[1:]:
     with contextlib.suppress(OSError):
       _write(place, index, status)
@@ -126,7 +127,7 @@ def scan(file: io.BufferedIOBase, size: int) -> TarIndex:
       continue  # A folder.
     reason = 'not_a_regular_file' if kind not in _REGULAR or sparse else ''
     reason = reason or _name_fault(full)
-    folder, slash, base = full.rpartition('/')
+    folder, slash, base = _plain(full).rpartition('/')
     stem, _, extension = base.partition('.')
     key, extension = folder + slash + stem, extension.lower()
     if not reason and extension in members.get(key, {}):
@@ -140,7 +141,8 @@ def scan(file: io.BufferedIOBase, size: int) -> TarIndex:
 
 def _is_header(header: bytes) -> bool:
   """Return whether the checksum of a header is correct."""
-  plain = sum(header[:148]) + 8 * 32 + sum(header[156:])
+  # The field of the checksum itself counts as spaces.
+  plain = sum(header) - sum(header[148:156]) + 8 * 32
   return _number(header[148:156]) == plain
 
 
@@ -179,9 +181,16 @@ def _pax(data: bytes) -> dict[str, str]:
   return found
 
 
+def _plain(name: str) -> str:
+  """Return a name without the parts that stand for the same folder."""
+  if '/' not in name:
+    return name
+  return '/'.join(part for part in name.split('/') if part not in ('', '.'))
+
+
 def _name_fault(name: str) -> str:
-  parts = name.removeprefix('./').split('/')
-  if name.startswith('/') or '..' in parts or not parts[-1]:
+  parts = name.split('/')
+  if name.startswith('/') or '..' in parts or parts[-1] in ('', '.'):
     return 'unsafe_name'
   return ''
 
@@ -221,5 +230,6 @@ def _write(
     'mtime_ns': status.st_mtime_ns,
   }
   place.parent.mkdir(parents=True, exist_ok=True)
-  content = json.dumps({**stamp, **dataclasses.asdict(index)})
+  fields = {'members': index.members, 'ignored': index.ignored}
+  content = json.dumps(stamp | fields)
   atomic.replace_file(place, content.encode())

@@ -1,39 +1,47 @@
 """The WebVid layout: CSV files with one video per row.
 
 The video of a row is `<page_dir>/<videoid>.mp4`, in the folder itself or in
-one of its subfolders (usually `videos`). Every field is read as a string,
-because page_dir and videoid have leading zeros.
+one of its subfolders (usually `videos`); page_dir may be empty. Every field is
+read as a string, because page_dir and videoid have leading zeros.
 """
 
-import csv
+import functools
 import os
 import pathlib
 import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax.data import schema
-from phenaki_jax.data.sources import files
+from phenaki_jax.data.sources import csv_rows, files
 from phenaki_jax.errors import UserError
 
 _REQUIRED = ('videoid', 'page_dir', 'name')
-_SAFE = re.compile(r'(?!\.{1,2}$)[\w.-]+')
+# A plain name of a file or folder. Any other could lead out of the folder.
+_PLAIN = re.compile(r'(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]+')
+
+
+# Names that are not UTF-8 cannot be stored, so videos below them are missing.
+_BAD_BYTE = re.compile('[\udc80-\udcff]')
 
 
 class WebVid:
   """A source of the rows of the CSV files in a folder.
 
   If there are CSV files of a training split (`*train*.csv`), only those are
-  read; the others are counted in the notes.
+  read; the others are counted in the notes. The rows of a file that lacks a
+  column are broken records.
   """
 
   layout = 'webvid'
 
   def __init__(self, folder: str | os.PathLike):
-    """Read the CSV files.
+    """Read the headers of the CSV files.
 
     Raises:
-      UserError: the folder or the CSV files are missing, or a file lacks a
-        column or cannot be read.
+      UserError: the folder or the CSV files are missing, or every file lacks
+        a column.
     """
     self.folder = pathlib.Path(folder)
     if not self.folder.is_dir():
@@ -48,69 +56,132 @@ class WebVid:
         f'the columns {", ".join(_REQUIRED)} beside the videos'
       )
     training = [path for path in tables if 'train' in path.name]
-    self._skipped = len(tables) - len(training) if training else 0
-    self._rows: list[dict[str, str | None]] = []
-    names = None
-    for path in training or tables:
-      columns = self._read(path)
-      names = columns if names is None else names & columns
-    self.columns = frozenset(names or ())
-    parts = sorted(p.name for p in self.folder.iterdir() if p.is_dir())
-    self._parts = sorted(parts, key=lambda name: name != 'videos') + ['']
+    self._tables = training or tables
+    self._notes = Counter(csv_not_train=len(tables) - len(self._tables))
+    self._faults: dict[pathlib.Path, str] = {}
+    columns = []
+    for path in self._tables:
+      try:
+        names = frozenset(_checked_header(path))
+      except UserError as error:
+        self._faults[path] = str(error)
+      else:
+        columns.append(names)
+    if not columns:
+      raise UserError(self._faults[self._tables[0]])
+    self.columns = frozenset.intersection(*columns)
     self.reader = files.FileReader(self.folder)
 
-  def _read(self, path: pathlib.Path) -> set[str]:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      table = csv.DictReader(file, restkey='', strict=True)
+  def __iter__(self) -> Iterator[schema.Record]:
+    """Yield a record of every row, in the order of the files."""
+    for path in self._tables:
       try:
-        names = set(table.fieldnames or ())
-        for name in _REQUIRED:
-          if name not in names:
-            found = ', '.join(sorted(names)) or 'none'
-            raise UserError(
-              f'{path} has no column {name!r}; the WebVid layout needs '
-              f'{", ".join(_REQUIRED)}, it has {found}'
-            )
-        self._rows.extend(table)
-      except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(
-          f'{path}, line {table.line_num + 1}, cannot be read as CSV: {error}'
-        ) from error
-    return names
+        for row in csv_rows.read_rows(path, key='videoid'):
+          yield self._record(path, row)
+      except OSError as error:
+        # The number of rows is unknown, so the file counts as one record.
+        yield _broken(path.name, 'unreadable_table', f'{path}: {error}')
 
-  def __len__(self) -> int:
-    """Return the number of rows."""
-    return len(self._rows)
-
-  def __getitem__(self, index: int) -> schema.Record:
-    """Return the row at `index`."""
-    row = self._rows[index]
-    page, video = row['page_dir'] or '', row['videoid'] or ''
-    # Missing fields are None; surplus fields have the empty name.
-    is_whole = '' not in row and None not in row.values()
-    fault = '' if is_whole else 'malformed_row'
-    if not fault and not (_SAFE.fullmatch(page) and _SAFE.fullmatch(video)):
+  def _record(self, path: pathlib.Path, row: csv_rows.Row) -> schema.Record:
+    place = f'{path.name}, line {row.line}'
+    if row.fault or path in self._faults:
+      fault = row.fault or 'missing_column'
+      detail = f'{place}: {row.detail or self._faults[path]}'
+      return _broken(f'{path.name}:{row.line}', fault, detail)
+    values = row.values
+    page, video = values['page_dir'].strip(), values['videoid'].strip()
+    fault = detail = ''
+    if not (_PLAIN.fullmatch(video) and (not page or _PLAIN.fullmatch(page))):
       fault = 'unsafe_name'
+      detail = f'{place}: videoid {video!r}, page_dir {page!r}'
     return schema.Record(
       key=f'{page}__{video}',
       kind=schema.CLIP,
-      caption=row['name'] or '',
+      caption=values['name'],
       path='' if fault else self._path(page, video),
-      columns=dict(row),
+      columns=values,
       fault=fault,
+      detail=detail,
     )
 
   def _path(self, page: str, video: str) -> str:
-    paths = [f'{part}/{page}/{video}.mp4'.lstrip('/') for part in self._parts]
-    for path in paths:
-      if (self.folder / path).is_file():
-        return path
+    name = f'{page}/{video}.mp4'.lstrip('/')
+    parts = self._parts.get(page, ('videos',))
+    paths = [f'{part}/{name}'.lstrip('/') for part in parts]
+    if len(paths) > 1:
+      for path in paths:
+        if os.path.isfile(self.folder / path):
+          return path
     return paths[0]
+
+  @functools.cached_property
+  def _parts(self) -> dict[str, tuple[str, ...]]:
+    """The subfolders that hold a page, by page; '' is the folder itself.
+
+    The page '' stands for the subfolders that hold videos without a page.
+    Every subfolder is listed once, so the cost does not depend on the number
+    of rows. `videos` comes first and the folder itself last.
+    """
+    subfolders = sorted(_list(self.folder)[0])
+    subfolders.sort(key=lambda name: name != 'videos')
+    found: dict[str, list[str]] = defaultdict(list)
+    for part in [*subfolders, '']:
+      pages, has_videos = _list(self.folder / part)
+      for page in [*pages, ''] if has_videos else pages:
+        found[page].append(part)
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    return {
+      page: shared.setdefault(tuple(parts), tuple(parts))
+      for page, parts in found.items()
+    }
 
   def spec(self) -> dict[str, Any]:
     """Return the layout and the folder."""
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return the number of CSV files outside the training split."""
-    return {'csv_not_train': self._skipped} if self._skipped else {}
+    """Return the number of CSV files that are not for training."""
+    return {reason: count for reason, count in self._notes.items() if count}
+
+
+def _broken(key: str, fault: str, detail: str) -> schema.Record:
+  return schema.Record(
+    key=key, kind=schema.CLIP, caption='', fault=fault, detail=detail
+  )
+
+
+def _checked_header(path: pathlib.Path) -> tuple[str, ...]:
+  """Return the names of the columns of a file.
+
+  Raises:
+    UserError: the file cannot be read, or lacks or repeats a column.
+  """
+  try:
+    names = tuple(filter(None, csv_rows.read_header(path)))
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from error
+  for name in _REQUIRED:
+    count = names.count(name)
+    if count != 1:
+      # Other bytes than text may be printed as escapes only.
+      found = ', '.join(repr(name)[1:-1] for name in sorted(names)) or 'none'
+      raise UserError(
+        f'{path} has {count or "no"} column{"s" * (count > 1)} {name!r}; the '
+        f'WebVid layout needs {", ".join(_REQUIRED)}, it has {found}'
+      )
+  return names
+
+
+def _list(folder: pathlib.Path) -> tuple[list[str], bool]:
+  """Return the subfolders of a folder, and whether it holds a video."""
+  subfolders, has_videos = [], False
+  try:
+    with os.scandir(folder) as entries:
+      for entry in entries:
+        if entry.name.endswith('.mp4'):
+          has_videos = True
+        elif entry.is_dir() and not _BAD_BYTE.search(entry.name):
+          subfolders.append(entry.name)
+  except OSError:
+    pass  # Its videos are counted as missing files.
+  return subfolders, has_videos

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-# JAX rebuilds this class with leaves that are not arrays, so the annotations
-# of its fields are not checked.
+# No type checks: JAX also builds it around leaves that are not arrays.
 @no_type_check
 @flax.struct.dataclass
 class Quantized:
@@ -46,8 +45,7 @@ def straight_through(
   return jax.lax.stop_gradient(quantized) + (z - jax.lax.stop_gradient(z))
 
 
-# JAX rebuilds this class with leaves that are not arrays, so the annotations
-# of its fields are not checked.
+# No type checks: JAX also builds it around leaves that are not arrays.
 @no_type_check
 @flax.struct.dataclass
 class CodeUse:

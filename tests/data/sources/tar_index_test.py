@@ -165,8 +165,23 @@ def test_an_invalid_stored_index_is_replaced(tmp_path, text):
   assert tar_index.load(tar, fallback=None) == index
 
 
-def test_a_file_that_is_not_a_tar_is_rejected(tmp_path):
+@pytest.mark.parametrize(
+  'content, ignored',
+  [
+    (b'<html>not a tar</html>' * 100, {'damaged_archive': 1}),
+    (archive([]), {}),
+    (b'', {}),
+  ],
+)
+def test_a_file_without_members_has_an_empty_index(tmp_path, content, ignored):
   tar = tmp_path / '00000.tar'
-  tar.write_bytes(b'<html>not a tar</html>' * 100)
-  with pytest.raises(ValueError, match='is it a tar archive'):
-    tar_index.load(tar, fallback=None)
+  tar.write_bytes(content)
+  index = tar_index.load(tar, fallback=None)
+  assert index == tar_index.TarIndex(members={}, ignored=ignored)
+
+
+def test_parts_of_a_name_that_stand_for_the_same_folder_are_dropped():
+  data = archive([('./a.jpg', b''), ('.//b/./c.jpg', b''), ('x/.', b'')])
+  index = scan(data)
+  assert set(index.members) == {'a', 'b/c'}
+  assert index.ignored == {'unsafe_name': 1}

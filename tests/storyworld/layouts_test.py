@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from phenaki_jax import storyworld
-from phenaki_jax.storyworld import grammar, webvid
+from phenaki_jax.layouts import webvid
+from phenaki_jax.storyworld import grammar
 
 
 def test_webvid_round_trip(tmp_path):

@@ -1,0 +1,63 @@
+"""Write the sprite world in the WebVid, img2dataset and stories layouts.
+
+Characters, walking and fighting, are composed of the sheets of the Liberated
+Pixel Cup, which come from github.com/makrohn/Universal-LPC-spritesheet. The
+sheets are licensed under CC-BY-SA 3.0, and so is what is drawn from them. Every
+record has its facts as JSON in `attributes`. Some values are in images only.
+"""
+
+import argparse
+
+from phenaki_jax.cli.arguments import add_numbers, count, positive
+
+EXAMPLES = """
+  git clone https://github.com/makrohn/Universal-LPC-spritesheet data/sheets
+  phenaki data lpc --sheets data/sheets --out data/lpc --clips 2000 \\
+    --images 2000 --stories 50
+  phenaki data lpc --sheets data/sheets --out data/lpc-test --held-out
+  phenaki data build --webvid data/lpc/webvid \\
+    --img2dataset data/lpc/img2dataset --out data/lpc-manifest
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  parser.add_argument(
+    '--sheets', required=True, metavar='DIR', help='folder of the sheets'
+  )
+  parser.add_argument(
+    '--out', required=True, metavar='DIR', help='new folder for all layouts'
+  )
+  add_numbers(
+    parser,
+    ('clips', count, 200, 'clips written'),
+    ('images', count, 200, 'images written'),
+    ('stories', count, 20, 'stories written'),
+    ('seed', count, 0, 'of the data'),
+    ('size', positive, 128, 'side in pixels, at least 64'),
+  )
+  parser.add_argument(
+    '--held-out',
+    action='store_true',
+    help='write the combinations that are held out of training instead',
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Write all layouts."""
+  from phenaki_jax.data import worlds
+
+  worlds.write_lpc(
+    args.out,
+    sheets=args.sheets,
+    num_clips=args.clips,
+    num_images=args.images,
+    num_stories=args.stories,
+    seed=args.seed,
+    size=args.size,
+    held_out=args.held_out,
+  )
+  print(
+    f'wrote {args.clips:,} clips, {args.images:,} images and '
+    f'{args.stories:,} stories to {args.out}'
+  )

@@ -1,0 +1,82 @@
+"""Correction of a manifest after the folders of its data were moved."""
+
+import copy
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+from phenaki_jax.data import manifest as manifest_lib
+from phenaki_jax.data import schema
+from phenaki_jax.data.sources import files
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file
+
+_SAMPLES = 3  # records of a source that identify its folder
+
+
+def repoint(
+  manifest: manifest_lib.Manifest, folder: str | os.PathLike
+) -> dict[str, str]:
+  """Make a manifest refer to data that were moved to a folder.
+
+  The data of `/old/laion` are looked for in FOLDER/old/laion, FOLDER/laion and
+  FOLDER itself, and identified by the hash of their first records. A source
+  that is not found there keeps its place if its data are still there.
+
+  Args:
+    manifest: the manifest, whose header and report are rewritten.
+    folder: where the data are now.
+
+  Returns:
+    The new folders by the old ones.
+
+  Raises:
+    UserError: the data of a source are not found, or nothing was moved.
+  """
+  target = pathlib.Path(folder).absolute()
+  header = copy.deepcopy(manifest.header)
+  moved: dict[str, str] = {}
+  for number, spec in enumerate(header['sources']):
+    if 'folder' not in spec:
+      continue  # StoryWorld has no files.
+    old = pathlib.Path(spec['folder'])
+    samples = manifest.first_records(number, _SAMPLES)
+    tails = [old.parts[start:] for start in range(1, len(old.parts) + 1)]
+    for place in [*(target.joinpath(*tail) for tail in tails), old]:
+      if _holds(place, samples):
+        break
+    else:
+      raise UserError(
+        f'neither {target} nor {old} holds {samples[0].path} as it was when '
+        'the manifest was built; name the folder that the data were moved to'
+      )
+    if place != old:
+      moved[str(old)] = spec['folder'] = str(place.resolve())
+  if not moved:
+    raise UserError(
+      f'{target} holds no data of {manifest.folder} that were moved; name the '
+      'folder that the data were moved to'
+    )
+  report = json.loads((manifest.folder / manifest_lib.REPORT).read_bytes())
+  for source in report['sources']:
+    source['folder'] = moved.get(source['folder'], source['folder'])
+  for name, content in (
+    (manifest_lib.REPORT, report),
+    (manifest_lib.HEADER, header),
+  ):
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    replace_file(manifest.folder / name, text.encode())
+  return moved
+
+
+def _holds(place: pathlib.Path, samples: Sequence[schema.Record]) -> bool:
+  """Return whether a folder holds one of the records, unchanged."""
+  reader = files.FileReader(place)
+  for record in samples:
+    try:
+      reader.read(record)
+    except schema.DecodeError:
+      continue
+    return True
+  return False

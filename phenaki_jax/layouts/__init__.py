@@ -1,0 +1,1 @@
+"""Writers of the layouts in which real data comes."""

@@ -1,0 +1,135 @@
+"""Draw random clips, images and stories.
+
+What a seed draws depends on the order of the draws and on the number of the
+choices of each. Changing either changes every data set.
+"""
+
+import random
+
+from phenaki_jax.lpc import facts as facts_lib
+from phenaki_jax.lpc import grammar, heldout
+from phenaki_jax.lpc.sheets import CELL
+from phenaki_jax.lpc.story import Scene, Story
+
+_GRID = 16  # pixels between the positions where a character may start
+# How often each of `facts.ACTIONS` is drawn, and the actions of stories.
+_ACTION_WEIGHTS = (3, 3, 6, 3, 3, 1)
+_STORY_ACTIONS = ('cast', 'thrust', 'walk', 'walk', 'slash', 'shoot')
+_PLAIN_SHARE = ('plain',) * 3
+
+
+def _values(fact, is_image):
+  return facts_lib.VALUES[fact] if is_image else facts_lib.clip_values(fact)
+
+
+def _character(rng, is_image, held_out):
+  while True:
+    drawn = {
+      fact: rng.choice(_values(fact, is_image))
+      for fact in ('kind', 'hair', 'hair_style', 'outfit', 'pants')
+    }
+    if heldout.is_drawn(drawn) == held_out:
+      hidden = facts_lib.hidden_facts(drawn['kind'], drawn['outfit'])
+      return {**drawn, **dict.fromkeys(hidden)}
+
+
+def _direction(rng, action):
+  return 'down' if action == 'fall' else rng.choice(facts_lib.DIRECTIONS)
+
+
+def _facts(rng, is_image, held_out):
+  character = _character(rng, is_image, held_out)
+  (action,) = rng.choices(facts_lib.ACTIONS, _ACTION_WEIGHTS)
+  direction = _direction(rng, action)
+  place = rng.choice(_values('place', is_image))
+  styles = _PLAIN_SHARE + facts_lib.IMAGE_ONLY['style']
+  return facts_lib.Facts(
+    **character,
+    action=action,
+    direction=direction,
+    place=place,
+    style=rng.choice(styles) if is_image else 'plain',
+  )
+
+
+def _start(rng, facts, size):
+  """Draw a position on the grid; who walks starts at the edge behind it."""
+  most = size - CELL
+
+  def free():
+    return rng.randint(0, most // _GRID) * _GRID
+
+  if facts.action != 'walk':
+    return free(), free()
+  # All four are drawn, so that the direction does not change later draws.
+  starts = {
+    'left': (most, free()),
+    'right': (0, free()),
+    'up': (free(), most),
+    'down': (free(), 0),
+  }
+  return starts[facts.direction]
+
+
+def _one_scene(facts, prompt, frames, start):
+  scene = Scene(facts=facts, prompt=prompt, frames=frames)
+  return Story(scenes=(scene,), x=start[0], y=start[1])
+
+
+def sample_clip(
+  rng: random.Random, *, size: int, held_out: bool = False
+) -> Story:
+  """Draw a clip of 9, 12 or 16 frames.
+
+  Args:
+    rng: random generator.
+    size: side of the frames in pixels, at least 64.
+    held_out: draw a held-out combination instead of another.
+
+  Returns:
+    A story of one scene.
+  """
+  facts = _facts(rng, False, held_out)
+  frames = rng.choice((9, 12, 16))
+  start = _start(rng, facts, size)
+  return _one_scene(facts, grammar.caption(facts, rng), frames, start)
+
+
+def sample_image(
+  rng: random.Random, *, size: int, held_out: bool = False
+) -> Story:
+  """Draw an image, which is the last frame of a story of one scene.
+
+  The arguments are those of `sample_clip`. Only images show the values of
+  `facts.IMAGE_ONLY`.
+  """
+  facts = _facts(rng, True, held_out)
+  frames = rng.randint(1, 6)
+  start = _start(rng, facts, size)
+  return _one_scene(facts, grammar.prompt(facts, rng), frames, start)
+
+
+def sample_story(
+  rng: random.Random, *, size: int, held_out: bool = False
+) -> Story:
+  """Draw a story of 3 to 5 scenes, each of 11, 12 or 16 frames.
+
+  The first prompt names all facts; later ones name the action and direction,
+  which alone change. The arguments are those of `sample_clip`.
+  """
+  character = _character(rng, False, held_out)
+  place = rng.choice(_values('place', False))
+  scenes: list[Scene] = []
+  for _ in range(rng.choice((3, 4, 5))):
+    action = rng.choice(_STORY_ACTIONS)
+    facts = facts_lib.Facts(
+      **character,
+      place=place,
+      action=action,
+      direction=_direction(rng, action),
+    )
+    frames = rng.choice((11, 12, 16))
+    write = grammar.continuation if scenes else grammar.prompt
+    scenes.append(Scene(facts=facts, prompt=write(facts, rng), frames=frames))
+  middle = (size - CELL) // 2 // _GRID * _GRID
+  return Story(scenes=tuple(scenes), x=middle, y=middle)

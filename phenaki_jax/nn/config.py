@@ -1,0 +1,43 @@
+"""The settings of the transformer blocks of both models."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from phenaki_jax.config import validated
+from phenaki_jax.errors import UserError
+
+
+@validated
+class TransformerConfig:
+  """The shape of the transformer blocks, and how they are computed.
+
+  Attributes:
+    width: model width.
+    num_heads: attention heads; the head width is width / num_heads.
+    mlp_dim: hidden width of the MLPs.
+    scan: compile one block and loop over it, so that the compile time does
+      not grow with depth; unrolled blocks run faster on a CPU.
+    remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all
+      but the matrix products, 'full' everything.
+    dtype: dtype of the computation; parameters are always float32.
+  """
+
+  width: PositiveInt = 512
+  num_heads: PositiveInt = 8
+  mlp_dim: PositiveInt = 2048
+  scan: bool = False
+  remat: Literal['none', 'matmuls', 'full'] = 'none'
+  dtype: Literal['float32', 'bfloat16'] = 'float32'
+
+  def __post_init__(self) -> None:
+    """Check that the heads divide the width."""
+    if self.width % self.num_heads:
+      raise UserError(
+        f'width {self.width} must be a multiple of num_heads {self.num_heads}'
+      )
+
+  @property
+  def head_dim(self) -> int:
+    """Return the width of an attention head."""
+    return self.width // self.num_heads
