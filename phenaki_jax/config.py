@@ -28,9 +28,10 @@ from phenaki_jax.errors import NotFoundError, UserError
 
 T = TypeVar('T')
 
-# Field types: a number in [0, 1], and a number in [0, 1).
+# Field types: a number in [0, 1], a number in [0, 1), and a seed of 32 bits.
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Rate = Annotated[float, pydantic.Field(ge=0, lt=1)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 
 
 @typing.dataclass_transform(kw_only_default=True, frozen_default=True)

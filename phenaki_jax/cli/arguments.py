@@ -34,12 +34,22 @@ def add_numbers(parser: Any, *arguments: tuple[str, Any, Any, str]) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-  """Add --model, which names a trained story model."""
+  """Add --model and --tokenizer, which name a trained story model."""
   parser.add_argument(
     '--model',
     metavar='DIR',
     help='a bundle, or the --workdir of a trained generator (default: the '
     'reference model that ships with the package)',
+  )
+  add_tokenizer(parser)
+
+
+def add_tokenizer(parser: argparse.ArgumentParser) -> None:
+  """Add --tokenizer, for a run whose tokenizer was moved."""
+  parser.add_argument(
+    '--tokenizer',
+    metavar='DIR',
+    help="the --workdir of the generator's tokenizer, if it was moved",
   )
 
 
@@ -72,6 +82,7 @@ def _number(
 
 
 count = _number(int, 'a whole number of at least 0', 0)
+seed = _number(int, 'a seed from 0 to 4294967295', 0, 2**32 - 1)
 positive = _number(int, 'a whole number of at least 1', 1)
 seconds = _number(float, 'a positive number', 1e-6)
 share = _number(float, 'a number in 0..1', 0, 1)

@@ -15,6 +15,7 @@ from phenaki_jax.cli.arguments import (
   fields,
   limit,
   seconds,
+  seed,
   share,
 )
 from phenaki_jax.errors import UserError
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add_numbers(
     sources,
     ('storyworld', count, None, 'N clips and N images of StoryWorld'),
-    ('seed', count, 0, 'of StoryWorld'),
+    ('seed', seed, 0, 'of StoryWorld'),
     ('continuation-share', share, 0.5, 'clips that continue an earlier scene'),
   )
   sources.add_argument('--subset', default='easy', help='of StoryWorld')

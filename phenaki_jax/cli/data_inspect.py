@@ -2,7 +2,7 @@
 
 import argparse
 
-from phenaki_jax.cli.arguments import add_numbers, count, positive
+from phenaki_jax.cli.arguments import add_numbers, count, positive, seed
 
 EXAMPLES = """
   phenaki data inspect data/manifest --out sheet.png
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser,
     ('clips', count, 6, 'clips shown'),
     ('images', count, 18, 'images shown'),
-    ('seed', count, 0, 'of the choice'),
+    ('seed', seed, 0, 'of the choice'),
     ('size', positive, 96, 'side in pixels'),
     ('frames', positive, 9, 'frames of a clip'),
     ('fps', positive, 8, 'frames per second'),

@@ -2,7 +2,7 @@
 
 import argparse
 
-from phenaki_jax.cli.arguments import add_numbers, count, positive
+from phenaki_jax.cli.arguments import add_numbers, count, positive, seed
 
 EXAMPLES = """
   phenaki data storyworld --out data/world --clips 200 --images 200
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser,
     ('clips', count, 200, 'clips written'),
     ('images', count, 200, 'images written'),
-    ('seed', count, 0, 'of StoryWorld'),
+    ('seed', seed, 0, 'of StoryWorld'),
     ('size', positive, 64, 'side in pixels'),
     ('frames', positive, 17, 'frames of a clip'),
     ('fps', positive, 8, 'frames per second'),

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('scenes', int, 8, 'scenes of each story'),
     ('image-only-prompts', int, 20, 'clips of each image-only concept'),
     ('batch-size', int, 16, 'clips generated at once'),
-    ('seed', int, 0, 'of prompts and samples'),
+    ('seed', arguments.seed, 0, 'of prompts and samples'),
   )
   parser.add_argument(
     '--image-only',
@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> None:
     settings=arguments.fields(args, SamplingSettings),
     **arguments.fields(args, evaluate.Request),
   )
-  report = evaluate.evaluate(models.load(args.model), request)
+  model = models.load(args.model, tokenizer=args.tokenizer)
+  report = evaluate.evaluate(model, request)
   paths = evaluate.write_report(report, args.out)
   print(to_markdown(report))
   print(*paths, sep='\n')

@@ -15,14 +15,25 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
+from typing import Any
 
 from phenaki_jax.errors import UserError
 
 _FAILED = 2
+# The packages that raise errors about buckets and their credentials.
+_BUCKETS = ('gcsfs', 'google', 'aiohttp')
 
 
 class _Terminated(KeyboardInterrupt):
-  """Unwinds the stack after SIGTERM, as KeyboardInterrupt does after Ctrl-C."""
+  """Unwinds the stack after a signal, as KeyboardInterrupt does after Ctrl-C.
+
+  Attributes:
+    number: the signal.
+  """
+
+  def __init__(self, number: int) -> None:
+    super().__init__()
+    self.number = signal.Signals(number)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,28 +44,34 @@ def run(args: argparse.Namespace) -> int:
 
   Returns:
     0 when done, 2 after an error that the user can correct, 130 after Ctrl-C,
-    143 after SIGTERM, or what the command itself returns.
+    143 after SIGTERM, 129 after SIGHUP, or what the command itself returns.
   """
-  try:
-    with _sigterm_raised():
-      code = args.run(args)
-    sys.stdout.flush()
-    return code or 0
-  except KeyboardInterrupt as stop:
-    is_term = isinstance(stop, _Terminated)
-    name = 'SIGTERM' if is_term else 'Ctrl-C'
-    _print(args.command, f'stopped by {name}; what was saved before is kept')
-    return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
-  except BrokenPipeError:
-    # The reader of our output is gone (`| head`); flushing must not fail.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
-  except Exception as error:
-    message = sentence(error)
-    if message is None or os.environ.get('PHENAKI_TRACEBACK') == '1':
-      raise
-    _print(args.command, message)
-    return _FAILED
+  with _open_streams():
+    try:
+      with _signals_raised():
+        code = args.run(args)
+      sys.stdout.flush()
+      return code or 0
+    except KeyboardInterrupt as stop:
+      number, name = signal.SIGINT, 'Ctrl-C'
+      if isinstance(stop, _Terminated):
+        number, name = stop.number, stop.number.name
+      _print(args.command, f'stopped by {name}; what was saved before is kept')
+      return 128 + number
+    except BrokenPipeError:
+      # The reader of our output is gone (`| head`); flushing must not fail.
+      _silence(sys.stdout)
+      return 128 + signal.SIGPIPE
+    except Exception as error:
+      try:
+        sys.stdout.flush()
+      except (OSError, ValueError):
+        _silence(sys.stdout)  # Python flushes it again when it ends.
+      message = sentence(error)
+      if message is None or os.environ.get('PHENAKI_TRACEBACK') == '1':
+        raise
+      _print(args.command, message)
+      return _FAILED
 
 
 def sentence(error: Exception) -> str | None:
@@ -76,30 +93,111 @@ def sentence(error: Exception) -> str | None:
       )
     place = f': {error.filename}' if error.filename else ''
     return f'{error.strerror}{place}'
+  if isinstance(error, ImportError) and 'gcsfs' in str(error):
+    return (
+      'a path in a bucket (gs://) needs the package gcsfs; install it, or use '
+      'a local disk'
+    )
+  if type(error).__module__.partition('.')[0] in _BUCKETS:
+    return f'the bucket cannot be used: {" ".join(str(error).split())[:300]}'
   if isinstance(error, UserError | FloatingPointError):
     return ' '.join(str(error).split()) or type(error).__name__
+  return _backend_sentence()
+
+
+def _backend_sentence() -> str | None:
+  """Return a sentence if JAX has no device, whatever that raised elsewhere."""
+  jax = sys.modules.get('jax')
+  platforms = os.environ.get('JAX_PLATFORMS')
+  if jax is None or not platforms:
+    return None
+  try:
+    jax.devices()
+  except Exception as error:
+    reason = ' '.join(str(error).split()) or 'there is no such device'
+    return (
+      f'JAX cannot use JAX_PLATFORMS={platforms}: {reason.rstrip(".")}. Set it '
+      'to cpu, or unset it to use the best device'
+    )
   return None
 
 
 @contextlib.contextmanager
-def _sigterm_raised() -> Iterator[None]:
-  """Raise on SIGTERM, so that unfinished files are removed.
+def _signals_raised() -> Iterator[None]:
+  """Raise on SIGTERM and SIGHUP, so that unfinished files are removed.
 
-  Training replaces this handler by its own.
+  Training replaces these handlers by its own. A SIGHUP that `nohup` ignores
+  stays ignored.
   """
 
   def stop(number: int, frame: types.FrameType | None) -> None:
-    del number, frame
-    raise _Terminated
+    del frame
+    raise _Terminated(number)
 
   if threading.current_thread() is not threading.main_thread():
     yield  # Only the main thread may install signal handlers.
     return
-  before = signal.signal(signal.SIGTERM, stop)
+  before = {
+    number: signal.signal(number, stop)
+    for number in (signal.SIGTERM, signal.SIGHUP)
+    if signal.getsignal(number) != signal.SIG_IGN
+  }
   try:
     yield
   finally:
-    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+    for number, handler in before.items():
+      signal.signal(number, handler or signal.SIG_DFL)
+
+
+class _Unbreakable:
+  """A text stream whose writes never fail, so that they cannot end a run.
+
+  A terminal may be closed and a pipe may lose its reader during long work.
+  """
+
+  def __init__(self, stream: Any) -> None:
+    self._stream = stream
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._stream, name)
+
+  def write(self, text: str) -> int:
+    try:
+      return self._stream.write(text)
+    except (OSError, ValueError):
+      _silence(self._stream)
+      return len(text)
+
+  def flush(self) -> None:
+    try:
+      self._stream.flush()
+    except (OSError, ValueError):
+      _silence(self._stream)
+
+
+@contextlib.contextmanager
+def _open_streams() -> Iterator[None]:
+  """Make standard output and error usable where they were closed."""
+  # Otherwise the next file that is opened becomes standard output or error.
+  while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+    pass
+  os.close(descriptor)
+  for name in ('stdout', 'stderr'):
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, 'w'))
+  before = sys.stderr
+  sys.stderr = _Unbreakable(before)  # type: ignore[assignment]
+  try:
+    yield
+  finally:
+    sys.stderr.flush()
+    sys.stderr = before
+
+
+def _silence(stream: Any) -> None:
+  """Send a stream that cannot be written, and what it buffers, to nowhere."""
+  with contextlib.suppress(OSError, ValueError):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print(command: str, message: str) -> None:

@@ -8,6 +8,8 @@ the scores of an evaluation if its folder is given.
 
 import argparse
 
+from phenaki_jax.cli import arguments
+
 EXAMPLES = """
   phenaki export --run runs/story/generator --out runs/story/bundle
   phenaki export --run runs/generator --out my_model --dtype float16 \\
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='DIR',
     help='folder that `phenaki evaluate` wrote, to repeat in the model card',
   )
+  arguments.add_tokenizer(parser)
   parser.add_argument(
     '--note', default='', help='a sentence for the model card'
   )
@@ -57,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
     args.out,
     dtype=args.dtype,
     scores=args.scores,
+    tokenizer=args.tokenizer,
     note=args.note,
   )
   size = sum(path.stat().length for path in epath.Path(args.out).iterdir())

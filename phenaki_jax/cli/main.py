@@ -9,6 +9,7 @@ is fast.
 import argparse
 import importlib
 import logging
+import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   argv = sys.argv[1:] if argv is None else list(argv)
   parser = make_parser(argv)
   args = parser.parse_args(argv)
+  for name, value in vars(args).items():
+    # The shell expands `--out ~/x`, but not `--out=~/x`.
+    if isinstance(value, str) and value.startswith('~'):
+      setattr(args, name, os.path.expanduser(value))
   if args.command is None:
     parser.print_help()
     return 0

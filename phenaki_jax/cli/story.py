@@ -16,10 +16,15 @@ the new story is complete.
 byte; later scenes continue from it and change, up to the next cut. Seeds of
 earlier rerolls are read from STORY.json and kept; without --reroll, the seeds
 of the story file are used.
+
+Words that no training caption had, prompts that are too long for the model and
+frames of another size than the trained one are named on standard error and in
+STORY.json; --strict refuses them before any work.
 """
 
 import argparse
 
+from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
 
 EXAMPLES = """
@@ -54,12 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--out', required=True, metavar='STORY.mp4', help='the film to write'
   )
-  parser.add_argument(
-    '--model',
-    metavar='DIR',
-    help='a bundle, or the --workdir of a trained generator (default: the '
-    'reference model that ships with the package)',
-  )
+  arguments.add_model(parser)
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
   parser.add_argument(
@@ -68,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action='append',
     metavar='N',
     help='give scene N (from 1) another seed; may be given several times',
+  )
+  parser.add_argument(
+    '--strict',
+    action='store_true',
+    help='refuse what the model cannot do, such as words that it never saw',
   )
 
 
@@ -86,9 +91,12 @@ def run(args: argparse.Namespace) -> None:
   options = {name: getattr(args, name) for name, _, _ in _OPTIONS}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
-  model = load(args.model)
+  model = load(args.model, tokenizer=args.tokenizer)
   made_by = model.provenance
   story = resolve(story, model.defaults)
+  remarks = model.remarks(story)
+  if args.strict and remarks:
+    raise UserError('; '.join(remark.sentence for remark in remarks))
   if rolled := args.reroll or []:
     story = outputs.reroll_story(story, rolled, args.out, made_by=made_by)
   for number in sorted(set(rolled)):
@@ -98,6 +106,8 @@ def run(args: argparse.Namespace) -> None:
       'story file to keep it'
     )
   print(
-    *outputs.write_story(model.sampler, story, args.out, made_by=made_by),
+    *outputs.write_story(
+      model.sampler, story, args.out, made_by=made_by, remarks=remarks
+    ),
     sep='\n',
   )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from phenaki_jax.config import Rate, Share, validated
+from phenaki_jax.config import Rate, Seed, Share, validated
 from phenaki_jax.errors import UserError
 
 
@@ -57,7 +57,7 @@ class DataConfig:
     context_frames: leading frames of such a clip that show the earlier scene,
       1 + k * tubelet.
     heldout_share: share of a manifest's records in the split 'heldout'.
-    seed: of the order of the examples and of all random draws.
+    seed: of the order of the examples and of all random draws, 0 to 2**32 - 1.
     num_threads: loader threads; 0 loads in the caller's thread.
     prefetch: maximum number of batches that are loaded ahead.
     cache_bytes: maximum size of the cache that keeps decoded clips and images
@@ -76,7 +76,7 @@ class DataConfig:
   continuation_share: Share = 0.5
   context_frames: PositiveInt = 5
   heldout_share: Rate = 0.02
-  seed: NonNegativeInt = 0
+  seed: Seed = 0
   num_threads: NonNegativeInt = 2
   prefetch: NonNegativeInt = 4
   cache_bytes: NonNegativeInt = 0

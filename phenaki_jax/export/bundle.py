@@ -34,6 +34,8 @@ _VOCABULARY = 'vocab.model'
 _MODEL_CARD = 'model_card.md'
 _CHECKSUMS = 'checksums.json'
 _FILES = (_TOKENIZER, _GENERATOR, _CONFIG, _VOCABULARY, _MODEL_CARD)
+# Bundles of earlier releases lack it, and no frame depends on it.
+_WORDS = 'words.json'
 
 _STORED_DTYPES = ('float32', 'float16')
 _OTHER_DTYPES = ('bool', 'uint8', 'int8', 'int32', 'uint32', 'int64')
@@ -49,7 +51,10 @@ class Bundle:
     config: the content of `config.json`.
     vocabulary: the bytes of the SentencePiece model.
     model_card: Markdown.
-    fingerprint: SHA-256 of the checksums; it identifies the content.
+    words: counts of the words of the training captions, as JSON; empty if
+      they are not known.
+    fingerprint: SHA-256 of the checksums of all other files; it identifies
+      what the frames depend on.
   """
 
   tokenizer_params: Params
@@ -58,6 +63,7 @@ class Bundle:
   vocabulary: bytes
   model_card: str
   fingerprint: str
+  words: bytes = b''
 
 
 def write_bundle(
@@ -68,6 +74,7 @@ def write_bundle(
   config: Mapping[str, Any],
   vocabulary: bytes,
   model_card: str,
+  words: bytes = b'',
   dtype: str = 'float32',
 ) -> Bundle:
   """Write a bundle to the folder `path`, and return it as read back.
@@ -82,6 +89,7 @@ def write_bundle(
     config: JSON values.
     vocabulary: the bytes of a SentencePiece model.
     model_card: Markdown.
+    words: counts of the words of the training captions, as JSON, if known.
     dtype: of floating arrays on disk: 'float32', or 'float16' for half the
       size with 11 bits of precision.
 
@@ -102,6 +110,8 @@ def write_bundle(
     _VOCABULARY: vocabulary,
     _MODEL_CARD: model_card.encode(),
   }
+  if words:
+    contents[_WORDS] = words
   # Computed from memory, so that reading the files back detects disk errors.
   contents[_CHECKSUMS] = _encode_json(
     {
@@ -135,6 +145,7 @@ def load_bundle(path: epath.PathLike) -> Bundle:
         f'{folder / name} differs from its checksum in {_CHECKSUMS}: it is '
         'damaged, incomplete or was changed; download or write the bundle again'
       )
+  checksums.pop(_WORDS, None)
   canonical = json.dumps(checksums, sort_keys=True)
   return Bundle(
     tokenizer_params=_decode_arrays(contents[_TOKENIZER], folder / _TOKENIZER),
@@ -142,6 +153,7 @@ def load_bundle(path: epath.PathLike) -> Bundle:
     config=_decode_json(contents[_CONFIG], folder / _CONFIG),
     vocabulary=contents[_VOCABULARY],
     model_card=_decode_text(contents[_MODEL_CARD], folder / _MODEL_CARD),
+    words=contents.get(_WORDS, b''),
     fingerprint=_sha256(canonical.encode()),
   )
 
@@ -248,8 +260,12 @@ def _read_checksums(folder: epath.Path) -> dict[str, str]:
     )
   checksums = content.get('sha256')
   # No name is used as a path, so none can lead out of the folder.
-  if not isinstance(checksums, dict) or set(checksums) != set(_FILES):
-    raise UserError(f'{path} must list exactly {", ".join(_FILES)}')
+  if not isinstance(checksums, dict) or set(checksums) - {_WORDS} != set(
+    _FILES
+  ):
+    raise UserError(
+      f'{path} must list exactly {", ".join(_FILES)}, and may list {_WORDS}'
+    )
   return checksums
 
 
@@ -287,7 +303,8 @@ def _check_replaceable(target: epath.Path) -> None:
     return
   if not target.is_dir():
     raise UserError(f'{target} is a file; a bundle is a folder')
-  foreign = {entry.name for entry in target.iterdir()} - {*_FILES, _CHECKSUMS}
+  ours = {*_FILES, _WORDS, _CHECKSUMS}
+  foreign = {entry.name for entry in target.iterdir()} - ours
   if foreign:
     raise UserError(
       f'{target} has files that do not belong to a bundle and would be lost '

@@ -8,6 +8,7 @@ copied, so that single files are replaced atomically and folders are not.
 """
 
 import contextlib
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -83,6 +84,17 @@ def staged_folder(path: epath.PathLike) -> Iterator[epath.Path]:
     previous.rmtree(missing_ok=True)
   finally:
     folder.rmtree(missing_ok=True)
+
+
+def sweep(path: epath.PathLike) -> None:
+  """Delete what killed processes left of `staged_files` or `staged_folder`.
+
+  The caller must know that no other process is writing to `path`.
+  """
+  path = epath.Path(path)
+  for word in ('part', 'building'):
+    for folder in path.parent.glob(f'.{glob.escape(path.name)}.{word}-*'):
+      folder.rmtree()
 
 
 def recover(path: epath.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""A lock that keeps two runs from writing to one directory."""
+"""A lock that keeps two processes from writing to one directory."""
 
 import contextlib
 import fcntl
@@ -15,11 +15,17 @@ _logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def run_lock(workdir: epath.PathLike) -> Iterator[None]:
-  """Lock the run directory while the context is open.
+def run_lock(
+  workdir: epath.PathLike, *, option: str = '--workdir'
+) -> Iterator[None]:
+  """Lock a directory while the context is open.
 
   The operating system releases the lock of a killed process. A bucket has no
   locks; for a remote directory this is logged once and nothing is locked.
+
+  Args:
+    workdir: the directory, created if necessary.
+    option: the option that chooses another directory, for the message.
 
   Raises:
     UserError: if another run holds the lock.
@@ -36,7 +42,7 @@ def run_lock(workdir: epath.PathLike) -> Iterator[None]:
     except BlockingIOError as error:
       raise UserError(
         f'Another run is writing to {workdir}. Wait for it, stop it, or give '
-        'another --workdir.'
+        f'another {option}.'
       ) from error
     yield
 

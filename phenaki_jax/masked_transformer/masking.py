@@ -40,11 +40,13 @@ def hide(
   """
   rng_share, rng_order = jax.random.split(rng)
   batch = maskable.shape[0]
-  share = hidden_share(schedule, jax.random.uniform(rng_share, (batch,)))
+  share = hidden_share(
+    schedule, jax.random.uniform(rng_share, (batch,), jnp.float32)
+  )
   count = jnp.sum(maskable, -1)
   wanted = jnp.ceil(share * count)
   wanted = jnp.clip(wanted, jnp.minimum(1, count), count)
-  noise = jax.random.uniform(rng_order, maskable.shape)
+  noise = jax.random.uniform(rng_order, maskable.shape, jnp.float32)
   noise = jnp.where(maskable, noise, 2.0)
   rank = jnp.argsort(jnp.argsort(noise, -1), -1)
   return (rank < wanted[:, None]) & maskable

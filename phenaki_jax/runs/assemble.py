@@ -24,11 +24,13 @@ from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
+  WORDS_FILE,
   Experiment,
   check_tokenizer_dir,
   validate,
 )
 from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
+from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, step
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -59,12 +61,15 @@ class Run:
     task: the model and its losses. The task of an abstract run has no frozen
       arrays; those of a real run are placed on the mesh by the training loop.
     vocabulary: None for a tokenizer and for an abstract run.
+    words: of the captions from which the vocabulary was learned; None if they
+      are not known.
   """
 
   experiment: Experiment
   mesh: Mesh
   task: Any
   vocabulary: SentencePieceVocabulary | None = None
+  words: Words | None = None
 
   @functools.cached_property
   def optimizer(self) -> optax.GradientTransformation:
@@ -141,13 +146,14 @@ def assemble(
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   if experiment.kind == 'tokenizer':
     return Run(experiment=experiment, mesh=mesh, task=_tokenizer(experiment))
-  vocabulary = _vocabulary(experiment, epath.Path(workdir))
+  vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   params = _tokenizer_params(experiment)
   return Run(
     experiment=experiment,
     mesh=mesh,
     task=_generator(experiment, params),
     vocabulary=vocabulary,
+    words=words,
   )
 
 
@@ -213,15 +219,33 @@ def _pipeline(
 
 def _vocabulary(
   experiment: Experiment, workdir: epath.Path
-) -> SentencePieceVocabulary:
-  """Read the vocabulary of the run, or learn it when the run starts."""
+) -> tuple[SentencePieceVocabulary, Words | None]:
+  """Read the vocabulary and words, or learn them when the run starts."""
   path = workdir / VOCABULARY_FILE
   if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
-    return SentencePieceVocabulary(path.read_bytes())
+    vocabulary = SentencePieceVocabulary(path.read_bytes())
+    return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.
   pipeline = _pipeline(experiment, experiment.data, None)
-  captions = pipeline.captions(_NUM_CAPTIONS)
-  return SentencePieceVocabulary.learn(captions, experiment.text.vocab_size)
+  captions = list(pipeline.captions(_NUM_CAPTIONS))
+  size = experiment.text.vocab_size
+  vocabulary = SentencePieceVocabulary.learn(captions, size)
+  return vocabulary, Words.count(captions)
+
+
+def read_words(workdir: epath.PathLike) -> Words | None:
+  """Read the words of a run's captions; runs of earlier releases have none.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = epath.Path(workdir) / WORDS_FILE
+  if not path.is_file():
+    return None
+  try:
+    return Words.from_json(path.read_bytes())
+  except UserError as error:
+    raise UserError(f'{path}: {error}; delete it') from error
 
 
 def _tokenizer_params(experiment: Experiment) -> Any:

@@ -5,6 +5,8 @@ A config file resolves into an `Experiment`, which the run directory keeps as
 receive only the parts that concern them.
 """
 
+import dataclasses
+import os
 from collections.abc import Iterable
 from typing import Literal
 
@@ -14,6 +16,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.mixture import compose
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
@@ -25,6 +28,7 @@ from phenaki_jax.training.generator_task import GeneratorTaskConfig
 
 CONFIG_FILE = 'config.json'
 VOCABULARY_FILE = 'vocab.model'
+WORDS_FILE = 'words.json'
 
 
 @config_lib.validated
@@ -34,8 +38,11 @@ class Experiment:
   Attributes:
     kind: which of the two models is trained.
     name: name of the run, for display.
-    seed: seed of the initial parameters and of all random draws of the steps.
-    tokenizer_dir: run directory of the tokenizer, for a generator.
+    seed: seed of the initial parameters and of all random draws of the steps,
+      0 to 2**32 - 1.
+    tokenizer_dir: run directory of the tokenizer, for a generator. A relative
+      path is relative to the current directory in a command, and to the run
+      directory in the config.json there (see `saved` and `find_tokenizer`).
     data: the data of the batches.
     tokenizer: shape of the tokenizer that is trained, or used by a generator.
     losses: weights of the tokenizer's loss.
@@ -50,7 +57,7 @@ class Experiment:
 
   kind: Literal['tokenizer', 'generator']
   name: str = ''
-  seed: int = 0
+  seed: config_lib.Seed = 0
   tokenizer_dir: str = ''
   data: DataConfig = DataConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
@@ -81,9 +88,10 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   experiment = config_lib.build(Experiment, values)
   if experiment.kind == 'tokenizer':
     return experiment
-  folder, data = experiment.tokenizer_dir, experiment.data
+  folder, data = os.path.expanduser(experiment.tokenizer_dir), experiment.data
   tokenizer, source = experiment.tokenizer, 'the tokenizer'
   if folder:
+    values['tokenizer_dir'] = folder
     trained = read(folder)
     if trained.kind != 'tokenizer':
       raise UserError(
@@ -158,6 +166,54 @@ def check_tokenizer_dir(experiment: Experiment) -> None:
       'a generator needs a trained tokenizer: --set tokenizer_dir=DIR, the '
       '--workdir of `phenaki train` with a tokenizer config'
     )
+
+
+def saved(experiment: Experiment, workdir: epath.PathLike) -> Experiment:
+  """Return the experiment as the run directory keeps it.
+
+  A local `tokenizer_dir` becomes relative to the run directory. The config is
+  then the same from whichever directory a command is started, and a run may be
+  moved together with its tokenizer.
+  """
+  place = experiment.tokenizer_dir
+  if not place or is_remote(place) or is_remote(workdir):
+    return experiment
+  # Of a symbolic link to a tokenizer, the link is kept.
+  parent, name = os.path.split(os.path.abspath(place))
+  target = os.path.join(os.path.realpath(parent), name)
+  relative = os.path.relpath(target, os.path.realpath(workdir))
+  return dataclasses.replace(experiment, tokenizer_dir=relative)
+
+
+def find_tokenizer(
+  experiment: Experiment, workdir: epath.PathLike
+) -> epath.Path:
+  """Return the run directory of a saved generator's tokenizer.
+
+  A relative `tokenizer_dir` is relative to the run directory. Configs of
+  earlier releases hold it relative to the directory in which the command was
+  started, which is tried next.
+
+  Args:
+    experiment: read from the run directory.
+    workdir: the run directory.
+
+  Raises:
+    NotFoundError: the tokenizer is in neither place.
+  """
+  place = os.path.expanduser(experiment.tokenizer_dir)
+  beside = epath.Path(workdir) / place
+  if not is_remote(beside):
+    beside = epath.Path(os.path.realpath(beside))
+  places = [beside, epath.Path(place)]
+  for folder in places:
+    if (folder / CONFIG_FILE).is_file():
+      return folder
+  tried = ' and '.join(dict.fromkeys(str(folder) for folder in places))
+  raise NotFoundError(
+    f'the tokenizer of {workdir} is not at {tried}; name its run directory '
+    'with --tokenizer DIR'
+  )
 
 
 def _check_batch(

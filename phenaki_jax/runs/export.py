@@ -1,6 +1,7 @@
 """Export a trained generator and its tokenizer as a bundle."""
 
 import json
+import os
 
 from etils import epath
 
@@ -10,7 +11,11 @@ from phenaki_jax.errors import NotFoundError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
-from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
+from phenaki_jax.runs.experiment import (
+  VOCABULARY_FILE,
+  WORDS_FILE,
+  Experiment,
+)
 from phenaki_jax.runs.model import Model
 from phenaki_jax.training import checkpoints
 
@@ -23,6 +28,7 @@ def export(
   *,
   dtype: str = 'float32',
   scores: epath.PathLike | None = None,
+  tokenizer: epath.PathLike | None = None,
   note: str = '',
 ) -> Model:
   """Write a bundle of a generator, and open it to check that it is complete.
@@ -31,6 +37,8 @@ def export(
     run_dir: run directory of the generator.
     out: folder of the bundle; an older bundle there is replaced.
     dtype: of the arrays on disk, 'float32' or 'float16'.
+    tokenizer: run directory of the tokenizer, if it is not where the config of
+      the generator says.
     scores: folder of an evaluation, whose tables the model card repeats.
     note: a sentence for the model card.
 
@@ -43,21 +51,25 @@ def export(
   """
   folder = epath.Path(run_dir)
   tables = '' if scores is None else _tables(epath.Path(scores))
-  models.load(folder)  # Checks that the parts fit together.
+  # Checks that the parts fit together.
+  models.load(os.fspath(folder), tokenizer=tokenizer)
   experiment = experiment_lib.read(folder)
-  trained = experiment_lib.read(experiment.tokenizer_dir)
+  place = tokenizer or experiment_lib.find_tokenizer(experiment, folder)
+  trained = experiment_lib.read(place)
   generator = checkpoints.load_params(folder)
-  tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
+  words = folder / WORDS_FILE
+  frozen = checkpoints.load_params(place)
   bundle_lib.write_bundle(
     out,
-    tokenizer_params=tokenizer.params,
+    tokenizer_params=frozen.params,
     generator_params=generator.params,
     config=config_lib.to_dict(models.describe(experiment)),
     vocabulary=(folder / VOCABULARY_FILE).read_bytes(),
+    words=words.read_bytes() if words.is_file() else b'',
     model_card=_model_card(
       experiment,
       trained,
-      steps={'tokenizer': tokenizer.step, 'generator': generator.step},
+      steps={'tokenizer': frozen.step, 'generator': generator.step},
       tables=tables,
       note=note,
     ),

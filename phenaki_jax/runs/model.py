@@ -1,6 +1,7 @@
 """A trained story model: films of stories, and tokens of clips."""
 
 import dataclasses
+import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -14,8 +15,10 @@ import phenaki_jax
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.film import Film
+from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.stories.generate import generate
+from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe
 from phenaki_jax.stories.story import (
   ModelDefaults,
@@ -24,6 +27,9 @@ from phenaki_jax.stories.story import (
   with_options,
 )
 from phenaki_jax.stories.story_file import as_story
+from phenaki_jax.text.words import Words
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,7 @@ class Model:
     defaults: size, frame rate, lengths and settings where a story has none.
     subset: the part of StoryWorld that it was trained on; empty for other
       data.
+    words: of the training captions; None if they are not known.
   """
 
   name: str
@@ -44,6 +51,7 @@ class Model:
   sampler: Sampler
   defaults: ModelDefaults
   subset: str
+  words: Words | None = None
 
   def story(
     self,
@@ -58,7 +66,8 @@ class Model:
     """Generate a film of a story.
 
     The film is held in memory; `phenaki story` writes long films to disk as
-    they are generated. Both give the same frames.
+    they are generated. Both give the same frames. What the model cannot do
+    (see `remarks`) is logged.
 
     Args:
       story: one prompt per scene, the path of a story file, or a `Story`.
@@ -83,6 +92,9 @@ class Model:
     )
     resolved = resolve(asked, self.defaults)
     assert resolved.fps is not None
+    remarks = self.remarks(resolved)
+    for remark in remarks:
+      _log.warning('%s', remark.sentence)
     chunks = []
     total = resolved.num_frames
     with progress.bar(total=total, unit='frame', desc='story') as bar:
@@ -93,7 +105,25 @@ class Model:
       frames=np.concatenate(chunks),
       fps=resolved.fps,
       scenes=tuple((s.prompt, s.frames or 0) for s in resolved.scenes),
-      provenance={**self.provenance, 'story': describe(resolved)},
+      provenance={
+        **self.provenance,
+        'story': describe(resolved),
+        'remarks': [remark.to_json() for remark in remarks],
+      },
+    )
+
+  def remarks(self, story: Story) -> tuple[Remark, ...]:
+    """Return what the model cannot do of a resolved story.
+
+    A remark names the words of a scene that no training caption had, the end
+    of a prompt that is too long, or a size that the model was not trained on.
+    """
+    return make_remarks(
+      story,
+      defaults=self.defaults,
+      vocabulary=self.sampler.vocabulary,
+      length=self.sampler.models.text.max_length,
+      words=self.words,
     )
 
   def encode(

@@ -13,22 +13,30 @@ import pathlib
 from typing import Any
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files.digests import digest_json
+from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.runs import experiment as experiment_lib
-from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
+from phenaki_jax.runs.experiment import (
+  VOCABULARY_FILE,
+  WORDS_FILE,
+  Experiment,
+)
 from phenaki_jax.runs.model import Model
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, compatibility
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -36,6 +44,9 @@ from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 _log = logging.getLogger(__name__)
+
+# Captions of StoryWorld that have all of its words.
+_NUM_CAPTIONS = 2_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,11 +76,17 @@ def describe(experiment: Experiment) -> StoryModelConfig:
   return StoryModelConfig(**{name: getattr(experiment, name) for name in names})
 
 
-def load(path: str | os.PathLike[str] | None = None) -> Model:
+def load(
+  path: str | os.PathLike[str] | None = None,
+  *,
+  tokenizer: str | os.PathLike[str] | None = None,
+) -> Model:
   """Open a bundle or the run directory of a generator.
 
   Args:
     path: the folder; None for the reference bundle.
+    tokenizer: run directory of the tokenizer, for the run of a generator
+      whose tokenizer is not where its config says.
 
   Raises:
     NotFoundError: there is no such folder.
@@ -78,7 +95,12 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
       trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
+  if path is not None and is_remote(path):
+    raise UserError(
+      f'the model {path} is in a bucket; copy it to a local disk first'
+    )
   folder = bundle_lib.reference_dir() if path is None else pathlib.Path(path)
+  folder = folder.expanduser()
   if not folder.is_dir():
     raise NotFoundError(
       f'there is no folder {folder}; name a bundle or the --workdir of a '
@@ -87,7 +109,13 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
   is_run = (folder / experiment_lib.CONFIG_FILE).is_file() and (
     folder / 'checkpoints'
   ).is_dir()
-  bundle = _read_run(folder) if is_run else bundle_lib.load_bundle(folder)
+  if tokenizer is not None and not is_run:
+    raise UserError(
+      f'the bundle {folder} holds its own tokenizer; leave --tokenizer out'
+    )
+  bundle = (
+    _read_run(folder, tokenizer) if is_run else bundle_lib.load_bundle(folder)
+  )
   try:
     config = config_lib.build(StoryModelConfig, bundle.config)
   except ValueError as error:
@@ -121,10 +149,37 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
     subset=next(
       (one.subset for one in data.sources if one.layout == 'storyworld'), ''
     ),
+    words=_words(folder, bundle.words, config),
   )
 
 
-def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
+def _words(
+  folder: pathlib.Path, content: bytes, config: StoryModelConfig
+) -> Words | None:
+  """Read the words of the captions; None if they are not known.
+
+  Models of earlier releases have no file of words. Captions of StoryWorld are
+  generated, so that the words of models trained on it alone can be counted.
+  """
+  if content:
+    try:
+      return Words.from_json(content)
+    except UserError as error:
+      raise UserError(f'{folder}: {WORDS_FILE} is damaged: {error}') from error
+  if any(source.layout != 'storyworld' for source in config.data.sources):
+    return None
+  pipeline = Pipeline(
+    config.data,
+    lambda caption: np.zeros(1, np.int32),
+    tubelet=config.tokenizer.tubelet,
+    text_length=1,
+  )
+  return Words.count(pipeline.captions(_NUM_CAPTIONS))
+
+
+def _read_run(
+  folder: pathlib.Path, tokenizer_dir: str | os.PathLike[str] | None
+) -> bundle_lib.Bundle:
   """Read what a bundle would hold from the run directory of a generator."""
   experiment = experiment_lib.read(folder)
   if experiment.kind != 'generator':
@@ -133,19 +188,21 @@ def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
       'generator, whose config names its tokenizer'
     )
   generator = checkpoints.load_params(folder)
-  tokenizer = checkpoints.load_params(experiment.tokenizer_dir)
+  place = tokenizer_dir or experiment_lib.find_tokenizer(experiment, folder)
+  tokenizer = checkpoints.load_params(place)
   tokenizer_digest = digest_tree(tokenizer.params)
   trained_on = generator.identity.get(compatibility.FROZEN)
   if trained_on != tokenizer_digest:
     raise UserError(
       f'the generator in {folder} was trained on the tokens of another '
-      f'tokenizer than that in {experiment.tokenizer_dir}, which is at step '
+      f'tokenizer than that in {place}, which is at step '
       f'{tokenizer.step} (parameters {trained_on} then, {tokenizer_digest} '
       'now); restore the tokenizer of that time, or train a new generator. '
       '`phenaki export` keeps the two together'
     )
   config = config_lib.to_dict(describe(experiment))
   vocabulary = SentencePieceVocabulary.from_file(folder / VOCABULARY_FILE).model
+  words = folder / WORDS_FILE
   generator_digest = digest_tree(generator.params)
   _log.info('Read %s at step %d.', folder, generator.step)
   name = f'{experiment.name or folder.name} at step {generator.step}'
@@ -155,6 +212,7 @@ def _read_run(folder: pathlib.Path) -> bundle_lib.Bundle:
     config={**config, 'name': name},
     vocabulary=vocabulary,
     model_card='',
+    words=words.read_bytes() if words.is_file() else b'',
     fingerprint=digest_json(
       [config, tokenizer_digest, generator_digest, vocabulary.hex()]
     ),

@@ -17,7 +17,9 @@ from phenaki_jax.runs.assemble import assemble
 from phenaki_jax.runs.experiment import (
   CONFIG_FILE,
   VOCABULARY_FILE,
+  WORDS_FILE,
   Experiment,
+  saved,
 )
 from phenaki_jax.training import loop, writers
 
@@ -46,9 +48,12 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   mesh = sharding.make_mesh(experiment.mesh)
   run = assemble(experiment, workdir=workdir, mesh=mesh)
   model = run.vocabulary.model if run.vocabulary else b''
-  files = {CONFIG_FILE: config_lib.to_json(experiment).encode()}
+  kept = saved(experiment, workdir)
+  files = {CONFIG_FILE: config_lib.to_json(kept).encode()}
   if model:
     files[VOCABULARY_FILE] = model
+  if run.words:
+    files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
   latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
   with contextlib.closing(run.open_pipeline(data)) as pipeline:
@@ -64,7 +69,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
       data_fingerprint=hashlib.sha256(
         pipeline.fingerprint.encode() + model
       ).hexdigest(),
-      experiment=config_lib.to_dict(experiment),
+      experiment=config_lib.to_dict(kept),
       workdir=workdir,
       mesh=mesh,
       files=files,

@@ -81,9 +81,9 @@ def draw(
     logits / jnp.broadcast_to(divisor, logits.shape), -1
   )
   cumulative = jnp.cumsum(probability, -1)
-  uniform = jax.vmap(lambda key: jax.random.uniform(key, logits.shape[1:2]))(
-    keys
-  )
+  uniform = jax.vmap(
+    lambda key: jax.random.uniform(key, logits.shape[1:2], jnp.float32)
+  )(keys)
   level = (uniform * cumulative[..., -1])[..., None]
   drawn = jnp.sum(cumulative <= level, -1)
   drawn = jnp.minimum(drawn, logits.shape[-1] - 1)
@@ -139,13 +139,13 @@ def decode(
   total = jnp.sum(~known, -1)
 
   def body(state: DecodeState, step: Array) -> tuple[DecodeState, None]:
-    progress = (step + 1) / config.steps
+    progress = (step + 1).astype(jnp.float32) / config.steps
     folded = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
     logits = predict(jnp.where(state.hidden, mask_id, state.ids))
     drawn, confidence = draw(folded, logits, temperature)
     noise = jax.vmap(
       lambda key: jax.random.gumbel(
-        jax.random.fold_in(key, 1), confidence.shape[1:]
+        jax.random.fold_in(key, 1), confidence.shape[1:], jnp.float32
       )
     )(folded)
     if config.order == 'confidence':
@@ -166,5 +166,7 @@ def decode(
     )
     return state, None
 
-  state, _ = jax.lax.scan(body, state, jnp.arange(config.steps))
+  state, _ = jax.lax.scan(
+    body, state, jnp.arange(config.steps, dtype=jnp.int32)
+  )
   return state

@@ -96,6 +96,12 @@ class KeptScenes:
       digest = file_digest(part)
     replace_file(mark, json.dumps({'sha256': digest}).encode())
 
+  def sweep(self) -> None:
+    """Delete the unfinished scenes that killed processes left behind."""
+    for path in self.folder.glob('.*.part-*'):
+      if path.is_dir() and _OURS.fullmatch(path.name):
+        shutil.rmtree(path)
+
   def keep_only(self, keys: Collection[str]) -> int:
     """Delete all scenes with other keys; return the number of deleted files."""
     count = 0

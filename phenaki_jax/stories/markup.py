@@ -3,10 +3,13 @@
 The standard readers do not keep line numbers, which messages about a file
 written by hand need. Both formats are read strictly and safely: no tags that
 construct objects, no aliases (a short file could expand to gigabytes), no
-duplicate keys, no keys without a value.
+duplicate keys, no keys without a value. What YAML reads as another value than
+a person does is refused as well: octal and sexagesimal numbers, and text that
+is followed by a comment, which may be a part of the text.
 """
 
 import json
+import re
 from typing import Any, TypeAlias
 
 import yaml
@@ -21,6 +24,9 @@ Lines: TypeAlias = dict[Place, tuple[int, int]]
 
 # The time of the YAML reader grows with the square of the depth.
 _MAX_DEPTH = 20
+# YAML 1.1: 010 is 8, 0b11 is 3 and 1:30 is 90.
+_SURPRISING_NUMBER = re.compile(r'[-+]?0[0-7_]+|[-+]?0b[01_]+|.*:.*')
+_NUMBERS = ('tag:yaml.org,2002:int', 'tag:yaml.org,2002:float')
 _TOO_DEEP = 'it is nested too deeply'
 
 
@@ -58,7 +64,7 @@ def read_yaml(text: str) -> tuple[Any, Lines]:
       if root is None:
         raise _error(1, 'the file is empty')
       lines: Lines = {(): (_line(root.start_mark),) * 2}
-      return _from_yaml(loader, root, (), lines), lines
+      return _from_yaml(loader, text, root, (), lines), lines
     finally:
       loader.dispose()
   except yaml.MarkedYAMLError as error:
@@ -81,7 +87,11 @@ def _line(mark: Any) -> int:
 
 
 def _from_yaml(
-  loader: yaml.SafeLoader, node: yaml.Node, place: Place, lines: Lines
+  loader: yaml.SafeLoader,
+  text: str,
+  node: yaml.Node,
+  place: Place,
+  lines: Lines,
 ) -> Any:
   """Return the value of a node, and note the lines of the values in it."""
   line = _line(node.start_mark)
@@ -89,7 +99,7 @@ def _from_yaml(
     items = []
     for i, item in enumerate(node.value):
       lines[*place, i] = (_line(item.start_mark),) * 2
-      items.append(_from_yaml(loader, item, (*place, i), lines))
+      items.append(_from_yaml(loader, text, item, (*place, i), lines))
     return items
   if isinstance(node, yaml.MappingNode):
     mapping: dict[str, Any] = {}
@@ -101,8 +111,10 @@ def _from_yaml(
       if key in mapping:
         raise _error(start, f'the key {key!r} appears twice')
       lines[*place, key] = (start, _line(child.start_mark))
-      mapping[key] = _from_yaml(loader, child, (*place, key), lines)
+      mapping[key] = _from_yaml(loader, text, child, (*place, key), lines)
     return mapping
+  assert isinstance(node, yaml.ScalarNode)
+  _check_plain(node, text)
   try:
     value = loader.construct_object(node)
     repr(value)  # Messages show it; thousands of digits cannot be shown.
@@ -111,6 +123,25 @@ def _from_yaml(
   if value is None:
     raise _error(line, 'a value is missing; add it or remove its key')
   return value
+
+
+def _check_plain(node: yaml.ScalarNode, text: str) -> None:
+  """Refuse a value without quotation marks that is not what it seems."""
+  if node.style is not None:
+    return
+  line = _line(node.start_mark)
+  if node.tag in _NUMBERS and _SURPRISING_NUMBER.fullmatch(node.value):
+    number = yaml.safe_load(node.value)
+    raise _error(
+      line, f'YAML reads {node.value} as {number}; write the number in decimals'
+    )
+  rest = text[node.end_mark.index :].partition('\n')[0]
+  if node.tag == 'tag:yaml.org,2002:str' and rest.lstrip().startswith('#'):
+    raise _error(
+      line,
+      f'the text {shorten(node.value)} ends before {shorten(rest.strip())}, '
+      'which YAML reads as a comment; put the text in quotation marks',
+    )
 
 
 def read_json(text: str) -> tuple[Any, Lines]:

@@ -12,14 +12,17 @@ import math
 import os
 import pathlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import staged_files
+from phenaki_jax.files.atomic import staged_files, sweep
+from phenaki_jax.files.lock import run_lock
+from phenaki_jax.files.paths import is_remote
+from phenaki_jax.media import fonts
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.frames import spread
 from phenaki_jax.media.gif import MAX_FPS, write_gif
@@ -28,6 +31,7 @@ from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import NOTICE
 from phenaki_jax.stories.generate import Chunk, ClipMaker, generate
 from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe, reroll, scene_keys, take_seeds
 from phenaki_jax.stories.story import Story
 
@@ -48,10 +52,15 @@ def output_paths(
   """Return the files of a story: film, GIF, contact sheet, provenance.
 
   Raises:
-    UserError: `out` does not end in `.mp4`, or a file would replace
-      `story_file`.
+    UserError: `out` does not end in `.mp4`, a file would replace `story_file`,
+      or a file cannot be written there.
   """
-  out = pathlib.Path(out)
+  if is_remote(out):
+    raise UserError(
+      f'--out is {out}, but a film is written to a local disk; copy it from '
+      'there'
+    )
+  out = pathlib.Path(out).expanduser()
   if out.suffix != '.mp4':
     raise UserError(
       f'--out is {out}; it must end in .mp4 (the GIF, the contact sheet and '
@@ -65,7 +74,21 @@ def output_paths(
       f'--out {out} would replace the story file {story_file}; choose another '
       'name'
     )
+  for path in paths:
+    if path.is_dir():
+      raise UserError(f'{path} is a folder; choose another --out or move it')
+  _check_folder(out.with_suffix('.scenes'))
   return paths
+
+
+def _check_folder(folder: pathlib.Path) -> None:
+  """Check that files can be created in a folder, which may not exist yet."""
+  while not folder.exists() and folder != folder.parent:
+    folder = folder.parent
+  if not folder.is_dir():
+    raise UserError(f'{folder} is not a folder; choose another --out')
+  if not os.access(folder, os.W_OK | os.X_OK):
+    raise UserError(f'{folder} is not writable; choose another --out')
 
 
 def write_story(
@@ -74,31 +97,43 @@ def write_story(
   out: str | os.PathLike[str],
   *,
   made_by: Mapping[str, Any],
+  remarks: Sequence[Remark] = (),
 ) -> list[pathlib.Path]:
   """Generate a story into files, with a progress bar; return their paths.
 
   Finished scenes are kept in a folder beside the film, from which the same
   call continues after an interruption. When the story is complete, the scenes
-  of other stories are removed from it.
+  of other stories are removed from it. The folder is locked, and what a killed
+  process left behind is removed first.
 
   Args:
     maker: makes the clips.
     story: a resolved story.
     out: the film; see `output_paths`.
     made_by: JSON values that describe what makes it (model, versions).
+    remarks: what the film will not show as the story asks for it. These and
+      remarks about the files are logged and recorded.
+
+  Raises:
+    UserError: another process is writing to these files.
   """
   paths = output_paths(out)
   kept = KeptScenes(paths[0].with_suffix('.scenes'))
   total, name = story.num_frames, paths[0].name
-  with (
-    StoryFiles(out, story, made_by=made_by) as files,
-    progress.bar(total=total, unit='frame', desc=name) as bar,
-  ):
-    for chunk in generate(maker, story, kept=kept, origin=made_by):
-      files.write(chunk)
-      bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
-      bar.update(len(chunk.frames))
-  kept.keep_only(scene_keys(story, made_by))
+  with run_lock(kept.folder, option='--out'):
+    sweep(paths[0])
+    kept.sweep()
+    with (
+      StoryFiles(out, story, made_by=made_by, remarks=remarks) as files,
+      progress.bar(total=total, unit='frame', desc=name) as bar,
+    ):
+      for remark in files.remarks:
+        _LOG.warning('%s', remark.sentence)
+      for chunk in generate(maker, story, kept=kept, origin=made_by):
+        files.write(chunk)
+        bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
+        bar.update(len(chunk.frames))
+    kept.keep_only(scene_keys(story, made_by))
   return paths
 
 
@@ -140,6 +175,7 @@ class StoryFiles:
     story: Story,
     *,
     made_by: Mapping[str, Any],
+    remarks: Sequence[Remark] = (),
   ):
     """Set the files; nothing is written yet.
 
@@ -147,6 +183,7 @@ class StoryFiles:
       out: the film, ending in `.mp4`; the others are named after it.
       story: a resolved story.
       made_by: JSON values that describe what made it (model, versions).
+      remarks: what the film will not show as the story asks for it.
 
     Raises:
       UserError: `out` does not end in `.mp4`.
@@ -155,7 +192,6 @@ class StoryFiles:
     self.paths = output_paths(out)
     self._out = self.paths[0]
     self._story = story
-    self._provenance = {'notice': NOTICE, **made_by, 'story': describe(story)}
     self._digest = hashlib.sha256()
     self._num_frames = 0
     self._gif: list[np.ndarray] = []
@@ -163,6 +199,13 @@ class StoryFiles:
     self._stride = math.ceil(story.fps / MAX_FPS)
     room = _MAX_BYTES // (story.size[0] * story.size[1] * 3)
     self._max_in_gif = max(1, min(MAX_GIF_FRAMES, room))
+    self.remarks = (*remarks, *self._remarks())
+    self._provenance = {
+      'notice': NOTICE,
+      **made_by,
+      'story': describe(story),
+      'remarks': [remark.to_json() for remark in self.remarks],
+    }
     scenes = max(1, min(MAX_SHEET_SCENES, room // _COLUMNS))
     chosen = spread(len(story.scenes), scenes)
     self._shown = {
@@ -210,6 +253,24 @@ class StoryFiles:
       return
     with self._stack:
       self._finish()
+
+  def _remarks(self) -> Iterator[Remark]:
+    """Yield what the GIF and the contact sheet will not show."""
+    _, gif, sheet, _ = self.paths
+    frames = math.ceil(self._story.num_frames / self._stride)
+    if frames > self._max_in_gif:
+      yield Remark(
+        sentence=f'{gif.name} shows the first {self._max_in_gif} of {frames} '
+        f'frames; {self._out.name} has all of them'
+      )
+    for number, scene in enumerate(self._story.scenes, start=1):
+      if lacking := fonts.missing(scene.prompt):
+        yield Remark(
+          sentence=f'scene {number}: {sheet.name} shows boxes for '
+          f'{lacking[:20]!r}, which its fonts lack; the other files have the '
+          'whole prompt',
+          scene=number,
+        )
 
   def _finish(self) -> None:
     _, gif, sheet, record = self.paths

@@ -25,6 +25,7 @@ MAX_SCENES = 1000
 MAX_FRAMES = 100_000
 MAX_PROMPT = 1000
 MAX_SEED = 2**32 - 1
+MIN_FPS = 0.01
 MAX_STEPS = 1000
 MAX_SIDE = 4096
 
@@ -32,7 +33,7 @@ _STRICT = pydantic.ConfigDict(extra='forbid', allow_inf_nan=False)
 
 
 def _number(
-  low: int,
+  low: int | float,
   high: int,
   *,
   default: int | None = None,
@@ -133,7 +134,7 @@ class Story:
     default=None,
     description=f'[height, width] in pixels, each from 8 to {MAX_SIDE}',
   )
-  fps: float | None = _number(0, 240, above=True)
+  fps: float | None = _number(MIN_FPS, 240)
   seed: int = _whole(0, MAX_SEED, default=0)
   context_frames: int | None = _whole(1, MAX_FRAMES)
   sampling: SkipJsonSchema[InstanceOf[SamplingSettings] | None] = Field(

@@ -7,6 +7,7 @@ as JSON) and a `manifest.json` with a digest of each, which is written last.
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ FOLDER = 'checkpoints'
 MANIFEST = 'manifest.json'
 ARRAYS = ('params', 'ema', 'opt_state')
 JSON = ('data', 'config')
+_STEP = re.compile('0|[1-9][0-9]*')
 
 
 class CheckpointError(UserError):
@@ -39,7 +41,8 @@ def steps(folder: epath.Path) -> list[int]:
   if not folder.is_dir():
     return []
   names = [entry.name for entry in folder.iterdir() if entry.is_dir()]
-  return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+  # Other folders, such as 0009, were not written by a run.
+  return sorted(map(int, filter(_STEP.fullmatch, names)), reverse=True)
 
 
 def finished(folder: epath.Path) -> list[int]:

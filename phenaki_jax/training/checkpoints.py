@@ -6,9 +6,11 @@ on disk is used before its digest was verified.
 """
 
 import dataclasses
+import functools
 import json
 import logging
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -247,6 +249,7 @@ class Checkpoints:
       manager, self._manager = self._manager, None
       if manager is not None:
         manager.close()
+        sys.unraisablehook = self._hook
 
   def _choose(self, abstract: TrainState) -> tuple[int, dict[str, Any]]:
     """Return the newest intact step and its arrays; move newer ones aside."""
@@ -273,7 +276,7 @@ class Checkpoints:
             for path, entry in manifest['arrays'].items()
           },
         )
-        check_same_run(folder, saved=saved, ours=ours)
+        check_same_run(folder, saved=saved, ours=ours, step=step)
         read = {i: files.read_arrays(folder, i, manifest) for i in files.ARRAYS}
       except DamagedError as error:
         reasons.append(str(error))
@@ -311,6 +314,10 @@ class Checkpoints:
 
   def _open(self) -> ocp.CheckpointManager:
     if self._manager is None:
+      # A filter that is already there is not added again.
+      logging.getLogger('absl').addFilter(_is_not_of_orbax)
+      self._hook = sys.unraisablehook
+      sys.unraisablehook = functools.partial(_report_unraisable, self._hook)
       self._manager = ocp.CheckpointManager(
         self._folder,
         item_names=(*files.ARRAYS, *files.JSON),
@@ -326,6 +333,17 @@ class Checkpoints:
       f'{files.first_line(error)}. Check that the disk has space and is '
       f'writable, and start the same command again to resume from {last}.'
     )
+
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+  """Drop stack traces of failed saves, which end in a CheckpointError."""
+  return not (record.exc_info and 'orbax' in record.pathname)
+
+
+def _report_unraisable(report: Callable[[Any], Any], event: Any) -> None:
+  """Report an error in a callback, except those of writes that failed."""
+  if str(event.exc_value) != 'Event loop is closed':
+    report(event)
 
 
 def _items(state: TrainState) -> dict[str, Any]:

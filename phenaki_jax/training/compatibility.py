@@ -8,7 +8,10 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 
+from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
+from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.optim import make_schedule
 
 FROZEN = 'frozen parameters'
 """The name of the fingerprint of the parameters that a run does not train."""
@@ -37,7 +40,11 @@ class RunDescription:
 
 
 def check_same_run(
-  folder: os.PathLike[str], *, saved: RunDescription, ours: RunDescription
+  folder: os.PathLike[str],
+  *,
+  saved: RunDescription,
+  ours: RunDescription,
+  step: int,
 ) -> None:
   """Compare a checkpoint with the run that is to resume from it.
 
@@ -45,6 +52,7 @@ def check_same_run(
     folder: the checkpoint, for the message.
     saved: the run that wrote the checkpoint.
     ours: the run that is to resume from it.
+    step: number of optimizer steps done.
 
   Raises:
     UserError: naming every difference that matters.
@@ -64,20 +72,49 @@ def check_same_run(
     named = [text for part, text in changed if part.split('.')[0] == key]
     bound.append(f'{"; ".join(named)} ({text})' if named else text)
   # Arrays differ whenever the model does; then the settings explain more.
-  arrays = _differences(saved.arrays, ours.arrays)
-  bound = bound or [text for _, text in arrays]
+  shown = _SHOWN
+  if not bound and (arrays := _differences(saved.arrays, ours.arrays)):
+    is_state = all(path.startswith('opt_state') for path, _ in arrays)
+    bound = [
+      text for key, text in changed if is_state and key.startswith('optim.')
+    ]
+    if not bound:
+      bound, shown = [text for _, text in arrays], 2
   if bound:
-    more = len(bound) - _SHOWN
+    more = len(bound) - shown
     raise UserError(
-      f'{folder} belongs to another run: {"; ".join(bound[:_SHOWN])}'
+      f'{folder} belongs to another run: {"; ".join(bound[:shown])}'
       f'{f"; and {more} more" if more > 0 else ""}. Give another --workdir, '
       'or the settings of that run.'
     )
   if changed:
     _logger.warning(
-      'Resuming with other settings: %s.',
+      'Resuming with other settings: %s.%s',
       '; '.join(text for _, text in changed),
+      _rates(saved.config, ours.config, step),
     )
+
+
+def _rates(saved: Mapping[str, Any], ours: Mapping[str, Any], step: int) -> str:
+  """Describe the learning rate of the next step if the schedule changes."""
+  rates = [_rate(config, step) for config in (saved, ours)]
+  if None in rates or rates[0] == rates[1]:
+    return ''
+  return (
+    f' The learning rate of step {step + 1} was {rates[0]:.3g} and is now '
+    f'{rates[1]:.3g}.'
+  )
+
+
+def _rate(config: Mapping[str, Any], step: int) -> float | None:
+  if not {'optim', 'train'} <= config.keys():
+    return None
+  try:
+    optim = config_lib.build(OptimConfig, config['optim'])
+  except UserError:
+    return None  # The settings of another release.
+  schedule = make_schedule(optim, steps=config['train']['steps'])
+  return float(schedule(step))
 
 
 def _differences(

@@ -23,6 +23,7 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
@@ -148,9 +149,14 @@ def train(
     stack.callback(progress.close)
     if start:
       progress.say(f'Resuming {workdir} after step {start}.')
+    last = LastEvaluation(workdir, step=config.steps)
     if start >= config.steps:
-      progress.say(f'All {config.steps} steps are done.')
-      return FINISHED
+      if start > config.steps or last.done() is None:
+        progress.say(f'All {config.steps} steps are done.')
+        return FINISHED
+      progress.say(f'Finishing the evaluation of step {start}.')
+      arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
+      return _finish(last, evaluators, writers, start, arrays, stop, progress)
     progress.say('Compiling the first step.')
     stream = batches(start)
     if hasattr(stream, 'close'):
@@ -195,12 +201,16 @@ def train(
         progress.report(
           step, {_SHOWN[k]: v for k, v in values.items() if k in _SHOWN}
         )
+      if is_last and due:
+        last.record(0)
       if is_saved:
         # Before the evaluators, which may be slow and may fail.
         checkpoints.save(step, state, window)
       if stopping and not is_last:
         if due:
           progress.say(f'Stopping; step {step} is not evaluated.')
+        break
+      if is_last:
         break
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
       for evaluator in due:
@@ -214,7 +224,37 @@ def train(
         'command to resume.'
       )
       return PREEMPTED
-    return FINISHED
+    arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
+    return _finish(last, evaluators, writers, step, arrays, stop, progress)
+
+
+def _finish(
+  last: LastEvaluation,
+  evaluators: Sequence[Evaluator],
+  writers: Sequence[Writer],
+  step: int,
+  arrays: RunArrays,
+  stop: StopFlag,
+  progress: Progress,
+) -> int:
+  """Run the evaluators of the last step that are not done; return the code."""
+  due = [evaluator for evaluator in evaluators if evaluator.every]
+  is_alone = jax.process_count() == 1
+  for number in range(last.done() or 0, len(due)):
+    results = {}
+    if not (stop and is_alone):
+      results = _results(due[number], step, arrays, stop)
+    # An evaluator that a signal cuts short leaves no record and is run again.
+    if stop and is_alone:
+      progress.say(
+        f'Stopped in the evaluation of step {step}. Run the same command to '
+        'finish it.'
+      )
+      return PREEMPTED
+    _write(writers, step, results)
+    last.record(number + 1)
+  last.finish()
+  return FINISHED
 
 
 def _take(

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 from optax import contrib
@@ -99,6 +100,8 @@ def _make_chain(
       ),
       # This scale gives the updates the usual size of Adam's updates.
       consistent_rms=0.2,
+      # Optax makes an array of them, which would be float64 with 64-bit JAX.
+      ns_coeffs=tuple(map(np.float32, (3.4445, -4.775, 2.0315))),
     ),
   )
 

@@ -1,8 +1,9 @@
-"""A flag that SIGTERM and Ctrl-C set, so that a run can save and exit.
+"""A flag that SIGTERM, SIGHUP and Ctrl-C set, so that a run can save and exit.
 
-A preempted machine gets SIGTERM and some seconds. The training loop reads the
-flag between steps and between an evaluator's results, saves and exits. A second
-Ctrl-C exits at once.
+A preempted machine gets SIGTERM and some seconds, and the processes of a closed
+terminal get SIGHUP, unless `nohup` makes them ignore it. The training loop
+reads the flag between steps and between an evaluator's results, saves and
+exits. A second Ctrl-C exits at once.
 """
 
 import logging
@@ -17,11 +18,11 @@ from jax.experimental import multihost_utils
 
 _logger = logging.getLogger(__name__)
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class StopFlag:
-  """Catches both signals while the context is open; true once one arrived."""
+  """Catches the signals while the context is open; true once one arrived."""
 
   def __init__(self) -> None:
     """Start with the flag unset."""
@@ -29,9 +30,11 @@ class StopFlag:
     self._before: Mapping[signal.Signals, Any] = {}
 
   def __enter__(self) -> 'StopFlag':
-    """Install the handlers of both signals."""
+    """Install the handlers."""
     self._before = {
-      number: signal.signal(number, self._on_signal) for number in _SIGNALS
+      number: signal.signal(number, self._on_signal)
+      for number in _SIGNALS
+      if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
     }
     return self
 

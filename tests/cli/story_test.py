@@ -138,6 +138,13 @@ BAD = {
   'bad name': (['story.yaml', '--out', 'film.avi'], 'must end in .mp4'),
   'over the story': (['film.json'], 'would replace the story file'),
   'bad model': (['story.yaml', '--model', 'none'], 'there is no folder none'),
+  'strict': (
+    ['--prompt', 'a red dragon', '--strict'],
+    'training captions that were counted had "dragon"',
+  ),
+  'strict size': (['wide.yaml', '--strict'], 'trained on 16x16 only'),
+  'bucket': (['story.yaml', '--out', 'gs://b/a.mp4'], 'to a local disk'),
+  'tokenizer': (['story.yaml', '--tokenizer', '.'], 'leave --tokenizer out'),
   'no model': (['story.yaml', '--model', '.'], 'is not a bundle'),
 }
 
@@ -148,6 +155,9 @@ def test_bad_call_ends_in_a_sentence(
 ):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'story.yaml').write_text(STORY)
+  (tmp_path / 'wide.yaml').write_text(
+    'size: [16, 32]\nscenes: [{prompt: a red circle}]\n'
+  )
   (tmp_path / 'film.json').write_text('{"scenes": [{"prompt": "x"}]}')
   (tmp_path / 'film.mp4').write_bytes(b'precious')
   before = sorted(p.name for p in tmp_path.iterdir())
@@ -193,3 +203,16 @@ def test_interrupted_story_is_continued(tiny_bundle, tmp_path, monkeypatch):
   assert _generate(broken, tiny_bundle) == whole
   for name in ('film.mp4', 'film.gif', 'film.png'):
     assert (broken / name).read_bytes() == (unbroken / name).read_bytes()
+
+
+def test_unknown_words_are_said_and_recorded(
+  tiny_bundle, tmp_path, caplog, monkeypatch
+):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  prompts = ['--prompt', 'a red circle', '--prompt', 'it sees a dragon']
+  options = ['--model', str(tiny_bundle), '--out=~/film.mp4', '--frames', '1']
+  assert main(['story', *prompts, *options]) == 0
+  record = json.loads((tmp_path / 'film.json').read_text())
+  (remark,) = record['remarks']
+  assert remark['scene'] == 2 and set(remark['unknown']) == {'sees', 'dragon'}
+  assert remark['sentence'] in caplog.text

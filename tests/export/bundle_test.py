@@ -11,6 +11,7 @@ import safetensors.numpy
 
 import phenaki_jax
 from phenaki_jax.export import bundle
+from phenaki_jax.text.words import Words
 
 FILES = (
   'tokenizer.safetensors',
@@ -294,3 +295,21 @@ def test_missing_reference_is_reported(folder, monkeypatch):
     bundle.reference_dir()
   folder.rename(package / 'reference')
   assert bundle.load_bundle(bundle.reference_dir()).config['kind'] == 'story'
+
+
+def test_words_are_read_back_and_leave_the_fingerprint(folder, tmp_path):
+  without = bundle.load_bundle(folder)
+  assert without.words == b''
+  made = bundle.write_bundle(tmp_path / 'other', **content(), words=b'{"a": 1}')
+  assert made.words == b'{"a": 1}'
+  assert made.fingerprint == without.fingerprint
+  (tmp_path / 'other' / 'words.json').write_bytes(b'{"a": 2}')
+  with pytest.raises(ValueError, match='words.json differs from its checksum'):
+    bundle.load_bundle(tmp_path / 'other')
+
+
+def test_reference_has_the_words_of_its_captions():
+  words = Words.from_json(bundle.load_bundle(bundle.reference_dir()).words)
+  assert words.captions == 10_000
+  assert words.unknown('a red circle moving right on grass') == {}
+  assert list(words.unknown('a purple dragon')) == ['purple', 'dragon']

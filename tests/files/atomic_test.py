@@ -8,6 +8,7 @@ from phenaki_jax.files.atomic import (
   staged_file,
   staged_files,
   staged_folder,
+  sweep,
 )
 
 
@@ -118,3 +119,12 @@ class TestBucket:
     assert _names(out) == ['two']
     assert (out / 'two').read_text() == 'two'
     assert _names(out.parent) == ['out']
+
+
+def test_leftovers_of_one_path_are_swept(tmp_path):
+  leftovers = ['.a[1].json.part-0f', '.a[1].json.building-1']
+  for name in (*leftovers, '.a1.json.part-2'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'half').touch()
+  sweep(tmp_path / 'a[1].json')
+  assert _names(tmp_path) == ['.a1.json.part-2']

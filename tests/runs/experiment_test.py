@@ -131,3 +131,37 @@ def test_read_names_the_file_that_is_broken(tmp_path):
   (tmp_path / experiment_lib.CONFIG_FILE).write_text('{"kind": "tokenizer",')
   with pytest.raises(UserError, match=r'config\.json: not a JSON config'):
     experiment_lib.read(tmp_path)
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32, 2**64])
+@pytest.mark.parametrize('name', ['seed', 'data.seed'])
+def test_seeds_have_32_bits(name, seed):
+  with pytest.raises(UserError, match=rf'{name} is {seed}'):
+    experiment_lib.resolve(TOKENIZER, [f'{name}={seed}'])
+  experiment_lib.resolve(TOKENIZER, [f'{name}={2**32 - 1}'])
+
+
+def test_tokenizer_dir_is_kept_relative_to_the_run(
+  tokenizer_dir, tmp_path, monkeypatch
+):
+  kept = []
+  (tmp_path / 'deep').mkdir()
+  (tmp_path / 'runs' / 'generator').mkdir(parents=True)
+  (tmp_path / 'link').symlink_to('runs/generator')
+  for folder, place, workdir in (
+    (tmp_path, 'tokenizer', 'runs/generator'),
+    (tmp_path / 'deep', '../tokenizer', '../runs/generator'),
+    (tmp_path, str(tokenizer_dir), str(tmp_path / 'runs' / 'generator')),
+    (tmp_path, 'tokenizer', 'link'),
+  ):
+    monkeypatch.chdir(folder)
+    given = experiment_lib.resolve(GENERATOR, [f'tokenizer_dir={place}'])
+    experiment = experiment_lib.saved(given, workdir)
+    kept.append(experiment.tokenizer_dir)
+    found = experiment_lib.find_tokenizer(experiment, workdir)
+    assert found.resolve() == tokenizer_dir.resolve()
+  assert set(kept) == {'../../tokenizer'}
+  monkeypatch.setenv('HOME', str(tmp_path))
+  given = experiment_lib.resolve(GENERATOR, ['tokenizer_dir=~/tokenizer'])
+  assert given.tokenizer_dir == str(tokenizer_dir)
+  assert experiment_lib.saved(given, 'gs://bucket/run') == given

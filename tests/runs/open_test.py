@@ -8,11 +8,14 @@ import pytest
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import export
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.text.words import Words
 from phenaki_jax.training import compatibility
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import CheckpointError, Checkpoints
@@ -141,9 +144,76 @@ def test_run_of_a_tokenizer_is_refused(run_dir):
 
 
 def test_run_without_its_tokenizer_is_refused(run_dir):
-  shutil.rmtree(run_dir.parent / 'tokenizer')
+  shutil.rmtree(run_dir.parent / 'tokenizer' / 'checkpoints')
   with pytest.raises(CheckpointError, match='no usable checkpoint'):
     models.load(run_dir)
+  shutil.rmtree(run_dir.parent / 'tokenizer')
+  with pytest.raises(NotFoundError, match='name its run directory with --tok'):
+    models.load(run_dir)
+
+
+def _set_tokenizer_dir(run_dir, place):
+  path = run_dir / 'config.json'
+  path.write_text(
+    json.dumps({**json.loads(path.read_text()), 'tokenizer_dir': place})
+  )
+
+
+def test_tokenizer_is_found_from_the_run_and_from_the_current_folder(
+  run_dir, tmp_path, monkeypatch
+):
+  fingerprints = []
+  (tmp_path / 'elsewhere').mkdir()
+  monkeypatch.chdir(tmp_path / 'elsewhere')
+  # As this release saves it, as earlier ones did, and as an absolute path.
+  for place in ('../tokenizer', '../generator/../tokenizer'):
+    _set_tokenizer_dir(run_dir, place)
+    fingerprints.append(models.load(run_dir).fingerprint)
+  monkeypatch.chdir(tmp_path)
+  _set_tokenizer_dir(run_dir, 'tokenizer')
+  fingerprints.append(models.load(run_dir).fingerprint)
+  monkeypatch.chdir(tmp_path / 'elsewhere')
+  with pytest.raises(NotFoundError, match='generator/tokenizer and tokenizer'):
+    models.load(run_dir)
+  shutil.move(tmp_path / 'tokenizer', tmp_path / 'moved')
+  moved = models.load(run_dir, tokenizer=tmp_path / 'moved')
+  fingerprints.append(moved.fingerprint)
+  assert len(set(fingerprints)) == 1
+
+  export.export(run_dir, 'bundle', tokenizer=tmp_path / 'moved')
+  with pytest.raises(UserError, match='leave --tokenizer out'):
+    models.load('bundle', tokenizer=tmp_path / 'moved')
+
+
+def test_words_of_a_run_are_exported(run_dir, tmp_path, monkeypatch):
+  words = Words.count(['a green star'])
+  (run_dir / 'words.json').write_bytes(words.to_json())
+  assert models.load(run_dir).words == words
+  model = export.export(run_dir, tmp_path / 'bundle')
+  assert model.words == words
+  # They do not change what the model generates, nor its name for that.
+  (run_dir / 'words.json').unlink()
+  other = export.export(run_dir, tmp_path / 'bundle')
+  assert other.fingerprint == model.fingerprint
+  (run_dir / 'words.json').write_bytes(b'{}')
+  with pytest.raises(UserError, match='words.json is damaged'):
+    models.load(run_dir)
+
+
+def test_words_of_earlier_models_are_those_of_storyworld(tiny_bundle, tmp_path):
+  words = models.load(tiny_bundle).words
+  assert words.unknown('a red circle moves left') == {}
+  assert words.unknown('a purple dragon') == {'purple': [], 'dragon': []}
+  config = json.loads(json.dumps(bundle_lib.load_bundle(tiny_bundle).config))
+  source = {'layout': 'manifest', 'path': 'elsewhere'}
+  config['data']['sources'] = [source]
+  _rewrite(tiny_bundle, tmp_path / 'other', config=config)
+  assert models.load(tmp_path / 'other').words is None
+
+
+def test_model_in_a_bucket_is_refused():
+  with pytest.raises(UserError, match='copy it to a local disk'):
+    models.load('gs://bucket/model')
 
 
 def test_run_without_a_vocabulary_is_refused(run_dir):

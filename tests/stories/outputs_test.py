@@ -1,11 +1,16 @@
+import dataclasses
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories import outputs
@@ -63,6 +68,7 @@ def test_files_contain_every_frame_and_their_provenance(tmp_path):
     'notice': 'AI-generated',
     **MADE_BY,
     'story': describe(story),
+    'remarks': [],
   }
   for path in (film, gif, sheet):
     assert read_provenance(path) == content
@@ -134,3 +140,105 @@ def test_gif_of_a_fast_story_leaves_out_frames(tmp_path):
 def test_other_suffixes_are_refused(tmp_path):
   with pytest.raises(ValueError, match='must end in .mp4'):
     StoryFiles(tmp_path / 'a.avi', _story(3), made_by={})
+
+
+def test_gif_that_is_cut_is_remarked(tmp_path, monkeypatch):
+  monkeypatch.setattr(outputs, 'MAX_GIF_FRAMES', 10)
+  with StoryFiles(tmp_path / 'a.mp4', _story(9, 6), made_by={}) as files:
+    for chunk in _chunks(_story(9, 6)):
+      files.write(chunk)
+  sentence = 'a.gif shows the first 10 of 15 frames; a.mp4 has all of them'
+  assert [remark.sentence for remark in files.remarks] == [sentence]
+  record = json.loads((tmp_path / 'a.json').read_text())
+  assert record['remarks'] == [{'sentence': sentence}]
+
+
+def test_characters_that_the_font_lacks_are_remarked(tmp_path):
+  scenes = (
+    Scene(prompt='"A ball", 1 + 1 = #2 (left)!', frames=1, cut=True, seed=0),
+    Scene(
+      prompt='赤い \U0001fae8 circle \U000f0000', frames=1, cut=False, seed=0
+    ),
+  )
+  story = dataclasses.replace(_story(1, 1), scenes=scenes)
+  files = StoryFiles(tmp_path / 'a.mp4', story, made_by={})
+  (remark,) = files.remarks
+  assert remark.scene == 2
+  assert "scene 2: a.png shows boxes for '🎈'" in remark.sentence
+
+
+class Maker:
+  """Makes black clips of three frames, with an action before each."""
+
+  clip_frames = 3
+
+  def __init__(self, action=lambda: None):
+    self.action = action
+
+  def frames_of(self, steps):
+    return 1 + (steps - 1) * 2
+
+  def clips(self, prompts, *, size, seeds, settings, context=None):
+    self.action()
+    return np.zeros((len(prompts), 3, *size, 3), np.uint8)
+
+
+def _generate(out, maker=None):
+  story = dataclasses.replace(_story(3, 3), context_frames=1)
+  return outputs.write_story(maker or Maker(), story, out, made_by=MADE_BY)
+
+
+def test_second_story_with_the_same_out_is_refused_at_once(tmp_path):
+  refused = []
+
+  def tell_another():
+    other = Maker(lambda: refused.append('generated'))
+    with pytest.raises(UserError, match='Another run is writing') as caught:
+      _generate(tmp_path / 'a.mp4', other)
+    assert 'another --out' in str(caught.value)
+    refused.append('refused')
+
+  paths = _generate(tmp_path / 'a.mp4', Maker(tell_another))
+  assert refused and set(refused) == {'refused'}
+  assert all(path.is_file() for path in paths)
+  _generate(tmp_path / 'a.mp4')
+
+
+def test_leftovers_of_a_killed_story_are_swept(tmp_path):
+  code = """
+import os, pathlib, signal, sys
+sys.path.insert(0, sys.argv[1])
+import outputs_test
+outputs_test._generate(
+  pathlib.Path(sys.argv[2]),
+  outputs_test.Maker(lambda: os.kill(os.getpid(), signal.SIGKILL)),
+)
+"""
+  here = os.path.dirname(__file__)
+  out = tmp_path / 'a.mp4'
+  ended = subprocess.run([sys.executable, '-c', code, here, str(out)])
+  assert ended.returncode == -9
+  assert list(tmp_path.glob('.a.mp4.part-*'))
+  assert list((tmp_path / 'a.scenes').glob('.*.part-*'))
+  (tmp_path / '.b.mp4.part-12345678').mkdir()
+  _generate(out)
+  assert sorted(path.name for path in tmp_path.glob('.*')) == [
+    '.b.mp4.part-12345678'
+  ]
+  assert not list((tmp_path / 'a.scenes').glob('.*.part-*'))
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.gif', '.png', '.json'])
+def test_every_target_is_checked_first(tmp_path, suffix):
+  (tmp_path / f'a{suffix}').mkdir()
+  with pytest.raises(UserError, match=rf'a\{suffix} is a folder'):
+    outputs.output_paths(tmp_path / 'a.mp4')
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match='file is not a folder'):
+    outputs.output_paths(tmp_path / 'file' / 'new' / 'a.mp4')
+  with pytest.raises(UserError, match='written to a local disk'):
+    outputs.output_paths('gs://bucket/a.mp4')
+  assert list(tmp_path.iterdir()) == [tmp_path / 'file']

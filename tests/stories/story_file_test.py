@@ -169,7 +169,7 @@ BAD = {
     1,
     "no key 'sampling'",
   ),
-  'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'above 0, at most 240'),
+  'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'from 0.01 to 240'),
   'context zero': (
     'context_frames: 0\nscenes: [{prompt: x}]',
     1,
@@ -312,3 +312,37 @@ def test_story_is_taken_from_prompts_a_file_or_a_story(tmp_path):
 def test_bad_prompts_are_refused_in_a_sentence(prompts, words):
   with pytest.raises(UserError, match=words):
     story_file.as_story(prompts)
+
+
+@pytest.mark.parametrize(
+  ('line', 'words'),
+  [
+    ('seed: 010', 'YAML reads 010 as 8'),
+    ('seed: -0_17', 'YAML reads -0_17 as -15'),
+    ('seed: 0b101', 'YAML reads 0b101 as 5'),
+    ('seed: 1:30', 'YAML reads 1:30 as 90'),
+    ('fps: 1:30.5', 'YAML reads 1:30.5 as 90.5'),
+    ('size: [064, 64]', 'YAML reads 064 as 52'),
+  ],
+)
+def test_numbers_that_yaml_reads_differently_are_refused(line, words):
+  with pytest.raises(UserError) as caught:
+    parse_story(f'scenes: [{{prompt: x}}]\n{line}\n')
+  assert str(caught.value).startswith(f'line 2: {words}')
+
+
+def test_prompt_that_a_comment_cuts_is_refused():
+  for text in (
+    'scenes:\n- prompt: a red circle #1 on grass\n',
+    'scenes:\n- {prompt: a red circle # on grass\n  }\n',
+    'scenes:\n- prompt: a red\n    circle  # on grass\n',
+  ):
+    with pytest.raises(UserError, match='put the text in quotation marks'):
+      parse_story(text)
+  story = parse_story(
+    '# a story\nseed: 0  # first\nscenes:  # all\n'
+    '- prompt: "a #1 circle"  # quoted\n- prompt: a#1 # \n'.replace(
+      ' # \n', '\n'
+    )
+  )
+  assert [scene.prompt for scene in story.scenes] == ['a #1 circle', 'a#1']

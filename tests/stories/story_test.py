@@ -110,5 +110,5 @@ def test_bad_option_is_refused_in_a_sentence(options, words):
 
 def test_model_that_no_story_file_could_describe_is_refused():
   defaults = dataclasses.replace(DEFAULTS, fps=1000.0)
-  with pytest.raises(UserError, match='fps must be a number above 0'):
+  with pytest.raises(UserError, match='fps must be a number from 0.01'):
     resolve(_story({}), defaults)

@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from jax.sharding import Mesh
 
 from phenaki_jax import sharding
 from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training.checkpoints import (
   CheckpointError,
   Checkpoints,
@@ -360,5 +362,12 @@ def test_full_disk_is_reported_and_keeps_older_checkpoints(tmp_path):
   )
   assert result.returncode == 0, result.stderr
   assert 'Checkpoint 2 could not be written' in result.stdout
+  assert 'Traceback' not in result.stderr
   assert 'to resume from step 1' in result.stdout
   _assert_is_step(_restore(tmp_path), 1)
+
+
+def test_folders_that_are_not_steps_are_ignored(tmp_path):
+  for name in ('12', '0009', '²', '٣', '7x', '-1', '0'):
+    (tmp_path / name).mkdir()
+  assert checkpoint_files.steps(epath.Path(tmp_path)) == [12, 0]

@@ -22,6 +22,7 @@ def _check(config=CONFIG, identity=IDENTITY, arrays=ARRAYS):
     FOLDER,
     saved=_run(),
     ours=_run(config, identity, arrays),
+    step=9,
   )
 
 
@@ -33,6 +34,42 @@ def test_same_run_passes_silently(caplog):
 def test_longer_run_passes_and_is_logged(caplog):
   _check({**CONFIG, 'train': {'steps': 20}})
   assert 'train.steps is 9 there and 20 here' in caplog.text
+
+
+def test_longer_run_logs_the_learning_rates(caplog):
+  config = {'optim': {'warmup_steps': 2}, 'train': {'steps': 10}}
+  longer = {**config, 'train': {'steps': 30}}
+  check_same_run(FOLDER, saved=_run(config), ours=_run(longer), step=9)
+  assert (
+    'The learning rate of step 10 was 0.000134 and is now 0.000868.'
+    in caplog.text
+  )
+  caplog.clear()
+  constant = {**config, 'optim': {'warmup_steps': 2, 'decay': 'constant'}}
+  other = {**constant, 'train': {'steps': 30}}
+  check_same_run(FOLDER, saved=_run(constant), ours=_run(other), step=9)
+  assert 'learning rate' not in caplog.text
+
+
+def test_another_optimizer_is_named_rather_than_its_arrays():
+  states = [
+    {**ARRAYS, **{f'opt_state/{name}/{i}': 'float32()' for i in range(50)}}
+    for name in ('adam', 'muon')
+  ]
+  configs = [
+    {**CONFIG, 'optim': {'optimizer': name}} for name in ('adamw', 'muon')
+  ]
+  with pytest.raises(ValueError) as caught:
+    check_same_run(
+      FOLDER,
+      saved=_run(configs[0], arrays=states[0]),
+      ours=_run(configs[1], arrays=states[1]),
+      step=9,
+    )
+  assert str(caught.value) == (
+    'run/checkpoints/8 belongs to another run: optim.optimizer is adamw there '
+    'and muon here. Give another --workdir, or the settings of that run.'
+  )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +107,7 @@ def test_settings_are_named_rather_than_the_arrays_they_change():
 
 
 def test_many_differences_are_counted():
-  with pytest.raises(ValueError, match='; and 4 more. Give'):
+  with pytest.raises(ValueError, match='; and 10 more. Give'):
     _check(arrays={f'params/{i}': 'float32()' for i in range(11)})
 
 
@@ -79,7 +116,9 @@ def test_another_tokenizer_is_refused_with_advice():
     {**IDENTITY, compatibility.FROZEN: name} for name in ('then', 'now')
   )
   with pytest.raises(ValueError) as caught:
-    check_same_run(FOLDER, saved=_run(identity=saved), ours=_run(identity=ours))
+    check_same_run(
+      FOLDER, saved=_run(identity=saved), ours=_run(identity=ours), step=9
+    )
   said = str(caught.value)
   assert 'frozen parameters are then there and now here' in said
   assert (

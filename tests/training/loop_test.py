@@ -66,7 +66,9 @@ def test_a_record_is_the_mean_of_its_steps(tmp_path, unbroken):
   }
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+  'number', [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+)
 @pytest.mark.parametrize('at', [0, 6])
 def test_a_signal_saves_and_the_run_resumes_unchanged(
   tmp_path, unbroken, number, at, capsys
@@ -95,6 +97,40 @@ def test_a_signal_cuts_an_evaluation_short(tmp_path):
   # The value being computed is kept; the following ones are skipped.
   assert last['step'] == 6
   assert 'eval/second' in last and 'eval/third' not in last
+
+
+def test_the_last_evaluation_is_finished_on_the_next_start(
+  tmp_path, unbroken, capsys
+):
+  first = toy.Sampler()
+  second = toy.Sampler(at=12, number=signal.SIGTERM)
+  samplers = [first, second]
+  assert toy.train(tmp_path, evaluators=samplers) == loop.PREEMPTED
+  assert 'Run the same command to finish it' in capsys.readouterr().err
+  assert load_params(tmp_path).step == 12
+  again = [_Counted(), _Counted()]
+  assert toy.train(tmp_path, evaluators=again) == loop.FINISHED
+  assert 'Finishing the evaluation of step 12' in capsys.readouterr().err
+  assert [sampler.steps for sampler in again] == [[], [12]]
+  evaluated = [
+    line
+    for line in toy.records(tmp_path)
+    if line['step'] == 12 and 'eval/third' in line
+  ]
+  assert len(evaluated) == 2
+  assert evaluated[0] == toy.records(unbroken)[-1]
+  assert toy.train(tmp_path, evaluators=again) == loop.FINISHED
+  assert [sampler.steps for sampler in again] == [[], [12]]
+
+
+class _Counted(toy.Sampler):
+  def __init__(self):
+    super().__init__()
+    self.steps = []
+
+  def run(self, step, state):
+    self.steps.append(step)
+    yield from super().run(step, state)
 
 
 def test_a_crash_loses_only_the_steps_since_the_checkpoint(tmp_path, unbroken):
