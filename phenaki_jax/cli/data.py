@@ -1,9 +1,9 @@
 """Build, check and inspect the data that models are trained on.
 
-Folders of clips in the WebVid layout, folders of images in the img2dataset
-layout and the built-in StoryWorld become one manifest, which a config names
-among its data.sources. Every record is kept, or left out for a reason that is
-counted in report.json.
+Folders of clips in the WebVid layout, of images in the img2dataset layout and
+of films in the stories layout, and the built-in StoryWorld, become one
+manifest, which a config names among its data.sources. Every record is kept, or
+left out for a reason that is counted in report.json.
 """
 
 import argparse

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--out', required=True, metavar='DIR', help='folder of the manifest'
   )
   sources = parser.add_argument_group('sources (at least one)')
-  for layout in ('webvid', 'img2dataset'):
+  for layout in ('webvid', 'img2dataset', 'stories'):
     sources.add_argument(
       f'--{layout}',
       action='append',
@@ -77,13 +77,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
   from phenaki_jax.data import build, filters
-  from phenaki_jax.data.sources import img2dataset, storyworld, webvid
+  from phenaki_jax.data.sources import (
+    img2dataset,
+    stories,
+    storyworld,
+    webvid,
+  )
 
   def open_webvid(folder: str, indices: pathlib.Path) -> 'base.Source':
     return webvid.WebVid(folder)
 
   def open_img2dataset(folder: str, indices: pathlib.Path) -> 'base.Source':
     return img2dataset.Img2Dataset(folder, index_folder=indices)
+
+  def open_stories(folder: str, indices: pathlib.Path) -> 'base.Source':
+    return stories.Stories(folder)
 
   def open_storyworld(indices: pathlib.Path) -> 'base.Source':
     kind = storyworld.StoryWorldReader
@@ -96,13 +104,14 @@ def run(args: argparse.Namespace) -> None:
   openers: list[build.OpenSource] = [
     *(functools.partial(open_webvid, name) for name in args.webvid),
     *(functools.partial(open_img2dataset, name) for name in args.img2dataset),
+    *(functools.partial(open_stories, name) for name in args.stories),
   ]
   if args.storyworld is not None:
     openers.append(open_storyworld)
   if not openers:
     raise UserError(
-      'name at least one source: --webvid DIR, --img2dataset DIR or '
-      '--storyworld N'
+      'name at least one source: --webvid DIR, --img2dataset DIR, '
+      '--stories DIR or --storyworld N'
     )
   args.allow_missing = tuple(args.allow_missing)
   reports = build.build(

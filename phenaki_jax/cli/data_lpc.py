@@ -16,7 +16,8 @@ EXAMPLES = """
     --images 2000 --stories 50
   phenaki data lpc --sheets data/sheets --out data/lpc-test --held-out
   phenaki data build --webvid data/lpc/webvid \\
-    --img2dataset data/lpc/img2dataset --out data/lpc-manifest
+    --img2dataset data/lpc/img2dataset --stories data/lpc/stories \\
+    --out data/lpc-manifest
 """
 
 

@@ -173,7 +173,9 @@ class _Builder:
         _write_line(quarantine, line | {'detail': outcome.detail})
         continue
       if not isinstance(outcome, str):
-        if self.seen.add(outcome.content_hash):
+        # Scenes of a film have the hash of its file.
+        span = f'{record.start_frame:08x}{record.end_frame:08x}'
+        if self.seen.add(outcome.content_hash + span):
           kept[record.kind] += 1
           writer.add(number, record, outcome)
           continue
@@ -260,7 +262,8 @@ class _Builder:
       # Whatever a decoder does with one file, the others are read.
       detail = f'{type(error).__name__}: {error}'
       return schema.DecodeError('decoder_failed', detail)
-    return filters_lib.content_fault(info, record.kind, self.filters) or info
+    own = record.own_info(info)
+    return filters_lib.content_fault(own, record.kind, self.filters) or info
 
 
 def _refused(out: pathlib.Path) -> pathlib.Path:

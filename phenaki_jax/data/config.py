@@ -52,8 +52,8 @@ class DataConfig:
     fps: frames per second of the clips.
     batch_size: examples per step, over all processes.
     image_share: share of images among the examples of every batch, 0 to 1.
-    continuation_share: share of StoryWorld clips that continue an earlier
-      scene, 0 to 1.
+    continuation_share: share of the clips that continue an earlier scene, 0
+      to 1, among those of StoryWorld and the later scenes of story films.
     context_frames: leading frames of such a clip that show the earlier scene,
       1 + k * tubelet.
     heldout_share: share of a manifest's records in the split 'heldout'.

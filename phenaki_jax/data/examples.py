@@ -69,7 +69,8 @@ class ManifestExamples:
   """The records of one kind of a manifest, shuffled anew in every epoch.
 
   A record that turns out to be broken is replaced by the next one in the
-  manifest, the same on every run, and is counted. The attributes are those of
+  manifest, the same on every run, and is counted. A share of the scenes of
+  story films continues the scene before. The attributes are those of
   `StoryWorldExamples`.
   """
 
@@ -86,6 +87,12 @@ class ManifestExamples:
     self._kind = kind
     self._manifest = manifest
     self._cache = cache
+    self._continuation_share = 0.0
+    if kind == schema.CLIP and manifest.has_films:
+      self._continuation_share = config.continuation_share
+      self._context_frames = config.context_frames
+      if self._continuation_share:
+        _check_context(config.context_frames, request)
     self._rows = manifest.rows(
       kind, split=config.split, heldout_share=config.heldout_share
     )
@@ -107,10 +114,12 @@ class ManifestExamples:
       UserError: so many consecutive records are broken that the data must
         have been moved or deleted.
     """
-    request = dataclasses.replace(
-      self._request,
-      position=np.random.default_rng((*self._seeds, index)).random(),
-    )
+    rng = np.random.default_rng((*self._seeds, index))
+    request = dataclasses.replace(self._request, position=rng.random())
+    if rng.random() < self._continuation_share:
+      request = dataclasses.replace(
+        request, context_frames=self._context_frames
+      )
     place = int(self._order[index])
     attempts = min(_MAX_REPLACEMENTS, self.epoch)
     for attempt in range(attempts):
@@ -147,6 +156,16 @@ class ManifestExamples:
         error,
         self._kind,
       )
+
+
+def _check_context(frames: int, request: schema.ExampleRequest) -> None:
+  """Check that a number of context frames fits into a clip."""
+  if frames >= request.frames or (frames - 1) % request.tubelet:
+    raise UserError(
+      f'data.context_frames is {frames}; it must be 1 + k * {request.tubelet} '
+      f'and less than data.frames={request.frames}, or set '
+      'data.continuation_share=0'
+    )
 
 
 class MixedExamples:

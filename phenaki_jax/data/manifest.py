@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, UInt32
 
 from phenaki_jax.data import records, report, schema
-from phenaki_jax.data.sources import base, files, storyworld
+from phenaki_jax.data.sources import base, files, stories, storyworld
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import file_digest
 
@@ -141,6 +141,11 @@ class Manifest:
   def _draws(self) -> UInt32[np.ndarray, 'N']:
     return self._table.hash_prefixes()
 
+  @property
+  def has_films(self) -> bool:
+    """Return whether a source has films of several scenes."""
+    return any(spec['layout'] == 'stories' for spec in self.header['sources'])
+
   def reports(self) -> list[report.SourceReport]:
     """Return the report of each source, from report.json."""
     content = json.loads((self.folder / REPORT).read_text())
@@ -167,7 +172,9 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
     return storyworld.StoryWorldReader(**fields)
   if layout in ('webvid', 'img2dataset'):
     return files.FileReader(spec['folder'])
+  if layout == 'stories':
+    return stories.StoryReader(spec['folder'])
   raise UserError(
-    f'a manifest names the layout {layout!r}; webvid, img2dataset and '
-    'storyworld are known'
+    f'a manifest names the layout {layout!r}; webvid, img2dataset, stories '
+    'and storyworld are known'
   )

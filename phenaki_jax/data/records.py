@@ -33,11 +33,14 @@ COLUMNS = pyarrow.schema(
     'height': pyarrow.int32(),
     'num_frames': pyarrow.int32(),
     'duration': pyarrow.float64(),
+    'start_frame': pyarrow.int32(),
+    'end_frame': pyarrow.int32(),
   }
 )
-"""The columns of the table."""
+"""The columns of the table. Older tables lack the last two."""
 
-_RECORD = ('kind', 'key', 'caption', 'path', 'offset', 'size')
+_SPAN = ('start_frame', 'end_frame')
+_RECORD = ('kind', 'key', 'caption', 'path', 'offset', 'size', *_SPAN)
 _INFO = ('content_hash', 'width', 'height', 'num_frames', 'duration')
 # The content of a record. Its location may change when a folder is moved.
 _HASHED = ('kind', 'key', 'caption', 'content_hash', 'num_frames', 'duration')
@@ -139,7 +142,7 @@ class RecordTable:
   def content_hash(self) -> str:
     """Return the hash of the content of all rows, in order."""
     digest = hashlib.sha256()
-    for batch in self._stream(_HASHED):
+    for batch in self._stream((*_HASHED, *_SPAN)):
       for row in batch.to_pylist():
         row['content_hash'] = row['content_hash'].hex()
         digest.update(_hashed(row))
@@ -174,7 +177,8 @@ class RecordTable:
 
   def _stream(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
     """Yield some columns of every batch."""
-    fields = [COLUMNS.get_field_index(name) for name in columns]
+    names = self._reader.schema.names
+    fields = [names.index(name) for name in columns if name in names]
     options = pyarrow.ipc.IpcReadOptions(included_fields=fields)
     with pyarrow.OSFile(self._path) as file:
       reader = pyarrow.ipc.open_file(file, options=options)
@@ -185,9 +189,12 @@ class RecordTable:
 def _record(values: dict[str, Any]) -> schema.Record:
   info = {name: values[name] for name in _INFO}
   info['content_hash'] = values['content_hash'].hex()
-  record = {name: values[name] for name in _RECORD}
+  record = {name: values[name] for name in _RECORD if name in values}
   return schema.Record(**record, info=schema.MediaInfo(**info))
 
 
 def _hashed(row: dict[str, Any]) -> bytes:
-  return json.dumps([row[name] for name in _HASHED]).encode() + b'\n'
+  content = [row[name] for name in _HASHED]
+  if row.get('end_frame'):  # The hash of whole files is that of older tables.
+    content += [row[name] for name in _SPAN]
+  return json.dumps(content).encode() + b'\n'

@@ -67,7 +67,10 @@ class Record:
     fault: why the source reports the record as unusable; empty if it is
       usable.
     detail: where the fault is: the metadata file and the row.
-    info: what decoding found; None before the record was decoded.
+    start_frame, end_frame: the frames [start, end) of its file that the clip
+      is, a scene of a longer film; an end of 0 means the whole file.
+    info: what decoding found in the whole file; None before the record was
+      decoded.
   """
 
   key: str
@@ -79,7 +82,21 @@ class Record:
   columns: dict[str, Any] = dataclasses.field(default_factory=dict)
   fault: str = ''
   detail: str = ''
+  start_frame: int = 0
+  end_frame: int = 0
   info: MediaInfo | None = None
+
+  def own_info(self, info: MediaInfo) -> MediaInfo:
+    """Return what decoding found in the frames of the clip itself.
+
+    Args:
+      info: what it found in the whole file. A film has a constant frame rate.
+    """
+    if not self.end_frame:
+      return info
+    frames = self.end_frame - self.start_frame
+    duration = info.duration * frames / info.num_frames
+    return dataclasses.replace(info, num_frames=frames, duration=duration)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +111,8 @@ class ExampleRequest:
       1 + k * tubelet frames that it has.
     position: start of a clip, in [0, 1): 0 is the earliest start, 1 the
       latest that still fills all frames.
+    context_frames: frames before a scene with which its clip starts, if the
+      film has as many; 0 requests a clip within the scene.
   """
 
   size: tuple[int, int]
@@ -101,6 +120,7 @@ class ExampleRequest:
   fps: float
   tubelet: int = 1
   position: float = 0.0
+  context_frames: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

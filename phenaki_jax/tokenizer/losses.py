@@ -7,11 +7,15 @@ clip and its reconstruction. A weight of 0 removes a term.
 from typing import no_type_check
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from pydantic import NonNegativeFloat
 
 from phenaki_jax.config import validated
+
+_WINDOW = 5  # side of the window of the local contrast, in pixels
+_FLOOR = 0.1  # contrast that is added, so that flat areas count as well
 
 
 @validated
@@ -23,12 +27,15 @@ class TokenizerLossWeights:
     l1: absolute error of pixels (not in the paper).
     edge: absolute error of the differences between neighbouring pixels,
       which rewards sharp outlines (not in the paper).
+    detail: squared error of pixels, weighted by `detail_weights`, so that
+      small detailed objects count more than flat ground (not in the paper).
     quantizer: the quantizer's own loss (paper: 1).
   """
 
   l2: NonNegativeFloat = 1.0
   l1: NonNegativeFloat = 0.0
   edge: NonNegativeFloat = 0.0
+  detail: NonNegativeFloat = 0.0
   quantizer: NonNegativeFloat = 1.0
 
 
@@ -43,11 +50,13 @@ class PixelErrors:
     l1: absolute error.
     edge: absolute error of the differences between neighbouring pixels, mean of
       the vertical and the horizontal ones.
+    detail: squared error, weighted by `detail_weights`.
   """
 
   l2: Float[Array, 'B T']
   l1: Float[Array, 'B T']
   edge: Float[Array, 'B T']
+  detail: Float[Array, 'B T']
 
 
 def pixel_errors(
@@ -55,14 +64,52 @@ def pixel_errors(
 ) -> PixelErrors:
   """Compute the errors of each frame of clips with values in [-1, 1]."""
   error = output - target
+  squared = error * error
   frame = (2, 3, 4)
   down = jnp.abs(error[:, :, 1:] - error[:, :, :-1]).mean(frame)
   across = jnp.abs(error[:, :, :, 1:] - error[:, :, :, :-1]).mean(frame)
   return PixelErrors(
-    l2=(error * error).mean(frame),
+    l2=squared.mean(frame),
     l1=jnp.abs(error).mean(frame),
     edge=0.5 * (down + across),
+    detail=(squared * detail_weights(target)).mean(frame),
   )
+
+
+def detail_weights(
+  target: Float[Array, 'B T H W C'],
+) -> Float[Array, 'B T H W 1']:
+  """Compute weights of pixels that grow with the local contrast.
+
+  The weight of pixel p of a frame is
+
+    w(p) = (s(p) + 0.1) / mean over q of (s(q) + 0.1),
+
+  where s(p) is the standard deviation of the target in the 5x5 window around
+  p, averaged over channels. At the borders the window holds only the pixels
+  of the frame. The weights have mean 1 in every frame and no gradient.
+
+  Args:
+    target: clips with values in [-1, 1].
+  """
+  target = jax.lax.stop_gradient(target)
+  variance = _window_mean(target**2) - _window_mean(target) ** 2
+  contrast = jnp.sqrt(jnp.maximum(variance, 0.0)).mean(-1, keepdims=True)
+  weights = contrast + _FLOOR
+  return weights / weights.mean((2, 3), keepdims=True)
+
+
+def _window_mean(x: Float[Array, 'B T H W C']) -> Float[Array, 'B T H W C']:
+  """Return the mean of the window around each pixel, inside the frame."""
+
+  def total(x: Array) -> Array:
+    for window in ((1, 1, _WINDOW, 1, 1), (1, 1, 1, _WINDOW, 1)):
+      x = jax.lax.reduce_window(
+        x, 0.0, jax.lax.add, window, (1, 1, 1, 1, 1), 'SAME'
+      )
+    return x
+
+  return total(x) / total(jnp.ones_like(x[:1, :1, :, :, :1]))
 
 
 def frame_mask(num_frames: Int[Array, 'B'], frames: int) -> Bool[Array, 'B T']:

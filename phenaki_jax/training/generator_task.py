@@ -17,7 +17,7 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
 from phenaki_jax.masked_transformer.schedules import Schedule
-from phenaki_jax.pixels import normalise
+from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -38,6 +38,9 @@ class GeneratorTaskConfig:
     prediction_share: share of the clips without context frames for which a
       prefix is known nevertheless.
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
+    reencoded_context: share of the clips with context frames whose context
+      has the tokens that the sampler sees: those of the context frames after
+      the tokenizer encoded and decoded them.
     schedule: distribution of the share of hidden tokens.
     label_smoothing: share of the target spread over all token ids.
   """
@@ -45,6 +48,7 @@ class GeneratorTaskConfig:
   text_dropout: Share = 0.1
   prediction_share: Share = 0.1
   prediction_frames: PositiveInt = 5
+  reencoded_context: Share = 0.0
   schedule: Schedule = 'cosine'
   label_smoothing: Share = 0.0
 
@@ -103,6 +107,8 @@ class GeneratorTask(Task):
     training, context = self.training, part['context_frames']
     num_latent = self._latent(part['num_frames'])
     known = jnp.where(context > 0, self._latent(context), 0)
+    if training.reencoded_context and t > 1:
+      ids = self._reencoded(frozen, ids, known, rng)
     continued = jax.random.bernoulli(
       stream(rng, 'prediction'), training.prediction_share, (batch,)
     )
@@ -116,6 +122,31 @@ class GeneratorTask(Task):
       schedule=training.schedule,
     )
     return clip_rows(ids, hidden.reshape(ids.shape), num_latent, part['text'])
+
+  def _reencoded(
+    self,
+    params: Any,
+    ids: Int[Array, 'B t h w'],
+    context: Int[Array, 'B'],
+    rng: PRNGKeyArray,
+  ) -> Int[Array, 'B t h w']:
+    """Replace context tokens in a share of the clips, as the sampler does.
+
+    The tokenizer is causal, so the number of context latent frames may differ
+    between clips: later frames change neither their pixels nor their tokens.
+    """
+    batch, t = ids.shape[:2]
+    chosen = jax.random.bernoulli(
+      stream(rng, 'reencoded'), self.training.reencoded_context, (batch,)
+    )
+    # At least one latent frame is predicted, so the last is never context.
+    pixels = CViViT(self.tokenizer).apply(
+      {'params': params}, ids[:, :-1], method='decode'
+    )
+    again = self._encode(params, normalise(to_uint8(pixels)))
+    again = jnp.concatenate([again, ids[:, -1:]], axis=1)
+    replaced = chosen[:, None] & (jnp.arange(t)[None, :] < context[:, None])
+    return jnp.where(replaced[:, :, None, None], again, ids)
 
   def _image_rows(
     self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray

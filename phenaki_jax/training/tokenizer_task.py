@@ -73,7 +73,7 @@ class TokenizerTask(Task):
       assert isinstance(output, TokenizerOutput)
       mask = frame_mask(num_frames, pixels.shape[1]).astype(jnp.float32)
       errors = pixel_errors(pixels, output.reconstruction)
-      for name in ('l2', 'l1', 'edge'):
+      for name in ('l2', 'l1', 'edge', 'detail'):
         terms.setdefault(name, []).append((getattr(errors, name), mask))
       # One entry per latent frame.
       latent_mask = mask[:, :: self.config.tubelet]

@@ -98,8 +98,12 @@ def test_lpc_writes_what_build_reads(sprite_sheets, tmp_path, capsys):
   other = tmp_path / 'other'
   assert call(*words, '--stories', 1, '--held-out', '--out', other) == 0
   assert _contents(other) != _contents(out)
-  assert build(out, manifest) == 0
-  assert json.loads((manifest / 'report.json').read_text())['kept'] == 5
+  assert build(out, manifest, '--stories', out / 'stories') == 0
+  (film,) = (out / 'stories' / 'stories.jsonl').read_text().splitlines()
+  scenes = len(json.loads(film)['scenes'])
+  report = json.loads((manifest / 'report.json').read_text())
+  assert report['kept'] == 5 + scenes
+  assert [source['clips'] for source in report['sources']] == [3, 0, scenes]
 
 
 @pytest.mark.parametrize(

@@ -151,10 +151,12 @@ def test_too_many_broken_records_are_rejected_with_the_counts(
 def test_an_unexpected_error_of_a_decoder_costs_one_record(
   folders, tmp_path, monkeypatch
 ):
-  def fail(self, record, real=files.FileReader.examine):
+  real = files.FileReader.examine
+
+  def fail(self, record, **options):
     if record.key == '000__0003':
       raise ZeroDivisionError('no frames')
-    return real(self, record)
+    return real(self, record, **options)
 
   monkeypatch.setattr(files.FileReader, 'examine', fail)
   clips, _ = build_both(folders, tmp_path / 'out')

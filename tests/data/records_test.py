@@ -3,6 +3,7 @@ import hashlib
 import json
 
 import numpy as np
+import pyarrow
 import pytest
 
 from phenaki_jax.data import records, schema
@@ -73,3 +74,37 @@ def test_hash_is_that_of_the_content_in_order(written):
     line = json.dumps([*values, info.num_frames, info.duration])
     digest.update(line.encode() + b'\n')
   assert content_hash == table.content_hash() == digest.hexdigest()
+
+
+def test_older_tables_without_spans_are_read(tmp_path, monkeypatch):
+  found = [make(i) for i in range(3)]
+  columns = records.COLUMNS
+  older = pyarrow.schema(
+    [field for field in columns if field.name not in records._SPAN]
+  )
+  monkeypatch.setattr(records, 'COLUMNS', older)
+  with records.RecordWriter(tmp_path / 'records') as writer:
+    for record in found:
+      writer.add(0, record, record.info)
+  monkeypatch.setattr(records, 'COLUMNS', columns)
+  table = records.RecordTable(tmp_path / 'records')
+  assert [table[i] for i in range(3)] == found
+  assert [record for _, record in table.records()] == found
+  assert table.content_hash() == writer.content_hash()
+  assert table.of_kind(schema.CLIP).tolist() == [True, False, False]
+
+
+def test_the_span_of_a_scene_is_stored_and_hashed(tmp_path):
+  hashes = set()
+  for span in ((0, 0), (0, 5), (2, 5), (2, 6)):
+    record = dataclasses.replace(
+      make(1), start_frame=span[0], end_frame=span[1]
+    )
+    path = tmp_path / f'{span}'
+    with records.RecordWriter(path) as writer:
+      writer.add(0, record, record.info)
+    table = records.RecordTable(path)
+    assert table[0] == record
+    assert table.content_hash() == writer.content_hash()
+    hashes.add(writer.content_hash())
+  assert len(hashes) == 4

@@ -11,7 +11,9 @@ import pytest
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
+from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.generator_task import (
@@ -188,6 +190,55 @@ def test_a_share_of_the_clips_is_continued(many_rows):
   assert any(drawn)
 
 
+@pytest.mark.parametrize('first_frame', ['apart', 'repeated'])
+def test_reencoded_contexts_are_those_of_the_sampler(first_frame):
+  tokenizer = dataclasses.replace(TOKENIZER, first_frame=first_frame)
+  frozen = _drawn(
+    jax.eval_shape(TokenizerTask(config=tokenizer).init, rng.root(0)), 0
+  )
+  sampler = Sampler(
+    models=Models(tokenizer=tokenizer, generator=CONFIG, text=TEXT),
+    tokenizer_params=frozen,
+    generator_params=None,
+    vocabulary=SentencePieceVocabulary.learn(['a red ball'], 32),
+  )
+  batch = _batch(images=0)
+
+  def ids(share):
+    task = dataclasses.replace(
+      _task(reencoded_context=share), tokenizer=tokenizer
+    )
+    return np.asarray(jax.jit(task.rows)(frozen, batch, rng.root(0)).ids)
+
+  plain, again = ids(0.0), ids(1.0)
+  changed = 0
+  for row, frames in enumerate(batch['clips']['context_frames']):
+    latent = 1 + (frames - 1) // 2 if frames else 0
+    np.testing.assert_array_equal(again[row, latent:], plain[row, latent:])
+    if frames:
+      context = batch['clips']['pixels'][row : row + 1, :frames]
+      shown = sampler.decode(sampler.encode(context))
+      expected = sampler.encode(shown)[0]
+      np.testing.assert_array_equal(again[row, :latent], expected)
+      changed += (expected != plain[row, :latent]).sum()
+  assert changed > 0
+
+
+def test_a_share_of_the_contexts_is_encoded_again():
+  batch = jax.tree.map(
+    lambda x: np.tile(x[1:2], (40, *[1] * (x.ndim - 1))), _batch(images=0)
+  )
+  plain, some, whole = (
+    _rows(_task(reencoded_context=share), batch) for share in (0.0, 0.5, 1.0)
+  )
+  is_whole = (some.ids == whole.ids).all((1, 2, 3))
+  is_plain = (some.ids == plain.ids).all((1, 2, 3))
+  assert (is_whole ^ is_plain).all()
+  assert 8 < is_whole.sum() < 32
+  # The other draws are the same.
+  np.testing.assert_array_equal(some.hidden, plain.hidden)
+
+
 def test_shares_differ_within_a_batch(many_rows):
   _, rows = many_rows
   counts = rows.hidden.sum((2, 3, 4))
@@ -246,6 +297,7 @@ def test_rows_equal_clips_and_images_alone(clips, images):
   [
     ({'text_dropout': 1.5}, 'text_dropout is 1.5, but it must be less than or'),
     ({'prediction_frames': 0}, 'prediction_frames is 0'),
+    ({'reencoded_context': -0.1}, 'reencoded_context is -0.1'),
     ({'schedule': 'sine'}, "schedule is 'sine', but it must be 'cosine'"),
   ],
 )

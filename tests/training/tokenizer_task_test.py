@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.pixels import normalise
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
-from phenaki_jax.tokenizer.losses import TokenizerLossWeights
+from phenaki_jax.tokenizer.losses import TokenizerLossWeights, detail_weights
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
@@ -34,7 +35,9 @@ CONFIG = TokenizerConfig(
   vq_codes=32,
   vq_dim=4,
 )
-WEIGHTS = TokenizerLossWeights(l2=1.0, l1=0.5, edge=0.25, quantizer=2.0)
+WEIGHTS = TokenizerLossWeights(
+  l2=1.0, l1=0.5, edge=0.25, detail=0.75, quantizer=2.0
+)
 TASK = TokenizerTask(config=CONFIG, weights=WEIGHTS)
 
 
@@ -103,16 +106,19 @@ def _outputs(params, pixels):
 
 def _naive(batch):
   """Average each term over real frames, in numpy, example by example."""
-  terms = {'l2': [], 'l1': [], 'edge': [], 'quantizer': []}
+  names = ('l2', 'l1', 'edge', 'detail', 'quantizer')
+  terms = {name: [] for name in names}
   for name, part in batch.items():
     pixels = part['pixels'] if name == 'clips' else part['pixels'][:, None]
     pixels, output = jax.tree.map(np.asarray, _outputs(_params(), pixels))
+    detail = np.asarray(detail_weights(jnp.asarray(pixels)))
     valid = part.get('num_frames', np.ones(len(pixels), int))
     for row, frames in enumerate(valid):
       for frame in range(frames):
         error = output.reconstruction[row, frame] - pixels[row, frame]
         terms['l2'].append((error**2).mean())
         terms['l1'].append(np.abs(error).mean())
+        terms['detail'].append((error**2 * detail[row, frame]).mean())
         terms['edge'].append(
           0.5 * np.abs(np.diff(error, axis=0)).mean()
           + 0.5 * np.abs(np.diff(error, axis=1)).mean()
@@ -133,6 +139,16 @@ def test_the_loss_equals_loops(clips, images):
   total = sum(getattr(WEIGHTS, name) * expected[name] for name in expected)
   assert loss == pytest.approx(total, rel=1e-4)
   assert metrics['loss'] == pytest.approx(loss, rel=1e-6)
+
+
+def test_a_term_of_weight_zero_is_logged_and_leaves_the_loss():
+  weights = dataclasses.replace(WEIGHTS, detail=0.0)
+  task = dataclasses.replace(TASK, weights=weights)
+  (loss, metrics), _ = _grads(task, _params(), _batch())
+  whole, _, _ = _run(_batch())
+  detail = finalise(fetched(metrics))['detail']
+  assert detail > 0.1
+  assert float(loss) == pytest.approx(whole - 0.75 * detail, rel=1e-5)
 
 
 def test_padding_frames_change_neither_loss_nor_gradient():

@@ -19,6 +19,10 @@ MAX_BYTES = video.MAX_BYTES
 
 
 _MAX_CHECKED = 2**20  # remembered records, of about 100 bytes each
+_ROUNDING = 1e-6  # of numbers of frames
+# Seconds at the end of a scene in which no frame is taken. Containers round
+# times by less, so that such a frame could be of the next scene.
+_MARGIN = 1e-3
 
 
 class FilePart(io.RawIOBase):
@@ -177,15 +181,41 @@ def _read_checked(record: schema.Record, file: BinaryIO, size: int) -> bytes:
 def clip_times(
   record: schema.Record, request: schema.ExampleRequest
 ) -> Float64[np.ndarray, 'T']:
-  """Return the times of the requested frames that the clip has, in seconds."""
-  assert record.info is not None, 'the duration of the clip must be known'
-  return video.window(
-    duration=record.info.duration,
+  """Return the times of the requested frames that the clip has, in seconds.
+
+  The clip of a scene starts with its context frames, or at any frame of the
+  scene if it has none.
+  """
+  info = record.info
+  assert info is not None, 'the duration of the clip must be known'
+  context = _context_frames(record, request)
+  start = record.start_frame * info.duration / info.num_frames
+  margin = _MARGIN if record.end_frame else 0.0
+  return max(0.0, start - context / request.fps) + video.window(
+    duration=context / request.fps + record.own_info(info).duration - margin,
     frames=request.frames,
     fps=request.fps,
     tubelet=request.tubelet,
-    position=request.position,
+    position=0.0 if context else request.position,
   )
+
+
+def _context_frames(
+  record: schema.Record, request: schema.ExampleRequest
+) -> int:
+  """Return the number of frames of a clip that show an earlier scene.
+
+  There are none if the film before the scene is too short for those requested,
+  or if the scene is too short for a latent frame of its own.
+  """
+  if not (record.start_frame and request.context_frames):
+    return 0
+  assert record.info is not None, 'the duration of the clip must be known'
+  rate = record.info.num_frames / record.info.duration
+  earlier = record.start_frame / rate * request.fps + _ROUNDING
+  own = record.own_info(record.info).duration * request.fps + _ROUNDING
+  has_context = earlier >= request.context_frames and own >= request.tubelet
+  return request.context_frames if has_context else 0
 
 
 def clip_example(
@@ -198,4 +228,9 @@ def clip_example(
   missing = request.frames - valid
   if missing:
     frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-  return schema.Example(pixels=frames, caption=record.caption, num_frames=valid)
+  return schema.Example(
+    pixels=frames,
+    caption=record.caption,
+    num_frames=valid,
+    context_frames=_context_frames(record, request),
+  )
