@@ -33,12 +33,12 @@ OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source, given the folder for indices of read-only folders."""
 
 _Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
-"""What decoding found, why a record is broken, or why it is filtered."""
+"""Information from decoding, a decoding error, or the reason of a filter."""
 
 _LISTS = (manifest.DROPPED, manifest.QUARANTINE)
 _CHUNK = 16  # records of one task
 _AHEAD = 4  # tasks that wait, per worker
-_QUICK = 0.002  # seconds of a task that a thread would not speed up
+_QUICK = 0.002  # seconds; shorter tasks run in the caller's thread
 
 
 def build(
@@ -198,8 +198,8 @@ class _Builder:
   ) -> Iterator[tuple[schema.Record, _Outcome]]:
     """Yield each record with its outcome, in order; threads decode ahead.
 
-    Records that need no decoding, such as missing files, take less time than
-    handing them to another thread.
+    Records that need no decoding, such as missing files, are processed faster
+    than they could be handed to another thread.
     """
     waiting: deque = deque()
     stream = iter(source)
@@ -233,7 +233,7 @@ class _Builder:
   def _decide(self, record: schema.Record) -> _Outcome | None:
     """Return the outcome that follows from the metadata; None if none does."""
     if record.fault == 'not_downloaded':
-      return record.fault  # As img2dataset reports it; nothing is broken.
+      return record.fault  # Reported by img2dataset, and not a broken record.
     if record.fault:
       return schema.DecodeError(record.fault, record.detail)
     return filters_lib.metadata_fault(record, self.filters) or None
@@ -259,7 +259,7 @@ class _Builder:
     except schema.DecodeError as error:
       return error
     except Exception as error:
-      # Whatever a decoder does with one file, the others are read.
+      # One undecodable file must not stop the build.
       detail = f'{type(error).__name__}: {error}'
       return schema.DecodeError('decoder_failed', detail)
     own = record.own_info(info)

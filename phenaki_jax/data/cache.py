@@ -26,7 +26,7 @@ class FrameCache:
     record: schema.Record,
     request: schema.ExampleRequest,
   ) -> schema.Example:
-    """Return what `reader.example` returns, and decode only once.
+    """Return the result of `reader.example`, and decode only once.
 
     Raises:
       schema.DecodeError: the record cannot be used.

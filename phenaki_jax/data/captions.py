@@ -8,7 +8,7 @@ from typing import Any
 NOT_UTF8 = 'caption_not_utf8'
 NOT_TEXT = 'caption_not_text'
 
-# What programs write for a missing value.
+# Texts that programs write for a missing value.
 _MISSING = frozenset(('', 'nan', 'none', 'null', 'na', 'n/a', '<na>'))
 # Control and format characters, and the separators between words.
 _INVISIBLE = frozenset(('Cc', 'Cf', 'Zl', 'Zp', 'Zs'))
@@ -70,6 +70,6 @@ def read(value: Any) -> Caption:
 @functools.lru_cache(maxsize=4096)
 def _is_visible(character: str) -> bool:
   if character == ' ':
-    return True  # It separates the letters of 'n a' from those of 'na'.
+    return True  # The separator keeps 'n a' distinct from 'na'.
   category = unicodedata.category(character)
   return category not in _INVISIBLE and character not in _BLANKS

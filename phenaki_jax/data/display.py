@@ -1,8 +1,8 @@
 """Conversion of decoded frames to RGB, as a player shows them.
 
 Pixel aspect ratio, rotation, mirroring and interlacing are applied. Frames in
-high dynamic range (PQ and HLG of ITU-R BT.2100) are tone-mapped. What cannot
-be shown correctly is an error with a reason.
+high dynamic range (PQ and HLG of ITU-R BT.2100) are tone-mapped. A frame that
+cannot be shown correctly raises a DecodeError with a reason.
 """
 
 import dataclasses
@@ -43,7 +43,10 @@ class Shown:
 def with_neighbours(
   frames: Iterable[tuple[float, Any]],
 ) -> Iterator[tuple[float, Shown]]:
-  """Yield (time, shown frame); only interlaced frames wait for the next."""
+  """Yield (time, shown frame).
+
+  Only interlaced frames are delayed by one frame.
+  """
   frames = iter(frames)
   before = ahead = None
   while (item := ahead or next(frames, None)) is not None:
@@ -186,7 +189,7 @@ def _is_yuv(pixels: Any) -> bool:
 
 def _check_colour(frame: Any, side_data: Any) -> None:
   matrix, transfer = frame.colorspace, frame.color_trc
-  # Dolby Vision without a layer that other players can show has no tags.
+  # Dolby Vision without a compatible base layer has no colour tags.
   is_dolby = 'DOVI_METADATA' in side_data or 'DOVI_RPU_BUFFER' in side_data
   if is_dolby and transfer == _UNSPECIFIED:
     raise schema.DecodeError('hdr_not_supported', 'Dolby Vision alone')

@@ -29,7 +29,7 @@ _KINDS = (schema.CLIP, schema.IMAGE)  # their numbers seed the random draws
 
 
 class StoryWorldExamples:
-  """Examples of the built-in world; none repeats.
+  """Examples of the built-in world, without repetition.
 
   Attributes:
     epoch: number of examples after which they repeat.

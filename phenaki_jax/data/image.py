@@ -62,7 +62,8 @@ def decode(data: bytes) -> Image.Image:
 
 def _decode(data: bytes, name: str) -> Image.Image:
   with warnings.catch_warnings():
-    # Pillow warns about metadata, and about sizes above MAX_PIXELS.
+    # Ignore warnings about metadata, and about sizes above MAX_PIXELS, which
+    # are checked below.
     warnings.simplefilter('ignore')
     with Image.open(io.BytesIO(data), formats=[name]) as image:
       if image.width * image.height > MAX_PIXELS:
@@ -76,7 +77,8 @@ def _decode(data: bytes, name: str) -> Image.Image:
 def _with_end(data: bytes) -> Image.Image | None:
   """Decode a JPEG that lacks only its end mark; None if it lacks more.
 
-  If the last scan is not whole, what follows it changes the picture.
+  An incomplete last scan is rejected, because the appended bytes would change
+  the picture.
   """
   data = data.rstrip(b'\xff')
   if not _has_all_scans(data):

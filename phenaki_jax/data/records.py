@@ -195,6 +195,6 @@ def _record(values: dict[str, Any]) -> schema.Record:
 
 def _hashed(row: dict[str, Any]) -> bytes:
   content = [row[name] for name in _HASHED]
-  if row.get('end_frame'):  # The hash of whole files is that of older tables.
+  if row.get('end_frame'):  # Whole files are hashed as in older tables.
     content += [row[name] for name in _SPAN]
   return json.dumps(content).encode() + b'\n'

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceReport:
-  """Numbers of records of one source, by what became of them.
+  """Numbers of records of one source, by outcome.
 
   Attributes:
     layout: of the source.
@@ -15,7 +15,7 @@ class SourceReport:
     clips, images: records that are kept.
     filtered: usable records that a filter left out, by reason.
     broken: records that cannot be used, by reason; they are quarantined.
-    notes: what the source itself left out, by reason.
+    notes: items that the source itself left out, by reason.
   """
 
   layout: str

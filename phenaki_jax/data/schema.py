@@ -35,7 +35,7 @@ class EmptySplitError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-  """What decoding a whole record found.
+  """Information from decoding a whole record.
 
   Attributes:
     content_hash: SHA-256 of the encoded bytes, in hexadecimal.
@@ -69,8 +69,7 @@ class Record:
     detail: where the fault is: the metadata file and the row.
     start_frame, end_frame: the frames [start, end) of its file that the clip
       is, a scene of a longer film; an end of 0 means the whole file.
-    info: what decoding found in the whole file; None before the record was
-      decoded.
+    info: of the whole file; None before the record was decoded.
   """
 
   key: str
@@ -87,10 +86,10 @@ class Record:
   info: MediaInfo | None = None
 
   def own_info(self, info: MediaInfo) -> MediaInfo:
-    """Return what decoding found in the frames of the clip itself.
+    """Return the information of the frames of the clip itself.
 
     Args:
-      info: what it found in the whole file. A film has a constant frame rate.
+      info: of the whole file. A film has a constant frame rate.
     """
     if not self.end_frame:
       return info

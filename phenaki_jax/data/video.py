@@ -88,7 +88,7 @@ def examine(
       be longer, and the result then holds a longer duration.
 
   Returns:
-    What was found; width and height are those on the screen.
+    The information; width and height are those on the screen.
 
   Raises:
     schema.DecodeError: the reason is 'empty_file', 'not_a_video',
@@ -145,7 +145,7 @@ def sample(
     frames = _frames(container, stream, start=times[0])
     picked = _pick(frames, times, slack=_slack(stream), show=show)
     if not picked:
-      # The seek went past what is needed; decode from the start.
+      # The seek went past the first requested frame; decode from the start.
       container.seek(0, backward=True, any_frame=False)
       frames = _frames(container, stream)
       picked = _pick(frames, times, slack=_slack(stream), show=show)

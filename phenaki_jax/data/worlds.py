@@ -14,7 +14,7 @@ from phenaki_jax.files.atomic import staged_folder
 def _new_folder(
   out: str | pathlib.Path, total: int
 ) -> Iterator[tuple[pathlib.Path, Callable[[], object]]]:
-  """Yield a folder that becomes `out`, and what to call after each example."""
+  """Yield a folder that becomes `out`, and a callback for each example."""
   path = pathlib.Path(out).absolute()
   if path.exists() and (not path.is_dir() or any(path.iterdir())):
     raise UserError(f'{out} is not empty; name a new folder')

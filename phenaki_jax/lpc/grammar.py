@@ -88,7 +88,7 @@ def continuation(
 ) -> str:
   """Write the prompt of a later scene of a story: 'she walks to the left'.
 
-  It names the action and the direction; all else stays as it was.
+  It names the action and the direction; the other facts persist.
 
   Args:
     facts: facts of the scene.

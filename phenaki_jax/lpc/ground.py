@@ -1,7 +1,7 @@
 """The grounds: plain tiles, the same in every frame of every clip.
 
-A reconstruction loss pays most for what is large; a ground with noise would
-take the tokenizer's capacity from the characters.
+Large areas dominate a reconstruction loss, so a ground with noise would take
+the tokenizer's capacity from the characters.
 """
 
 import functools

@@ -25,8 +25,9 @@ def is_held_out(facts: facts_lib.Facts) -> bool:
   """Return whether training never shows the character of `facts`.
 
   One combination in ten of kind, hair, outfit and pants is held out. Skeletons
-  and characters in plate armour never are: a value is drawn for what they hide,
-  and it decides with the others, so training shows each of them.
+  and characters in plate armour never are. Their hidden facts are drawn too and
+  count in the rule, so training shows each of these characters with some of the
+  hidden values.
   """
   character = {fact: getattr(facts, fact) for fact in _WEIGHTS}
   return None not in character.values() and is_drawn(character)

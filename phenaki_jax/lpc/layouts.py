@@ -31,7 +31,7 @@ _STORY_FACTS = (*_CLIP_FACTS[:5], 'place')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class World:
-  """What a data set is drawn from.
+  """The inputs of a data set.
 
   Attributes:
     sheets: the drawings.
@@ -54,7 +54,7 @@ class World:
 
 
 def _drawn(world, sample, stream, number):
-  """Yield stories; the first do not depend on how many there are."""
+  """Yield stories; a larger number only adds stories at the end."""
   rng = random.Random(f'{world.seed} {stream}')
   for _ in range(number):
     yield sample(rng, size=world.size, held_out=world.held_out)
@@ -72,7 +72,7 @@ def write_webvid(
   Args:
     out_dir: folder to write to; created if necessary.
     num_clips: number of clips.
-    world: what they are drawn from.
+    world: the drawings, the seed and the size.
     on_written: called after each clip.
 
   Returns:

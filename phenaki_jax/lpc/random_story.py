@@ -1,7 +1,7 @@
 """Draw random clips, images and stories.
 
-What a seed draws depends on the order of the draws and on the number of the
-choices of each. Changing either changes every data set.
+The result of a seed depends on the order of the draws and on the number of
+choices of each draw. Changing either changes every data set.
 """
 
 import random
@@ -53,7 +53,10 @@ def _facts(rng, is_image, held_out):
 
 
 def _start(rng, facts, size):
-  """Draw a position on the grid; who walks starts at the edge behind it."""
+  """Draw a position on the grid.
+
+  A walking character starts at the edge opposite to its direction.
+  """
   most = size - CELL
 
   def free():

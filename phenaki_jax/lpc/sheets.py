@@ -141,7 +141,7 @@ class Sheets:
   def cell(self, facts: facts_lib.Facts, frame: int) -> Image.Image:
     """Return the character of a scene in one of its frames.
 
-    Actions repeat, but who has fallen stays on the ground.
+    Actions repeat, except that a fall stops at its last frame.
 
     Returns:
       A picture of 64 x 64 pixels with transparency.
@@ -153,7 +153,7 @@ class Sheets:
     if facts.action == 'fall':
       frame = min(frame, count - 1)
     elif facts.action == 'walk':
-      frame = 1 + frame % (count - 1)  # The first cell of a walk stands.
+      frame = 1 + frame % (count - 1)  # Cell 0 is the standing pose.
       row += facts_lib.DIRECTIONS.index(facts.direction)
     else:
       frame %= count

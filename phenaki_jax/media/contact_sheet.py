@@ -70,10 +70,10 @@ def contact_sheet(
   if len(shapes) > 1:
     raise UserError('all frames of a contact sheet must be of one size')
   ((_, tile_width, _),) = shapes
-  step = tile_width + _GAP
+  pitch = tile_width + _GAP
   most = max(len(tiles) for _, tiles in cells)
-  width = max(min_width, most * step - _GAP)
-  across = max(1, (width + _GAP) // step)
+  width = max(min_width, most * pitch - _GAP)
+  across = max(1, (width + _GAP) // pitch)
   pen = _Pen(width=width, font_size=font_size)
   bands = [pen.text(title, _DARK)] if title else []
   for strip in strips:

@@ -16,7 +16,7 @@ from PIL import ImageDraw, ImageFont
 
 _FILES = ('DejaVuSans-subset.ttf.xz', 'DroidSansFallback-subset.ttf.xz')
 _FONTS = (None, *_FILES)  # None: Pillow's own
-_UNASSIGNED = '\uffff'  # No font has it, so it shows the mark of that.
+_UNASSIGNED = '\uffff'  # Renders as the missing-glyph box.
 _PROBE_SIZE = 16
 
 
@@ -70,7 +70,7 @@ def _runs(text: str) -> list[tuple[str | None, str]]:
   """Divide a text into runs of words that one font can draw.
 
   Words of one font make one run, because the words of right-to-left scripts
-  are in reverse order. The font of Han characters has no space.
+  are in reverse order. The Han font has no glyph for the space.
   """
   runs: list[tuple[str | None, str]] = []
   spaces = ''

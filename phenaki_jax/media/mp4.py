@@ -69,7 +69,7 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     self._container: Any = None
     self._stream: Any = None
     self._num_frames = 0
-    # One for all frames: making its tables takes longer than converting.
+    # One for all frames: creating a reformatter costs more than a conversion.
     self._reformatter = VideoReformatter()
 
   def write(self, frame: np.ndarray) -> None:

@@ -44,8 +44,8 @@ def dot_product_attention(
   if mask is not None:
     mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
     scores = jnp.where(mask, scores, NEGATIVE)
-  # The softmax divides after the product, because the results are fewer than
-  # the weights; the gradient is cheaper, too.
+  # Normalise after the product with the values: the output has fewer elements
+  # than the weights. The gradient is cheaper, too.
   highest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
   weights = jnp.exp(scores - highest)
   totals = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]

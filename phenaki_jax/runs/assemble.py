@@ -44,7 +44,8 @@ from phenaki_jax.training.state import (
 )
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
-# Captions from which a vocabulary is learned; more would change little.
+# Number of captions from which a vocabulary is learned; more would change
+# little.
 _NUM_CAPTIONS = 10_000
 
 
@@ -122,7 +123,7 @@ class Run:
     """Open data and read it as this run does.
 
     Raises:
-      UserError: the data cannot be read, or holds nothing to read.
+      UserError: the data cannot be read, or has no examples.
     """
     return _pipeline(self.experiment, data, self.vocabulary)
 

@@ -116,7 +116,7 @@ def _setup(model: Model, request: Request) -> Setup:
   if not subset:
     raise UserError(
       f'{model.name} was not trained on StoryWorld, which is all that the '
-      'oracle reads; name a subset to evaluate it nevertheless'
+      'oracle reads; name a subset to evaluate it anyway'
     )
   return Setup(
     subset=subset_named(subset),
@@ -138,7 +138,7 @@ def _protocol(model: Model, request: Request, setup: Setup) -> dict[str, Any]:
     'fingerprint': model.fingerprint,
     'subset': setup.subset.name,
     **{name: getattr(request, name) for name in asked},
-    # Two windows per scene: the model need not keep a scene for longer.
+    # Scenes are two windows long.
     'frames_per_scene': 2 * (clip_frames - context_frames),
     'image_only_prompts': request.image_only * request.image_only_prompts,
     'seed': setup.seed,

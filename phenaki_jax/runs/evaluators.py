@@ -31,8 +31,8 @@ _NUM_COUNTED = 32  # training batches whose token ids are counted
 def build(run: Run) -> list[Any]:
   """Build the evaluators of a run; they use the averaged parameters.
 
-  The list is empty, which is logged, if the held-out split holds no example of
-  a kind that the run trains on.
+  The list is empty, with a log message, if the held-out split holds no example
+  of a kind that the run trains on.
   """
   experiment = run.experiment
   data = dataclasses.replace(

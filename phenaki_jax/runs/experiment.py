@@ -129,7 +129,7 @@ def validate(
     process_count: number of processes of the run.
 
   Raises:
-    UserError: parts do not fit together; the message says what would.
+    UserError: parts do not fit together; the message names allowed values.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
   grid = tokenizer.grid(data.frames, data.size)
@@ -171,14 +171,14 @@ def check_tokenizer_dir(experiment: Experiment) -> None:
 def saved(experiment: Experiment, workdir: epath.PathLike) -> Experiment:
   """Return the experiment as the run directory keeps it.
 
-  A local `tokenizer_dir` becomes relative to the run directory. The config is
-  then the same from whichever directory a command is started, and a run may be
-  moved together with its tokenizer.
+  A local `tokenizer_dir` becomes relative to the run directory. The config
+  then does not depend on the current directory, and a run may be moved together
+  with its tokenizer.
   """
   place = experiment.tokenizer_dir
   if not place or is_remote(place) or is_remote(workdir):
     return experiment
-  # Of a symbolic link to a tokenizer, the link is kept.
+  # A symbolic link to a tokenizer is kept, not resolved.
   parent, name = os.path.split(os.path.abspath(place))
   target = os.path.join(os.path.realpath(parent), name)
   relative = os.path.relpath(target, os.path.realpath(workdir))

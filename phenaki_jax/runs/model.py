@@ -66,8 +66,8 @@ class Model:
     """Generate a film of a story.
 
     The film is held in memory; `phenaki story` writes long films to disk as
-    they are generated. Both give the same frames. What the model cannot do
-    (see `remarks`) is logged.
+    they are generated. Both give the same frames. Limits of the model that
+    affect the story (see `remarks`) are logged.
 
     Args:
       story: one prompt per scene, the path of a story file, or a `Story`.
@@ -113,7 +113,7 @@ class Model:
     )
 
   def remarks(self, story: Story) -> tuple[Remark, ...]:
-    """Return what the model cannot do of a resolved story.
+    """Return the limits of the model that affect a resolved story.
 
     A remark names the words of a scene that no training caption had, the end
     of a prompt that is too long, or a size that the model was not trained on.

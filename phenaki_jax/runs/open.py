@@ -180,7 +180,7 @@ def _words(
 def _read_run(
   folder: pathlib.Path, tokenizer_dir: str | os.PathLike[str] | None
 ) -> bundle_lib.Bundle:
-  """Read what a bundle would hold from the run directory of a generator."""
+  """Read the content of a bundle from the run directory of a generator."""
   experiment = experiment_lib.read(folder)
   if experiment.kind != 'generator':
     raise UserError(

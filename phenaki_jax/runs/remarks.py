@@ -1,7 +1,7 @@
-"""What a model cannot do of a story: unknown words, long prompts, other sizes.
+"""Limits of the model that affect a story: words, prompt length and size.
 
 A model generates a film from any text. Without these remarks, a film of words
-that it never saw looks like a success.
+that are not in the training captions looks like a success.
 """
 
 from collections.abc import Mapping, Sequence

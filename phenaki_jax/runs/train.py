@@ -91,7 +91,7 @@ def joined_processes() -> Iterator[bool]:
   PHENAKI_COORDINATOR, PHENAKI_NUM_PROCESSES and PHENAKI_PROCESS_INDEX.
 
   Yields:
-    Whether this is the first process, which is the one that reports.
+    Whether this is the first process, which does the reporting.
   """
   coordinator = os.environ.get('PHENAKI_COORDINATOR')
   if coordinator is None:
@@ -109,7 +109,7 @@ def joined_processes() -> Iterator[bool]:
 
 
 def log_missing_huge_pages() -> None:
-  """Log what a CPU run loses without huge pages, and how to get them.
+  """Log the cost of a CPU run without huge pages, and how to enable them.
 
   XLA allocates the scratch memory of a compiled step anew on each call, and the
   kernel clears every page of it at the first access. With pages of 2 MB instead

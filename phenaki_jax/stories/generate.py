@@ -37,8 +37,8 @@ class ClipMaker(Protocol):
   def clip_frames(self) -> int:
     """Return the length of a clip in frames."""
 
-  def frames_of(self, steps: int) -> int:
-    """Return the number of frames of that many latent frames."""
+  def frames_of(self, num_latent: int) -> int:
+    """Return the number of frames of a number of latent frames."""
 
   def clips(
     self,

@@ -1,8 +1,8 @@
 """Finished scenes on disk, from which an interrupted story continues.
 
-A scene is two files named by its key, the hash of everything that its frames
-need: `<key>.npy` holds the frames (uint8) and is written as they come, and
-`<key>.json` holds its digest and is written when the scene is complete. A
+A scene is two files named by its key, the hash of everything that determines
+its frames: `<key>.npy` holds the frames (uint8) and is written as they come,
+and `<key>.json` holds its digest and is written when the scene is complete. A
 scene without the second file is ignored, and one that does not match its
 digest is generated again. Nothing is pickled.
 """

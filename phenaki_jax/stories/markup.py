@@ -3,9 +3,9 @@
 The standard readers do not keep line numbers, which messages about a file
 written by hand need. Both formats are read strictly and safely: no tags that
 construct objects, no aliases (a short file could expand to gigabytes), no
-duplicate keys, no keys without a value. What YAML reads as another value than
-a person does is refused as well: octal and sexagesimal numbers, and text that
-is followed by a comment, which may be a part of the text.
+duplicate keys, no keys without a value. Values that YAML
+reads differently than a person does are rejected as well: octal and
+sexagesimal numbers, and text followed by a comment that may belong to it.
 """
 
 import json
@@ -44,7 +44,7 @@ def read_yaml(text: str) -> tuple[Any, Lines]:
   """Read one YAML document.
 
   Raises:
-    UserError: names the line of what is not YAML or not allowed.
+    UserError: the text is not valid YAML or not allowed; names the line.
   """
   try:
     depth = 0
@@ -126,7 +126,7 @@ def _from_yaml(
 
 
 def _check_plain(node: yaml.ScalarNode, text: str) -> None:
-  """Refuse a value without quotation marks that is not what it seems."""
+  """Reject a plain scalar that YAML reads differently than a person does."""
   if node.style is not None:
     return
   line = _line(node.start_mark)
@@ -148,7 +148,7 @@ def read_json(text: str) -> tuple[Any, Lines]:
   """Read one JSON value.
 
   Raises:
-    UserError: names the line of what is not JSON or not allowed.
+    UserError: the text is not valid JSON or not allowed; names the line.
   """
   try:
     values = json.loads(text)

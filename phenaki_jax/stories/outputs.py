@@ -38,11 +38,12 @@ from phenaki_jax.stories.story import Story
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 
-# Longer GIFs and larger contact sheets are of no use, and would need memory
-# that grows with the story. The film and the provenance are always complete.
+# Longer GIFs and larger contact sheets are impractical, and their memory would
+# grow with the story. The film and the provenance are always complete.
 MAX_GIF_FRAMES = 480
 MAX_SHEET_SCENES = 40
-_MAX_BYTES = 200_000_000  # Of the frames in memory for either.
+# Limit of the frames in memory, for the GIF and for the contact sheet.
+_MAX_BYTES = 200_000_000
 _COLUMNS = 8
 
 
@@ -103,15 +104,15 @@ def write_story(
 
   Finished scenes are kept in a folder beside the film, from which the same
   call continues after an interruption. When the story is complete, the scenes
-  of other stories are removed from it. The folder is locked, and what a killed
-  process left behind is removed first.
+  of other stories are removed from it. The folder is locked, and leftovers of
+  killed processes are removed first.
 
   Args:
     maker: makes the clips.
     story: a resolved story.
     out: the film; see `output_paths`.
-    made_by: JSON values that describe what makes it (model, versions).
-    remarks: what the film will not show as the story asks for it. These and
+    made_by: JSON values that describe the model and the versions.
+    remarks: requests of the story that the film cannot satisfy. These and
       remarks about the files are logged and recorded.
 
   Raises:
@@ -182,8 +183,8 @@ class StoryFiles:
     Args:
       out: the film, ending in `.mp4`; the others are named after it.
       story: a resolved story.
-      made_by: JSON values that describe what made it (model, versions).
-      remarks: what the film will not show as the story asks for it.
+      made_by: JSON values that describe the model and the versions.
+      remarks: requests of the story that the film cannot satisfy.
 
     Raises:
       UserError: `out` does not end in `.mp4`.
@@ -255,7 +256,7 @@ class StoryFiles:
       self._finish()
 
   def _remarks(self) -> Iterator[Remark]:
-    """Yield what the GIF and the contact sheet will not show."""
+    """Yield remarks on frames that the GIF or the contact sheet omits."""
     _, gif, sheet, _ = self.paths
     frames = math.ceil(self._story.num_frames / self._stride)
     if frames > self._max_in_gif:

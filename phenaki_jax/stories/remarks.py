@@ -1,4 +1,4 @@
-"""Remarks on a story: what its film will not show as it was asked for."""
+"""Remarks on a story: requests that the film cannot satisfy."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -31,7 +31,7 @@ def scene_keys(story: Story, origin: Mapping[str, Any]) -> list[str]:
 
   Args:
     story: a resolved story.
-    origin: JSON values that describe what makes the story (model, versions).
+    origin: JSON values that describe the model and the versions.
   """
   base = {
     'origin': dict(origin),

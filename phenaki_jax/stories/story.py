@@ -1,4 +1,4 @@
-"""Stories: what a user writes, and what the model fills in.
+"""Stories: values from the user, and defaults from the model.
 
 A `Story` holds the scenes of a video. Values that are None are open:
 `resolve` fills them in from the model, and the result describes every frame
@@ -56,7 +56,7 @@ _whole = functools.partial(_number, kind='a whole number')
 
 
 def _clean(prompt: str) -> str:
-  """Normalise white space; refuse what is not a prompt."""
+  """Normalise white space, and validate the prompt."""
   text = ' '.join(prompt.split())
   if not text:
     raise UserError('prompt is empty; describe what happens in the scene')
@@ -77,7 +77,7 @@ class Scene:
   """One scene of a story; None leaves a value to the story or the model.
 
   Attributes:
-    prompt: what happens, 1 to 1000 characters.
+    prompt: text of the scene, 1 to 1000 characters.
     frames: length in frames; give this or `seconds`, or neither for one clip
       of the model.
     seconds: length in seconds.
@@ -163,7 +163,7 @@ _FIELDS: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelDefaults:
-  """What a model uses where a story leaves a value open.
+  """The defaults of a model for values that a story leaves open.
 
   Attributes:
     size: height and width in pixels.

@@ -19,9 +19,13 @@ _MAX_COST = 42.0  # mean distance above which no place is recognised
 # _EDGE_SHARE of the median distance of the object, but at most _EDGE_MAX,
 # because dark rims on a dark place are hardly further away.
 _EDGE, _EDGE_SHARE, _EDGE_MAX = 24.0, 0.35, 40.0
-_EDGE_WIDTH = 0.8  # of the edge, over which a pixel goes from place to object
-_MIN_PIECE = 0.2  # area of a piece of an object, relative to the largest piece
-_MIN_AREA, _MAX_AREA = 0.006, 0.5  # of an object, relative to the frame
+# The soft mask rises from 0 to 1 over this range around the edge, relative to
+# the distance of the edge.
+_EDGE_WIDTH = 0.8
+# Pieces of an object with a smaller area, relative to the largest piece, are
+# dropped.
+_MIN_PIECE = 0.2
+_MIN_AREA, _MAX_AREA = 0.006, 0.5  # Area of an object, relative to the frame.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

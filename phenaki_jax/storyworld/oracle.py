@@ -15,16 +15,19 @@ from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
-_MIN_SIMILARITY = 0.8  # of a silhouette, to read a shape
+# A shape is read if the similarity of its silhouette is above this.
+_MIN_SIMILARITY = 0.8
 # Shapes whose similarities differ by less than this are compared by rendering.
 # The wide tie is for unclear silhouettes, as in a single compressed frame.
 _TIE, _WIDE_TIE = 0.06, 0.14
-_CLEAR = 0.96  # similarity of a clear silhouette
-_MAX_COST = 85.0  # of an appearance, to read colour and style
+_CLEAR = 0.96  # A silhouette of a higher similarity is clear.
+# Colour and style are read if the cost of the appearance is at most this.
+_MAX_COST = 85.0
 # Margin of the mask around the object in pixels: the mask includes pixels that
 # the object covers only partly.
 _HALO = 0.35
-_MAX_LOG_RATIO = 0.5  # of radii, to read a size: from 0.6 to 1.6 times as big
+# A size is read if its radius is 0.6 to 1.6 times the expected one.
+_MAX_LOG_RATIO = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,15 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
 
 REFERENCE_FPS = 8.0
-SPEED = 1 / 8  # of the frame, per reference frame (a frame at REFERENCE_FPS)
-RADIUS = {'small': 0.14, 'big': 0.22}  # of the frame's shorter side
+# A reference frame is a frame at REFERENCE_FPS. Distances are relative to the
+# frame: radii to its shorter side, all others to its width or height.
+SPEED = 1 / 8  # Per reference frame.
+RADIUS = {'small': 0.14, 'big': 0.22}
 SECOND_RADIUS = 0.12
-BOUNCE_HEIGHT = 0.22  # of the frame's height
-BOUNCE_PERIOD = 6  # reference frames, up and down again
-SPIN_SPEED = math.radians(15)  # clockwise, per reference frame
-GROW_PERIOD = 16  # reference frames; then the motion starts again
+BOUNCE_HEIGHT = 0.22
+BOUNCE_PERIOD = 6  # Reference frames of one bounce, up and down.
+SPIN_SPEED = math.radians(15)  # Radians per reference frame, clockwise.
+GROW_PERIOD = 16  # Reference frames after which the growth restarts.
 GROW_RADII = (0.13, 0.26)
 
 _VELOCITIES: dict[str | None, tuple[float, float]] = {

@@ -11,11 +11,12 @@ from scipy import ndimage
 from phenaki_jax.storyworld import foreground, outline
 from phenaki_jax.storyworld import subset as subset_lib
 
-_CELLS = 28  # of a template, per side
-_REACH = 1.8  # half the side of a template, in radii of a disc of equal area
-_ANGLES = 72  # templates of a shape
+_CELLS = 28  # Cells per side of a template.
+# Half the side of a template, in radii of a disc with the area of the shape.
+_REACH = 1.8
+_ANGLES = 72  # Number of templates per shape, one for each rotation.
 _TURN = 2 * math.pi / _ANGLES
-_SPEEDS = (2, 3, 4)  # of a spin, in _TURN per reference frame
+_SPEEDS = (2, 3, 4)  # Speeds of a spin, in _TURN per reference frame.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

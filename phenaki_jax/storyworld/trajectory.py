@@ -6,12 +6,14 @@ from jaxtyping import Float
 from phenaki_jax.storyworld import scene as scene_lib
 
 # Speeds are in sides of the frame per reference frame.
-_MIN_SPEED = 0.02  # of a moving object
-_MAX_DEVIATION = 0.04  # from the median velocity, in steady motion
-_STEADY_SHARE = 0.6  # of the frames, in steady motion
-_RESTING_SHARE = 0.75  # of the frames, at rest
+_MIN_SPEED = 0.02  # An object below this speed is at rest.
+# The deviation from the median velocity up to which motion is steady.
+_MAX_DEVIATION = 0.04
+_STEADY_SHARE = 0.6  # Minimum share of frames with steady motion.
+_RESTING_SHARE = 0.75  # Minimum share of frames at rest.
 _MIN_SPIN_GAIN = 0.02
-_MIN_GROWTH = 0.014  # relative change of the radius per reference frame
+# Growth is the relative change of the radius per reference frame.
+_MIN_GROWTH = 0.014
 _MAX_GROWTH = 0.25
 _MAX_BOUNCE_SPEED = 0.16
 

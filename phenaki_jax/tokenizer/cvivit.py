@@ -122,8 +122,8 @@ class CViViT(nn.Module):
       first = jnp.repeat(first, tubelet - 1, axis=1)
       pixels = jnp.concatenate([first, pixels], axis=1)
       return self.rest_in(patchify(pixels, tubelet, patch))
-    # For an image the rest has no frames. Its layer is called all the same,
-    # so that initialisation creates it.
+    # An image has no further frames; call the layer anyway so that its
+    # parameters are created.
     first = self.first_in(patchify(first, 1, patch))
     rest = self.rest_in(patchify(pixels[:, 1:], tubelet, patch))
     return jnp.concatenate([first, rest], axis=1)

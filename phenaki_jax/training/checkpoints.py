@@ -147,7 +147,7 @@ class Checkpoints:
       raise failure or CheckpointError('Process 0 cannot resume; see its log.')
     if step == _NOTHING:
       return None
-    # This makes Orbax delete what a killed save left behind.
+    # This makes Orbax delete the leftovers of a killed save.
     self._open()
     folder = self._folder / str(step)
     _, values = files.read_json(folder)
@@ -336,12 +336,18 @@ class Checkpoints:
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-  """Drop stack traces of failed saves, which end in a CheckpointError."""
+  """Return False for stack traces logged by Orbax.
+
+  A failed save raises a CheckpointError, which reports the cause.
+  """
   return not (record.exc_info and 'orbax' in record.pathname)
 
 
 def _report_unraisable(report: Callable[[Any], Any], event: Any) -> None:
-  """Report an error in a callback, except those of writes that failed."""
+  """Report an error in a callback, except 'Event loop is closed'.
+
+  Orbax leaves such callbacks behind when a write has failed.
+  """
   if str(event.exc_value) != 'Event loop is closed':
     report(event)
 

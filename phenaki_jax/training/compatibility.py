@@ -68,10 +68,10 @@ def check_same_run(
       'unchanged, or another --workdir to train a new generator.'
     )
   for key, text in _differences(saved.identity, ours.identity):
-    # Settings that differ as well explain more than a fingerprint.
+    # Name the changed settings, if any, instead of the fingerprint.
     named = [text for part, text in changed if part.split('.')[0] == key]
     bound.append(f'{"; ".join(named)} ({text})' if named else text)
-  # Arrays differ whenever the model does; then the settings explain more.
+  # Name the changed settings, if any, instead of the array shapes.
   shown = _SHOWN
   if not bound and (arrays := _differences(saved.arrays, ours.arrays)):
     is_state = all(path.startswith('opt_state') for path, _ in arrays)

@@ -1,4 +1,4 @@
-"""The length of a training run, its optimizer, and what it saves."""
+"""The length of a training run, its optimizer, and its checkpoints."""
 
 from typing import Literal
 

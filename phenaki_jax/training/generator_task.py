@@ -36,7 +36,7 @@ class GeneratorTaskConfig:
     text_dropout: share of the captions replaced by the empty caption, for
       guidance (paper: 0.1).
     prediction_share: share of the clips without context frames for which a
-      prefix is known nevertheless.
+      prefix is known instead.
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
     reencoded_context: share of the clips with context frames whose context
       has the tokens that the sampler sees: those of the context frames after
@@ -161,7 +161,7 @@ class GeneratorTask(Task):
     frames_at = jnp.zeros(images, jnp.int32)
     if self.tokenizer.first_frame == 'repeated':
       # The tokens of an image occur at any latent frame of a clip. Images at
-      # all indices teach the model what they show for all latent frames.
+      # all indices teach the model their content for all latent frames.
       # (The name of the stream is a seed; another name changes the draws.)
       key = stream(rng, 'moments')
       frames_at = jax.random.randint(key, (images,), 0, length, jnp.int32)

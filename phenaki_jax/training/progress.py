@@ -49,7 +49,7 @@ class Progress:
   def advance(self, step: int) -> None:
     """Record that a step is done."""
     if self._began is None:
-      # The first step compiles; its time is not that of the others.
+      # The first step compiles; exclude compilation from the estimate.
       self._began = (step, time.monotonic())
     if self._bar is not None:
       self._bar.update(step - self._bar.n)

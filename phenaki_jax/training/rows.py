@@ -1,4 +1,4 @@
-"""Token rows: what the masked transformer sees of a batch.
+"""Token rows: the input of the masked transformer.
 
 A row is a token grid of one clip, or of several packed images. An image takes
 one latent frame of a row, as a segment of its own with its own caption, so that

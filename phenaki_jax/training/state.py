@@ -1,4 +1,4 @@
-"""The state of a run, and what a task must provide to be trained."""
+"""The state of a run, and the interface of a task."""
 
 import dataclasses
 from typing import Any, Protocol, runtime_checkable
@@ -42,12 +42,12 @@ class RunArrays:
 
 @runtime_checkable
 class Task(Protocol):
-  """What is trained, and how its gradients are computed.
+  """A model to train, and the computation of its gradients.
 
   Attributes:
     opponents: top-level entries of the parameters that are trained against the
-      model, such as a discriminator. Each is clipped and optimized apart, and
-      is not averaged.
+      model, such as a discriminator. Each is clipped and optimized on its
+      own, and is not averaged.
   """
 
   opponents: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Task(Protocol):
     Args:
       params: the parameters.
       frozen: the arrays of `frozen`.
-      batch: see `data.schema`.
+      batch: see `data.spec`.
       rng: key of all random draws.
       deterministic: no dropout and no other regularisation.
     """
@@ -91,8 +91,8 @@ class Task(Protocol):
     """Differentiate the loss; a task with opponents overrides this.
 
     Returns:
-      Gradients in the structure of the parameters, each player's of its own
-      loss; and every loss and every other term, by name.
+      Gradients in the structure of the parameters, those of each
+      player from its own loss; and all losses and other terms, by name.
     """
     return jax.grad(self.loss, has_aux=True)(params, frozen, batch, rng)
 
@@ -121,7 +121,7 @@ def abstract_state(
   """Describe the state (shapes, dtypes, shardings); nothing is allocated.
 
   Args:
-    task: what is trained.
+    task: the model to train.
     optimizer: its state is placed by the names of the parameters it mirrors.
     mesh: from `sharding.make_mesh`, or an abstract one.
     uneven: see `sharding.param_shardings`.

@@ -34,7 +34,7 @@ class Writer(Protocol):
   """
 
   def rewind(self, step: int) -> None:
-    """Remove what was written after a step, from which the run resumes."""
+    """Remove results of steps after the one from which the run resumes."""
     return
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
@@ -116,7 +116,7 @@ class TensorBoardWriter(Writer):
     self._events: tensorboardX.FileWriter | None = None
 
   def rewind(self, step: int) -> None:
-    """Make TensorBoard hide what earlier files hold after a step."""
+    """Make TensorBoard hide the results of later steps in earlier files."""
     if self._folder.is_dir():
       start = SessionLog(status=SessionLog.START)
       self._open().add_event(Event(session_log=start), step=step + 1)

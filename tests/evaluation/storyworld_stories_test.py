@@ -33,8 +33,8 @@ class OracleModel:
     self._forgets = forgets
     self._jumps = jumps
 
-  def frames_of(self, steps):
-    return 1 + (steps - 1) * 2
+  def frames_of(self, num_latent):
+    return 1 + (num_latent - 1) * 2
 
   def clips(self, prompts, *, size, seeds, settings, context=None):
     contexts = [None] * len(prompts) if context is None else context

@@ -30,8 +30,8 @@ class Renderer:
   def __init__(self):
     self.batches = []
 
-  def frames_of(self, steps):
-    return 1 + (steps - 1) * 2
+  def frames_of(self, num_latent):
+    return 1 + (num_latent - 1) * 2
 
   def clips(self, prompts, *, size, seeds, settings, context=None):
     self.batches.append(list(prompts))

@@ -36,8 +36,8 @@ class Counter:
     self._next = 0
     self.calls = []
 
-  def frames_of(self, steps):
-    return 1 + (steps - 1) * self._tubelet
+  def frames_of(self, num_latent):
+    return 1 + (num_latent - 1) * self._tubelet
 
   def clips(self, prompts, *, size, seeds, settings, context=None):
     seen = 0 if context is None else context.shape[1]

@@ -175,8 +175,8 @@ class Maker:
   def __init__(self, action=lambda: None):
     self.action = action
 
-  def frames_of(self, steps):
-    return 1 + (steps - 1) * 2
+  def frames_of(self, num_latent):
+    return 1 + (num_latent - 1) * 2
 
   def clips(self, prompts, *, size, seeds, settings, context=None):
     self.action()

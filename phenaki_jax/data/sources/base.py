@@ -14,7 +14,7 @@ class Reader(Protocol):
   def examine(
     self, record: schema.Record, *, max_duration: float = math.inf
   ) -> schema.MediaInfo:
-    """Decode a whole record and return what was found.
+    """Decode a whole record and describe it.
 
     Args:
       record: a clip or an image.
@@ -57,7 +57,7 @@ class Source(Protocol):
     """Yield every record, in order, not decoded."""
 
   def spec(self) -> dict[str, Any]:
-    """Return what `manifest.open_reader` opens the reader from."""
+    """Return the spec from which `manifest.open_reader` opens the reader."""
 
   def notes(self) -> dict[str, int]:
-    """Return counts of what the last iteration did not use, by reason."""
+    """Return counts of items that the last iteration left out, by reason."""

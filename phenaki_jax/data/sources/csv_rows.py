@@ -33,7 +33,7 @@ class Row:
     line: number of its first line in the file, from 1.
     values: the fields by column name; empty if there is a fault.
     fault: why the row cannot be read; '' if it can.
-    detail: what is wrong with it.
+    detail: description of the fault.
   """
 
   line: int
@@ -54,7 +54,7 @@ def read_rows(path: str | os.PathLike, *, key: str) -> Iterator[Row]:
   Args:
     path: the file.
     key: name of the column that identifies a row, whose fields are not empty
-      and have no spaces. It tells the lines that begin a row.
+      and have no spaces. It identifies lines that begin a row.
   """
   with _open(path) as file:
     lines = _Lines(file)
@@ -64,7 +64,8 @@ def read_rows(path: str | os.PathLike, *, key: str) -> Iterator[Row]:
       lines=lines,
       width=len(names),
       key=names.index(key) if key in names else 0,
-      # 'a, "b, c"' has two fields if the header has the same spaces.
+      # Spaces after the commas of the header mean that spaces before a
+      # quotation mark are ignored: 'a, "b, c"' then has two fields.
       spaced=any(name.startswith(' ') for name in header[1:]),
     )
     for line in iter(lines.next, ''):
@@ -166,8 +167,8 @@ class _RowReader:
       while len(taken) < _MAX_LINES:
         line = self.lines.next()
         taken.append(line)
-        # A quotation mark is open at the end of the line before this one. If
-        # both are rows of their own, that mark is a stray one.
+        # A quotation mark is still open before this line. If the first line
+        # and this one are both complete rows, the mark is a stray one.
         if not line or (is_whole and self._is_row(line)):
           return
         yield line

@@ -58,7 +58,7 @@ class FileReader:
   """Decodes records in the files below a folder.
 
   The hash of a clip is checked once per process. Later only the needed parts
-  are read, unless the file has got another size or time of modification.
+  are read, unless the size or the modification time of the file has changed.
   """
 
   def __init__(self, folder: str | os.PathLike):
@@ -97,7 +97,7 @@ class FileReader:
   def examine(
     self, record: schema.Record, *, max_duration: float = math.inf
   ) -> schema.MediaInfo:
-    """Decode a whole record and return what was found.
+    """Decode a whole record and describe it.
 
     Args:
       record: a clip or an image.

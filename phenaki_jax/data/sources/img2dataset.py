@@ -37,7 +37,7 @@ class _Shard:
     rows: rows of the table; 0 if there is no readable table.
     columns: of the table.
     fault: why the table cannot be used; '' if it can.
-    detail: the same as a sentence.
+    detail: the fault as a sentence.
   """
 
   name: str
@@ -178,7 +178,7 @@ class Img2Dataset:
     return {'layout': self.layout, 'folder': str(self.folder.resolve())}
 
   def notes(self) -> dict[str, int]:
-    """Return what the last iteration did not use, by reason.
+    """Return counts of items that the last iteration left out, by reason.
 
     These are tar members that cannot be read, further media of a key, media
     without a row and further captions of a row.

@@ -10,7 +10,7 @@ from phenaki_jax import storyworld
 from phenaki_jax.data import schema
 from phenaki_jax.errors import UserError
 
-# The caption does not depend on the size, in pixels; this one is cheap.
+# In pixels. The caption does not depend on the size; a small one is cheap.
 _SMALL = 8
 
 
@@ -78,7 +78,7 @@ class StoryWorldReader:
   def examine(
     self, record: schema.Record, *, max_duration: float = math.inf
   ) -> schema.MediaInfo:
-    """Return a hash of what defines the example; nothing is rendered."""
+    """Hash the values that define the example, without rendering it."""
     world = dataclasses.asdict(self)
     text = f'{sorted(world.items())}|{record.kind}|{record.offset}'
     digest = hashlib.sha256(text.encode()).hexdigest()
