@@ -33,10 +33,10 @@ class Film:
     provenance: JSON values that describe how the film was made.
   """
 
-  frames: VideoU8
+  frames: VideoU8 = dataclasses.field(repr=False)
   fps: float
   scenes: tuple[tuple[str, int], ...]
-  provenance: Mapping[str, Any]
+  provenance: Mapping[str, Any] = dataclasses.field(repr=False)
 
   def __post_init__(self) -> None:
     """Check that the scenes cover the frames."""
