@@ -127,7 +127,8 @@ def validate(
     UserError: parts do not fit together; the message says what would.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
-  grid = tokenizer.grid(data.frames, data.size)
+  if experiment.kind != 'reader':
+    grid = tokenizer.grid(data.frames, data.size)
   _check_batch(experiment, num_devices, process_count)
   if experiment.kind == 'reader':
     side = experiment.reader.side
@@ -137,7 +138,8 @@ def validate(
         f'{data.frames}; a reader needs equal sides that are multiples of 8, '
         'and at most 9 frames'
       )
-  if experiment.kind != 'generator':
+    return
+  if experiment.kind == 'tokenizer':
     return
   names = (
     ('data.context_frames', data.context_frames),
