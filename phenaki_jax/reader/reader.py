@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -87,21 +88,21 @@ class Reader:
     # A power of two, so that few shapes are compiled.
     count = 1 << (len(frames) - 1).bit_length()
     padding = [(0, count - len(frames)), (0, 0), (0, 0), (0, 0)]
-    logits, weights = self._network(np.pad(frames, padding))
-    joined = join_frames(
-      logits[None, : len(frames)], weights[None, : len(frames)]
-    )
-    return {
-      fact: np.asarray(jax.nn.softmax(part[0])) for fact, part in joined.items()
-    }
+    found = self._network(np.pad(frames, padding), len(frames))
+    # A compiled function sorts the names.
+    return {fact: np.asarray(found[fact][0]) for fact in labels.NUM_CLASSES}
 
   @functools.cached_property
   def _network(self) -> Any:
     model = FrameReader(self.config)
-    params = jax.tree.map(jax.numpy.asarray, self.params)
+    params = jax.tree.map(jnp.asarray, self.params)
 
-    def network(frames: UInt8[Array, 'B H W 3']) -> Any:
-      return model.apply({'params': params}, frames)
+    def network(frames: UInt8[Array, 'T H W 3'], count: Any) -> Any:
+      logits, weights = model.apply({'params': params}, frames)
+      is_frame = (jnp.arange(len(frames)) < count)[:, None]
+      weights = jnp.where(is_frame, weights, -jnp.inf)
+      joined = join_frames(logits[None], weights[None])
+      return jax.tree.map(jax.nn.softmax, joined)
 
     return jax.jit(network)
 
