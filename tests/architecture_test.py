@@ -43,17 +43,20 @@ LAYERS = {
   'layouts': {'media', 'files', *BASE},
   'storyworld': {'layouts', 'media', 'files', *BASE},
   'lpc': {'layouts', 'media', 'files', *BASE},
+  'reader': {'lpc', 'nn', 'sharding', 'files', *BASE},
   'data': {'lpc', 'storyworld', 'media', 'files', *BASE},
   'sampling': {*MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},
-  'training': {*MODELS, 'sharding', 'media', 'files', *BASE},
+  'training': {*MODELS, 'reader', 'sharding', 'media', 'files', *BASE},
   'evaluation': {
     *('stories', 'sampling', 'tokenizer', 'storyworld', 'media', *BASE),
+    *('reader', 'lpc'),
   },
   'export': {'files', *BASE},
   'runs': {
     *('data', 'training', 'evaluation', 'export', 'sampling', 'stories'),
     *('storyworld', 'sharding', 'media', 'files', *MODELS, *BASE),
+    *('reader', 'lpc'),
   },
   'serving': {'runs', 'stories', 'media', 'files', *BASE},
   'cli': None,  # everything
@@ -73,7 +76,8 @@ OUTSIDE = {
 # The only files and folders that may import a module.
 KEEPERS = {
   'flax.linen': {
-    *('nn', 'tokenizer', 'text', 'masked_transformer', 'sharding.py'),
+    *('nn', 'tokenizer', 'text', 'masked_transformer', 'reader'),
+    'sharding.py',
   },
   'orbax': {'training/checkpoints.py', 'training/checkpoint_files.py'},
 }

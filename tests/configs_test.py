@@ -25,7 +25,7 @@ CONFIGS = ROOT / 'configs'
 GOLDENS = ROOT / 'tests' / 'golden' / 'configs'
 RUNS = sorted(
   path
-  for kind in ('tokenizer', 'generator')
+  for kind in ('tokenizer', 'generator', 'reader')
   for path in (CONFIGS / kind).glob('*.py')
 )
 
@@ -45,7 +45,7 @@ def _flatten(experiment):
 
 def _resolve(path, folder):
   """Resolve a config; for a generator, write its tokenizer's config first."""
-  if path.parent.name == 'tokenizer':
+  if path.parent.name != 'generator':
     return experiment_lib.resolve(str(path))
   trained = experiment_lib.resolve(str(CONFIGS / 'tokenizer' / path.name))
   (folder / experiment_lib.CONFIG_FILE).write_text(config_lib.to_json(trained))

@@ -20,9 +20,10 @@ from phenaki_jax.cli import arguments, exits
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
     'data': 'build, check and inspect data; write StoryWorld to disk',
-    'train': 'train the tokenizer, then the generator on its tokens',
+    'train': 'train the tokenizer, the generator on its tokens, or a reader',
     'story': 'generate a story video with one prompt per scene',
     'evaluate': 'measure how well a model knows StoryWorld',
+    'reader': 'measure how well a reader reads the sprite world',
     'export': 'make a bundle of a trained generator and its tokenizer',
   }
 )

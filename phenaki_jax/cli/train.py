@@ -1,4 +1,4 @@
-"""Train the tokenizer, or the generator on the tokens of a trained tokenizer.
+"""Train the tokenizer, the generator on its tokens, or the sprite reader.
 
 The same command with the same --workdir resumes from the last checkpoint. The
 run directory holds config.json, vocab.model (of a generator), checkpoints/,
@@ -25,6 +25,7 @@ _NEXT = {
   'configs/generator/NAME.py --workdir DIR --set tokenizer_dir=%s',
   'generator': 'Next, generate a story video: phenaki story --model %s '
   '--prompt "..." --prompt "..." --out story.mp4',
+  'reader': 'Next, measure it: phenaki reader --reader %s',
 }
 
 

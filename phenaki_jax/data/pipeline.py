@@ -3,18 +3,14 @@
 The global batch of step k is a pure function of (config, manifests, k). Its
 composition is the same at every step, and each process loads its own rows of
 it. The data position in a checkpoint is therefore one integer, which stays
-valid when the number of processes changes. Threads load a bounded number of
-batches ahead, in order.
+valid when the number of processes changes.
 """
 
 import hashlib
 import json
 import logging
-import sys
-import weakref
 from collections.abc import Callable, Iterator
 
-import grain
 import numpy as np
 
 from phenaki_jax import config as config_io
@@ -22,6 +18,7 @@ from phenaki_jax.data import config as config_lib
 from phenaki_jax.data import examples, manifest, mixture, schema
 from phenaki_jax.data import spec as spec_lib
 from phenaki_jax.data.cache import FrameCache
+from phenaki_jax.data.loader import Loader
 from phenaki_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -31,7 +28,7 @@ _KINDS = {'clips': schema.CLIP, 'images': schema.IMAGE}
 _NOT_IN_FINGERPRINT = ('num_threads', 'prefetch', 'cache_bytes')
 
 
-class Pipeline:
+class Pipeline(Loader):
   """Loads this process' rows of every batch.
 
   Attributes:
@@ -70,7 +67,7 @@ class Pipeline:
     """
     if not 0 <= process_index < process_count:
       raise ValueError(f'process {process_index} of {process_count}')
-    self.config = config
+    super().__init__(config)
     self.composition = mixture.compose(
       batch_size=config.batch_size, image_share=config.image_share
     )
@@ -88,7 +85,6 @@ class Pipeline:
     self._process_index = process_index
     self._tokenize = tokenize
     self._tubelet = tubelet
-    self._open: weakref.WeakSet[grain.DatasetIterator] = weakref.WeakSet()
     manifests = [
       manifest.Manifest(source.path) if source.layout == 'manifest' else None
       for source in config.sources
@@ -121,26 +117,6 @@ class Pipeline:
     return spec_lib.check_batch(
       batch, self._process_spec, tubelet=self._tubelet
     )
-
-  def iterate(
-    self, start_step: int = 0
-  ) -> grain.DatasetIterator[spec_lib.Batch]:
-    """Return an infinite iterator from `start_step` on; close it after use."""
-    if start_step < 0:
-      raise UserError(f'start_step is {start_step}; it must not be negative')
-    threads, ahead = self.config.num_threads, self.config.prefetch
-    if not threads or not ahead:
-      threads, ahead = 0, 0
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    steps = grain.MapDataset.range(start_step, sys.maxsize)
-    iterator = iter(steps.map(self.batch).to_iter_dataset(options))
-    self._open.add(iterator)
-    return iterator
-
-  def close(self) -> None:
-    """Stop the threads of all open iterators."""
-    for iterator in list(self._open):
-      iterator.close()
 
   def captions(self, limit: int) -> Iterator[str]:
     """Yield up to `limit` captions, of clips and images in turn.

@@ -1,6 +1,6 @@
 """Draw stories and images of the sprite world."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
@@ -44,7 +44,11 @@ def _draw(sheets, pose, size):
 
 
 def render_story(
-  story: story_lib.Story, sheets: Sheets, *, size: int
+  story: story_lib.Story,
+  sheets: Sheets,
+  *,
+  size: int,
+  frames: Container[int] | None = None,
 ) -> VideoU8:
   """Render the frames of a story, whose scenes are plain.
 
@@ -55,16 +59,21 @@ def render_story(
     story: what to render.
     sheets: the drawings.
     size: side in pixels, at least 64.
+    frames: indices of the frames to render; None renders all.
   """
   return np.stack(
-    [np.asarray(_draw(sheets, pose, size)) for pose in _poses(story, size)]
+    [
+      np.asarray(_draw(sheets, pose, size))
+      for index, pose in enumerate(_poses(story, size))
+      if frames is None or index in frames
+    ]
   )
 
 
 def render_image(
   story: story_lib.Story, sheets: Sheets, *, size: int
 ) -> ImageU8:
-  """Render the last frame of a story in its style; arguments as above."""
+  """Render the last frame of a story in its style; see `render_story`."""
   *_, pose = _poses(story, size)
   picture = _draw(sheets, pose, size)
   style = pose[0].style

@@ -21,6 +21,7 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.spec import batch_spec
+from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
@@ -35,6 +36,7 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, step
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.reader_task import ReaderTask
 from phenaki_jax.training.state import (
   Task,
   TrainState,
@@ -61,9 +63,9 @@ class Run:
     mesh: the devices.
     task: the model and its losses. The task of an abstract run has no frozen
       arrays; those of a real run are placed on the mesh by the training loop.
-    vocabulary: None for a tokenizer and for an abstract run.
-    words: of the captions from which the vocabulary was learned; None if they
-      are not known.
+  if experiment.kind != 'generator':
+    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
+  vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   """
 
   experiment: Experiment
@@ -119,12 +121,22 @@ class Run:
     with jax.set_mesh(self.mesh):
       return compiled.lower(self.state, self.batch, root, self.frozen)
 
-  def open_pipeline(self, data: DataConfig) -> Pipeline:
+  def open_pipeline(self, data: DataConfig) -> Any:
     """Open data and read it as this run does.
+
+    Returns:
+      A `Loader`: for a reader `Sprites`, otherwise a `Pipeline`.
 
     Raises:
       UserError: the data cannot be read, or has no examples.
     """
+    if self.experiment.kind == 'reader':
+      return Sprites(
+        data,
+        self.experiment.reader.sheets,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+      )
     return _pipeline(self.experiment, data, self.vocabulary)
 
 
@@ -145,8 +157,8 @@ def assemble(
   """
   check_tokenizer_dir(experiment)
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
-  if experiment.kind == 'tokenizer':
-    return Run(experiment=experiment, mesh=mesh, task=_tokenizer(experiment))
+  if experiment.kind != 'generator':
+    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
   vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   params = _tokenizer_params(experiment)
   return Run(
@@ -170,13 +182,17 @@ def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
     UserError: the parts of the experiment contradict each other.
   """
   validate(experiment, num_devices=mesh.size)
-  task: Task = _tokenizer(experiment)
   if experiment.kind == 'generator':
-    task = _generator(experiment, tokenizer_params=None)
+    task: Task = _generator(experiment, tokenizer_params=None)
+  else:
+    task = _task(experiment)
   return Run(experiment=experiment, mesh=mesh, task=task)
 
 
-def _tokenizer(experiment: Experiment) -> TokenizerTask:
+def _task(experiment: Experiment) -> Task:
+  """Return the task of a model that needs no other."""
+  if experiment.kind == 'reader':
+    return ReaderTask(config=experiment.reader)
   return TokenizerTask(config=experiment.tokenizer, weights=experiment.losses)
 
 

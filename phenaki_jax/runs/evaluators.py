@@ -48,6 +48,8 @@ def build(run: Run) -> list[Any]:
   evaluators: list[Any] = [
     HeldoutEvaluator(measure=_measure(run), batches=batches, every=every)
   ]
+  if experiment.kind == 'reader':
+    return evaluators
   if experiment.kind == 'generator':
     evaluators.append(
       UnigramEvaluator(

@@ -18,6 +18,7 @@ from phenaki_jax.data.mixture import compose
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
@@ -36,7 +37,7 @@ class Experiment:
   """One training run.
 
   Attributes:
-    kind: which of the two models is trained.
+    kind: which of the models is trained.
     name: name of the run, for display.
     seed: seed of the initial parameters and of all random draws of the steps,
       0 to 2**32 - 1.
@@ -50,12 +51,13 @@ class Experiment:
     generator: shape of the masked transformer.
     task: how the generator's training examples are made.
     sampling: default sampling settings of the generator.
+    reader: shape of the reader of the sprite world, and its sheets.
     optim: the optimizer.
     train: the length of the run, and how often it logs, saves and evaluates.
     mesh: number of devices on each mesh axis.
   """
 
-  kind: Literal['tokenizer', 'generator']
+  kind: Literal['tokenizer', 'generator', 'reader']
   name: str = ''
   seed: config_lib.Seed = 0
   tokenizer_dir: str = ''
@@ -66,6 +68,7 @@ class Experiment:
   generator: GeneratorConfig = GeneratorConfig()
   task: GeneratorTaskConfig = GeneratorTaskConfig()
   sampling: SamplingSettings = SamplingSettings()
+  reader: ReaderConfig = ReaderConfig()
   optim: OptimConfig = OptimConfig()
   train: TrainConfig = TrainConfig()
   mesh: MeshConfig = MeshConfig()
@@ -86,7 +89,7 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   config = config_lib.load(spec)
   values = config_lib.override(Experiment, config, overrides)
   experiment = config_lib.build(Experiment, values)
-  if experiment.kind == 'tokenizer':
+  if experiment.kind != 'generator':
     return experiment
   folder, data = os.path.expanduser(experiment.tokenizer_dir), experiment.data
   tokenizer, source = experiment.tokenizer, 'the tokenizer'
@@ -132,8 +135,18 @@ def validate(
     UserError: parts do not fit together; the message names allowed values.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
-  grid = tokenizer.grid(data.frames, data.size)
+  if experiment.kind != 'reader':
+    grid = tokenizer.grid(data.frames, data.size)
   _check_batch(experiment, num_devices, process_count)
+  if experiment.kind == 'reader':
+    side = experiment.reader.side
+    if data.size != (side, side) or side % 8 or not 0 < data.frames <= 9:
+      raise UserError(
+        f'data.size is {data.size}, reader.side {side} and data.frames '
+        f'{data.frames}; a reader needs equal sides that are multiples of 8, '
+        'and at most 9 frames'
+      )
+    return
   if experiment.kind == 'tokenizer':
     return
   names = (

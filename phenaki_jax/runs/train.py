@@ -55,7 +55,9 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   if run.words:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
-  latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+  latent_frames = 0
+  if experiment.kind != 'reader':
+    latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
   with contextlib.closing(run.open_pipeline(data)) as pipeline:
     _log.info('%s', pipeline.describe(latent_frames))
     if jax.process_index() == 0:

@@ -1,0 +1,54 @@
+"""Measure how well a reader reads the facts of the sprite world.
+
+It reads held-out clips and images, as rendered, blurred, and after H.264. The
+table has the accuracy of each fact, and the share of readings that are sure.
+With --out, the weights are written as one safetensors file.
+"""
+
+import argparse
+
+from phenaki_jax.cli.arguments import add_numbers, count, fields, positive
+
+EXAMPLES = """
+  phenaki train --config configs/reader/lpc.py:sheets=data/sheets \\
+    --workdir runs/reader
+  phenaki reader --reader runs/reader --out runs/reader.safetensors
+  phenaki reader --reader runs/reader.safetensors --sheets data/sheets \\
+    --size 48
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  parser.add_argument(
+    '--reader',
+    required=True,
+    metavar='PATH',
+    help='the --workdir of a trained reader, or a file that --out wrote',
+  )
+  parser.add_argument(
+    '--sheets',
+    default='',
+    metavar='DIR',
+    help='folder of the sheets (default: those of the run)',
+  )
+  parser.add_argument(
+    '--out', default='', metavar='FILE', help='file of weights to write'
+  )
+  add_numbers(
+    parser,
+    ('examples', positive, 200, 'clips, and images, to read'),
+    ('size', positive, 64, 'side of the frames in pixels'),
+    ('seed', count, 1, 'of the examples'),
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Measure one reader."""
+  from phenaki_jax.evaluation.reader_accuracy import to_markdown
+  from phenaki_jax.runs import reader
+
+  request = reader.Request(**fields(args, reader.Request))
+  print(to_markdown(reader.measure(request)))
+  if args.out:
+    print(args.out)

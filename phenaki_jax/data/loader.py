@@ -1,0 +1,57 @@
+"""Iterate over the batches of steps; threads load some of them ahead."""
+
+import abc
+import sys
+import weakref
+from typing import Any
+
+import grain
+
+from phenaki_jax.data import config as config_lib
+from phenaki_jax.errors import UserError
+
+
+class Loader(abc.ABC):
+  """Loads the batch of each step, ahead of time and in order.
+
+  Attributes:
+    config: the examples, and the numbers of threads and of batches ahead.
+    fingerprint: hash of all that determines the batches.
+  """
+
+  fingerprint: str
+
+  def __init__(self, config: config_lib.DataConfig):
+    """Load nothing yet."""
+    self.config = config
+    self._open: weakref.WeakSet[grain.DatasetIterator] = weakref.WeakSet()
+
+  @abc.abstractmethod
+  def batch(self, step: int) -> Any:
+    """Return this process' rows of the global batch of `step`."""
+
+  @abc.abstractmethod
+  def describe(self, latent_frames: int) -> str:
+    """Describe the composition of the batches, for the log.
+
+    Args:
+      latent_frames: latent frames of a clip.
+    """
+
+  def iterate(self, start_step: int = 0) -> grain.DatasetIterator[Any]:
+    """Return an infinite iterator from `start_step` on; close it after use."""
+    if start_step < 0:
+      raise UserError(f'start_step is {start_step}; it must not be negative')
+    threads, ahead = self.config.num_threads, self.config.prefetch
+    if not threads or not ahead:
+      threads, ahead = 0, 0
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    steps = grain.MapDataset.range(start_step, sys.maxsize)
+    iterator = iter(steps.map(self.batch).to_iter_dataset(options))
+    self._open.add(iterator)
+    return iterator
+
+  def close(self) -> None:
+    """Stop the threads of all open iterators."""
+    for iterator in list(self._open):
+      iterator.close()

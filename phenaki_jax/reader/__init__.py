@@ -1,0 +1,1 @@
+"""The reader: a network that reads the facts of the sprite world in frames."""

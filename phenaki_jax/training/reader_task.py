@@ -1,0 +1,85 @@
+"""Train the reader to name the facts of clips and images."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from phenaki_jax.reader.config import ReaderConfig
+from phenaki_jax.reader.network import FrameReader, join_frames
+from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.state import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReaderTask(Task):
+  """Train a reader with the cross-entropy of each fact.
+
+  Attributes:
+    config: the reader's shape.
+  """
+
+  config: ReaderConfig
+
+  def init(self, rng: PRNGKeyArray) -> Any:
+    """Create the parameters, boxed with their logical names."""
+    side = self.config.side
+    frames = jnp.zeros((1, side, side, 3), jnp.uint8)
+    return FrameReader(self.config).init(rng, frames)['params']
+
+  def loss(
+    self,
+    params: Any,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: PRNGKeyArray,
+    *,
+    deterministic: bool = False,
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute the loss of a batch and its metrics; nothing is random.
+
+    Facts with a negative label are unknown and not counted.
+    """
+    del frozen, rng, deterministic
+    shapes, frames, known = [], [], []
+    for name, part in batch.items():
+      pixels = part['pixels']
+      if name == 'images':
+        pixels = pixels[:, None]
+      shapes.append(pixels.shape[:2])
+      frames.append(pixels.reshape(-1, *pixels.shape[2:]))
+      known.append(part['labels'])
+    # One pass for the frames of clips and images.
+    logits, weights = FrameReader(self.config).apply(
+      {'params': params}, jnp.concatenate(frames)
+    )
+    joined, start = [], 0
+    for rows, length in shapes:
+      part = slice(start, start + rows * length)
+      start = part.stop
+      joined.append(
+        join_frames(
+          logits[part].reshape(rows, length, -1),
+          weights[part].reshape(rows, length, -1),
+        )
+      )
+    labels = jnp.concatenate(known)
+    total = jnp.zeros(())
+    metrics: dict[str, Mean] = {}
+    for index, fact in enumerate(joined[0]):
+      values = jnp.concatenate([part[fact] for part in joined])
+      label = labels[:, index]
+      is_known = label >= 0
+      log_probs = jax.nn.log_softmax(values)
+      picked = jnp.take_along_axis(
+        log_probs, jnp.maximum(label, 0)[:, None], axis=1
+      )[:, 0]
+      errors = Mean.of(-picked, is_known)
+      total = total + errors.sum / jnp.maximum(errors.count, 1.0)
+      metrics[f'accuracy/{fact}'] = Mean.of(
+        values.argmax(-1) == label, is_known
+      )
+    metrics['loss'] = Mean.of(total)
+    return total, jax.lax.stop_gradient(metrics)
