@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--strict',
     action='store_true',
-    help='fail on requests that the model cannot satisfy, such as unknown words',
+    help='fail on requests the model cannot satisfy, such as unknown words',
   )
 
 
