@@ -232,7 +232,7 @@ def _open(cls: Any, values: Any, path: list[str]) -> tuple[Any, Any]:
 
 
 def _readings(text: str) -> Iterator[Any]:
-  """Yield what a text may stand for, the likeliest reading first."""
+  """Yield the possible values of a text, the likeliest first."""
   for parse in (json.loads, ast.literal_eval):
     with contextlib.suppress(ValueError, SyntaxError):
       yield to_dict(parse(text))
@@ -243,7 +243,7 @@ def _readings(text: str) -> Iterator[Any]:
 
 
 def _fault(cls: Any, values: Any, path: list[str]) -> UserError | None:
-  """Return what is wrong at a path, whatever else is wrong in the values."""
+  """Return the error at a path, regardless of other errors in the values."""
   try:
     _validate(cls, values)
   except pydantic.ValidationError as error:

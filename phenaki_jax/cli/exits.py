@@ -106,7 +106,7 @@ def sentence(error: Exception) -> str | None:
 
 
 def _backend_sentence() -> str | None:
-  """Return a sentence if JAX has no device, whatever that raised elsewhere."""
+  """Return a sentence if JAX has no device, regardless of the error."""
   jax = sys.modules.get('jax')
   platforms = os.environ.get('JAX_PLATFORMS')
   if jax is None or not platforms:
@@ -195,7 +195,7 @@ def _open_streams() -> Iterator[None]:
 
 
 def _silence(stream: Any) -> None:
-  """Send a stream that cannot be written, and what it buffers, to nowhere."""
+  """Discard the buffer and all output of a stream that cannot be written."""
   with contextlib.suppress(OSError, ValueError):
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -22,7 +22,7 @@ DIRECTIONS = ('up', 'left', 'down', 'right')
 PLACES = ('grass', 'sand', 'stone', 'night', 'water', 'snow')
 STYLES = ('plain', 'pencil drawing', 'watercolor painting')
 
-# Every fact and its values. The order of the values decides what a seed draws.
+# Every fact and its values. The result of a seed depends on the order.
 VALUES = {
   'kind': KINDS,
   'hair': HAIRS,

@@ -25,7 +25,7 @@ _GRAINS = (
   *((6, 8, 4, 2, -30), (8, 10, 2, 2, -18)),
   *((22, 24, 4, 2, -30), (24, 26, 2, 2, -18)),
 )
-# What is added to the colour of a tile: (top, left, height, width, amount).
+# Additions to the colour of a tile: (top, left, height, width, amount).
 _MARKS = {
   'grass': _GRAINS,
   'sand': _GRAINS,
