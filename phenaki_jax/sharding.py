@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -32,6 +32,8 @@ from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 
 _logger = logging.getLogger(__name__)
+
+Otherwise = Literal['raise', 'replicate']
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
 
@@ -102,7 +104,7 @@ def make_mesh(
   Linen's layers do not work.
 
   Raises:
-    ValueError: if the axes do not multiply to the number of devices.
+    UserError: if the axes do not multiply to the number of devices.
   """
   chosen = list(jax.devices() if devices is None else devices)
   return jax.make_mesh(
@@ -254,8 +256,8 @@ def param_shardings(
   tree: Any,
   mesh: Mesh | AbstractMesh,
   *,
-  uneven: str = 'raise',
-  unnamed: str = 'raise',
+  uneven: Otherwise = 'raise',
+  unnamed: Otherwise = 'raise',
 ) -> Any:
   """Return a sharding for each leaf of a boxed tree, in its unboxed structure.
 
@@ -271,12 +273,10 @@ def param_shardings(
       it, for optimizer state that does not mirror a parameter.
 
   Raises:
-    ValueError: for an array without names or an uneven dimension under
-      'raise', for an unknown name, and for an unknown `uneven` or `unnamed`.
+    UserError: for an uneven dimension under 'raise'.
+    ValueError: for an array without names under 'raise', and for an unknown
+      name.
   """
-  for option, value in (('unnamed', unnamed), ('uneven', uneven)):
-    if value not in ('raise', 'replicate'):
-      raise ValueError(f"{option} is 'raise' or 'replicate', not {value!r}.")
   shardings = []
   for path, leaf in _leaves(tree):
     bare = unnamed == 'replicate' and not _is_box(leaf)
@@ -307,7 +307,7 @@ def param_shardings(
   return jax.tree.unflatten(structure, shardings)
 
 
-def describe(tree: Any, mesh: Mesh | AbstractMesh, **options: str) -> Any:
+def describe(tree: Any, mesh: Mesh | AbstractMesh, **options: Otherwise) -> Any:
   """Return the shape, dtype and sharding of each leaf of a boxed tree.
 
   Args:
@@ -328,7 +328,7 @@ def global_batch(batch: Any, mesh: Mesh) -> Any:
   """Join every process' rows (numpy) into global arrays, split over the mesh.
 
   Raises:
-    ValueError: if the rows of a part do not divide over the batch axes.
+    UserError: if the rows of a part do not divide over the batch axes.
   """
   sharding = batch_sharding(mesh)
   ways = _ways(mesh, sharding.spec[0])

@@ -9,7 +9,8 @@ worst and random samples.
 """
 
 import argparse
-import pathlib
+
+from etils import epath
 
 from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
   from phenaki_jax.runs import open as models
   from phenaki_jax.sampling.sampler import SamplingSettings
 
-  if pathlib.Path(args.out).is_file():
+  if epath.Path(args.out).is_file():
     raise UserError(f'--out is {args.out}, which is a file; name a folder')
   request = evaluate.Request(
     settings=arguments.fields(args, SamplingSettings),

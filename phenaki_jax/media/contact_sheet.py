@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.media import fonts
 from phenaki_jax.media.frames import checked_frame, enlarge, spread
 from phenaki_jax.types import ImageU8
@@ -49,13 +48,15 @@ def contact_sheet(
     footer: a grey text below everything, such as the notice 'AI-generated'.
 
   Raises:
-    UserError: for no rows and no images, a row without frames, frames of
+    ValueError: for no rows and no images, a row without frames, frames of
       several sizes, or fewer than one column.
   """
   if columns < 1:
-    raise UserError(f'columns is {columns}, but must be at least 1')
+    raise ValueError(f'columns is {columns}, but must be at least 1')
   if not (rows or images) or not all(len(frames) for _, frames in rows):
-    raise UserError('a contact sheet needs rows or images, with frames in each')
+    raise ValueError(
+      'a contact sheet needs rows or images, with frames in each'
+    )
 
   def fit(frame: np.ndarray) -> np.ndarray:
     return enlarge(checked_frame(frame), min_height)
@@ -68,7 +69,7 @@ def contact_sheet(
   cells = strips + singles
   shapes = {tile.shape for _, tiles in cells for tile in tiles}
   if len(shapes) > 1:
-    raise UserError('all frames of a contact sheet must be of one size')
+    raise ValueError('all frames of a contact sheet must be of one size')
   ((_, tile_width, _),) = shapes
   pitch = tile_width + _GAP
   most = max(len(tiles) for _, tiles in cells)

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import importlib
 import math
-import pathlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +45,7 @@ class Film:
         f'the scenes have {total} frames, but the film has {len(self.frames)}'
       )
 
-  def save(self, path: epath.PathLike) -> pathlib.Path:
+  def save(self, path: epath.PathLike) -> epath.Path:
     """Write the film to a file, in the format that the suffix names.
 
     Args:
@@ -57,9 +56,9 @@ class Film:
       The path.
 
     Raises:
-      UserError: for another suffix.
+      UserError: for another suffix, and for an MP4 in a bucket.
     """
-    path = pathlib.Path(path)
+    path = epath.Path(path)
     match path.suffix:
       case '.mp4':
         write_mp4(path, self.frames, fps=self.fps, provenance=self.provenance)

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_file
-from phenaki_jax.files.paths import checked_path
+from phenaki_jax.files.paths import checked_path, is_remote
 from phenaki_jax.media.frames import checked_fps, checked_frame, enlarge
 from phenaki_jax.media.provenance import COMMENT, provenance_json
 from phenaki_jax.types import ImageU8
@@ -60,6 +60,11 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
       UserError: for a value out of these ranges.
     """
     self._path = checked_path(path, '.mp4')
+    if is_remote(path):
+      raise UserError(
+        f'{path} is in a bucket, where an MP4 cannot be written; save it to a '
+        'local disk and copy it'
+      )
     self._fps = fractions.Fraction(checked_fps(fps)).limit_denominator(1001)
     self._min_height = min_height
     self._pixel_format = pixel_format

@@ -34,6 +34,7 @@ from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, step
+from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.reader_task import ReaderTask
@@ -239,7 +240,7 @@ def _vocabulary(
 ) -> tuple[SentencePieceVocabulary, Words | None]:
   """Read the vocabulary and words, or learn them when the run starts."""
   path = workdir / VOCABULARY_FILE
-  if path.is_file() and any((workdir / 'checkpoints').glob('[0-9]*')):
+  if path.is_file() and any((workdir / CHECKPOINTS_FOLDER).glob('[0-9]*')):
     vocabulary = SentencePieceVocabulary(path.read_bytes())
     return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.

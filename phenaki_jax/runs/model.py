@@ -141,7 +141,10 @@ class Model:
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.shape[-1:] != (3,):
-      raise UserError(f'the frames are {frames.dtype}; they must be uint8 RGB')
+      raise UserError(
+        f'the frames are {frames.dtype} of shape {list(frames.shape)}; they '
+        'must be uint8 RGB, [T, H, W, 3]'
+      )
     batch = _batch(frames, 'frames', '[T, H, W, 3]')
     tokenizer = self.sampler.models.tokenizer
     missing = (1 - batch.shape[1]) % tokenizer.tubelet

@@ -8,12 +8,11 @@ compared with the configs before anything runs.
 
 import dataclasses
 import logging
-import os
-import pathlib
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
@@ -23,7 +22,6 @@ from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files.digests import digest_json
-from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import (
@@ -39,6 +37,7 @@ from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, compatibility
+from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
@@ -77,14 +76,14 @@ def describe(experiment: Experiment) -> StoryModelConfig:
 
 
 def load(
-  path: str | os.PathLike[str] | None = None,
+  path: epath.PathLike | None = None,
   *,
-  tokenizer: str | os.PathLike[str] | None = None,
+  tokenizer: epath.PathLike | None = None,
 ) -> Model:
   """Open a bundle or the run directory of a generator.
 
   Args:
-    path: the folder; None for the reference bundle.
+    path: the folder, local or in a bucket; None for the reference bundle.
     tokenizer: run directory of the tokenizer, for the run of a generator
       whose tokenizer is not where its config says.
 
@@ -95,11 +94,7 @@ def load(
       trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
-  if path is not None and is_remote(path):
-    raise UserError(
-      f'the model {path} is in a bucket; copy it to a local disk first'
-    )
-  folder = bundle_lib.reference_dir() if path is None else pathlib.Path(path)
+  folder = epath.Path(bundle_lib.reference_dir() if path is None else path)
   folder = folder.expanduser()
   if not folder.is_dir():
     raise NotFoundError(
@@ -107,7 +102,7 @@ def load(
       'trained generator, or leave --model out for the reference model'
     )
   is_run = (folder / experiment_lib.CONFIG_FILE).is_file() and (
-    folder / 'checkpoints'
+    folder / CHECKPOINTS_FOLDER
   ).is_dir()
   if tokenizer is not None and not is_run:
     raise UserError(
@@ -118,7 +113,7 @@ def load(
   )
   try:
     config = config_lib.build(StoryModelConfig, bundle.config)
-  except ValueError as error:
+  except UserError as error:
     raise UserError(
       f'the config of {folder} describes no story model: {error}'
     ) from error
@@ -154,7 +149,7 @@ def load(
 
 
 def _words(
-  folder: pathlib.Path, content: bytes, config: StoryModelConfig
+  folder: epath.Path, content: bytes, config: StoryModelConfig
 ) -> Words | None:
   """Read the words of the captions; None if they are not known.
 
@@ -178,7 +173,7 @@ def _words(
 
 
 def _read_run(
-  folder: pathlib.Path, tokenizer_dir: str | os.PathLike[str] | None
+  folder: epath.Path, tokenizer_dir: epath.PathLike | None
 ) -> bundle_lib.Bundle:
   """Read the content of a bundle from the run directory of a generator."""
   experiment = experiment_lib.read(folder)
@@ -220,7 +215,7 @@ def _read_run(
 
 
 def _check(
-  folder: pathlib.Path,
+  folder: epath.Path,
   config: StoryModelConfig,
   bundle: bundle_lib.Bundle,
   vocabulary: SentencePieceVocabulary,

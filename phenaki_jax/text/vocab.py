@@ -9,7 +9,6 @@ captions.
 
 import io
 import logging
-import pathlib
 import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import sentencepiece
+from etils import epath
 
 from phenaki_jax.errors import UserError
 
@@ -72,13 +72,13 @@ class SentencePieceVocabulary:
     self._lock = threading.Lock()
 
   @classmethod
-  def from_file(cls, path: str | pathlib.Path) -> 'SentencePieceVocabulary':
+  def from_file(cls, path: epath.PathLike) -> 'SentencePieceVocabulary':
     """Read a model file.
 
     Raises:
       UserError: the file is missing or is not a suitable model.
     """
-    path = pathlib.Path(path)
+    path = epath.Path(path)
     if not path.is_file():
       raise UserError(
         f'no vocabulary at {path}; use a SentencePiece model file, such as '
@@ -144,9 +144,9 @@ class SentencePieceVocabulary:
       )
     return vocabulary
 
-  def save(self, path: str | pathlib.Path) -> None:
+  def save(self, path: epath.PathLike) -> None:
     """Write the model file."""
-    pathlib.Path(path).write_bytes(self.model)
+    epath.Path(path).write_bytes(self.model)
 
   @property
   def size(self) -> int:

@@ -25,6 +25,17 @@ FOLDER = 'checkpoints'
 MANIFEST = 'manifest.json'
 ARRAYS = ('params', 'ema', 'opt_state')
 JSON = ('data', 'config')
+# Raised for damaged content. Other errors, such as a lack of memory or of
+# permission, say nothing about the checkpoint and must not condemn it.
+DAMAGE = (
+  FileNotFoundError,
+  NotADirectoryError,
+  KeyError,
+  TypeError,
+  ValueError,
+)
+# TensorStore raises its errors of these kinds as ValueError.
+_NOT_DAMAGE = ('PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'UNAVAILABLE')
 _STEP = re.compile('0|[1-9][0-9]*')
 
 
@@ -67,7 +78,7 @@ def read_json(folder: epath.Path) -> tuple[dict[str, Any], dict[str, Any]]:
       raise ValueError(f'format {manifest["format"]} is not known')
     if str(manifest['step']) != folder.name:
       raise ValueError(f'it belongs to step {manifest["step"]}')
-    entries = [manifest['arrays'], *manifest['arrays'].values()]
+    entries = dict(manifest['arrays']).values()
     if not all(isinstance(entry, dict) for entry in entries):
       raise ValueError('its entries are not objects')
     expected = {name: manifest['json'][name] for name in JSON}
@@ -128,10 +139,12 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _damaged(folder: epath.Path, name: str) -> Iterator[None]:
-  """Turn any error of the block into a DamagedError."""
+  """Turn an error that damaged content causes into a DamagedError."""
   try:
     yield
-  except Exception as error:
+  except DAMAGE as error:
+    if str(error).startswith(_NOT_DAMAGE):
+      raise
     raise DamagedError(
       f'Checkpoint {folder}: {name} is damaged ({first_line(error)}).'
     ) from error

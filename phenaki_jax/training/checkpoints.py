@@ -32,6 +32,8 @@ from phenaki_jax.training.state import TrainState
 _logger = logging.getLogger(__name__)
 
 _NOTHING, _REFUSED = -1, -2
+# TensorStore reports a full disk as a ValueError.
+_FAILED_WRITE = (OSError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,7 +210,7 @@ class Checkpoints:
     }
     try:
       self._open().save(step, args=ocp.args.Composite(**args), force=True)
-    except Exception as error:
+    except _FAILED_WRITE as error:
       raise self._failed(step, error) from error
     self._pending = manifest
 
@@ -234,7 +236,7 @@ class Checkpoints:
         text = json.dumps(manifest, indent=1, sort_keys=True)
         replace_file(folder / files.MANIFEST, text.encode())
         self._drop_old()
-    except Exception as error:
+    except _FAILED_WRITE as error:
       raise self._failed(manifest['step'], error) from error
 
   def close(self) -> None:
@@ -381,7 +383,7 @@ def _place(
   try:
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
       return reader.restore(folder, args=ocp.args.StandardRestore(abstract))
-  except Exception as error:
+  except files.DAMAGE as error:
     raise CheckpointError(
       f'{folder} cannot be read ({files.first_line(error)}). Move '
       f'{folder.parent} away to resume from the checkpoint before it.'

@@ -97,7 +97,9 @@ def train(
   Raises:
     FloatingPointError: if a step is not finite; it is not applied.
     CheckpointError: if a checkpoint cannot be written or read.
-    ValueError: if the directory belongs to another run, or is in use.
+    UserError: if the directory belongs to another run, or is in use, or the
+      parameters or the batch do not divide over the mesh.
+    ValueError: if the data ends.
   """
   is_first = jax.process_index() == 0
   workdir = epath.Path(workdir)

@@ -116,7 +116,7 @@ def abstract_state(
   optimizer: optax.GradientTransformation,
   mesh: Mesh | AbstractMesh,
   *,
-  uneven: str = 'raise',
+  uneven: sharding.Otherwise = 'raise',
 ) -> TrainState:
   """Describe the state (shapes, dtypes, shardings); nothing is allocated.
 
@@ -147,7 +147,7 @@ def abstract_state(
 
 
 def abstract_frozen(
-  task: Task, mesh: Mesh | AbstractMesh, *, uneven: str = 'raise'
+  task: Task, mesh: Mesh | AbstractMesh, *, uneven: sharding.Otherwise = 'raise'
 ) -> Any:
   """Describe the frozen arrays as `abstract_state` describes the state."""
   boxed = jax.eval_shape(lambda: task.init_frozen(rngs.root(0)))
@@ -168,7 +168,9 @@ def create_state(
   return jax.jit(init, out_shardings=shardings_of(abstract))(rng)
 
 
-def place_frozen(task: Task, mesh: Mesh, *, uneven: str = 'raise') -> Any:
+def place_frozen(
+  task: Task, mesh: Mesh, *, uneven: sharding.Otherwise = 'raise'
+) -> Any:
   """Copy the frozen arrays to the mesh; each device gets only its own shards.
 
   Args:

@@ -16,7 +16,6 @@ from etils import epath
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.media.gif import MAX_FPS, encode_gif
@@ -50,7 +49,7 @@ def rank(value: Value) -> int:
   """Return 0 for a number, 3 for an image, 4 for a video.
 
   Raises:
-    UserError: for any other value.
+    ValueError: for any other value.
   """
   array = np.asarray(value)
   if array.ndim == 0 and array.dtype.kind in 'iufb':
@@ -58,7 +57,7 @@ def rank(value: Value) -> int:
   is_pixels = array.dtype == np.uint8 and array.shape[-1:] == (3,)
   if array.ndim in (3, 4) and is_pixels:
     return array.ndim
-  raise UserError(
+  raise ValueError(
     f'A result of dtype {array.dtype} and shape {array.shape} cannot be '
     'written; give a number, uint8[H,W,3] or uint8[T,H,W,3].'
   )

@@ -62,6 +62,16 @@ def test_other_suffixes_are_refused(tmp_path, film):
     make(film()).save(tmp_path / 'a.avi')
 
 
+def test_a_bucket_takes_images_but_no_mp4(bucket, film, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  path = make(film()).save('gs://bucket/a.gif')
+  local = make(film()).save(tmp_path / 'a.gif')
+  assert path.read_bytes() == local.read_bytes()
+  with pytest.raises(UserError, match='save it to a local disk'):
+    make(film()).save('gs://bucket/a.mp4')
+  assert [one.name for one in tmp_path.iterdir()] == ['a.gif']
+
+
 def test_scenes_must_cover_the_frames(film):
   with pytest.raises(ValueError, match='5 frames, but the film has 6'):
     Film(frames=film(), fps=8.0, scenes=(('a star', 5),), provenance={})

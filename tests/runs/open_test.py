@@ -211,9 +211,19 @@ def test_words_of_earlier_models_are_those_of_storyworld(tiny_bundle, tmp_path):
   assert models.load(tmp_path / 'other').words is None
 
 
-def test_model_in_a_bucket_is_refused():
-  with pytest.raises(UserError, match='copy it to a local disk'):
-    models.load('gs://bucket/model')
+def _upload(folder, place):
+  for path in folder.rglob('*'):
+    if path.is_file():
+      target = place / str(path.relative_to(folder))
+      target.write_bytes(path.read_bytes())
+
+
+def test_bundle_in_a_bucket_opens_as_a_local_one(tiny_bundle, bucket):
+  _upload(tiny_bundle, bucket / 'tiny')
+  model = models.load('gs://bucket/tiny')
+  assert model.fingerprint == models.load(tiny_bundle).fingerprint
+  with pytest.raises(NotFoundError, match='no folder gs://bucket/none'):
+    models.load('gs://bucket/none')
 
 
 def test_run_without_a_vocabulary_is_refused(run_dir):

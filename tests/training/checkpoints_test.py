@@ -231,6 +231,20 @@ def test_damaged_parameters_are_not_read(tmp_path, caplog):
   assert (tmp_path / 'checkpoints/4').is_dir()
 
 
+def test_error_of_the_machine_is_not_damage(tmp_path):
+  _save(tmp_path, 2)
+  folder = epath.Path(tmp_path / 'checkpoints/2')
+  limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+  # No more files can be opened.
+  resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+  try:
+    with pytest.raises(OSError, match='Too many open files'):
+      checkpoint_files.read_json(folder)
+  finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+  _assert_is_step(_restore(tmp_path), 2)
+
+
 @pytest.mark.slow
 # Orbax leaves an event loop open when it gives up on a file.
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
