@@ -41,7 +41,7 @@ def test_webvid_round_trip(world, tmp_path):
   assert len(written) == 3
   with open(path, newline='', encoding='utf-8') as file:
     rows = list(csv.DictReader(file))
-  rng, source = random.Random('5 webvid'), webvid.WebVid(tmp_path)
+  rng, source = random.Random('5 webvid'), list(webvid.WebVid(tmp_path))
   for index, row in enumerate(rows):
     clip = lpc.sample_clip(rng, size=96)
     (scene,) = clip.scenes
@@ -58,7 +58,10 @@ def test_webvid_round_trip(world, tmp_path):
 def test_img2dataset_round_trip(world, tmp_path):
   (path,) = lpc.write_img2dataset(tmp_path, 4, world)
   table = pq.read_table(path.with_suffix('.parquet')).to_pylist()
-  rng, source = random.Random('5 laion'), img2dataset.Img2Dataset(tmp_path)
+  rng, source = (
+    random.Random('5 laion'),
+    list(img2dataset.Img2Dataset(tmp_path)),
+  )
   with tarfile.open(path) as tar:
     for index, row in enumerate(table):
       image = lpc.sample_image(rng, size=96)
