@@ -1,10 +1,13 @@
 """Eight virtual devices, strict shapes, and the same random bits everywhere."""
 
 import os
+import signal
 
 # Inherited by the subprocesses that tests start, which choose their own number
 # of devices; the settings below hold in this process only.
 os.environ['JAX_PLATFORMS'] = 'cpu'
+# Under `nohup` it would be ignored, and tests send it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import dataclasses  # noqa: E402
 

@@ -23,7 +23,7 @@ from phenaki_jax.errors import UserError
 
 _REQUIRED = ('key', 'caption')
 # Only these columns are read.
-_USED = (*_REQUIRED, 'status', *filters.COLUMNS)
+_USED = (*_REQUIRED, 'status', 'attributes', *filters.COLUMNS)
 _ROWS_PER_READ = 4096
 _NOT_UTF8 = b'\xff'  # stands for text that is not UTF-8
 
