@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phenaki_jax import rng, sharding
-from phenaki_jax.generator import Generator, with_empty_text
+from phenaki_jax.generator import Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import TextConfig
 
@@ -67,10 +67,8 @@ def test_padding_of_texts_is_masked():
   np.testing.assert_allclose(padded, logits, atol=1e-5)
 
 
-def test_the_appended_empty_text_is_its_end_mark():
-  texts = with_empty_text(TEXTS)
-  np.testing.assert_array_equal(texts[:-1], TEXTS)
-  np.testing.assert_array_equal(texts[-1], [1, 0, 0, 0, 0])
+def test_the_empty_text_is_its_end_mark():
+  np.testing.assert_array_equal(empty_texts(TEXTS), [[1, 0, 0, 0, 0]] * 3)
 
 
 def test_dropout_needs_a_key():

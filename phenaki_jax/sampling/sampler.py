@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat
 from phenaki_jax import rng
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import Generator, with_empty_text
+from phenaki_jax.generator import Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
@@ -102,12 +102,13 @@ def _tokens(
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
   # One forward pass on a doubled batch predicts with and without the text.
-  encoded = generator.encode(params, with_empty_text(texts))
-  text_index = jnp.minimum(jnp.arange(2 * batch), batch)
+  encoded = generator.encode(
+    params, jnp.concatenate([texts, empty_texts(texts)])
+  )
 
   def predict(shown: Array) -> Array:
     doubled = jnp.concatenate([shown, shown]).reshape(-1, *grid)
-    logits = generator.logits(params, doubled, encoded, text_index=text_index)
+    logits = generator.logits(params, doubled, encoded)
     logits = logits.reshape(2, *shown.shape, -1)
     return guide(logits[0], logits[1], settings[:, 0])
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pydantic import PositiveInt
 
 from phenaki_jax.config import Share, validated
-from phenaki_jax.generator import Generator, with_empty_text
+from phenaki_jax.generator import Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
@@ -190,22 +190,21 @@ class GeneratorTask(Task):
     deterministic: bool = False,
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows from the known tokens and the captions."""
-    texts, text_index, dropout = rows.texts, rows.text_index, None
+    texts, dropout = rows.texts, None
     if not deterministic:
       dropout = stream(rng, 'dropout')
       if self.training.text_dropout:
         dropped = jax.random.bernoulli(
           stream(rng, 'drop_text'), self.training.text_dropout, texts.shape[:1]
         )
-        text_index = jnp.where(dropped[text_index], texts.shape[0], text_index)
-        texts = with_empty_text(texts)
+        texts = jnp.where(dropped[:, None], empty_texts(texts), texts)
     return self.generator.logits(
       params,
       jnp.where(rows.hidden, self.config.codebook_size, rows.ids),
       self.generator.encode(params, texts, dropout),
       segments=rows.segments,
       frames_at=rows.frames_at,
-      text_index=text_index,
+      text_index=rows.text_index,
     )
 
   def loss(

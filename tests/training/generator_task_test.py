@@ -421,27 +421,6 @@ def test_dropped_texts_are_the_empty_caption():
   assert dropped != pytest.approx(loss(0.5, batch), rel=1e-4)
 
 
-@pytest.mark.parametrize(('clips', 'images'), [(4, 4), (4, 0)])
-def test_dropped_texts_give_the_loss_of_texts_replaced_in_place(clips, images):
-  batch = _batch(clips=clips, images=images)
-  replaced, number = _batch(clips=clips, images=images), clips + images
-  dropped = jax.random.bernoulli(
-    rng.stream(jax.random.fold_in(rng.root(0), 0), 'drop_text'), 0.5, (number,)
-  )
-  assert 0 < dropped.sum() < number
-  parts = np.split(np.asarray(dropped), [clips])
-  for part, chosen in zip(replaced.values(), parts, strict=False):
-    part['text'][chosen] = [1, 0, 0, 0, 0]
-  (loss, _), grads = _grads(0.5, _params(), batch, 0)
-  (expected, _), expected_grads = _grads(0.0, _params(), replaced, 0)
-  np.testing.assert_allclose(loss, expected, rtol=1e-6)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-    grads,
-    expected_grads,
-  )
-
-
 def test_only_known_tokens_are_read():
   rows = _rows(_task(), _batch())
   expected = _logits(_params(), rows)
