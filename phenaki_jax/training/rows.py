@@ -26,7 +26,7 @@ class Rows:
     hidden: True at tokens that the model must predict.
     segments: segment of each latent frame, -1 where the row is empty.
     frames_at: index of each latent frame in its clip.
-    texts: the captions, each once.
+    texts: the caption of each clip and image; equal ones are not merged.
     text_index: the caption of each latent frame, or of each row [R] if no row
       has more than one.
     num_clips: number of rows that hold a clip.
