@@ -6,11 +6,9 @@ on disk is used before its digest was verified.
 """
 
 import dataclasses
-import functools
 import json
 import logging
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -23,6 +21,7 @@ from jax.experimental import multihost_utils
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.paths import absolute
 from phenaki_jax.training import checkpoint_files as files
+from phenaki_jax.training import orbax_reports
 from phenaki_jax.training.checkpoint_files import CheckpointError, DamagedError
 from phenaki_jax.training.checkpoint_manifest import make_manifest
 from phenaki_jax.training.compatibility import RunDescription, check_same_run
@@ -251,7 +250,6 @@ class Checkpoints:
       manager, self._manager = self._manager, None
       if manager is not None:
         manager.close()
-        sys.unraisablehook = self._hook
 
   def _choose(self, abstract: TrainState) -> tuple[int, dict[str, Any]]:
     """Return the newest intact step and its arrays; move newer ones aside."""
@@ -316,10 +314,7 @@ class Checkpoints:
 
   def _open(self) -> ocp.CheckpointManager:
     if self._manager is None:
-      # A filter that is already there is not added again.
-      logging.getLogger('absl').addFilter(_is_not_of_orbax)
-      self._hook = sys.unraisablehook
-      sys.unraisablehook = functools.partial(_report_unraisable, self._hook)
+      orbax_reports.silence()
       self._manager = ocp.CheckpointManager(
         self._folder,
         item_names=(*files.ARRAYS, *files.JSON),
@@ -335,23 +330,6 @@ class Checkpoints:
       f'{files.first_line(error)}. Check that the disk has space and is '
       f'writable, and start the same command again to resume from {last}.'
     )
-
-
-def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-  """Return False for stack traces logged by Orbax.
-
-  A failed save raises a CheckpointError, which reports the cause.
-  """
-  return not (record.exc_info and 'orbax' in record.pathname)
-
-
-def _report_unraisable(report: Callable[[Any], Any], event: Any) -> None:
-  """Report an error in a callback, except 'Event loop is closed'.
-
-  Orbax leaves such callbacks behind when a write has failed.
-  """
-  if str(event.exc_value) != 'Event loop is closed':
-    report(event)
 
 
 def _items(state: TrainState) -> dict[str, Any]:
