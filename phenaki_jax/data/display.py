@@ -154,6 +154,9 @@ class Display:
 
   def _rgb(self, frame: Any, placed: Geometry, name: str) -> np.ndarray:
     is_hd = frame.width >= 1280 or frame.height >= 720
+    if name == 'rgb48le' and _is_yuv(frame.format):
+      # The conversion to RGB would repeat subsampled colours.
+      frame = self._reformatter.reformat(frame, format='yuv444p12le', threads=1)
     is_bt709 = (
       is_hd and frame.colorspace == _UNSPECIFIED and _is_yuv(frame.format)
     )
@@ -169,6 +172,7 @@ class Display:
       frame,
       format=name,
       src_colorspace=_BT709 if is_bt709 else None,
+      interpolation=av.video.reformatter.Interpolation.BICUBIC,
       threads=1,
     )
     pixels = rgb.to_ndarray()

@@ -3,7 +3,9 @@
 Frames in PQ or HLG (ITU-R BT.2100) are made linear, so that 1.0 is the
 reference white of 203 cd/m2 (ITU-R BT.2408). Up to that level sRGB content is
 restored exactly. The highlights of a brighter frame are compressed by the
-`mobius` curve of FFmpeg's filter `tonemap`.
+`mobius` curve of FFmpeg's filter `tonemap`. The system gamma of HLG is applied
+to each channel, as FFmpeg's filter `zscale` does by default, and not to the
+luminance.
 """
 
 import functools
@@ -18,8 +20,8 @@ PQ, HLG = 16, 18
 _UNSPECIFIED, _BT709, _BT2020, _DISPLAY_P3 = 2, 1, 9, 12
 
 _WHITE = 203.0  # cd/m2
-_HLG_PEAK = 1000.0  # cd/m2
-_BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
+_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # cd/m2, and the gamma of that peak
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of BT.709
 _KNEE = 0.75  # Lower values are not compressed.
 
 # From linear primaries to those of sRGB.
@@ -55,18 +57,19 @@ def to_sdr(
   if primaries not in _TO_SRGB:
     raise schema.DecodeError('hdr_not_supported', f'primaries {primaries}')
   linear = _linear(transfer)[pixels]
-  if transfer == HLG:
-    luma = np.maximum(linear @ _BT2020_LUMA, 1e-6)[..., None]
-    linear *= luma**0.2 * (_HLG_PEAK / _WHITE)
-  linear @= np.asarray(_TO_SRGB[primaries], np.float32).T
+  linear = linear @ np.asarray(_TO_SRGB[primaries], np.float32).T
   linear = _compressed(np.maximum(linear, 0.0))
   return _srgb()[np.round(np.minimum(linear, 1.0) * 65535).astype(np.uint16)]
 
 
 def _compressed(linear: Float[np.ndarray, 'H W 3']) -> np.ndarray:
-  """Compress the highlights of a frame to at most 1, and keep the hue."""
+  """Compress the highlights of a frame, and keep the hue.
+
+  The peak is that of the luminance: subsampled colours overshoot at edges,
+  which must not darken the frame.
+  """
   brightest = linear.max(axis=-1, keepdims=True)
-  peak = float(brightest.max(initial=0.0))
+  peak = float((linear @ _LUMINANCE).max(initial=0.0))
   if peak <= 1.0:
     return linear
   a = -(_KNEE**2) * (peak - 1) / (_KNEE**2 - 2 * _KNEE + peak)
@@ -79,7 +82,7 @@ def _compressed(linear: Float[np.ndarray, 'H W 3']) -> np.ndarray:
 
 @functools.cache
 def _linear(transfer: int) -> Float[np.ndarray, '65536']:
-  """Return the light of each level: 1.0 is white for PQ, the peak for HLG."""
+  """Return the light of each level; 1.0 is white."""
   levels = np.arange(65536) / 65535
   if transfer == PQ:
     root = levels ** (32 / 2523)
@@ -88,7 +91,8 @@ def _linear(transfer: int) -> Float[np.ndarray, '65536']:
   else:
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     high = (np.exp((levels - c) / a) + b) / 12
-    light = np.where(levels <= 0.5, levels**2 / 3, high)
+    scene = np.where(levels <= 0.5, levels**2 / 3, high)
+    light = _HLG_PEAK / _WHITE * scene**_HLG_GAMMA
   return light.astype(np.float32)
 
 

@@ -202,3 +202,25 @@ def test_hdr_with_wide_pixels_is_tone_mapped(media):
     (16 + 219 * 0.5807, 128, 128), 48, 64, matrix=9, transfer=16, aspect=2
   )
   check_shown(data, np.full((48, 128, 3), 255), tolerance=4.0)
+
+
+@pytest.mark.parametrize('aspect', [1, 2])
+def test_subsampled_colours_of_hdr_are_interpolated(media, aspect):
+  def setup(stream):
+    context = stream.codec_context
+    context.colorspace, context.color_trc, context.color_range = 9, 16, 1
+    context.sample_aspect_ratio = Fraction(aspect)
+
+  wave = 90 + 20 * np.sin(np.arange(64) / 6)
+  frame = np.stack([wave, 180 - wave, np.full(64, 90)], -1).astype(np.uint8)
+  frames = [np.repeat(frame[None], 48, axis=0)] * 3
+
+  def roughness(pix_fmt):
+    data = media.video(
+      frames, pix_fmt=pix_fmt, setup=setup, options={'qp': '0'}
+    )
+    shown = video.sample(data, np.zeros(1), size=(48, 64 * aspect))
+    return np.abs(np.diff(shown.astype(int), 2, axis=2)).mean()
+
+  # Repeated colours would be steps.
+  assert roughness('yuv420p') < 1.5 * roughness('yuv444p')

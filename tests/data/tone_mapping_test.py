@@ -22,14 +22,13 @@ def light(srgb):
 
 
 def encoded(linear, transfer):
-  """Return the levels of light in cd/m2; see ITU-R BT.2100."""
+  """Return the levels of light in cd/m2; see ITU-R BT.2100 and `zscale`."""
   if transfer == PQ:
     power = (linear / 10_000) ** 0.1593017578125
     value = (0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)
     value = value**78.84375
   else:
-    luma = (linear / 1000) @ np.array([0.2627, 0.6780, 0.0593])
-    scene = linear / 1000 * luma[..., None] ** (1 / 1.2 - 1)
+    scene = (linear / 1000) ** (1 / 1.2)
     high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9))
     value = np.where(scene <= 1 / 12, np.sqrt(3 * scene), high + 0.55991073)
   return np.round(np.clip(value, 0, 1) * 65535).astype(np.uint16)
@@ -81,3 +80,14 @@ def test_extreme_levels_are_finite():
   for transfer in (PQ, HLG):
     found = tone_mapping.to_sdr(levels, transfer=transfer, primaries=9)
     assert found[0, 0].max() == 0 and found[0, 2].min() >= 250
+
+
+def test_an_overshooting_colour_does_not_darken_the_frame():
+  rng = np.random.default_rng(0)
+  srgb = rng.integers(8, 256, (40, 40, 3))
+  linear = 203 * light(srgb) @ TO_BT2020.T
+  linear[0] = np.array([900.0, 0, 0]) @ TO_BT2020.T
+  levels = encoded(linear, PQ)
+  found = tone_mapping.to_sdr(levels, transfer=PQ, primaries=9)
+  assert found[0, :, 0].min() >= 250
+  np.testing.assert_allclose(found[1:].astype(int), srgb[1:], atol=2)
