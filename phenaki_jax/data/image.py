@@ -28,9 +28,11 @@ _UNSUPPORTED = (
 )
 
 _PNG_SIGNATURE_BYTES = 8
-# PNG chunks that do not change the pixels, but may be larger than Pillow reads.
-_PNG_TEXTS = (b'tEXt', b'zTXt', b'iTXt', b'iCCP')
-_JPEG_END = b'\xff\xd9'
+_JPEG_SCAN, _JPEG_END = b'\xff\xda', b'\xff\xd9'
+# The segments of JPEG that hold metadata. Two of them, JFIF and Adobe, tell how
+# the colours are coded.
+_JPEG_METADATA = (*range(0xE0, 0xF0), 0xFE)
+_JPEG_COLOURS, _JPEG_COLOURS_BYTES = (0xE0, 0xEE), 16
 # Data of every restart interval, which decode to something other than grey.
 _FILLER = b''.join(
   b'\x5a\xc3\x36\x91' * 64 + bytes((0xFF, mark)) for mark in range(0xD0, 0xD8)
@@ -46,21 +48,25 @@ def decode(data: bytes) -> Image.Image:
       format and '_not_supported'.
   """
   name = _format(data)
+  # Pillow rejects a picture for a fault of its metadata.
+  exif = b''
   if name == 'PNG':
-    data = _without_texts(data)
+    data, exif = _bare_png(data)
+  elif name == 'JPEG':
+    data, exif = _bare_jpeg(data)
   try:
-    return _decode(data, name)
+    return _decode(data, name, exif)
   except schema.DecodeError:
     raise
   except Exception as error:  # Pillow raises TypeError and others.
-    picture = _with_end(data) if name == 'JPEG' else None
+    picture = _with_end(data, exif) if name == 'JPEG' else None
     if picture is not None:
       return picture
     reason = f'corrupt_{name.lower()}'
     raise schema.DecodeError(reason, _first_line(error)) from error
 
 
-def _decode(data: bytes, name: str) -> Image.Image:
+def _decode(data: bytes, name: str, exif: bytes) -> Image.Image:
   with warnings.catch_warnings():
     # Ignore warnings about metadata, and about sizes above MAX_PIXELS, which
     # are checked below.
@@ -71,10 +77,12 @@ def _decode(data: bytes, name: str) -> Image.Image:
           'too_many_pixels',
           f'{image.width} x {image.height}, at most {MAX_PIXELS}',
         )
+      if exif:
+        image.info['exif'] = exif
       return transforms.to_rgb(image)
 
 
-def _with_end(data: bytes) -> Image.Image | None:
+def _with_end(data: bytes, exif: bytes) -> Image.Image | None:
   """Decode a JPEG that lacks only its end mark; None if it lacks more.
 
   An incomplete last scan is rejected, because the appended bytes would change
@@ -85,7 +93,8 @@ def _with_end(data: bytes) -> Image.Image | None:
     return None
   try:
     plain, filled = (
-      _decode(data + filler + _JPEG_END, 'JPEG') for filler in (b'', _FILLER)
+      _decode(data + filler + _JPEG_END, 'JPEG', exif)
+      for filler in (b'', _FILLER)
     )
   except Exception:
     return None
@@ -119,16 +128,39 @@ def _has_all_scans(data: bytes) -> bool:
   return bool(missing) and not any(map(any, missing.values()))
 
 
-def _without_texts(data: bytes) -> bytes:
-  """Return a PNG without its texts and its colour profile."""
-  position = _PNG_SIGNATURE_BYTES
+def _bare_png(data: bytes) -> tuple[bytes, bytes]:
+  """Return a PNG without metadata, and its EXIF data."""
+  position, exif = _PNG_SIGNATURE_BYTES, b''
   kept = [data[:position]]
   while position < len(data):
     length = int.from_bytes(data[position : position + 4], 'big') + 12
-    if data[position + 4 : position + 8] not in _PNG_TEXTS:
+    name = data[position + 4 : position + 8]
+    if name == b'eXIf':
+      exif = exif or data[position + 8 : position + length - 4]
+    elif name[:1].isupper() or name == b'tRNS':  # The pixels depend on it.
       kept.append(data[position : position + length])
     position += length
-  return b''.join(kept)
+  return b''.join(kept), exif
+
+
+def _bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
+  """Return a JPEG without metadata, and its EXIF data."""
+  position, exif = 2, b''
+  kept = [data[:position]]
+  while len(head := data[position : position + 10]) == 10 and head[0] == 0xFF:
+    mark, length = head[1], int.from_bytes(head[2:4], 'big') + 2
+    if head[:2] == _JPEG_SCAN:
+      break
+    if mark == 0xFF:  # A fill byte.
+      length = 1
+    elif mark == 0xE1 and head[4:] == b'Exif\0\0':
+      exif = exif or data[position + 10 : position + length]
+    elif mark not in _JPEG_METADATA or (
+      mark in _JPEG_COLOURS and length >= _JPEG_COLOURS_BYTES
+    ):
+      kept.append(data[position : position + length])
+    position += length
+  return b''.join(kept) + data[position:], exif
 
 
 def _format(data: bytes) -> str:

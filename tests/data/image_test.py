@@ -83,6 +83,7 @@ BAD_ENTRIES = [
   (0x8825, 2, 3, b'ab\0\0'),
   (0x9999, 0, 0, bytes(4)),  # no type
   (0x0111, 12, 7, b'\x10\0\0\0'),
+  (0x011A, 5, 0, bytes(4)),  # an empty resolution
 ]
 
 
@@ -105,7 +106,7 @@ def test_the_orientation_is_applied_whatever_else_the_exif_holds(
 
 def test_no_exif_costs_a_picture(media):
   rng = random.Random(0)
-  for _ in range(600):
+  for _ in range(200):
     entries = rng.sample(BAD_ENTRIES, rng.randrange(4))
     data = bytearray(exif(rng.randrange(10), *entries, order=rng.choice('<>')))
     for _ in range(rng.randrange(8)):
@@ -122,7 +123,7 @@ def test_no_exif_costs_a_picture(media):
 )
 @pytest.mark.parametrize('is_noise', [False, True])
 def test_only_the_end_mark_of_a_jpeg_may_be_missing(media, options, is_noise):
-  pixels = media.noise(0) if is_noise else media.picture()
+  pixels = media.noise(0, 24, 24) if is_noise else media.picture(128, 24, 32)
   data = media.image(pixels, 'JPEG', **options)
   expected = np.asarray(image.decode(data)).astype(int)
   for cut in (1, 2):
@@ -152,6 +153,44 @@ def test_huge_texts_in_a_png_are_not_read(media, chunk):
   at = data.index(b'IDAT') - 4
   data = data[:at] + png_chunk(chunk, body) * 20 + data[at:]
   np.testing.assert_array_equal(image.decode(data), media.picture())
+
+
+@pytest.mark.parametrize(
+  'mark, body',
+  [
+    (0xED, b'Photoshop 3.0\x008BIM\3\xed'),
+    (0xE2, b'MPF\0MM\0*\0\0\0\x08\0\1\xb0\1\0\4\0\0\0\1\0\0\0\2'),
+    (0xE0, b'JFIF\0'),
+    (0xEE, b'Adobe'),
+    (0xE2, b'ICC_PROFILE\0'),
+    (0xFE, b''),
+  ],
+)
+def test_no_metadata_costs_a_jpeg(media, mark, body):
+  data = media.image(media.picture(), 'JPEG')
+  segment = struct.pack('>BBH', 0xFF, mark, len(body) + 2) + body
+  found = image.decode(data[:2] + b'\xff' + segment + data[2:])
+  np.testing.assert_array_equal(found, image.decode(data))
+
+
+@pytest.mark.parametrize('mode', ['CMYK', 'L', 'RGB'])
+def test_the_colours_of_a_jpeg_are_kept(media, mode):
+  picture = Image.fromarray(media.picture()).convert(mode)
+  for options in ({}, {'keep_rgb': True} if mode == 'RGB' else {}):
+    target = io.BytesIO()
+    picture.save(target, 'JPEG', quality=95, **options)
+    with Image.open(target) as opened:
+      expected = np.asarray(opened.convert('RGB'))
+    np.testing.assert_array_equal(image.decode(target.getvalue()), expected)
+
+
+@pytest.mark.parametrize('chunk', [b'pHYs', b'tIME', b'gAMA', b'fcTL', b'cHRM'])
+def test_no_metadata_costs_a_png(media, chunk):
+  data = media.image(media.picture(), 'PNG')
+  at = data.index(b'IDAT') - 4
+  for bad in (png_chunk(chunk, b'\1'), png_chunk(chunk, b'\1')[:-1] + b'?'):
+    found = image.decode(data[:at] + bad + data[at:])
+    np.testing.assert_array_equal(found, media.picture())
 
 
 @pytest.mark.parametrize(
