@@ -128,6 +128,7 @@ def sprite_sheets(tmp_path_factory):
   from phenaki_jax.lpc import sheets
 
   folder = tmp_path_factory.mktemp('sheets')
+  (folder / 'AUTHORS.txt').write_text('an artist')
   side, rows, columns = sheets.CELL, sheets.ROWS, sheets.COLUMNS
   cells = np.arange(rows * columns).reshape(rows, 1, columns, 1)
   for name in sheets.all_layers():

@@ -53,6 +53,29 @@ def add_tokenizer(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_world(parser: argparse.ArgumentParser, *, size: int) -> None:
+  """Add the arguments of the commands that write a drawn world to disk."""
+  parser.add_argument(
+    '--out', required=True, metavar='DIR', help='new folder for all layouts'
+  )
+  add_numbers(
+    parser,
+    ('clips', count, 200, 'clips written'),
+    ('images', count, 200, 'images written'),
+    ('seed', seed, 0, 'of the data'),
+    ('size', positive, size, 'side in pixels'),
+  )
+
+
+def add_subset(parser: Any) -> None:
+  """Add --subset."""
+  parser.add_argument(
+    '--subset',
+    default='easy',
+    help='of StoryWorld: easy, medium or full (default %(default)s)',
+  )
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
   """Add --workers."""
   add_numbers(parser, ('workers', positive, 2, 'threads that read the data'))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from phenaki_jax.cli.arguments import (
   add_numbers,
+  add_subset,
   add_workers,
   count,
   fields,
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('seed', seed, 0, 'of StoryWorld'),
     ('continuation-share', share, 0.5, 'clips that continue an earlier scene'),
   )
-  sources.add_argument('--subset', default='easy', help='of StoryWorld')
+  add_subset(sources)
   filters = parser.add_argument_group('filters')
   add_numbers(
     filters,

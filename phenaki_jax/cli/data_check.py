@@ -12,8 +12,6 @@ EXAMPLES = """
   phenaki data check data/manifest --moved-to /mnt/disk/data
 """
 
-_PROBLEMS_SHOWN = 20
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
@@ -23,12 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='DIR',
     help='make the manifest refer to data that were moved to DIR, then check',
   )
+  arguments.add_numbers(
+    parser, ('show', arguments.count, 20, 'changed records listed')
+  )
   arguments.add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
   """Check a manifest; return 1 if its data has changed."""
   from phenaki_jax.data import check, manifest, move
+  from phenaki_jax.data.report import counted
 
   content = manifest.Manifest(args.folder)
   if args.moved_to is not None:
@@ -40,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
   problems = 0
   for problem in check.find_problems(content, workers=args.workers):
     problems += 1
-    if problems <= _PROBLEMS_SHOWN:
+    if problems <= args.show:
       print(f'{problem.key}: {problem.reason} {problem.detail}'.rstrip())
-  print(f'{len(content):,} records read again, {problems:,} problems')
+  if problems > args.show:
+    print(f'and {problems - args.show:,} more; --show {problems} lists all')
+  print(
+    f'{counted(record=len(content))} read again, {counted(problem=problems)}'
+  )
   return 1 if problems else 0

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> None:
   """Draw a contact sheet."""
   from phenaki_jax.data import manifest, schema
   from phenaki_jax.data.examples import pick
+  from phenaki_jax.data.report import counted
   from phenaki_jax.files.atomic import replace_file
   from phenaki_jax.media import fonts
   from phenaki_jax.media.contact_sheet import contact_sheet
@@ -53,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
     font_size=11,
     max_lines=5,
     title=(
-      f'{content.header["clips"]:,} clips and {content.header["images"]:,} '
-      f'images, manifest {content.hash[:12]}'
+      counted(clip=content.header['clips'], image=content.header['images'])
+      + f', manifest {content.hash[:12]}'
     ),
   )
   provenance = {'notice': 'examples of a dataset', 'manifest': content.hash}
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
   if missing := fonts.missing(''.join(captions)):
     replace_file(f'{args.out}.txt', ('\n'.join(captions) + '\n').encode())
     print(
-      f'the fonts lack {len(missing)} characters ({missing[:20]}), which are '
-      f'drawn as boxes; wrote all captions as text to {args.out}.txt'
+      f'the fonts lack {counted(character=len(missing))} ({missing[:20]}) '
+      'and show boxes instead; wrote all captions as text to '
+      f' {args.out}.txt'
     )

@@ -8,7 +8,7 @@ record has its facts as JSON in `attributes`. Some values are in images only.
 
 import argparse
 
-from phenaki_jax.cli.arguments import add_numbers, count, positive
+from phenaki_jax.cli.arguments import add_numbers, add_world, count
 
 EXAMPLES = """
   git clone https://github.com/makrohn/Universal-LPC-spritesheet data/sheets
@@ -26,17 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--sheets', required=True, metavar='DIR', help='folder of the sheets'
   )
-  parser.add_argument(
-    '--out', required=True, metavar='DIR', help='new folder for all layouts'
-  )
-  add_numbers(
-    parser,
-    ('clips', count, 200, 'clips written'),
-    ('images', count, 200, 'images written'),
-    ('stories', count, 20, 'stories written'),
-    ('seed', count, 0, 'of the data'),
-    ('size', positive, 128, 'side in pixels, at least 64'),
-  )
+  add_world(parser, size=128)
+  add_numbers(parser, ('stories', count, 20, 'stories written'))
   parser.add_argument(
     '--held-out',
     action='store_true',
@@ -47,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Write all layouts."""
   from phenaki_jax.data import worlds
+  from phenaki_jax.data.report import counted
 
   worlds.write_lpc(
     args.out,
@@ -58,7 +50,5 @@ def run(args: argparse.Namespace) -> None:
     size=args.size,
     held_out=args.held_out,
   )
-  print(
-    f'wrote {args.clips:,} clips, {args.images:,} images and '
-    f'{args.stories:,} stories to {args.out}'
-  )
+  written = counted(clip=args.clips, image=args.images, story=args.stories)
+  print(f'wrote {written} to {args.out}, with LICENSE.txt')

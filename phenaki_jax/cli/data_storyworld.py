@@ -2,7 +2,12 @@
 
 import argparse
 
-from phenaki_jax.cli.arguments import add_numbers, count, positive, seed
+from phenaki_jax.cli.arguments import (
+  add_numbers,
+  add_subset,
+  add_world,
+  positive,
+)
 
 EXAMPLES = """
   phenaki data storyworld --out data/world --clips 200 --images 200
@@ -13,16 +18,10 @@ EXAMPLES = """
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
-  parser.add_argument(
-    '--out', required=True, metavar='DIR', help='new folder for both layouts'
-  )
-  parser.add_argument('--subset', default='easy', help='of StoryWorld')
+  add_world(parser, size=64)
+  add_subset(parser)
   add_numbers(
     parser,
-    ('clips', count, 200, 'clips written'),
-    ('images', count, 200, 'images written'),
-    ('seed', seed, 0, 'of StoryWorld'),
-    ('size', positive, 64, 'side in pixels'),
     ('frames', positive, 17, 'frames of a clip'),
     ('fps', positive, 8, 'frames per second'),
   )
@@ -31,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Write both layouts."""
   from phenaki_jax.data import worlds
+  from phenaki_jax.data.report import counted
 
   worlds.write_storyworld(
     args.out,
@@ -42,4 +42,5 @@ def run(args: argparse.Namespace) -> None:
     frames=args.frames,
     fps=args.fps,
   )
-  print(f'wrote {args.clips:,} clips and {args.images:,} images to {args.out}')
+  written = counted(clip=args.clips, image=args.images)
+  print(f'wrote {written} to {args.out}')

@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
   """Run the command that was parsed and return its exit code.
 
   Args:
-    args: `command` is the name of the command, `run` its function.
+    args: `command` and `action`, if there is one, name the command, and `run`
+      is its function.
 
   Returns:
     0 when done, 2 after an error that the user can correct, 130 after Ctrl-C,
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
       number, name = signal.SIGINT, 'Ctrl-C'
       if isinstance(stop, _Terminated):
         number, name = stop.number, stop.number.name
-      _print(args.command, f'stopped by {name}; what was saved before is kept')
+      _print(args, f'stopped by {name}; what was saved before is kept')
       return 128 + number
     except BrokenPipeError:
       # The reader of our output is gone (`| head`); flushing must not fail.
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
       message = sentence(error)
       if message is None or os.environ.get('PHENAKI_TRACEBACK') == '1':
         raise
-      _print(args.command, message)
+      _print(args, message)
       return _FAILED
 
 
@@ -200,5 +201,7 @@ def _silence(stream: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _print(command: str, message: str) -> None:
-  print(f'phenaki {command}: {message}', file=sys.stderr, flush=True)
+def _print(args: argparse.Namespace, message: str) -> None:
+  words = ['phenaki', args.command, getattr(args, 'action', '')]
+  name = ' '.join(filter(None, words))
+  print(f'{name}: {message}', file=sys.stderr, flush=True)

@@ -59,7 +59,7 @@ class Manifest:
     path = self.folder / HEADER
     if not path.is_file():
       raise UserError(
-        f'{self.folder} is no manifest (it has no {HEADER}); build one with '
+        f'{self.folder} is not a manifest: it has no {HEADER}; build one with '
         '`phenaki data build --out DIR`'
       )
     try:

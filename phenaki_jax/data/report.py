@@ -4,6 +4,18 @@ import dataclasses
 from typing import Any
 
 
+def counted(**numbers: int) -> str:
+  """Return numbers with their nouns, as in '1 clip, 2 images'."""
+  return ', '.join(
+    f'{number:,} {noun if number == 1 else _plural(noun)}'
+    for noun, number in numbers.items()
+  )
+
+
+def _plural(noun: str) -> str:
+  return f'{noun[:-1]}ies' if noun.endswith('y') else f'{noun}s'
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceReport:
   """Numbers of records of one source, by outcome.
@@ -51,14 +63,15 @@ class SourceReport:
 
   def lines(self) -> list[str]:
     """Return the report as lines of text."""
+    number, noun = counted(record=self.records).split()
     lines = [
       f'{self.layout} {self.folder}'.rstrip(),
-      f'{self.records:10,} records',
+      f'{number:>10} {noun}',
     ]
     for word, counts in (('filtered', self.filtered), ('broken', self.broken)):
       for reason, count in sorted(counts.items()):
         lines.append(f'{-count:10,} {reason} ({word})')
-    kept = f'{self.clips:,} clips, {self.images:,} images'
+    kept = counted(clip=self.clips, image=self.images)
     lines.append(f'{self.kept:10,} kept: {kept}')
     for reason, count in sorted(self.notes.items()):
       lines.append(f'{count:10,} {reason} (note)')

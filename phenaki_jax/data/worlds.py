@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,6 +84,8 @@ def write_lpc(
 ) -> None:
   """Write the sprite world to OUT/webvid, img2dataset and stories, or nothing.
 
+  The licence of the drawings and the list of the artists are put beside them.
+
   Args:
     out: new or empty folder.
     sheets: folder of the Liberated Pixel Cup sheets.
@@ -106,6 +109,10 @@ def write_lpc(
     sheets=lpc.Sheets(sheets), seed=seed, size=size, held_out=held_out
   )
   with _new_folder(out, sum(numbers.values())) as (folder, on_written):
+    (folder / 'LICENSE.txt').write_text(lpc.LICENSE, encoding='utf-8')
+    authors = pathlib.Path(sheets) / lpc.AUTHORS
+    if authors.is_file():
+      shutil.copyfile(authors, folder / lpc.AUTHORS)
     for name, number in numbers.items():
       if number:
         write = getattr(lpc, f'write_{name}')

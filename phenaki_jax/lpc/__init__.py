@@ -19,10 +19,12 @@ from phenaki_jax.lpc.random_story import (
   sample_story,
 )
 from phenaki_jax.lpc.renderer import render_image, render_story
-from phenaki_jax.lpc.sheets import Sheets
+from phenaki_jax.lpc.sheets import AUTHORS, LICENSE, Sheets
 from phenaki_jax.lpc.story import Scene, Story
 
 __all__ = [
+  'AUTHORS',
+  'LICENSE',
   'Facts',
   'Scene',
   'Sheets',

@@ -17,6 +17,16 @@ from phenaki_jax.lpc import facts as facts_lib
 CELL = 64  # side of a cell, in pixels
 COLUMNS, ROWS = 13, 21  # cells of a sheet
 ORIGIN = 'https://github.com/makrohn/Universal-LPC-spritesheet'
+AUTHORS = 'AUTHORS.txt'  # lists the artists, beside the sheets
+LICENSE = f"""\
+The characters in these files are rendered from sheets of the Liberated Pixel
+Cup, {ORIGIN}.
+{AUTHORS}, here or there, lists the artists.
+
+The files are adaptations of the sheets and are licensed, as they are, under
+Creative Commons Attribution-ShareAlike 3.0 Unported (CC-BY-SA 3.0):
+https://creativecommons.org/licenses/by-sa/3.0/legalcode
+"""
 
 # By action: the first row, and the number of frames. The rows of an action are
 # in the order of `facts.DIRECTIONS`; a fall has only one.

@@ -261,7 +261,7 @@ def read(folder: epath.PathLike) -> Experiment:
   path = epath.Path(folder) / CONFIG_FILE
   if not path.is_file():
     raise NotFoundError(
-      f'{folder} is no run directory: it has no {CONFIG_FILE}; name the '
+      f'{folder} is not a run directory: it has no {CONFIG_FILE}; name the '
       '--workdir of a `phenaki train` command'
     )
   try:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phenaki_jax import storyworld
 from phenaki_jax.cli import main
 
 
@@ -63,8 +64,6 @@ def _contents(folder):
 def test_storyworld_command_writes_what_the_library_writes(
   tmp_path, monkeypatch, capsys
 ):
-  from phenaki_jax import storyworld
-
   shared = {'seed': 0, 'subset': 'easy', 'size': 64}
   written = tmp_path / 'written'
   storyworld.write_webvid(written / 'webvid', 3, frames=17, fps=8, **shared)
@@ -88,10 +87,12 @@ def test_lpc_writes_what_build_reads(sprite_sheets, tmp_path, capsys):
   out, manifest = tmp_path / 'lpc', tmp_path / 'manifest'
   words = ['lpc', '--sheets', sprite_sheets, '--clips', 3, '--images', 2]
   assert call(*words, '--stories', 1, '--out', out) == 0
-  assert 'wrote 3 clips, 2 images and 1 stories' in capsys.readouterr().out
+  assert 'wrote 3 clips, 2 images, 1 story to' in capsys.readouterr().out
   assert sorted(path.name for path in out.iterdir()) == [
-    *('img2dataset', 'stories', 'webvid')
+    *('AUTHORS.txt', 'LICENSE.txt', 'img2dataset', 'stories', 'webvid')
   ]
+  assert (out / 'AUTHORS.txt').read_text() == 'an artist'
+  assert 'CC-BY-SA 3.0' in (out / 'LICENSE.txt').read_text()
   again = tmp_path / 'again'
   assert call(*words, '--stories', 1, '--out', again) == 0
   assert _contents(again) == _contents(out)
@@ -143,7 +144,7 @@ def test_check_finds_a_changed_clip(world, tmp_path, capsys):
   capsys.readouterr()
   assert call('check', out) == 1
   said = capsys.readouterr().out
-  assert f'{second.stem}: changed_file' in said and '1 problems' in said
+  assert f'{second.stem}: changed_file' in said and '1 problem\n' in said
 
 
 @pytest.mark.parametrize(
@@ -157,8 +158,8 @@ def test_check_finds_a_changed_clip(world, tmp_path, capsys):
       ['build', '--storyworld', '5', '--subset', 'tiny', '--out', 'X'],
       "unknown subset 'tiny'",
     ),
-    (['check', '.'], 'is no manifest'),
-    (['inspect', '.', '--out', 'X.png'], 'is no manifest'),
+    (['check', '.'], 'is not a manifest'),
+    (['inspect', '.', '--out', 'X.png'], 'is not a manifest'),
     (['storyworld', '--out', 'full'], 'is not empty'),
     (
       ['storyworld', '--out', 'X', '--clips', '0', '--images', '0'],
@@ -175,6 +176,7 @@ def test_errors_end_in_one_sentence_and_leave_no_file(
   assert call(*words) == 2
   said = capsys.readouterr().err
   assert sentence in said and said.count('\n') == 1
+  assert said.startswith(f'phenaki data {words[0]}: ')
   assert sorted(path.name for path in tmp_path.iterdir()) == ['full']
 
 
@@ -188,8 +190,6 @@ def test_numbers_out_of_range_are_refused(option, value, tmp_path, capsys):
 
 
 def test_ctrl_c_leaves_no_partial_files(tmp_path, monkeypatch):
-  from phenaki_jax import storyworld
-
   def stop(*_, **__):
     raise KeyboardInterrupt
 
@@ -300,8 +300,10 @@ def test_check_finds_data_that_were_moved(world, tmp_path, capsys):
   assert build(copy, out, '--storyworld', 2) == 0
   (tmp_path / 'disk').mkdir()
   shutil.move(copy, tmp_path / 'disk' / 'data')
-  assert call('check', out) == 1
-  capsys.readouterr()
+  assert call('check', out, '--show', 3) == 1
+  said = capsys.readouterr().out
+  assert said.count('missing_file') == 3
+  assert 'and 8 more; --show 11 lists all' in said
   assert call('check', out, '--moved-to', tmp_path / 'disk' / 'data') == 0
   said = capsys.readouterr().out
   assert f'{copy}/webvid is now {tmp_path}/disk/data/webvid' in said
@@ -327,7 +329,7 @@ def test_captions_without_glyphs_are_written_as_text(world, tmp_path, capsys):
 
   assert 'fonts' not in inspect('déjà vu שלום 你好 猫が走る 고양이')
   assert not (tmp_path / 'sheet.png.txt').exists()
-  assert 'the fonts lack 1 characters (🎈)' in inspect('a 🎈 flies')
+  assert 'the fonts lack 1 character (🎈)' in inspect('a 🎈 flies')
   lines = (tmp_path / 'sheet.png.txt').read_text(encoding='utf-8').splitlines()
   assert 'a 🎈 flies' in lines and len(lines) == 6
 
@@ -339,4 +341,7 @@ def test_help_shows_worked_examples(action, capsys):
   with pytest.raises(SystemExit) as caught:
     call(action, '--help')
   assert caught.value.code == 0
-  assert f'phenaki data {action}' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert f'phenaki data {action}' in said
+  if '--subset' in said:
+    assert all(name in said for name in storyworld.SUBSETS)
