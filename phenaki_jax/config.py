@@ -50,7 +50,7 @@ def validated(cls: type[T]) -> type[T]:
     try:
       init(self, **values)
     except pydantic.ValidationError as error:
-      raise _sentence(made, error.errors()[0]) from None
+      raise _sentence(made, first_fault(error)) from None
 
   made.__init__ = __init__
   return made
@@ -109,6 +109,10 @@ def parse_arg(arg: str, **defaults: Any) -> Any:
   Raises:
     UserError: an entry is unknown or has the wrong type.
   """
+  for entry in arg.split(',') if arg else ():
+    name = entry.partition('=')[0]
+    if name not in defaults:
+      raise UserError(unknown_key('config argument', name, defaults))
   fields = [(name, type(value), value) for name, value in defaults.items()]
   cls = dataclasses.make_dataclass('Arg', fields)
   entries = [text if '=' in text else f'{text}=true' for text in arg.split(',')]
@@ -167,7 +171,40 @@ def build(cls: type[T], values: Any) -> T:
   try:
     return _validate(cls, values)
   except pydantic.ValidationError as error:
-    raise _sentence(cls, error.errors()[0]) from None
+    raise _sentence(cls, first_fault(error)) from None
+
+
+def first_fault(error: pydantic.ValidationError) -> Any:
+  """Return the first fault, or the unknown key that explains a missing one."""
+  first, *others = error.errors()
+  if first['type'] == 'missing':
+    for fault in others:
+      is_unknown = fault['type'] == 'unexpected_keyword_argument'
+      if is_unknown and fault['loc'][:-1] == first['loc'][:-1]:
+        return fault
+  return first
+
+
+def unknown_key(
+  what: str, key: str, allowed: Iterable[str], elsewhere: Iterable[str] = ()
+) -> str:
+  """Return a sentence about a key that does not exist.
+
+  Args:
+    what: the kind of key, such as 'config key'.
+    key: its name, after the names of the groups that it is in.
+    allowed: the names in the same group.
+    elsewhere: full names in other groups, of which those are suggested that
+      end in the same name.
+  """
+  *groups, name = key.split('.')
+  allowed = list(allowed)
+  near = [other for other in elsewhere if other.split('.')[-1] == name]
+  if not near:
+    found = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    near = ['.'.join([*groups, *found])] if found else []
+  hint = f'; did you mean {" or ".join(near)}?' if near else '.'
+  return f'unknown {what} {key}{hint} Allowed: {", ".join(allowed) or "none"}'
 
 
 def to_dict(value: Any) -> Any:
@@ -262,6 +299,16 @@ def _fields(kind: Any) -> dict[str, Any]:
   return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
+def _keys(kind: Any, prefix: str = '') -> Iterator[str]:
+  """Yield the keys of the values in nested groups."""
+  for name, inner in _fields(kind).items():
+    # The groups of a list have no fixed keys.
+    if typing.get_origin(inner) is not tuple and _fields(inner):
+      yield from _keys(inner, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}'
+
+
 def _locate(
   cls: Any, loc: tuple[int | str, ...]
 ) -> tuple[list[str], dict[str, Any]]:
@@ -284,10 +331,7 @@ def _sentence(cls: Any, fault: Any) -> UserError:
   if kind == 'missing':
     return UserError(f'the config key {key} is missing')
   if kind == 'unexpected_keyword_argument':
-    near = difflib.get_close_matches(path[-1], fields, n=1, cutoff=0.5)
-    hint = f'did you mean {".".join([*path[:-1], *near])}? ' if near else ''
-    allowed = ', '.join(fields) or 'none'
-    return UserError(f'unknown config key {key}; {hint}Allowed: {allowed}')
+    return UserError(unknown_key('config key', key, fields, _keys(cls)))
   if kind == 'value_error':  # A rule of the dataclass itself.
     message = str(fault['ctx']['error'])
     is_named = not key or f'{key}.' in message

@@ -114,7 +114,7 @@ def test_parse_arg_reads_by_the_type_of_the_default():
 @pytest.mark.parametrize(
   ('arg', 'sentence'),
   [
-    ('smok', 'did you mean smoke'),
+    ('smok', 'unknown config argument smok; did you mean smoke'),
     ('n=x', "n is 'x', but it must be a valid integer"),
     ('n', 'n is True, but it must be a valid integer'),
   ],
@@ -191,7 +191,9 @@ def test_override_keeps_the_other_fields_of_the_config():
       r'unknown config key optim\.ratte; did you mean optim\.rate\?',
     ),
     ('optm.rate=1', r'unknown config key optm; did you mean optim\?'),
-    ('qqq=1', 'unknown config key qqq; Allowed: kind, name'),
+    ('qqq=1', r'unknown config key qqq\. Allowed: kind, name'),
+    ('rate=1', r'unknown config key rate; did you mean optim\.rate or extra'),
+    ('data.steps=1', r'data\.steps; did you mean optim\.steps or extra\.steps'),
     (
       'data.sources.0.pth=a',
       r'key data\.sources\.0\.pth; did you mean data\.sources\.0\.path\?',
@@ -230,6 +232,7 @@ def test_override_refuses(override, sentence):
   ('mapping', 'sentence'),
   [
     ({}, 'the config key name is missing'),
+    ({'nam': 'x'}, 'unknown config key nam; did you mean name'),
     (3, 'it is 3, but it must be a group of fields'),
     ({'name': 3}, 'name is 3, but it must be a valid string'),
     ({'name': print}, 'a config cannot hold <built-in function print>'),

@@ -86,7 +86,7 @@ def test_config_describes_how_to_run_it(path):
 
 @pytest.mark.parametrize('path', RUNS, ids=_name)
 def test_config_refuses_an_unknown_argument(path):
-  with pytest.raises(ValueError, match='unknown config key nonsense'):
+  with pytest.raises(ValueError, match='unknown config argument nonsense'):
     config_lib.load(f'{path}:nonsense')
 
 

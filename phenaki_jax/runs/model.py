@@ -117,7 +117,12 @@ class Model:
 
     A remark names the words of a scene that no training caption had, the end
     of a prompt that is too long, or a size that the model was not trained on.
+
+    Raises:
+      UserError: the model cannot make frames of that size.
     """
+    assert story.size is not None, 'the story is not resolved'
+    self.sampler.models.tokenizer.grid(self.defaults.clip_frames, story.size)
     return make_remarks(
       story,
       defaults=self.defaults,

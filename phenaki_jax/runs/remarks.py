@@ -47,7 +47,7 @@ def make_remarks(
     parts = []
     unknown = _unknown(scene.prompt, vocabulary, words)
     if unknown:
-      parts.append(f'{_scope(words)} had {_listed(unknown)}')
+      parts.append(f'{_scope(words)} contains {_listed(unknown)}')
     ids = vocabulary.encode(scene.prompt)
     unread = ''
     if len(ids) >= length:
@@ -80,14 +80,14 @@ def _unknown(
 def _scope(words: Words | None) -> str:
   if words is None:
     return 'no training caption'
-  return f'none of the {words.captions:,} training captions that were counted'
+  return f'none of {words.captions:,} training captions'
 
 
 def _listed(unknown: Mapping[str, Sequence[str]]) -> str:
   """List words, each with the similar ones that the model knows."""
   shown = [
     _quoted(word)
-    + (f' (they had {" and ".join(map(_quoted, similar))})' if similar else '')
+    + (f' (known: {", ".join(map(_quoted, similar))})' if similar else '')
     for word, similar in list(unknown.items())[:_SHOWN]
   ]
   if len(unknown) > _SHOWN:

@@ -6,7 +6,6 @@ of the video.
 """
 
 import dataclasses
-import difflib
 import functools
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
+from phenaki_jax import config
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.markup import shorten
@@ -198,7 +198,7 @@ def build(
   try:
     return _ADAPTER.validate_python(values)
   except pydantic.ValidationError as error:
-    first = error.errors()[0]
+    first = config.first_fault(error)
     raise UserError(locate(first) + _explain(first)) from error
 
 
@@ -213,11 +213,7 @@ def _explain(error: Mapping[str, Any]) -> str:
     return f'a {what} must be a group of keys ({", ".join(keys)}), not {value}'
   name = next(str(part) for part in reversed(where) if isinstance(part, str))
   if name not in keys:
-    close = difflib.get_close_matches(name, keys, n=1)
-    hint = f' Did you mean {close[0]}?' if close else ''
-    return (
-      f'a {what} has no key {shorten(name)}.{hint} Allowed: {", ".join(keys)}'
-    )
+    return config.unknown_key(f'{what} key', shorten(name), keys)
   if kind == 'missing' and where[-1] == name:
     return f'the {what} has no {name}; add "{name}:"'
   return f'{name} must be {_FIELDS[what][name].description}, not {value}'

@@ -140,7 +140,7 @@ BAD = {
   'bad model': (['story.yaml', '--model', 'none'], 'there is no folder none'),
   'strict': (
     ['--prompt', 'a red dragon', '--strict'],
-    'training captions that were counted had "dragon"',
+    'training captions contains "dragon"',
   ),
   'strict size': (['wide.yaml', '--strict'], 'trained on 16x16 only'),
   'bucket': (['story.yaml', '--out', 'gs://b/a.mp4'], 'to a local disk'),

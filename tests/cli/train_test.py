@@ -40,7 +40,7 @@ def _train(config, workdir, *overrides):
     (['kind=generator'], 'a generator needs a trained tokenizer'),
     (
       ['kind=generator', 'tokenizer_dir=nowhere'],
-      'nowhere is no run directory',
+      'nowhere is not a run directory',
     ),
   ],
 )
@@ -59,7 +59,7 @@ def test_wrong_settings_end_in_one_sentence(
 def test_train_refuses_a_manifest_that_is_missing(tmp_path, capfd):
   config = f'{CONFIGS}/tokenizer/lpc.py:manifest=nowhere'
   assert _train(config, tmp_path / 'run') == 2
-  assert 'nowhere is no manifest' in capfd.readouterr().err
+  assert 'nowhere is not a manifest' in capfd.readouterr().err
 
 
 def _save(folder, experiment, params, *, step, identity):

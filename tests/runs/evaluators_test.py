@@ -60,5 +60,5 @@ def test_manifest_without_heldout_examples_leaves_no_evaluator(folder, caplog):
 
 def test_any_other_error_is_raised(tmp_path):
   run = _run(f'lpc.py:manifest={tmp_path}')
-  with pytest.raises(UserError, match='is no manifest'):
+  with pytest.raises(UserError, match='is not a manifest'):
     evaluators.build(run)

@@ -123,7 +123,7 @@ def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):
 
 
 def test_read_refuses_a_folder_that_is_no_run(tmp_path):
-  with pytest.raises(FileNotFoundError, match='is no run directory'):
+  with pytest.raises(FileNotFoundError, match='is not a run directory'):
     experiment_lib.read(tmp_path)
 
 

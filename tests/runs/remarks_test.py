@@ -6,6 +6,7 @@ import logging
 import pytest
 
 import phenaki_jax as phenaki
+from phenaki_jax.errors import UserError
 from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.stories.story import resolve
 from phenaki_jax.stories.story_file import as_story
@@ -40,8 +41,8 @@ def test_unknown_words_of_each_scene_are_named(model):
   assert first.scene == 1
   assert first.unknown == {'dragon': [], 'moved': ['moves']}
   assert first.sentence == (
-    'scene 1: none of the 3 training captions that were counted had "dragon" '
-    'or "moved" (they had "moves")'
+    'scene 1: none of 3 training captions contains "dragon" or "moved" '
+    '(known: "moves")'
   )
   assert second.scene == 3 and second.unknown == {'赤': [], '🎈': []}
 
@@ -70,6 +71,11 @@ def test_another_size_is_named(model):
   (remark,) = _remarks(model, 'a red circle', size=(16, 48))
   assert remark.scene is None
   assert '16x48 pixels, but the model was trained on 16x16' in remark.sentence
+
+
+def test_an_impossible_size_is_refused_before_any_remark(model):
+  with pytest.raises(UserError, match='16x36'):
+    _remarks(model, 'a red dragon', size=(16, 36))
 
 
 def test_characters_are_known_where_words_are_not(model):

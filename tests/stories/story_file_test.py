@@ -83,22 +83,27 @@ BAD = {
   'unknown key': (
     'fps: 8\nframe_rate: 8\nscenes: [{prompt: x}]',
     2,
-    "no key 'frame_rate'",
+    "unknown story key 'frame_rate'",
   ),
   'key nearly right': (
     'context_frame: 5\nscenes: [{prompt: x}]',
     1,
-    'mean context_frames?',
+    'did you mean context_frames?',
   ),
   'scene key nearly right': (
     'scenes:\n- prompt: x\n- prompt: y\n  guidence: 3\n',
     4,
-    'Did you mean guidance? Allowed: cut, frames, guidance, prompt',
+    'did you mean guidance? Allowed: cut, frames, guidance, prompt',
+  ),
+  'prompt misspelt': (
+    'scenes:\n- promt: x\n- prompt: y\n',
+    2,
+    'did you mean prompt?',
   ),
   'key of a scene in the story': (
     'guidance: 3\nscenes: [{prompt: x}]',
     1,
-    "no key 'guidance'",
+    "unknown story key 'guidance'",
   ),
   'key twice': ('fps: 8\nfps: 9\nscenes: [{prompt: x}]', 2, 'appears twice'),
   'key no word': ('8: 9\nscenes: [{prompt: x}]', 1, 'a key must be a word'),
@@ -167,7 +172,7 @@ BAD = {
   'sampling': (
     'sampling: {steps: 4}\nscenes: [{prompt: x}]',
     1,
-    "no key 'sampling'",
+    "unknown story key 'sampling'",
   ),
   'fps zero': ('fps: 0\nscenes: [{prompt: x}]', 1, 'from 0.01 to 240'),
   'context zero': (
@@ -226,7 +231,7 @@ BAD_JSON = {
     '{\n "scenes": [\n  {"prompt": "x"},\n  {"prompt": "y",\n'
     '   "sead": 3}\n ]\n}',
     5,
-    'Did you mean seed?',
+    'did you mean seed?',
   ),
   'wrong value': (
     '{"fps": 8,\n"scenes": [{"prompt":\n"x", "frames":\n "9"}]}',
