@@ -93,7 +93,7 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
   """Write the untrained sampler as a bundle."""
   from phenaki_jax import config as config_lib
   from phenaki_jax.data.config import DataConfig
-  from phenaki_jax.export.bundle import write_bundle
+  from phenaki_jax.export.bundle import reference_dir, write_bundle
   from phenaki_jax.runs.open import StoryModelConfig
   from phenaki_jax.sampling.sampler import SamplingSettings
 
@@ -114,6 +114,8 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
     config=config_lib.to_dict(config),
     vocabulary=tiny_sampler.vocabulary.model,
     model_card='# tiny\n',
+    # Otherwise each model that is opened would count its words.
+    words=(reference_dir() / 'words.json').read_bytes(),
   )
   return folder
 

@@ -201,7 +201,8 @@ def test_words_of_a_run_are_exported(run_dir, tmp_path, monkeypatch):
 
 
 def test_words_of_earlier_models_are_those_of_storyworld(tiny_bundle, tmp_path):
-  words = models.load(tiny_bundle).words
+  _rewrite(tiny_bundle, tmp_path / 'earlier')
+  words = models.load(tmp_path / 'earlier').words
   assert words.unknown('a red circle moves left') == {}
   assert words.unknown('a purple dragon') == {'purple': [], 'dragon': []}
   config = json.loads(json.dumps(bundle_lib.load_bundle(tiny_bundle).config))
