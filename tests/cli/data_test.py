@@ -201,7 +201,10 @@ def test_ctrl_c_leaves_no_partial_files(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
   ('number', 'code', 'word'),
-  [(signal.SIGINT, 130, 'Ctrl-C'), (signal.SIGTERM, 143, 'SIGTERM')],
+  [
+    pytest.param(signal.SIGINT, 130, 'Ctrl-C', marks=pytest.mark.slow),
+    (signal.SIGTERM, 143, 'SIGTERM'),
+  ],
 )
 def test_a_stopped_build_leaves_the_older_manifest(
   tmp_path, number, code, word
@@ -265,7 +268,7 @@ def _with_long_captions(webvid):
     (_without_column, "no column 'name'; the WebVid layout needs"),
     (_without_videos, '6 of the 6 records .* are broken .6 missing_file'),
     (_without_rows, "no column 'videoid'.* it has none"),
-    (_with_noise, "no column 'videoid'; the WebVid layout needs"),
+    (_with_noise, 'is not UTF-8 text; save it as UTF-8'),
     (_with_one_frame_each, 'none of the 6 records .*6 too_short'),
     (_with_long_captions, 'none of the 6 records .*6 caption_over_1000'),
   ],

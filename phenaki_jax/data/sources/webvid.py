@@ -163,7 +163,9 @@ def _checked_header(path: pathlib.Path) -> tuple[str, ...]:
   for name in _REQUIRED:
     count = names.count(name)
     if count != 1:
-      # Other bytes than text may be printed as escapes only.
+      if any('\0' in column or _BAD_BYTE.search(column) for column in names):
+        raise UserError(f'{path} is not UTF-8 text; save it as UTF-8')
+      # Control characters may be printed as escapes only.
       found = ', '.join(repr(name)[1:-1] for name in sorted(names)) or 'none'
       raise UserError(
         f'{path} has {count or "no"} column{"s" * (count > 1)} {name!r}; the '
