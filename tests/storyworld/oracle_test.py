@@ -91,17 +91,17 @@ def _assert_read(mistakes):
 @pytest.mark.parametrize('degradation', DEGRADATIONS)
 @pytest.mark.parametrize('size', [32, 64])
 def test_reads_easy_clips(size, degradation):
-  _assert_read(_mistakes('easy', size, degradation, 16))
+  _assert_read(_mistakes('easy', size, degradation, 8))
 
 
 @pytest.mark.parametrize('subset', ['medium', 'full'])
 def test_reads_medium_and_full_clips(subset):
-  _assert_read(_mistakes(subset, 64, 'clean', 20))
+  _assert_read(_mistakes(subset, 64, 'clean', 10))
 
 
 @pytest.mark.parametrize('subset', ['easy', 'full'])
 def test_reads_images_with_image_only_values(subset):
-  _assert_read(_mistakes(subset, 64, 'clean', 40, image=True))
+  _assert_read(_mistakes(subset, 64, 'clean', 20, image=True))
 
 
 @pytest.mark.slow
