@@ -74,7 +74,7 @@ def test_another_size_is_named(model):
 
 
 def test_an_impossible_size_is_refused_before_any_remark(model):
-  with pytest.raises(UserError, match='16x36'):
+  with pytest.raises(UserError, match='a width of 36 pixels is not'):
     _remarks(model, 'a red dragon', size=(16, 36))
 
 
