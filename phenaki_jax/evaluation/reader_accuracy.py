@@ -151,7 +151,7 @@ def choose_thresholds(
       reading = reader.read(apply_condition(frames, condition))
       for fact, value in facts.as_dict().items():
         read = reading[fact]
-        found[fact].append((read.probability, read.value == value))
+        found[fact].append((read.confidence, read.value == value))
   return {fact: lowest_threshold(readings) for fact, readings in found.items()}
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from phenaki_jax.storyworld import (
   appearance,
@@ -40,6 +40,7 @@ class Reading:
     x, y: centre of the object in [0, 1) of the frame; nan where it was not
       found.
     radius: in shorter sides of the frame; nan where it was not found.
+    objects: number of separate objects in each frame, 0 if no place was read.
   """
 
   values: dict[str, str | None]
@@ -47,6 +48,7 @@ class Reading:
   x: Float64[np.ndarray, 'T']
   y: Float64[np.ndarray, 'T']
   radius: Float64[np.ndarray, 'T']
+  objects: Int[np.ndarray, 'T']
 
   def __getitem__(self, fact: str) -> str | None:
     """Return the value that was read of `fact`."""
@@ -90,6 +92,7 @@ def read_clip(
     x=np.full(count, np.nan),
     y=np.full(count, np.nan),
     radius=np.full(count, np.nan),
+    objects=np.zeros(count, int),
   )
   if background.place is None:
     return reading
@@ -97,6 +100,7 @@ def read_clip(
   values['place'] = background.place
   confidences['place'] = background.confidence
   distances = foreground.difference(frames, background)
+  reading.objects[:] = [foreground.count_objects(one) for one in distances]
   seen = ((t, foreground.find_blob(distances[t])) for t in range(count))
   blobs = {t: blob for t, blob in seen if blob is not None}
   # Ignore what is found in less than half of the frames.

@@ -29,7 +29,7 @@ class ConstantReader(Reader):
   def read(self, frames):
     assert frames.dtype == np.uint8 and frames.shape[1:] == (32, 32, 3)
     return {
-      fact: FactReading(value=value, probability=0.5, is_sure=fact != 'kind')
+      fact: FactReading(value=value, confidence=0.5, is_sure=fact != 'kind')
       for fact, value in FACTS.as_dict().items()
     }
 
