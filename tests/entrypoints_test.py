@@ -254,7 +254,7 @@ def test_evaluate_scores_a_trained_generator(trained):
     *('--prompts', 2, '--stories', 1, '--scenes', 2, '--steps', 2),
   )
   assert 'tensorflow' not in loaded
-  numbers = json.loads((out / 'storyworld.json').read_text())
+  numbers = json.loads((out / 'scores.json').read_text())
   assert numbers
 
 
@@ -262,7 +262,7 @@ def test_evaluate_scores_a_trained_generator(trained):
 def test_export_writes_a_model_card_and_a_usable_bundle(trained):
   scores = trained / 'some_scores'
   scores.mkdir()
-  (scores / 'storyworld.md').write_text('shape 0.97\n')
+  (scores / 'scores.md').write_text('shape 0.97\n')
   out = trained / 'bundle'
   done, loaded = _run(
     *('export', '--run', trained / 'generator', '--out', out),

@@ -28,6 +28,7 @@ from phenaki_jax.media.png import write_png
 from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.subject import Subject
+from phenaki_jax.storyworld import subset_named
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +80,13 @@ class Request:
   batch_size: int = 16
 
   def __post_init__(self) -> None:
-    """Validate the counts."""
+    """Validate the counts and the subset."""
     for name in (*_COUNTS, *_POSITIVE):
       least, value = int(name in _POSITIVE), getattr(self, name)
       if value < least:
         raise UserError(f'{name} is {value}; it must be at least {least}')
+    if self.subset:
+      subset_named(self.subset)  # Checks the name.
     wanted = self.reconstructions
     if wanted is not None and wanted < 0:
       raise UserError(f'reconstructions is {wanted}; it must be at least 0')

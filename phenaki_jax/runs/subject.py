@@ -59,9 +59,8 @@ class Subject:
   @functools.cached_property
   def reconstruct(self) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that maps clips to decoded clips."""
-    compiled = jax.jit(reconstructor(self.tokenizer))
     params = jax.tree.map(jax.numpy.asarray, self.params)
-    return lambda pixels: np.asarray(compiled(params, pixels))
+    return lambda pixels: np.asarray(_decoded(self.tokenizer, params, pixels))
 
   def heldout_clips(
     self, number: int, *, manifest: str, batch_size: int
@@ -105,6 +104,11 @@ class Subject:
       tubelet=self.tokenizer.tubelet,
       text_length=1,
     )
+
+
+@functools.partial(jax.jit, static_argnames='config')
+def _decoded(config: TokenizerConfig, params: Any, pixels: Any) -> Any:
+  return reconstructor(config)(params, pixels)
 
 
 def open_subject(

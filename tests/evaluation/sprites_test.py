@@ -61,23 +61,19 @@ class Painter:
       if self._jumps:
         x, y = 0, (y + 48) % 64
     count = self.clip_frames - (0 if seen is None else len(seen))
-    frames = []
-    for _ in range(count):
-      image = facts.style != 'plain'
-      scene = lpc.Scene(facts=facts, prompt=prompt, frames=2)
-      story = lpc.Story(scenes=(scene,), x=x, y=y)
-      if facts.action == 'walk' and not image:
-        step = lpc.renderer.STEPS[facts.direction]
-        x, y = (
-          min(max(a + b, 0), 64) for a, b in zip((x, y), step, strict=True)
-        )
-      draw = lpc.render_image if image else lpc.render_story
-      frame = draw(story, self._sheets, size=128)
-      frame = frame if image else frame[0]
-      frame = degradation.resize(frame[None], side)[0]
+    scene = lpc.Scene(facts=facts, prompt=prompt, frames=count)
+    story = lpc.Story(scenes=(scene,), x=x, y=y)
+    if facts.style == 'plain':
+      frames = lpc.render_story(story, self._sheets, size=128)
+    else:
+      frames = lpc.render_image(story, self._sheets, size=128)[None]
+      frames = np.repeat(frames, count, axis=0)
+    if facts.action == 'walk':
+      walked = np.multiply(lpc.renderer.STEPS[facts.direction], count)
+      x, y = (int(np.clip(at, 0, 64)) for at in np.add((x, y), walked))
+    new = degradation.resize(frames, side)
+    for frame in new:
       self.shown[frame.tobytes()] = facts, x, y
-      frames.append(frame)
-    new = np.stack(frames)
     return new if seen is None else np.concatenate([seen, new])
 
 
