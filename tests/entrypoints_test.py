@@ -252,10 +252,18 @@ def test_evaluate_scores_a_trained_generator(trained):
   _, loaded = _run(
     *('evaluate', '--model', trained / 'generator', '--out', out),
     *('--prompts', 2, '--stories', 1, '--scenes', 2, '--steps', 2),
+    *('--changes', 1, '--reconstructions', 2),
   )
   assert 'tensorflow' not in loaded
   numbers = json.loads((out / 'scores.json').read_text())
-  assert numbers
+  assert numbers['changes']['colour']['all_kept']['asked'] == 1
+  # Of a tokenizer, the reconstructions alone.
+  _run(
+    *('evaluate', '--model', trained / 'tokenizer', '--out', out),
+    *('--reconstructions', 2),
+  )
+  numbers = json.loads((out / 'scores.json').read_text())
+  assert set(numbers) == {'protocol', 'reconstruction'}
 
 
 @pytest.mark.slow
