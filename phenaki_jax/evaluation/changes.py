@@ -24,7 +24,7 @@ class ChangeRow:
     changed: whether the second scene shows the value that was asked for.
     kept: by other fact, whether both scenes are read to show the same value.
     all_kept: whether this holds for all other facts.
-    clean: whether a frame of the second scene shows one object or character.
+    clean: whether a frame of the second scene is clean (see `world.Reading`).
     samples: the first few, as (the two prompts, frames of the two scenes).
   """
 

@@ -116,7 +116,7 @@ def to_markdown(report: Report) -> str:
     lines += _table('concept', rows, only.values.total)
   if fidelity := report.fidelity:
     lines += _fidelity_lines(fidelity)
-  if report.clips or report.stories or report.image_only:
+  if any('| right | ±' in line for line in lines):
     lines += [_TABLE_LEGEND, '']
   for name, value in protocol.items():
     lines.append(f'- {name}: {value}')
@@ -169,17 +169,18 @@ _CONSISTENCY = {
 
 
 _MATRIX_LEGEND = (
-  'A row is what changes between two scenes, in the words of the world. '
-  '*changes*: the second scene shows the value that its prompt names. The '
-  'columns of facts: a fact that does not change is read to have the same '
-  'value in both scenes. *all stay*: this holds for every such fact of a pair. '
-  '*clean*: share of the frames of the second scene with exactly one object '
-  'or character that can be recognised.'
+  'A row is a fact that changes between two scenes, with one of the prompts '
+  'that asked for it. *changes*: share of the pairs of scenes whose second '
+  'scene shows the value that was asked for. Columns of facts: share of the '
+  'pairs in which a fact that nobody changed is read to have the same value in '
+  'both scenes. *all stay*: share of the pairs in which this holds for all of '
+  'them. *clean*: share of the frames of the second scene that show exactly '
+  'one object or character, whole and without a ghost.'
 )
 _TABLE_LEGEND = (
-  '*right*: share of the facts that are read as they were asked for. *±*: '
-  'standard error of that share. *unsure*: share of the facts that the '
-  'evaluator could not read with confidence.'
+  '*right*: share of the facts that are read as they were asked for, or as in '
+  'the originals. *±*: standard error of that share. *unsure*: share of the '
+  'facts that could not be read with confidence.'
 )
 _FIDELITY = {
   'psnr': 'PSNR of all frames, in dB',
@@ -203,9 +204,9 @@ def _matrix(changes: ChangeReport) -> list[str]:
     ]
     rates = [f'{c.accuracy:.2f}' for c in (row.all_kept, row.clean)]
     numbers = [f'{row.changed.accuracy:.2f}', *cells, *rates]
-    lines.append(
-      f'| {fact} | ' + ' | '.join(numbers) + f' | {row.changed.asked} |'
-    )
+    (prompts, _), *_ = row.samples
+    head = f'| {fact}: "{prompts[-1]}" | '
+    lines.append(head + ' | '.join(numbers) + f' | {row.changed.asked} |')
   return lines
 
 

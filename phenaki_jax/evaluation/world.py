@@ -40,7 +40,7 @@ class Reading:
     x, y: centre of the object or character in each frame, in shares of the
       frame; nan where it was not found.
     box: the pixels of the box around it.
-    clean: whether a frame shows exactly one object or character.
+    clean: whether a frame shows exactly one object or character, whole.
   """
 
   facts: Mapping[str, FactReading]

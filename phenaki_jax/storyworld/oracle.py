@@ -41,6 +41,8 @@ class Reading:
       found.
     radius: in shorter sides of the frame; nan where it was not found.
     objects: number of separate objects in each frame, 0 if no place was read.
+    similarity: of the object of each frame to its shape, in [-1, 1]; nan where
+      it was not found.
   """
 
   values: dict[str, str | None]
@@ -49,6 +51,7 @@ class Reading:
   y: Float64[np.ndarray, 'T']
   radius: Float64[np.ndarray, 'T']
   objects: Int[np.ndarray, 'T']
+  similarity: Float64[np.ndarray, 'T']
 
   def __getitem__(self, fact: str) -> str | None:
     """Return the value that was read of `fact`."""
@@ -93,6 +96,7 @@ def read_clip(
     y=np.full(count, np.nan),
     radius=np.full(count, np.nan),
     objects=np.zeros(count, int),
+    similarity=np.full(count, np.nan),
   )
   if background.place is None:
     return reading
@@ -120,6 +124,7 @@ def read_clip(
   track = dataclasses.replace(track, radius=track.radius * look.scale)
   reading.x[found], reading.y[found] = track.x, track.y
   reading.radius[found] = track.radius
+  reading.similarity[found] = chosen.similarities
 
   if chosen.similarity > _MIN_SIMILARITY:
     others = [one.similarity for one in ranked if one is not chosen]

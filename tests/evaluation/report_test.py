@@ -136,8 +136,26 @@ def test_markdown_tables_are_complete():
       *('change', 'changes', 'shape', 'colour', 'place'),
       *('all stay', 'clean', 'pairs'),
     ],
-    ['colour', '0.90', '0.80', '', '0.00', '0.00', '0.75', '10'],
-    ['place', '0.90', '0.90', '0.90', '', '0.90', '1.00', '10'],
+    [
+      'colour: "it turns blue"',
+      '0.90',
+      '0.80',
+      '',
+      '0.00',
+      '0.00',
+      '0.75',
+      '10',
+    ],
+    [
+      'place: "it turns blue"',
+      '0.90',
+      '0.90',
+      '0.90',
+      '',
+      '0.90',
+      '1.00',
+      '10',
+    ],
   ]
   # The legend explains each column.
   for name in ('*changes*', '*all stay*', '*clean*', '*unsure*'):

@@ -38,3 +38,15 @@ def test_box_surrounds_the_object_also_across_the_edge():
     assert (red & found.box).sum() > 0.85 * red.sum()
     assert found.box[0].mean() == pytest.approx((2 * RADIUS['big']) ** 2, 0.3)
     assert found.clean.all()
+
+
+def test_frames_with_a_broken_outline_are_not_clean():
+  facts = storyworld.Facts(shape='triangle', colour='blue')
+  frames = storyworld.render_clip(storyworld.Scene(facts=facts), 6, 64)
+  square = storyworld.render_clip(
+    storyworld.Scene(facts=facts.replace(shape='square')), 6, 64
+  )
+  # Half of another shape.
+  frames[4:, :, 32:] = square[4:, :, 32:]
+  world = StoryWorld(subset=storyworld.subset_named('easy'))
+  assert world.read(frames).clean.tolist() == [True] * 4 + [False] * 2
