@@ -4,7 +4,7 @@
 VENV ?= .venv
 RUN ?= runs/story
 STORY ?= configs/stories/circle.yaml
-SCORED ?= --prompts 64 --stories 4 --scenes 4
+SCORED ?= --prompts 64 --stories 4 --scenes 4 --changes 5
 EXTRAS ?=
 WORKERS ?= auto
 # Huge pages save about a quarter of each training step on a CPU (Linux, glibc).

@@ -252,17 +252,25 @@ def test_evaluate_scores_a_trained_generator(trained):
   _, loaded = _run(
     *('evaluate', '--model', trained / 'generator', '--out', out),
     *('--prompts', 2, '--stories', 1, '--scenes', 2, '--steps', 2),
+    *('--changes', 1, '--reconstructions', 2),
   )
   assert 'tensorflow' not in loaded
-  numbers = json.loads((out / 'storyworld.json').read_text())
-  assert numbers
+  numbers = json.loads((out / 'scores.json').read_text())
+  assert numbers['changes']['colour']['all_kept']['asked'] == 1
+  # Of a tokenizer, the reconstructions alone.
+  _run(
+    *('evaluate', '--model', trained / 'tokenizer', '--out', out),
+    *('--reconstructions', 2),
+  )
+  numbers = json.loads((out / 'scores.json').read_text())
+  assert set(numbers) == {'protocol', 'reconstruction'}
 
 
 @pytest.mark.slow
 def test_export_writes_a_model_card_and_a_usable_bundle(trained):
   scores = trained / 'some_scores'
   scores.mkdir()
-  (scores / 'storyworld.md').write_text('shape 0.97\n')
+  (scores / 'scores.md').write_text('shape 0.97\n')
   out = trained / 'bundle'
   done, loaded = _run(
     *('export', '--run', trained / 'generator', '--out', out),

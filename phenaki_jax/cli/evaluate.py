@@ -1,11 +1,13 @@
-"""Measure how well a model knows StoryWorld.
+"""Measure how well a model knows the world of its data.
 
 The model generates clips of prompts whose combinations of facts were held out
-of training, stories in which one or two facts change from scene to scene, and,
-with --image-only, clips of concepts that only images have shown. An oracle
-reads the facts back from the frames. The tables are printed and written to the
-folder --out, with the same numbers as JSON and contact sheets of the best,
-worst and random samples.
+of training, stories in which one or two facts change from scene to scene, pairs
+of scenes that differ in one fact, and, with --image-only, clips of concepts
+that only images have shown. It also reconstructs held-out clips from their
+tokens; of a tokenizer, this alone is measured. Facts are read back from the
+frames: those of StoryWorld by an oracle, those of the sprite world (LPC) by a
+trained reader. The tables are printed and written to the folder --out, with the
+same numbers as JSON and contact sheets.
 """
 
 import argparse
@@ -18,9 +20,11 @@ from phenaki_jax.errors import UserError
 EXAMPLES = """
   phenaki evaluate --out runs/reference_scores
   phenaki evaluate --model runs/story/generator --out runs/scores \\
-    --prompts 100 --stories 10 --scenes 4
+    --prompts 100 --stories 10 --scenes 4 --changes 10
   phenaki evaluate --model runs/story/generator --out runs/image_only \\
-    --prompts 0 --stories 0 --image-only
+    --prompts 0 --stories 0 --changes 0 --image-only
+  phenaki evaluate --model runs/story/tokenizer --out runs/decoded \\
+    --reconstructions 100
 """
 
 
@@ -35,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('prompts', int, 200, 'clips to generate; 0 for none'),
     ('stories', int, 20, 'stories to generate; 0 for none'),
     ('scenes', int, 8, 'scenes of each story'),
+    ('changes', int, 20, 'pairs of scenes for each fact; 0 for none'),
     ('image-only-prompts', int, 20, 'clips of each image-only concept'),
     ('batch-size', int, 16, 'clips generated at once'),
     ('seed', arguments.seed, 0, 'of prompts and samples'),
@@ -51,11 +56,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='combinations of facts in the prompts (default %(default)s)',
   )
   parser.add_argument(
-    '--subset', help="part of StoryWorld (default: the model's own)"
+    '--world',
+    default='',
+    choices=('storyworld', 'lpc'),
+    help='world of the prompts and facts (default: by the training captions)',
+  )
+  parser.add_argument(
+    '--subset', default='', help="part of StoryWorld (default: the model's own)"
+  )
+  parser.add_argument(
+    '--reader',
+    default='',
+    metavar='PATH',
+    help='what reads the sprite world: weights that `phenaki reader --out` '
+    'wrote, or the --workdir of a reader (default: the one that ships with '
+    'the package)',
+  )
+  parser.add_argument(
+    '--manifest',
+    default='',
+    metavar='DIR',
+    help='manifest whose held-out clips are reconstructed (default: the '
+    'training data)',
   )
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
   arguments.add_numbers(
     parser,
+    (
+      *('reconstructions', int, absent),
+      'held-out clips to reconstruct; 0 for none (default 32, or 0 if the '
+      'training data is not here)',
+    ),
     ('guidance', float, absent, 'guidance scale of the prompts; 0 for none'),
     ('steps', int, absent, 'decoding steps'),
     ('temperature', float, absent, 'of sampling; 0 for the likeliest tokens'),
@@ -64,9 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Evaluate one model."""
-  from phenaki_jax.evaluation.storyworld_report import to_markdown
+  from phenaki_jax.evaluation.report import to_markdown
   from phenaki_jax.runs import evaluate
-  from phenaki_jax.runs import open as models
+  from phenaki_jax.runs.subject import open_subject
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   if epath.Path(args.out).is_file():
@@ -75,8 +106,8 @@ def run(args: argparse.Namespace) -> None:
     settings=arguments.fields(args, SamplingSettings),
     **arguments.fields(args, evaluate.Request),
   )
-  model = models.load(args.model, tokenizer=args.tokenizer)
-  report = evaluate.evaluate(model, request)
+  subject = open_subject(args.model, tokenizer=args.tokenizer)
+  report = evaluate.evaluate(subject, request)
   paths = evaluate.write_report(report, args.out)
   print(to_markdown(report))
   print(*paths, sep='\n')

@@ -1,8 +1,9 @@
 """Measure how well a reader reads the facts of the sprite world.
 
 It reads held-out clips and images, as rendered, blurred, and after H.264. The
-table has the accuracy of each fact, and the share of readings that are sure.
-With --out, the weights are written as one safetensors file.
+tables have the accuracy of each fact, and the share of readings that are sure;
+the text below them explains both. With --out, the weights are written as one
+safetensors file, which `phenaki evaluate --reader` reads.
 """
 
 import argparse

@@ -11,7 +11,8 @@ class Counts:
   Attributes:
     asked: all answers.
     right: the correct answers.
-    unsure: the answers for which the oracle read nothing; none is correct.
+    unsure: the answers of which the evaluator was unsure. Those of StoryWorld,
+      where it reads nothing then, are never correct.
   """
 
   asked: int = 0

@@ -112,7 +112,7 @@ class ReconstructionEvaluator:
       if video is None:
         video = _side_by_side(pixels, decoded, self.num_shown)
       mask = np.asarray(frame_mask(num_frames, pixels.shape[1]))
-      for name, values in _compare(pixels, decoded).items():
+      for name, values in compare(pixels, decoded).items():
         add(name, values, mask)
         for t in range(mask.shape[1] if name == 'psnr' else 0):
           add(f'psnr_frame_{t:02d}', values[:, t], mask[:, t])
@@ -151,7 +151,10 @@ def _smooth(x: Float[Array, '*B H W C']) -> Float[Array, '*B rows columns C']:
 
 
 @jax.jit
-def _compare(a: Array, b: Array) -> dict[str, Array]:
+def compare(
+  a: UInt8[Array, '*B H W 3'], b: UInt8[Array, '*B H W 3']
+) -> dict[str, Float[Array, '*B']]:
+  """Compute `psnr` of each frame, and `ssim` if the frames are large enough."""
   values = {'psnr': psnr(a, b)}
   if min(a.shape[-3:-1]) >= _WINDOW:
     values['ssim'] = ssim(a, b)

@@ -1,273 +1,163 @@
-"""Accuracy of a model on StoryWorld, as read by the oracle.
+"""StoryWorld as a world of the evaluation, read by its oracle."""
 
-The reports measure whether clips show the facts of their prompts, and whether
-concepts that only training images show appear in clips. The report on stories
-is in `storyworld_stories`. No pretrained network is needed.
-"""
-
-import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation.counts import Counts, Table
-from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.stories.generate import ClipMaker
-from phenaki_jax.storyworld import caption, sample_facts
+from phenaki_jax.evaluation.world import Asked, Reading
+from phenaki_jax.reader.reader import FactReading
+from phenaki_jax.storyworld import (
+  Facts,
+  caption,
+  grammar,
+  is_held_out,
+  read_clip,
+  sample_facts,
+  sample_story,
+)
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import score as score_lib
+from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld.subset import Subset
+from phenaki_jax.types import VideoU8
 
-# Part of the seeds, so that the reports use separate random streams.
-CLIPS, STORIES, IMAGE_ONLY = 11, 12, 13
+# Of an object to its shape. Rendered frames stay above it, also after H.264.
+_CLEAN_SIMILARITY = 0.9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Setup:
-  """Settings of an evaluation.
+class StoryWorld:
+  """A `World`.
 
   Attributes:
     subset: the part of StoryWorld.
-    size: height and width in pixels.
-    fps: frames per second.
-    settings: settings of the sampler.
-    seed: seed of prompts and samples.
-    batch_size: maximum number of clips generated at once, at least 1; the
-      results do not depend on it.
+    fps: frames per second of the clips.
   """
 
   subset: Subset
-  size: tuple[int, int]
-  fps: float
-  settings: SamplingSettings
-  seed: int = 0
-  batch_size: int = 16
+  fps: float = scene_lib.REFERENCE_FPS
 
+  name = 'StoryWorld'
+  fact_names = facts_lib.FACT_NAMES
+  persistent = ('shape', 'colour', 'size', 'place', 'style')
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sample:
-  """A generated clip.
+  def describe(self) -> dict[str, object]:
+    """Return the name of the subset."""
+    return {'subset': self.subset.name}
 
-  Attributes:
-    prompt: its prompt.
-    read: what the oracle read, in words.
-    frames: uint8 [T, H, W, 3].
-    score: share of correct facts, and the mean confidence of the oracle, which
-      breaks ties.
-  """
+  @property
+  def changes(self) -> tuple[str, ...]:
+    """Return the facts of which clips show several values."""
+    several = self.subset.clip_values
+    return tuple(fact for fact in self.fact_names if len(several(fact)) > 1)
 
-  prompt: str
-  read: str
-  frames: np.ndarray
-  score: tuple[float, float]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipReport:
-  """How well clips show the facts of their prompts.
-
-  Attributes:
-    facts: counts by fact.
-    mistakes: number of occurrences of each mistake, such as 'colour: red read
-      as white', the most frequent first.
-    samples: the 'best', the 'worst' and 'random' ones.
-  """
-
-  facts: Table
-  mistakes: dict[str, int]
-  samples: dict[str, list[Sample]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageOnlyReport:
-  """Whether concepts that only images show appear in clips.
-
-  Attributes:
-    values: counts by concept, such as 'colour pink'.
-    others: counts of all other facts of the same clips.
-    samples: the first clip of each concept.
-  """
-
-  values: Table
-  others: Counts
-  samples: tuple[Sample, ...]
-
-
-def report_clips(
-  maker: ClipMaker,
-  setup: Setup,
-  *,
-  prompts: int,
-  split: str = 'heldout',
-  shown: int = 4,
-  on_done: Callable[[int], object] = lambda count: None,
-) -> ClipReport:
-  """Generate a clip for each of many prompts and read its facts.
-
-  Args:
-    maker: the model.
-    setup: settings of the evaluation.
-    prompts: number of prompts, at least 1.
-    split: 'heldout' (combinations never seen in training), 'train' or 'all'.
-    shown: number of examples of each kind.
-    on_done: called with the number of clips finished since the last call.
-  """
-  asked = []
-  for index in range(prompts):
-    rng = np.random.default_rng((setup.seed, CLIPS, index))
-    facts = sample_facts(rng, setup.subset, split)
-    asked.append((facts, caption(facts, rng, setup.subset), draw_seed(rng)))
-  scores: list[score_lib.ClipScore] = []
-  mistakes: collections.Counter[str] = collections.Counter()
-  samples: dict[str, list[Sample]] = {'best': [], 'worst': [], 'random': []}
-  for (facts, prompt, _), frames in _clips(maker, setup, asked, on_done):
-    score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
-    scores.append(score)
-    for fact, is_right in score.right.items():
-      if not is_right:
-        read = score.reading[fact] or 'nothing'
-        mistakes[f'{fact}: {getattr(facts, fact)} read as {read}'] += 1
-    sample = _sample(prompt, frames, score)
-    for kept in samples.values():
-      kept.append(sample)
-    samples['worst'].sort(key=lambda s: s.score)
-    samples['best'].sort(key=lambda s: s.score)
-    samples['best'].reverse()
-    samples = {kind: kept[:shown] for kind, kept in samples.items()}
-  return ClipReport(
-    facts=count_facts(scores),
-    mistakes=dict(mistakes.most_common()),
-    samples=samples,
-  )
-
-
-def report_image_only(
-  maker: ClipMaker,
-  setup: Setup,
-  *,
-  prompts: int,
-  on_done: Callable[[int], object] = lambda count: None,
-) -> ImageOnlyReport:
-  """Generate clips of concepts that only training images show.
-
-  Args:
-    maker: the model.
-    setup: settings of the evaluation.
-    prompts: number of prompts for each concept, at least 1.
-    on_done: called with the number of clips finished since the last call.
-
-  Raises:
-    UserError: the subset has no such concept.
-  """
-  asked = []
-  for fact, value in image_only_values(setup.subset):
-    for index in range(prompts):
-      rng = np.random.default_rng((setup.seed, IMAGE_ONLY, index))
-      facts = _draw_with(rng, setup.subset, fact, value)
-      prompt = caption(facts, rng, setup.subset)
-      asked.append(((fact, facts), prompt, draw_seed(rng)))
-  scores = collections.defaultdict(list)
-  samples: dict[tuple[str, str], Sample] = {}
-  clips = _clips(maker, setup, asked, on_done)
-  for ((fact, facts), prompt, _), frames in clips:
-    score = score_lib.score_clip(frames, facts, setup.subset, setup.fps)
-    concept = fact, getattr(facts, fact)
-    scores[concept].append(score)
-    samples.setdefault(concept, _sample(prompt, frames, score))
-  values, others = Table(), Counts()
-  for (fact, value), of_concept in scores.items():
-    counts = count_facts(of_concept)
-    values[f'{fact} {value}'] = counts.pop(fact)
-    others += counts.total
-  return ImageOnlyReport(
-    values=values, others=others, samples=tuple(samples.values())
-  )
-
-
-def image_only_values(subset: Subset) -> list[tuple[str, str]]:
-  """Return each (fact, value) that a subset shows only in images.
-
-  Raises:
-    UserError: there is none.
-  """
-  found = [
-    (fact, value)
-    for fact in facts_lib.FACT_NAMES
-    for value in subset.image_values(fact)
-  ]
-  if not found:
-    raise UserError(
-      f'subset {subset.name!r} has no image-only concepts; use another subset'
+  @property
+  def image_only(self) -> tuple[tuple[str, str], ...]:
+    """Return each (fact, value) that the subset shows only in images."""
+    return tuple(
+      (fact, value)
+      for fact in self.fact_names
+      for value in self.subset.image_values(fact)
     )
-  return found
 
-
-def _draw_with(
-  rng: np.random.Generator, subset: Subset, fact: str, value: str
-) -> facts_lib.Facts:
-  """Draw the facts of a training clip and replace one of them."""
-  while True:
-    facts = sample_facts(rng, subset, 'train').replace(second=None)
-    facts = facts.replace(**{fact: value})
-    if facts_lib.is_visible(facts):
-      return facts
-
-
-def _clips(
-  maker: ClipMaker,
-  setup: Setup,
-  asked: Sequence[tuple],
-  on_done: Callable[[int], object],
-) -> Iterator[tuple[tuple, np.ndarray]]:
-  """Yield each (anything, prompt, seed) with a clip of the prompt."""
-  for batch, padded in in_batches(asked, setup.batch_size):
-    _, prompts, seeds = zip(*padded, strict=True)
-    clips = maker.clips(
-      prompts, size=setup.size, seeds=seeds, settings=setup.settings
+  def read(self, frames: VideoU8) -> Reading:
+    """Read a clip; the object of a clean frame has the outline of its shape."""
+    found = read_clip(frames, subset=self.subset, fps=self.fps)
+    has_outline = found.similarity >= _CLEAN_SIMILARITY
+    return Reading(
+      facts={
+        fact: FactReading(
+          value=value,
+          confidence=found.confidences[fact],
+          is_sure=value is not None,
+        )
+        for fact, value in found.values.items()
+      },
+      x=found.x,
+      y=found.y,
+      box=_boxes(found, frames.shape[1:3]),
+      clean=(found.objects == 1) & has_outline,
     )
-    yield from zip(batch, clips[: len(batch)], strict=True)
-    on_done(len(batch))
+
+  def draw(self, rng: np.random.Generator, split: str) -> Asked:
+    """Draw a prompt of a split."""
+    facts = sample_facts(rng, self.subset, split)
+    return self._asked(facts, caption(facts, rng, self.subset))
+
+  def draw_with(self, rng: np.random.Generator, fact: str, value: str) -> Asked:
+    """Draw the facts of a training clip and replace one of them."""
+    while True:
+      facts = sample_facts(rng, self.subset, 'train').replace(second=None)
+      facts = facts.replace(**{fact: value})
+      if facts_lib.is_visible(facts):
+        return self._asked(facts, caption(facts, rng, self.subset))
+
+  def draw_story(
+    self, rng: np.random.Generator, scenes: int
+  ) -> tuple[Asked, ...]:
+    """Draw a story of any combinations of facts, held out or not.
+
+    Stories of held-out scenes alone would change little but the place.
+    """
+    story = sample_story(rng, self.subset, scenes, 1, 'all')
+    return tuple(self._asked(s.facts, s.prompt) for s in story.scenes)
+
+  def draw_change(
+    self, rng: np.random.Generator, fact: str
+  ) -> tuple[Asked, Asked]:
+    """Draw two scenes that differ in one fact, and say it alone."""
+    values = self.subset.clip_values(fact)
+    while True:
+      facts = sample_facts(rng, self.subset, 'all').replace(second=None)
+      changed: dict[str, Any] = {fact: values[int(rng.integers(len(values)))]}
+      if size := facts_lib.SIZE_AFTER.get(changed.get('motion', '')):
+        changed['size'] = size
+      after = facts.replace(**changed)
+      is_shown = all(fact in one.visible() for one in (facts, after))
+      is_single = grammar.changed_facts(facts, after) == (fact,)
+      if is_shown and is_single and facts_lib.is_visible(after):
+        prompt = grammar.continuation(facts, after, rng, repeats_motion=False)
+        return (
+          self._asked(facts, caption(facts, rng, self.subset)),
+          self._asked(after, prompt),
+        )
+
+  def jump(
+    self,
+    moved: Float[np.ndarray, '2'],
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+  ) -> float:
+    """Return the distance from the closest displacement of either motion."""
+    normal = np.concatenate([self._steps(each) for each in (before, after)])
+    return float(np.linalg.norm(normal - scene_lib.wrap(moved), axis=-1).min())
+
+  def _steps(self, values):
+    """Return normal displacements of an object between consecutive frames."""
+    facts = Facts(shape='square', colour='red', motion=values['motion'])
+    scene = scene_lib.Scene(facts=facts)
+    track = scene_lib.track(scene, 0, scene_lib.BOUNCE_PERIOD * 2, self.fps)
+    return scene_lib.wrap(np.stack([np.diff(track.x), np.diff(track.y)], -1))
+
+  def _asked(self, facts, prompt):
+    several = self.subset.values
+    return Asked(
+      facts={f: v for f, v in facts.visible().items() if len(several(f)) > 1},
+      prompt=prompt,
+      held_out=is_held_out(facts),
+    )
 
 
-def in_batches(items: Sequence, most: int) -> Iterator[tuple[Sequence, list]]:
-  """Split items into the fewest batches of at most `most` items.
-
-  Yields:
-    Each batch, and the same batch padded with repeated items to a size common
-    to all batches, so that the sampler compiles once.
-  """
-  count = -(-len(items) // most)
-  size = -(-len(items) // count)
-  for start in range(0, len(items), size):
-    batch = items[start : start + size]
-    yield batch, [batch[i % len(batch)] for i in range(size)]
-
-
-def count_facts(scores: Iterable[score_lib.ClipScore]) -> Table:
-  """Count the answers of clips by fact, in the order of reports."""
-  counts = dict.fromkeys(facts_lib.FACT_NAMES, Counts())
-  for score in scores:
-    for fact, is_right in score.right.items():
-      unsure = score.reading[fact] is None
-      counts[fact] += Counts(asked=1, right=int(is_right), unsure=int(unsure))
-  return Table({fact: n for fact, n in counts.items() if n.asked})
-
-
-def _sample(
-  prompt: str, frames: np.ndarray, score: score_lib.ClipScore
-) -> Sample:
-  reading = score.reading
-  confidences = [reading.confidences[fact] for fact in score.right]
-  return Sample(
-    prompt=prompt,
-    read=', '.join(reading[fact] or f'{fact}?' for fact in score.right),
-    frames=frames,
-    score=(score.mean, float(np.mean(confidences))),
-  )
-
-
-def draw_seed(rng: np.random.Generator) -> int:
-  """Draw a seed for the sampler."""
-  return int(rng.integers(2**32))
+def _boxes(found, size):
+  """Return the pixels of the square around the object, on the torus."""
+  height, width = size
+  inside = []
+  for centres, length in ((found.y, height), (found.x, width)):
+    places = (np.arange(length) + 0.5) / length
+    distance = np.abs(scene_lib.wrap(places - centres[:, None]))
+    reach = found.radius * min(size) / length
+    inside.append(distance <= reach[:, None])
+  rows, columns = inside
+  return rows[:, :, None] & columns[:, None, :]

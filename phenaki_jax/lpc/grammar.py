@@ -84,18 +84,26 @@ def caption(facts: facts_lib.Facts, rng: random.Random) -> str:
 
 
 def continuation(
-  facts: facts_lib.Facts, rng: random.Random | None = None
+  facts: facts_lib.Facts,
+  rng: random.Random | None = None,
+  *,
+  previous: facts_lib.Facts | None = None,
 ) -> str:
   """Write the prompt of a later scene of a story: 'she walks to the left'.
 
-  It names the action and the direction; the other facts persist.
+  It names the action and the direction, and a new place: 'she walks to the
+  left, now in the snow'. The other facts persist.
 
   Args:
     facts: facts of the scene.
     rng: draws the verb; None takes the first one.
+    previous: facts of the scene before; None if its place is the same.
   """
   pronoun = _PRONOUNS.get(facts.kind.split()[-1], 'it')
-  return f'{pronoun} {_does(facts, rng)}'
+  text = f'{pronoun} {_does(facts, rng)}'
+  if previous is None or previous.place == facts.place:
+    return text
+  return f'{text}, now {_PLACES[facts.place]}'
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from phenaki_jax.lpc.story import Scene, Story
 _GRID = 16  # pixels between the positions where a character may start
 # How often each of `facts.ACTIONS` is drawn, and the actions of stories.
 _ACTION_WEIGHTS = (3, 3, 6, 3, 3, 1)
-_STORY_ACTIONS = ('cast', 'thrust', 'walk', 'walk', 'slash', 'shoot')
+STORY_ACTIONS = ('cast', 'thrust', 'walk', 'walk', 'slash', 'shoot')
 _PLAIN_SHARE = ('plain',) * 3
 
 
@@ -113,18 +113,28 @@ def sample_image(
 
 
 def sample_story(
-  rng: random.Random, *, size: int, held_out: bool = False
+  rng: random.Random,
+  *,
+  size: int,
+  held_out: bool = False,
+  scenes: int | None = None,
 ) -> Story:
-  """Draw a story of 3 to 5 scenes, each of 11, 12 or 16 frames.
+  """Draw a story, whose scenes have 11, 12 or 16 frames.
 
   The first prompt names all facts; later ones name the action and direction,
-  which alone change. The arguments are those of `sample_clip`.
+  which alone change.
+
+  Args:
+    rng: random generator.
+    size: side of the frames in pixels, at least 64.
+    held_out: draw a held-out combination instead of another.
+    scenes: number of scenes; None draws 3 to 5.
   """
   character = _character(rng, False, held_out)
   place = rng.choice(_values('place', False))
-  scenes: list[Scene] = []
-  for _ in range(rng.choice((3, 4, 5))):
-    action = rng.choice(_STORY_ACTIONS)
+  drawn: list[Scene] = []
+  for _ in range(scenes or rng.choice((3, 4, 5))):
+    action = rng.choice(STORY_ACTIONS)
     facts = facts_lib.Facts(
       **character,
       place=place,
@@ -132,7 +142,7 @@ def sample_story(
       direction=_direction(rng, action),
     )
     frames = rng.choice((11, 12, 16))
-    write = grammar.continuation if scenes else grammar.prompt
-    scenes.append(Scene(facts=facts, prompt=write(facts, rng), frames=frames))
+    write = grammar.continuation if drawn else grammar.prompt
+    drawn.append(Scene(facts=facts, prompt=write(facts, rng), frames=frames))
   middle = (size - CELL) // 2 // _GRID * _GRID
-  return Story(scenes=tuple(scenes), x=middle, y=middle)
+  return Story(scenes=tuple(drawn), x=middle, y=middle)

@@ -13,7 +13,8 @@ from phenaki_jax.types import ImageU8, VideoU8
 
 FPS = 8
 SPEED = 8  # pixels that a walking character moves in a frame
-_STEPS = {
+# The same as (x, y), by direction.
+STEPS = {
   'left': (-SPEED, 0),
   'right': (SPEED, 0),
   'up': (0, -SPEED),
@@ -28,7 +29,7 @@ def _poses(
   most = size - CELL
   x, y = story.x, story.y
   for scene in story.scenes:
-    across, down = _STEPS[scene.facts.direction]
+    across, down = STEPS[scene.facts.direction]
     for frame in range(scene.frames):
       yield scene.facts, frame, (x, y)
       if scene.facts.action == 'walk':

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -29,13 +30,13 @@ class FactReading:
   """What was read of one fact.
 
   Attributes:
-    value: the likeliest value; None is absent.
-    probability: of that value.
-    is_sure: whether the probability reaches the threshold of the fact.
+    value: the likeliest value; None is absent, or could not be read.
+    confidence: in [0, 1]; of this reader, the probability of the value.
+    is_sure: whether the confidence reaches the threshold of the fact.
   """
 
   value: str | None
-  probability: float
+  confidence: float
   is_sure: bool
 
 
@@ -58,6 +59,11 @@ class Reader:
   params: Any
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Return a digest of the weights and thresholds, as `save` writes them."""
+    return hashlib.sha256(self._content()).hexdigest()
+
   def read(self, frames: np.ndarray) -> Reading:
     """Read one clip, uint8 [T, H, W, 3], or an image as one frame.
 
@@ -70,7 +76,7 @@ class Reader:
       label = int(part.argmax())
       reading[fact] = FactReading(
         value=labels.value(fact, label),
-        probability=float(part[label]),
+        confidence=float(part[label]),
         is_sure=float(part[label]) >= self.thresholds.get(fact, 0.0),
       )
     return reading
@@ -109,6 +115,9 @@ class Reader:
   def save(self, path: str | os.PathLike[str]) -> None:
     """Write the weights in half precision, the config and the thresholds, as
     one safetensors file."""
+    replace_file(pathlib.Path(path), self._content())
+
+  def _content(self) -> bytes:
     flat = {
       name: np.asarray(leaf).astype(np.float16)
       for name, leaf in flatten_dict(dict(self.params), sep='/').items()
@@ -118,7 +127,7 @@ class Reader:
       'config': config_lib.to_json(config),
       'thresholds': json.dumps(dict(self.thresholds)),
     }
-    replace_file(pathlib.Path(path), safetensors.numpy.save(flat, metadata))
+    return safetensors.numpy.save(flat, metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Reader:

@@ -1,7 +1,8 @@
-"""Evaluate a story model with the StoryWorld oracle, and write the report."""
+"""Evaluate a model in the world of its data, and write the report."""
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,17 +12,28 @@ from etils import epath
 import phenaki_jax
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
-from phenaki_jax.evaluation import (
-  storyworld,
-  storyworld_report,
-  storyworld_stories,
+from phenaki_jax.evaluation import report as report_lib
+from phenaki_jax.evaluation.changes import report_changes
+from phenaki_jax.evaluation.clips import (
+  Setup,
+  report_clips,
+  report_image_only,
 )
-from phenaki_jax.evaluation.storyworld import Setup
+from phenaki_jax.evaluation.fidelity import report_fidelity
+from phenaki_jax.evaluation.report import Report
+from phenaki_jax.evaluation.stories import report_stories
+from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.png import write_png
+from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.subject import Subject
 from phenaki_jax.storyworld import subset_named
 
+_log = logging.getLogger(__name__)
+
+_RECONSTRUCTIONS = 32
+_COUNTS = ('prompts', 'stories', 'changes', 'seed')
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
 
 
@@ -34,9 +46,18 @@ class Request:
     split: combinations of facts in these prompts: 'heldout', 'train' or 'all'.
     stories: number of stories; 0 for none.
     scenes: number of scenes in each story.
+    changes: number of pairs of scenes for each fact that can change; 0 for
+      none.
     image_only: whether to make clips of concepts that only images show.
     image_only_prompts: number of clips of each such concept.
-    subset: part of StoryWorld; None for the one the model was trained on.
+    reconstructions: number of held-out clips to reconstruct; 0 for none.
+      None is 32, or 0 if the training data is not here.
+    manifest: folder of the manifest of these clips; empty for the training
+      data.
+    world: one of `worlds.NAMES`; empty for that of the training data.
+    subset: part of StoryWorld; empty for the one the model was trained on.
+    reader: reader of the sprite world; empty for the one that ships with the
+      package.
     settings: sampling settings that replace the defaults of the model.
     seed: of prompts and samples.
     batch_size: clips sampled at once; it changes no number.
@@ -46,34 +67,84 @@ class Request:
   split: str = 'heldout'
   stories: int = 20
   scenes: int = 8
+  changes: int = 20
   image_only: bool = False
   image_only_prompts: int = 20
-  subset: str | None = None
+  reconstructions: int | None = None
+  manifest: str = ''
+  world: str = ''
+  subset: str = ''
+  reader: str = ''
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   seed: int = 0
   batch_size: int = 16
 
   def __post_init__(self) -> None:
-    """Validate the counts."""
-    for name in ('prompts', 'stories', 'seed', *_POSITIVE):
+    """Validate the counts and the subset."""
+    for name in (*_COUNTS, *_POSITIVE):
       least, value = int(name in _POSITIVE), getattr(self, name)
       if value < least:
         raise UserError(f'{name} is {value}; it must be at least {least}')
-    if not (self.prompts or self.stories or self.image_only):
+    if self.subset:
+      subset_named(self.subset)  # Checks the name.
+    wanted = self.reconstructions
+    if wanted is not None and wanted < 0:
+      raise UserError(f'reconstructions is {wanted}; it must be at least 0')
+    if not (self.tells_stories or wanted):
       raise UserError(
-        'there is nothing to evaluate; set prompts, stories or image_only'
+        'there is nothing to evaluate; set prompts, stories, changes, '
+        'image_only or reconstructions'
       )
 
+  @property
+  def tells_stories(self) -> bool:
+    """Return whether anything is generated from text."""
+    asked = self.prompts or self.stories or self.changes
+    return bool(asked or self.image_only)
 
-def evaluate(model: Model, request: Request) -> storyworld_report.Report:
+
+def evaluate(subject: Subject, request: Request) -> Report:
   """Evaluate a model, with a progress bar for each part of the request.
 
+  Of a tokenizer, reconstructions alone are measured.
+
   Raises:
-    UserError: the model was not trained on StoryWorld and the request names no
-      subset, or the subset or a setting does not exist.
+    UserError: the model was trained on no world that can be read and the
+      request names none, the held-out clips cannot be read, or a world, subset,
+      reader or setting does not exist.
   """
-  setup = _setup(model, request)
-  protocol = _protocol(model, request, setup)
+  number, batches = _heldout_clips(subject, request)
+  world = _world(subject, request)
+  protocol = _protocol(subject, request, world, number)
+  reports: dict[str, Any] = {}
+  if subject.model is not None and request.tells_stories:
+    reports = _generate(subject.model, request, world, protocol)
+  if number:
+    with progress.bar(total=number, unit='clip', desc='decoded') as bar:
+      reports['fidelity'] = report_fidelity(
+        subject.reconstruct, batches, world=world, on_done=bar.update
+      )
+  return Report(protocol=protocol, **reports)
+
+
+def _generate(
+  model: Model, request: Request, world: World | None, protocol: dict[str, Any]
+) -> dict[str, Any]:
+  """Return the reports on what the model generates, by field of `Report`."""
+  if world is None:
+    raise UserError(
+      f'{model.name} was trained on captions of neither StoryWorld nor the '
+      'sprite world; name the world whose prompts it knows with --world '
+      f'{" or ".join(worlds.NAMES)}'
+    )
+  setup = Setup(
+    world=world,
+    size=model.defaults.size,
+    fps=model.defaults.fps,
+    settings=_settings(model, request),
+    seed=request.seed,
+    batch_size=request.batch_size,
+  )
   reports: dict[str, Any] = {}
 
   def add(name: str, report: Any, total: int, **options: Any) -> None:
@@ -82,71 +153,107 @@ def evaluate(model: Model, request: Request) -> storyworld_report.Report:
       options['on_done'] = bar.update
       reports[name] = report(model.sampler, setup, **options)
 
+  lengths = {
+    name: protocol[name] for name in ('frames_per_scene', 'context_frames')
+  }
   if count := request.prompts:
-    report = storyworld.report_clips
-    add('clips', report, count, prompts=count, split=request.split)
+    add('clips', report_clips, count, prompts=count, split=request.split)
   if count := request.stories:
-    names = ('stories', 'scenes', 'frames_per_scene', 'context_frames')
-    counts = {name: protocol[name] for name in names}
-    add('stories', storyworld_stories.report_stories, count, **counts)
+    counts = {'stories': count, 'scenes': request.scenes, **lengths}
+    add('stories', report_stories, count, **counts)
+  if count := request.changes:
+    total = count * len(world.changes)
+    add('changes', report_changes, total, changes=count, **lengths)
   if request.image_only:
     count = request.image_only_prompts
-    total = count * len(storyworld.image_only_values(setup.subset))
-    add('image_only', storyworld.report_image_only, total, prompts=count)
-  return storyworld_report.Report(protocol=protocol, **reports)
+    total = count * len(world.image_only)
+    add('image_only', report_image_only, total, prompts=count)
+  return reports
 
 
-def write_report(
-  report: storyworld_report.Report, folder: epath.PathLike
-) -> list[epath.Path]:
+def write_report(report: Report, folder: epath.PathLike) -> list[epath.Path]:
   """Write tables, numbers and contact sheets, and return their paths."""
   folder = epath.Path(folder)
-  numbers = json.dumps(storyworld_report.to_json(report), indent=2) + '\n'
-  paths = [folder / 'storyworld.md', folder / 'storyworld.json']
-  replace_file(paths[0], storyworld_report.to_markdown(report).encode())
+  numbers = json.dumps(report_lib.to_json(report), indent=2) + '\n'
+  paths = [folder / 'scores.md', folder / 'scores.json']
+  replace_file(paths[0], report_lib.to_markdown(report).encode())
   replace_file(paths[1], numbers.encode())
-  for name, sheet in storyworld_report.sheets(report):
+  for name, sheet in report_lib.sheets(report):
     paths.append(folder / f'{name}.png')
     write_png(paths[-1], sheet, provenance=report.protocol)
   return paths
 
 
-def _setup(model: Model, request: Request) -> Setup:
-  subset = request.subset or model.subset
-  if not subset:
-    raise UserError(
-      f'{model.name} was not trained on StoryWorld, which is all that the '
-      'oracle reads; name a subset to evaluate it anyway'
+def _heldout_clips(subject: Subject, request: Request) -> tuple[int, Any]:
+  """Return the number of clips to reconstruct, and their batches."""
+  number = request.reconstructions
+  is_open = number is None and not request.manifest
+  if number is None:
+    number = _RECONSTRUCTIONS
+  if not number:
+    return 0, ()
+  try:
+    return number, subject.heldout_clips(
+      number, manifest=request.manifest, batch_size=request.batch_size
     )
-  return Setup(
-    subset=subset_named(subset),
-    size=model.defaults.size,
-    fps=model.defaults.fps,
-    settings=dataclasses.replace(model.defaults.settings, **request.settings),
-    seed=request.seed,
-    batch_size=request.batch_size,
+  except UserError as error:
+    # The data of a bundle is rarely where it was trained.
+    if not is_open or subject.model is None:
+      raise
+    _log.warning(
+      'Reconstructions are left out, because the training data cannot be '
+      'read here (%s); --manifest DIR names other clips.',
+      error,
+    )
+    return 0, ()
+
+
+def _world(subject: Subject, request: Request) -> World | None:
+  """Open the world of the request or of the training data."""
+  subset = request.subset or subject.subset
+  name = request.world or worlds.name_world(
+    subset, None if subset else subject.words
+  )
+  if name is None:
+    return None
+  return worlds.open_world(
+    name, subset=subset, reader=request.reader, fps=subject.data.fps
   )
 
 
-def _protocol(model: Model, request: Request, setup: Setup) -> dict[str, Any]:
+def _settings(model: Model, request: Request) -> Any:
+  return dataclasses.replace(model.defaults.settings, **request.settings)
+
+
+def _protocol(
+  subject: Subject, request: Request, world: World | None, clips: int
+) -> dict[str, Any]:
   """Return everything that the numbers depend on."""
-  asked = ('split', 'prompts', 'stories', 'scenes')
-  clip_frames = model.sampler.clip_frames
-  context_frames = model.defaults.context_frames
+  asked = ('split', 'prompts', 'stories', 'scenes', 'changes')
+  found: dict[str, Any] = {
+    'model': subject.name,
+    'fingerprint': subject.fingerprint,
+    'world': world.name if world else None,
+    **(world.describe() if world else {}),
+    'size': list(subject.data.size),
+    'fps': subject.data.fps,
+    'reconstructions': clips,
+    'seed': request.seed,
+  }
+  if subject.model is not None:
+    clip_frames = subject.model.sampler.clip_frames
+    context_frames = subject.model.defaults.context_frames
+    found |= {
+      **{name: getattr(request, name) for name in asked},
+      # Scenes are two windows long.
+      'frames_per_scene': 2 * (clip_frames - context_frames),
+      'image_only_prompts': request.image_only * request.image_only_prompts,
+      'clip_frames': clip_frames,
+      'context_frames': context_frames,
+      'settings': dataclasses.asdict(_settings(subject.model, request)),
+    }
   return {
-    'model': model.name,
-    'fingerprint': model.fingerprint,
-    'subset': setup.subset.name,
-    **{name: getattr(request, name) for name in asked},
-    # Scenes are two windows long.
-    'frames_per_scene': 2 * (clip_frames - context_frames),
-    'image_only_prompts': request.image_only * request.image_only_prompts,
-    'seed': setup.seed,
-    'size': list(setup.size),
-    'clip_frames': clip_frames,
-    'context_frames': context_frames,
-    'fps': setup.fps,
-    'settings': dataclasses.asdict(setup.settings),
+    **found,
     'phenaki_jax': phenaki_jax.__version__,
     'jax': jax.__version__,
     'platform': jax.default_backend(),

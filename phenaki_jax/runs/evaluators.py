@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from phenaki_jax.evaluation.unigram import UnigramEvaluator
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.runs.assemble import Run
 from phenaki_jax.sampling.sampler import Models, Sampler
+from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
 _log = logging.getLogger(__name__)
@@ -136,9 +138,9 @@ def _count(run: Run) -> Any:
   return count
 
 
-def _reconstruct(run: Run) -> Any:
-  """Return a function that maps (state, pixels, lengths) to decoded pixels."""
-  model = CViViT(run.experiment.tokenizer)
+def reconstructor(config: TokenizerConfig) -> Callable[[Any, Any], Any]:
+  """Return a function that maps (params, pixels) to decoded pixels."""
+  model = CViViT(config)
 
   def reconstruct(params: Any, pixels: Any) -> Any:
     variables = {'params': params}
@@ -146,7 +148,15 @@ def _reconstruct(run: Run) -> Any:
     decoded: Any = model.apply(variables, ids, method='decode')
     return to_uint8(decoded)
 
-  compiled = jax.jit(reconstruct, out_shardings=sharding.replicated(run.mesh))
+  return reconstruct
+
+
+def _reconstruct(run: Run) -> Any:
+  """Return a function that maps (state, pixels, lengths) to decoded pixels."""
+  compiled = jax.jit(
+    reconstructor(run.experiment.tokenizer),
+    out_shardings=sharding.replicated(run.mesh),
+  )
   return lambda state, pixels, lengths: compiled(state.ema, pixels)
 
 

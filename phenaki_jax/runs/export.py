@@ -19,7 +19,7 @@ from phenaki_jax.runs.experiment import (
 from phenaki_jax.runs.model import Model
 from phenaki_jax.training import checkpoints
 
-_SCORES_FILE = 'storyworld.md'
+_SCORES_FILE = 'scores.md'
 
 
 def export(

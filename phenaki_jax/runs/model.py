@@ -13,6 +13,7 @@ from jaxtyping import Int32, Shaped, UInt8
 
 import phenaki_jax
 from phenaki_jax import progress
+from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.film import Film
 from phenaki_jax.runs.remarks import make_remarks
@@ -41,6 +42,7 @@ class Model:
     fingerprint: identifies its arrays, configs and vocabulary.
     sampler: makes single clips.
     defaults: size, frame rate, lengths and settings where a story has none.
+    data: the training data.
     subset: the part of StoryWorld that it was trained on; empty for other
       data.
     words: of the training captions; None if they are not known.
@@ -50,6 +52,7 @@ class Model:
   fingerprint: str
   sampler: Sampler
   defaults: ModelDefaults
+  data: DataConfig
   subset: str
   words: Words | None = None
 

@@ -141,6 +141,7 @@ def load(
       tubelet=config.tokenizer.tubelet,
       settings=config.sampling,
     ),
+    data=data,
     subset=next(
       (one.subset for one in data.sources if one.layout == 'storyworld'), ''
     ),

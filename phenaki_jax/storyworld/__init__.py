@@ -12,7 +12,6 @@ from phenaki_jax.storyworld.oracle import read_clip
 from phenaki_jax.storyworld.random_scene import sample_facts
 from phenaki_jax.storyworld.renderer import render_clip
 from phenaki_jax.storyworld.scene import Scene
-from phenaki_jax.storyworld.score import score_clip, score_story
 from phenaki_jax.storyworld.story import (
   Story,
   StoryScene,
@@ -35,8 +34,6 @@ __all__ = [
   'render_story',
   'sample_facts',
   'sample_story',
-  'score_clip',
-  'score_story',
   'subset_named',
   'training_clip',
   'training_image',

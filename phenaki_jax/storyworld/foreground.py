@@ -155,17 +155,43 @@ def _circular_mean(weights):
   return (angle / (2 * np.pi) % 1) * count - 0.5
 
 
-def _largest(mask):
-  """Return the mask of the largest object, without small specks."""
+def _grouped(mask):
+  """Label objects; pieces up to two pixels apart may be one broken outline."""
   wide = np.pad(mask, 1, mode='wrap')
   wide = ndimage.binary_dilation(wide, np.ones((3, 3)))[1:-1, 1:-1]
-  # Pieces up to two pixels apart may belong to one broken outline.
-  groups = _torus_labels(wide) * mask
+  return _torus_labels(wide) * mask
+
+
+def _largest(mask):
+  """Return the mask of the largest object, without small specks."""
+  groups = _grouped(mask)
   group = groups == int(np.bincount(groups.ravel())[1:].argmax()) + 1
   pieces = _torus_labels(group)
   areas = np.bincount(pieces.ravel())
   areas[0] = 0
   return (areas >= _MIN_PIECE * areas.max())[pieces] & group
+
+
+def _edge(distance):
+  """Return the distance at which an object begins.
+
+  A relative edge excludes colours that compression has smeared around a
+  contrasting object.
+  """
+  median = float(np.median(distance[distance > _EDGE]))
+  return min(max(_EDGE, _EDGE_SHARE * median), _EDGE_MAX)
+
+
+def count_objects(distance: Float[np.ndarray, 'H W']) -> int:
+  """Count the separate objects of a frame, without specks.
+
+  Args:
+    distance: what `difference` returns for the frame.
+  """
+  if not (distance > _EDGE).any():
+    return 0
+  areas = np.bincount(_grouped(distance > _edge(distance)).ravel())[1:]
+  return int((areas > _MIN_AREA * distance.size).sum())
 
 
 def find_blob(distance: Float[np.ndarray, 'H W']) -> Blob | None:
@@ -175,13 +201,9 @@ def find_blob(distance: Float[np.ndarray, 'H W']) -> Blob | None:
     distance: what `difference` returns for the frame.
   """
   height, width = distance.shape
-  mask = distance > _EDGE
-  if not mask.any():
+  if not (distance > _EDGE).any():
     return None
-  # A relative edge excludes colours that compression has smeared around a
-  # contrasting object.
-  median = float(np.median(distance[mask]))
-  edge = min(max(_EDGE, _EDGE_SHARE * median), _EDGE_MAX)
+  edge = _edge(distance)
   chosen = _largest(distance > edge)
   soft = np.clip((distance / edge - 1) / _EDGE_WIDTH + 0.5, 0, 1)
   row = _circular_mean(chosen.sum(1))

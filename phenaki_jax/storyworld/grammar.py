@@ -88,11 +88,19 @@ def continuation(
   previous: facts_lib.Facts,
   facts: facts_lib.Facts,
   rng: np.random.Generator | None = None,
+  *,
+  repeats_motion: bool = True,
 ) -> str:
   """Write the caption of a later scene: 'it turns blue and moves left'.
 
-  The object is called 'it'. The changed facts and the motion are named, in the
-  phrasing that `rng` draws; None gives the canonical one.
+  The object is called 'it'. The changed facts and the motion are named.
+
+  Args:
+    previous: facts of the scene before.
+    facts: facts of the scene.
+    rng: draws the phrasing; None gives the canonical one.
+    repeats_motion: name also a motion that goes on. Otherwise the caption says
+      only what changes: 'it turns blue', 'now at night'.
 
   Raises:
     ValueError: the motion is None, as in an image.
@@ -109,12 +117,15 @@ def continuation(
   ]
   if 'style' in changed:
     clauses.append(phrases.STYLE_CHANGES[facts.style])
-  text = _motion_clause(previous, facts, rng)
-  if clauses:
-    text = ', '.join(clauses) + ' and ' + text
+  text = ', '.join(clauses)
+  if repeats_motion or 'motion' in changed or not changed:
+    motion = _motion_clause(previous, facts, rng)
+    text = f'{text} and {motion}' if clauses else motion
   if 'place' not in changed:
     return 'it ' + text
   place = _pick(rng, phrases.PLACE_PHRASES[facts.place])
+  if not text:
+    return f'now {place}'
   if _chance(rng, 0.5):
     return f'now it is {place} and {text}'
   return f'it {text}, now {place}'

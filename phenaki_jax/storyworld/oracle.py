@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from phenaki_jax.storyworld import (
   appearance,
@@ -40,6 +40,9 @@ class Reading:
     x, y: centre of the object in [0, 1) of the frame; nan where it was not
       found.
     radius: in shorter sides of the frame; nan where it was not found.
+    objects: number of separate objects in each frame, 0 if no place was read.
+    similarity: of the object of each frame to its shape, in [-1, 1]; nan where
+      it was not found.
   """
 
   values: dict[str, str | None]
@@ -47,6 +50,8 @@ class Reading:
   x: Float64[np.ndarray, 'T']
   y: Float64[np.ndarray, 'T']
   radius: Float64[np.ndarray, 'T']
+  objects: Int[np.ndarray, 'T']
+  similarity: Float64[np.ndarray, 'T']
 
   def __getitem__(self, fact: str) -> str | None:
     """Return the value that was read of `fact`."""
@@ -90,6 +95,8 @@ def read_clip(
     x=np.full(count, np.nan),
     y=np.full(count, np.nan),
     radius=np.full(count, np.nan),
+    objects=np.zeros(count, int),
+    similarity=np.full(count, np.nan),
   )
   if background.place is None:
     return reading
@@ -97,6 +104,7 @@ def read_clip(
   values['place'] = background.place
   confidences['place'] = background.confidence
   distances = foreground.difference(frames, background)
+  reading.objects[:] = [foreground.count_objects(one) for one in distances]
   seen = ((t, foreground.find_blob(distances[t])) for t in range(count))
   blobs = {t: blob for t, blob in seen if blob is not None}
   # Ignore what is found in less than half of the frames.
@@ -116,6 +124,7 @@ def read_clip(
   track = dataclasses.replace(track, radius=track.radius * look.scale)
   reading.x[found], reading.y[found] = track.x, track.y
   reading.radius[found] = track.radius
+  reading.similarity[found] = chosen.similarities
 
   if chosen.similarity > _MIN_SIMILARITY:
     others = [one.similarity for one in ranked if one is not chosen]

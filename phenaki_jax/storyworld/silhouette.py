@@ -25,13 +25,15 @@ class Silhouette:
 
   Attributes:
     shape: name of the shape.
-    similarity: correlation of the blobs with the shape, in [-1, 1].
+    similarity: correlation of the blobs with the shape, in [-1, 1], the median
+      of `similarities`, which has that of each blob.
     spin_gain: increase of the similarity if the shape spins, 0 or more.
     angles: rotation per blob in radians, clockwise; zeros if it does not spin.
   """
 
   shape: str
   similarity: float
+  similarities: Float[np.ndarray, ' blobs']
   spin_gain: float
   angles: Float64[np.ndarray, ' blobs']
 
@@ -108,20 +110,27 @@ def match(
   for shape in subset.values('shape'):
     # For a product this small, starting the threads of `@` takes longer.
     scores = np.einsum('fc,ac->fa', cells, _templates(shape, sharpness))
-    upright = float(np.median(scores[:, 0]))
+    similarities = scores[:, 0]
+    upright = float(np.median(similarities))
     gain, angles = 0.0, np.zeros(len(blobs))
     spins = 'spin' in subset.motions and shape != 'circle'
     for speed in _SPEEDS if spins and len(blobs) > 2 else ():
       turns = np.arange(_ANGLES)[:, None] + np.round(speed * times)[None]
       turns = turns.astype(int) % _ANGLES
-      turning = np.median(scores[np.arange(len(blobs))[None], turns], axis=1)
+      turned = scores[np.arange(len(blobs))[None], turns]
+      turning = np.median(turned, axis=1)
       best = int(turning.argmax())
       if turning[best] - upright > gain:
         gain = float(turning[best] - upright)
         angles = turns[best] * _TURN
+        similarities = turned[best]
     found.append(
       Silhouette(
-        shape=shape, similarity=upright + gain, spin_gain=gain, angles=angles
+        shape=shape,
+        similarity=upright + gain,
+        similarities=similarities,
+        spin_gain=gain,
+        angles=angles,
       )
     )
   return sorted(found, key=lambda one: -one.similarity)

@@ -9,8 +9,10 @@ from phenaki_jax.cli.main import main
 from phenaki_jax.media.provenance import read_provenance
 
 FEW = [
-  *('--prompts', '3', '--stories', '1', '--scenes', '2'),
-  *('--image-only', '--image-only-prompts', '1', '--batch-size', '2'),
+  # Two at once everywhere, so that each program compiles for one size.
+  *('--prompts', '4', '--stories', '2', '--scenes', '2'),
+  *('--image-only-prompts', '1', '--batch-size', '2'),
+  *('--changes', '1', '--reconstructions', '2'),
 ]
 
 
@@ -19,18 +21,24 @@ def test_evaluate_writes_numbers_tables_and_pictures(
 ):
   out = tmp_path / 'scores'
   call = ['evaluate', '--model', str(tiny_bundle), '--out', str(out), *FEW]
-  assert main(call) == 0
+  assert main([*call, '--image-only']) == 0
   assert sorted(path.name for path in out.iterdir()) == [
+    'changes.png',
     'clips.png',
     'image_only.png',
+    'reconstructions.png',
+    'scores.json',
+    'scores.md',
     'stories.png',
-    'storyworld.json',
-    'storyworld.md',
   ]
-  found = json.loads((out / 'storyworld.json').read_text())
-  assert found['clips']['facts']['shape']['asked'] == 3
+  found = json.loads((out / 'scores.json').read_text())
+  assert found['clips']['facts']['shape']['asked'] == 4
   assert len(found['stories']['scenes']) == 2
   assert all(v['asked'] == 1 for v in found['image_only']['values'].values())
+  assert list(found['changes']) == ['shape', 'colour', 'motion', 'place']
+  assert found['changes']['shape']['changed']['asked'] == 1
+  assert len(found['reconstruction']['psnr_by_frame']) == 9
+  assert 0 < found['reconstruction']['psnr'] < 30
   protocol = found['protocol']
   assert protocol['split'] == 'heldout' and protocol['subset'] == 'easy'
   assert protocol['settings']['steps'] == 2
@@ -39,7 +47,7 @@ def test_evaluate_writes_numbers_tables_and_pictures(
   # The model is untrained.
   assert found['clips']['total']['accuracy'] < 0.7
   printed = capsys.readouterr().out
-  assert (out / 'storyworld.md').read_text() in printed
+  assert (out / 'scores.md').read_text() in printed
   with Image.open(out / 'clips.png') as picture:
     assert picture.height > 9 * 96
   assert (
@@ -47,18 +55,27 @@ def test_evaluate_writes_numbers_tables_and_pictures(
     == (protocol['fingerprint'])
   )
 
-  # A second call writes the same numbers.
-  before = (out / 'storyworld.json').read_bytes()
-  assert main(call) == 0
-  assert (out / 'storyworld.json').read_bytes() == before
+  # A second call has the same numbers, whatever else it measures.
+  few = ['--stories', '0', '--changes', '0', '--reconstructions', '0']
+  assert main([*call, *few]) == 0
+  again = json.loads((out / 'scores.json').read_text())
+  assert again['clips'] == found['clips']
+  assert 'stories' not in again and 'changes' not in again
 
 
 BAD = {
   'nothing': (
-    ['--prompts', '0', '--stories', '0'],
+    [
+      *('--prompts', '0', '--stories', '0'),
+      *('--changes', '0', '--reconstructions', '0'),
+    ],
     'there is nothing to evaluate',
   ),
   'below zero': (['--prompts', '-1'], 'prompts is -1; it must be at least 0'),
+  'no reconstructions': (
+    ['--reconstructions', '-2'],
+    'reconstructions is -2; it must be at least 0',
+  ),
   'no stories': (['--stories', '-1'], 'stories is -1; it must be at least 0'),
   'no image-only prompts': (
     ['--image-only', '--image-only-prompts', '0'],

@@ -29,7 +29,7 @@ class ConstantReader(Reader):
   def read(self, frames):
     assert frames.dtype == np.uint8 and frames.shape[1:] == (32, 32, 3)
     return {
-      fact: FactReading(value=value, probability=0.5, is_sure=fact != 'kind')
+      fact: FactReading(value=value, confidence=0.5, is_sure=fact != 'kind')
       for fact, value in FACTS.as_dict().items()
     }
 
@@ -54,7 +54,13 @@ def test_readings_are_compared_with_the_facts(sprite_sheets):
           asked=6, right=right, sure=6 * sure, sure_right=right * sure
         )
   table = reader_accuracy.to_markdown(scores)
-  assert len(table.splitlines()) == 2 + 8 + 2
+  right, sure, legend, summary = table.split('\n\n')
+  assert len(right.splitlines()) == 2 + 8 and len(sure.splitlines()) == 2 + 2
+  # It is never sure of the kind, and always of the other facts.
+  cells = sure.splitlines()[-1].split('|')[2:-1]
+  assert cells[0].strip() == '0.00, nan' and '1.00, ' in cells[1]
+  assert 'sure of 0.89 of the facts of clips' in summary
+  assert 'at which 0.98 of the readings' in legend
   place = scores['clips', 'H.264']['place'].accuracy
   line = next(x for x in table.splitlines() if '| clips, H.264' in x)
   assert f'{place:.3f}' in line.split('|')[9]

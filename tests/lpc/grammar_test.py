@@ -79,6 +79,18 @@ def test_later_scenes_have_a_pronoun(kind, pronoun):
   assert lpc.continuation(facts) == f'{pronoun} falls to the ground'
 
 
+def test_a_later_scene_names_a_new_place():
+  snow = ORC.replace(place='snow')
+  text = lpc.continuation(snow, previous=ORC)
+  assert text == 'it draws a bow facing away, now in the snow'
+  assert lpc.parse(text) == {
+    'action': 'shoot',
+    'direction': 'up',
+    'place': 'snow',
+  }
+  assert lpc.continuation(ORC, previous=ORC) == lpc.continuation(ORC)
+
+
 def test_captions_of_clips_vary():
   rng = random.Random(0)
   captions = {lpc.caption(ORC, rng) for _ in range(200)}

@@ -68,3 +68,8 @@ def test_stories_change_only_the_action_and_direction():
       act = {'action': scene.facts.action, 'direction': scene.facts.direction}
       assert first.facts.replace(**act) == scene.facts
       assert scene.facts.action != 'fall'
+
+
+def test_a_story_has_as_many_scenes_as_asked():
+  drawn = lpc.sample_story(random.Random(0), size=128, scenes=8)
+  assert len(drawn.scenes) == 8

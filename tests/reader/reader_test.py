@@ -41,11 +41,11 @@ def test_reading_has_a_value_and_a_probability_of_each_fact(reader):
   for fact, read in reading.items():
     assert read.value is None or read.value in VALUES[fact]
     classes = 1 + len(VALUES[fact])
-    assert 1 / classes <= read.probability <= 1
+    assert 1 / classes <= read.confidence <= 1
     assert read.is_sure
   for fact, part in reader.probabilities(_frames(3)).items():
     assert part.sum() == pytest.approx(1, abs=1e-5)
-    assert part.max() == pytest.approx(reading[fact].probability)
+    assert part.max() == pytest.approx(reading[fact].confidence)
 
 
 @pytest.mark.parametrize('count', [1, 3, 9, 12])
@@ -81,7 +81,7 @@ def test_frames_of_another_size_are_resized(reader):
 
 def test_reading_below_its_threshold_is_unsure(reader):
   frames = _frames(2)
-  found = reader.read(frames)['kind'].probability
+  found = reader.read(frames)['kind'].confidence
   for threshold, is_sure in ((found - 1e-3, True), (found + 1e-3, False)):
     other = dataclasses.replace(reader, thresholds={'kind': threshold})
     reading = other.read(frames)

@@ -59,6 +59,11 @@ def test_parse_inverts_continuation(previous, facts, seed):
   wanted = {fact: getattr(facts, fact) for fact in changed}
   assert grammar.parse(prompt) == wanted | {'motion': facts.motion}
   assert 'it' in prompt.split()
+  if changed:
+    short = grammar.continuation(
+      previous, facts, np.random.default_rng(seed), repeats_motion=False
+    )
+    assert grammar.parse(short) == wanted
 
 
 def test_canonical_captions():
@@ -69,6 +74,18 @@ def test_canonical_captions():
   blue = dataclasses.replace(first, colour='blue', motion='left')
   assert grammar.continuation(first, blue) == 'it turns blue and moves left'
   assert grammar.continuation(first, first) == 'it goes on moving right'
+  for change, words in (
+    ({'colour': 'blue'}, 'it turns blue'),
+    ({'shape': 'square', 'colour': 'blue'}, 'it turns blue, becomes a square'),
+    ({'motion': 'left'}, 'it moves left'),
+    ({'place': 'night'}, 'now at night'),
+    ({'place': 'sea', 'colour': 'blue'}, 'it turns blue, now at sea'),
+  ):
+    other = first.replace(**change)
+    words_only = grammar.continuation(first, other, repeats_motion=False)
+    assert words_only == words
+  same = grammar.continuation(first, first, repeats_motion=False)
+  assert same == 'it goes on moving right'
   orange = dataclasses.replace(first, colour='orange', motion=None)
   assert grammar.caption(orange, subset='easy') == 'an orange circle on grass'
 

@@ -1,4 +1,4 @@
-"""Reports of the StoryWorld evaluation as Markdown, JSON and images."""
+"""Reports of an evaluation as Markdown, JSON and images."""
 
 import dataclasses
 import math
@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from phenaki_jax.evaluation.changes import ChangeReport
+from phenaki_jax.evaluation.clips import ClipReport, ImageOnlyReport, Sample
 from phenaki_jax.evaluation.counts import Counts
-from phenaki_jax.evaluation.storyworld import (
-  ClipReport,
-  ImageOnlyReport,
-  Sample,
-)
-from phenaki_jax.evaluation.storyworld_stories import StoryReport
+from phenaki_jax.evaluation.fidelity import FidelityReport
+from phenaki_jax.evaluation.stories import StoryReport
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.provenance import NOTICE
 
@@ -26,13 +24,17 @@ class Report:
     protocol: settings of the evaluation, as JSON values.
     clips: report of single clips.
     stories: report of stories.
+    changes: the matrix of changes.
     image_only: report of image-only concepts.
+    fidelity: report of reconstructions.
   """
 
   protocol: dict[str, Any]
   clips: ClipReport | None = None
   stories: StoryReport | None = None
+  changes: ChangeReport | None = None
   image_only: ImageOnlyReport | None = None
+  fidelity: FidelityReport | None = None
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -47,10 +49,21 @@ def to_json(report: Report) -> dict[str, Any]:
   if stories := report.stories:
     found['stories'] = {
       'facts': stories.facts,
+      'last_scene': stories.last,
       'scenes': stories.scenes,
       'splits': stories.splits,
       'total': stories.facts.total,
       **stories.consistency,
+    }
+  if changes := report.changes:
+    found['changes'] = {
+      fact: {
+        'changed': row.changed,
+        'kept': row.kept,
+        'all_kept': row.all_kept,
+        'clean_frames': row.clean,
+      }
+      for fact, row in changes.rows.items()
     }
   if only := report.image_only:
     found['image_only'] = {
@@ -58,13 +71,21 @@ def to_json(report: Report) -> dict[str, Any]:
       'total': only.values.total,
       'others': only.others,
     }
+  if fidelity := report.fidelity:
+    found['reconstruction'] = {
+      'clips': fidelity.clips,
+      **fidelity.means,
+      'psnr_by_frame': fidelity.positions,
+      'facts': fidelity.facts,
+    }
   return {'protocol': report.protocol, **_json_value(found)}
 
 
 def to_markdown(report: Report) -> str:
   """Return the numbers as Markdown tables."""
   protocol = report.protocol
-  lines = [f'# StoryWorld: {protocol.get("model", "a model")}', '']
+  world = protocol.get('world') or 'Reconstructions'
+  lines = [f'# {world}: {protocol.get("model", "a model")}', '']
   if clips := report.clips:
     lines += [f'## Clips ({protocol["prompts"]} prompts, {protocol["split"]})']
     lines += _table('fact', clips.facts, clips.facts.total)
@@ -76,6 +97,7 @@ def to_markdown(report: Report) -> str:
     count = len(stories.scenes)
     lines += [f'## Stories ({protocol["stories"]} of {count} scenes)']
     lines += _table('fact', stories.facts, stories.facts.total)
+    lines += _table('fact in the last scene', stories.last)
     rows = {str(i + 1): counts for i, counts in enumerate(stories.scenes)}
     lines += _table('scene', rows)
     rows = {_SPLITS[name]: counts for name, counts in stories.splits.items()}
@@ -84,11 +106,18 @@ def to_markdown(report: Report) -> str:
     for name, what in _CONSISTENCY.items():
       lines.append(f'| {what} | {stories.consistency[name]:.3f} |')
     lines.append('')
+  if changes := report.changes:
+    lines += [f'## Changes ({protocol["changes"]} of each fact)', '']
+    lines += [*_matrix(changes), '', _MATRIX_LEGEND, '']
   if only := report.image_only:
     count = protocol['image_only_prompts']
     lines += [f'## Image-only concepts ({count} prompts each)']
     rows = {**only.values, 'other facts of the same clips': only.others}
     lines += _table('concept', rows, only.values.total)
+  if fidelity := report.fidelity:
+    lines += _fidelity_lines(fidelity)
+  if any('| right | ±' in line for line in lines):
+    lines += [_TABLE_LEGEND, '']
   for name, value in protocol.items():
     lines.append(f'- {name}: {value}')
   return '\n'.join(lines) + '\n'
@@ -107,6 +136,23 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
       for j, (prompt, frames) in enumerate(zip(prompts, scenes, strict=True))
     ]
     yield 'stories', contact_sheet(rows, footer=NOTICE)
+  if report.changes:
+    rows = [
+      (f'{fact}, scene {number}: {prompt}', frames)
+      for fact, row in report.changes.rows.items()
+      for prompts, scenes in row.samples
+      for number, (prompt, frames) in enumerate(
+        zip(prompts, scenes, strict=True), start=1
+      )
+    ]
+    yield 'changes', contact_sheet(rows, footer=NOTICE)
+  if report.fidelity:
+    rows = [
+      (name, frames)
+      for pair in report.fidelity.samples
+      for name, frames in zip(('original', 'decoded'), pair, strict=True)
+    ]
+    yield 'reconstructions', contact_sheet(rows, footer=NOTICE)
   if report.image_only:
     rows = [_row('asked', sample) for sample in report.image_only.samples]
     yield 'image_only', contact_sheet(rows, columns=9, footer=NOTICE)
@@ -117,9 +163,68 @@ _SPLITS = {'train': 'trained on', 'heldout': 'held out'}
 _CONSISTENCY = {
   'persistence': 'unchanged facts that are right in later scenes',
   'last_persistence': 'unchanged facts that are right in the last scene',
-  'smoothness': 'joins without a jump of the object',
+  'smoothness': 'joins without a jump of the object or character',
   'continuity': 'joins without a jump that keep all unchanged facts',
 }
+
+
+_MATRIX_LEGEND = (
+  'A row is a fact that changes between two scenes, with one of the prompts '
+  'that asked for it. *changes*: share of the pairs of scenes whose second '
+  'scene shows the value that was asked for. Columns of facts: share of the '
+  'pairs in which a fact that nobody changed is read to have the same value in '
+  'both scenes. *all stay*: share of the pairs in which this holds for all of '
+  'them. *clean*: share of the frames of the second scene that show exactly '
+  'one object or character, whole and without a ghost.'
+)
+_TABLE_LEGEND = (
+  '*right*: share of the facts that are read as they were asked for, or as in '
+  'the originals. *±*: standard error of that share. *unsure*: share of the '
+  'facts that could not be read with confidence.'
+)
+_FIDELITY = {
+  'psnr': 'PSNR of all frames, in dB',
+  'psnr_first': 'PSNR of first frames, in dB',
+  'psnr_later': 'PSNR of later frames, in dB',
+  'psnr_box': 'PSNR in the box of the object or character, in dB',
+  'ssim': 'SSIM of all frames',
+}
+
+
+def _matrix(changes: ChangeReport) -> list[str]:
+  names = [*changes.facts, 'all stay', 'clean', 'pairs']
+  lines = [
+    '| change | changes | ' + ' | '.join(names) + ' |',
+    '|---|---:|' + '---:|' * len(names),
+  ]
+  for fact, row in changes.rows.items():
+    cells = [
+      f'{row.kept[other].accuracy:.2f}' if other in row.kept else ''
+      for other in changes.facts
+    ]
+    rates = [f'{c.accuracy:.2f}' for c in (row.all_kept, row.clean)]
+    numbers = [f'{row.changed.accuracy:.2f}', *cells, *rates]
+    (prompts, _), *_ = row.samples
+    head = f'| {fact}: "{prompts[-1]}" | '
+    lines.append(head + ' | '.join(numbers) + f' | {row.changed.asked} |')
+  return lines
+
+
+def _fidelity_lines(fidelity: FidelityReport) -> list[str]:
+  lines = [f'## Reconstructions ({fidelity.clips} held-out clips)', '']
+  lines += ['| measure | mean |', '|---|---:|']
+  for name, what in _FIDELITY.items():
+    if name in fidelity.means:
+      lines.append(f'| {what} | {fidelity.means[name]:.2f} |')
+  places = ', '.join(f'{value:.1f}' for value in fidelity.positions)
+  lines += ['', f'PSNR by position of the frame, in dB: {places}.', '']
+  if fidelity.facts:
+    lines.append(
+      'Of the facts that are read with confidence in the originals, these are '
+      'read as the same in the reconstructions:'
+    )
+    lines += _table('fact', fidelity.facts, fidelity.facts.total)
+  return lines
 
 
 def _row(kind: str, sample: Sample) -> tuple[str, np.ndarray]:

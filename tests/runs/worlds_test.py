@@ -1,0 +1,67 @@
+"""The captions of a model name its world, and each world opens."""
+
+import numpy as np
+import pytest
+
+from phenaki_jax import lpc
+from phenaki_jax.errors import UserError
+from phenaki_jax.evaluation.sprites import SpriteWorld
+from phenaki_jax.evaluation.storyworld import StoryWorld
+from phenaki_jax.runs import worlds
+from phenaki_jax.text.words import Words
+
+
+def _captions(kinds):
+  facts = lpc.Facts(
+    kind='man',
+    hair='red',
+    hair_style='long',
+    outfit='white',
+    pants='red',
+    action='walk',
+    direction='down',
+    place='grass',
+  )
+  bare = dict.fromkeys(('hair', 'hair_style'))
+  for kind in kinds:
+    hidden = bare if kind == 'skeleton' else {}
+    yield lpc.prompt(facts.replace(kind=kind, **hidden))
+
+
+def test_world_is_that_of_the_captions():
+  sprites = Words.count(_captions(lpc.facts.KINDS))
+  assert worlds.name_world('', sprites) == 'lpc'
+  assert worlds.name_world('easy', sprites) == 'storyworld'
+  people = Words.count(_captions(lpc.facts.KINDS[:4]))
+  assert worlds.name_world('', people) is None
+  assert worlds.name_world('', None) is None
+
+
+def test_storyworld_needs_a_subset():
+  options = {'reader': '', 'fps': 12.0}
+  world = worlds.open_world('storyworld', subset='full', **options)
+  assert isinstance(world, StoryWorld)
+  assert world.describe() == {'subset': 'full'} and world.fps == 12
+  for name, subset, words in (
+    ('storyworld', '', 'name one with --subset'),
+    ('storyworld', 'hard', "unknown subset 'hard'"),
+    ('sprites', '', "unknown world 'sprites'"),
+  ):
+    with pytest.raises(UserError, match=words):
+      worlds.open_world(name, subset=subset, **options)
+
+
+def test_shipped_reader_reads_the_sprite_world(tmp_path):
+  world = worlds.open_world('lpc', subset='', reader='', fps=8.0)
+  assert isinstance(world, SpriteWorld)
+  assert set(world.reader.thresholds) == set(world.fact_names)
+  grounds = [lpc.ground.ground(place, 64) for place in lpc.facts.PLACES]
+  for place, ground in zip(lpc.facts.PLACES, grounds, strict=True):
+    reading = world.read(np.stack([ground] * 2))
+    assert reading.facts['place'].value == place
+    assert not reading.clean.any()
+  assert len(world.describe()['reader']) == 64
+  with pytest.raises(UserError, match='there is no reader at .*missing'):
+    worlds.open_world(
+      'lpc', subset='', reader=str(tmp_path / 'missing'), fps=8.0
+    )
