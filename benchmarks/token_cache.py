@@ -1,0 +1,99 @@
+r"""Training steps of a generator from cached tokens and from pixels.
+
+    python benchmarks/token_cache.py --config configs/generator/tiny.py \
+      --set tokenizer_dir=runs/tokenizer --steps 30
+
+encodes the examples of these steps into a temporary cache, then trains the same
+generator from both, in turn. It prints the loss of every step of both and the
+seconds per step, the first step left out. The numbers of a config whose data
+are read from files include the reading.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import statistics
+import sys
+import tempfile
+import time
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.runs import assemble, encode, experiment
+from phenaki_jax.training.state import create_state, place_frozen
+from phenaki_jax.training.step import compile_step, make_step
+
+
+def train(settings, workdir, steps):
+  """Return the losses and the seconds of the first steps of a new run."""
+  mesh = sharding.make_mesh(settings.mesh)
+  run = assemble.assemble(settings, workdir=workdir, mesh=mesh)
+  root = rng.root(settings.seed)
+  decay = settings.optim.ema_decay
+  step = compile_step(
+    make_step(run.task, run.optimizer, ema_decay=decay), run.state
+  )
+  state = create_state(
+    run.task, run.optimizer, run.state, rng.stream(root, 'init')
+  )
+  frozen = place_frozen(run.task, mesh)
+  losses, seconds = [], []
+  with contextlib.closing(run.open_pipeline(settings.data)) as pipeline:
+    batches = pipeline.iterate()
+    for _ in range(steps):
+      began = time.perf_counter()
+      batch = sharding.global_batch(next(batches), mesh)
+      state, metrics = step(state, batch, root, frozen)
+      losses.append(float(metrics['loss'].sum / metrics['loss'].count))
+      seconds.append(time.perf_counter() - began)
+  return losses, seconds
+
+
+def main():
+  """Print one JSON object per step, and one with the summary."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--config', required=True)
+  parser.add_argument('--set', action='append', default=[])
+  parser.add_argument('--steps', type=int, default=30)
+  args = parser.parse_args()
+  settings = experiment.resolve(args.config, args.set)
+  with tempfile.TemporaryDirectory() as folder:
+    began = time.perf_counter()
+    mesh = sharding.make_mesh(settings.mesh)
+    encode.encode_tokens(
+      settings, f'{folder}/tokens', steps=args.steps, mesh=mesh
+    )
+    encoding = time.perf_counter() - began
+    cached = dataclasses.replace(settings.data, cache=f'{folder}/tokens')
+    variants = {
+      'pixels': settings,
+      'tokens': dataclasses.replace(settings, data=cached),
+    }
+    found = {
+      name: train(one, folder, args.steps) for name, one in variants.items()
+    }
+  losses = {name: losses for name, (losses, _) in found.items()}
+  for step, values in enumerate(zip(*losses.values(), strict=True), 1):
+    print(json.dumps({'step': step, **dict(zip(losses, values, strict=True))}))
+  times = {
+    name: statistics.median(seconds[1:]) for name, (_, seconds) in found.items()
+  }
+  print(
+    json.dumps(
+      {
+        'equal_losses': losses['pixels'] == losses['tokens'],
+        'largest_difference': max(
+          abs(one - other) for one, other in zip(*losses.values(), strict=True)
+        ),
+        **{f'seconds_per_step_{name}': value for name, value in times.items()},
+        'times_faster': times['pixels'] / times['tokens'],
+        'seconds_to_encode': encoding,
+      },
+      indent=1,
+    )
+  )
+  return 0 if losses['pixels'] == losses['tokens'] else 1
+
+
+if __name__ == '__main__':
+  sys.exit(main())
