@@ -93,7 +93,7 @@ class Pipeline(Loader):
       config,
       tubelet=tubelet,
       text_length=text_length,
-      grid=cache.info.grid if cache else None,
+      grid=cache.grid if cache else None,
       reencoded=reencoded,
     )
     self._process_spec = spec_lib.process_spec(self.spec, process_count)

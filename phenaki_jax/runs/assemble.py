@@ -147,7 +147,7 @@ class Run:
       return _pipeline(self.experiment, data, self.vocabulary)
     cache = TokenCache(data.cache)
     reencoded = self.task.uses_reencoded
-    if reencoded and not cache.info.reencoded:
+    if reencoded and not cache.has_reencoded:
       raise UserError(
         f'task.reencoded_context is {self.experiment.task.reencoded_context}, '
         f'but the cache of tokens in {data.cache} was built with 0; build it '

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from typing import Any
 
@@ -11,12 +12,14 @@ from etils import epath
 from jax.sharding import Mesh
 
 from phenaki_jax import progress, sharding
-from phenaki_jax.data.token_cache import CacheInfo, CacheWriter, TokenExample
+from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
+from phenaki_jax.data.token_cache import KIND, TokenExample
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.runs.assemble import Run, assemble_encoder
 from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.state import place_frozen
 
 _log = logging.getLogger(__name__)
@@ -53,9 +56,12 @@ def encode_tokens(
     contextlib.closing(run.open_pipeline(data)) as pipeline,
   ):
     info = CacheInfo(
+      kind=KIND,
       settings=run.cache_settings(pipeline),
-      reencoded=run.task.uses_reencoded,
-      grid=experiment.generator.grid,
+      details={
+        'reencoded': run.task.uses_reencoded,
+        'grid': list(experiment.generator.grid),
+      },
       counts=pipeline.composition.counts,
       steps=steps,
     )
@@ -77,12 +83,16 @@ def encode_tokens(
   return info
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def tokenized(task: GeneratorTask, frozen: Any, batch: Any) -> Any:
+  """Return `task.tokenized`; it is compiled once for equal tasks."""
+  return task.tokenized(frozen, batch)
+
+
 def _encoder(run: Run) -> Any:
   """Return a function that maps the examples of a step to their records."""
   frozen = place_frozen(run.task, run.mesh)
-  compiled = jax.jit(
-    run.task.tokenized, out_shardings=sharding.replicated(run.mesh)
-  )
+  task = dataclasses.replace(run.task, tokenizer_params=None)
   is_small = run.experiment.tokenizer.codebook_size <= 2**16
   dtype = np.uint16 if is_small else np.uint32
 
@@ -93,7 +103,7 @@ def _encoder(run: Run) -> Any:
       if part == 'clips':
         frames = [one.context_frames for one in found]
         batch[part]['context_frames'] = np.array(frames, np.int32)
-    tokens = compiled(frozen, sharding.global_batch(batch, run.mesh))
+    tokens = tokenized(task, frozen, sharding.global_batch(batch, run.mesh))
     return {
       part: [
         TokenExample(

@@ -10,14 +10,14 @@ import pytest
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
-from phenaki_jax.data import token_cache
+from phenaki_jax.data import record_cache
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import assemble, encode, experiment, train
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.checkpoints import Checkpoints
-from phenaki_jax.training.state import TrainState, create_state
+from phenaki_jax.training.state import TrainState, place_frozen
 
 DATA = {
   'size': (16, 16),
@@ -110,7 +110,7 @@ def folder(tmp_path_factory):
   root = tmp_path_factory.mktemp('encode')
   _write_tokenizer(root / 'tokenizer', seed=0)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(token_cache, 'STEPS_PER_FILE', 2)
+    patch.setattr(record_cache, 'STEPS_PER_FILE', 2)
     settings = _settings(str(root / 'tokenizer'))
     encode.encode_tokens(settings, root / 'tokens', steps=3, mesh=_mesh())
     yield root
@@ -134,24 +134,24 @@ def _pipeline(run):
 
 
 def test_losses_of_tokens_are_those_of_pixels(runs):
-  losses = {}
-  for name, run in runs.items():
-    state = create_state(run.task, run.optimizer, run.state, rng.root(0))
-    terms = jax.jit(
-      lambda params, frozen, batch, key, task=run.task: task.loss(
-        params, frozen, batch, key
-      )
-    )
-    pipeline = _pipeline(run)
-    losses[name] = [
-      terms(
-        state.params,
-        run.task.frozen,
-        sharding.global_batch(pipeline.batch(step), run.mesh),
+  task, draws = runs['pixels'].task, np.random.default_rng(1)
+  params = jax.tree.map(
+    lambda leaf: draws.normal(0, 0.2, leaf.shape).astype(leaf.dtype),
+    runs['pixels'].state.params,
+  )
+  loss = jax.jit(task.loss)
+  losses = {
+    name: [
+      loss(
+        params,
+        task.frozen,
+        run.open_pipeline(run.experiment.data).batch(step),
         jax.random.fold_in(rng.root(1), step),
       )
       for step in range(3)
     ]
+    for name, run in runs.items()
+  }
   pixels, tokens = (jax.device_get(one) for one in losses.values())
   jax.tree.map(np.testing.assert_array_equal, pixels, tokens)
   assert len({float(loss) for loss, _ in tokens}) == 3
@@ -161,12 +161,22 @@ def test_batches_hold_the_tokens_of_the_examples_of_their_step(runs):
   pixels = _pipeline(runs['pixels'])
   tokens = _pipeline(runs['tokens'])
   task, differing = runs['pixels'].task, 0
-  tokenized = jax.jit(task.tokenized)
+  frozen = place_frozen(task, _mesh())
+  task = dataclasses.replace(task, tokenizer_params=None)
+  names = ('pixels', 'context_frames')
   for step in range(3):
-    wanted = jax.device_get(tokenized(task.frozen, pixels.batch(step)))
+    whole = pixels.batch(step)
+    batch = {
+      part: {name: arrays[name] for name in names if name in arrays}
+      for part, arrays in whole.items()
+    }
+    batch = sharding.global_batch(batch, _mesh())
+    wanted = jax.device_get(encode.tokenized(task, frozen, batch))
     found = tokens.batch(step)
-    assert found['clips'].keys() == wanted['clips'].keys()
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    for part, arrays in found.items():
+      for name, array in arrays.items():
+        expected = wanted[part].get(name, whole[part].get(name))
+        np.testing.assert_array_equal(array, expected)
     clips = found['clips']
     differing += (clips['tokens'] != clips['reencoded']).sum()
   assert differing, 'some context frames have other tokens after decoding'
@@ -197,19 +207,19 @@ def test_interrupted_build_goes_on_and_equals_a_clean_one(
   folder, tmp_path, monkeypatch
 ):
   settings = _settings(str(folder / 'tokenizer'))
-  write = token_cache.CacheWriter.write
+  write = record_cache.CacheWriter.write
 
   def stop(self, start, examples):
     if start:
       raise KeyboardInterrupt
     write(self, start, examples)
 
-  monkeypatch.setattr(token_cache.CacheWriter, 'write', stop)
+  monkeypatch.setattr(record_cache.CacheWriter, 'write', stop)
   with pytest.raises(KeyboardInterrupt):
     encode.encode_tokens(settings, tmp_path, steps=3, mesh=_mesh())
   assert len(_content(tmp_path)) == 3
   monkeypatch.undo()
-  monkeypatch.setattr(token_cache, 'STEPS_PER_FILE', 2)
+  monkeypatch.setattr(record_cache, 'STEPS_PER_FILE', 2)
   encode.encode_tokens(settings, tmp_path, steps=3, mesh=_mesh())
   assert _content(tmp_path) == _content(folder / 'tokens')
 
@@ -226,11 +236,13 @@ def test_stale_caches_are_refused(folder, tmp_path):
 
 
 def test_cache_without_reencoded_contexts_does_not_fit(folder, tmp_path):
-  info = token_cache.CacheInfo.read(folder / 'tokens')
+  info = record_cache.CacheInfo.read(folder / 'tokens', 'tokens')
   for path in (folder / 'tokens').glob('*.array_record'):
     (tmp_path / path.name).symlink_to(path)
-  lacking = dataclasses.replace(info, reencoded=False)
-  (tmp_path / token_cache.CACHE_FILE).write_bytes(lacking.to_json())
+  lacking = dataclasses.replace(
+    info, details={**info.details, 'reencoded': False}
+  )
+  (tmp_path / record_cache.CACHE_FILE).write_bytes(lacking.to_json())
   with pytest.raises(UserError, match='task.reencoded_context is 0.5, but'):
     _pipeline(_run(folder, cache=str(tmp_path)))
 

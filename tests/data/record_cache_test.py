@@ -5,19 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from phenaki_jax.data import token_cache
-from phenaki_jax.data.token_cache import (
-  CacheInfo,
-  CacheWriter,
-  TokenCache,
-  TokenExample,
-)
+from phenaki_jax.data import record_cache
+from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
+from phenaki_jax.data.token_cache import TokenCache, TokenExample
 from phenaki_jax.errors import UserError
 
 INFO = CacheInfo(
+  kind='tokens',
   settings={'data': {'seed': 0, 'size': [8, 8]}, 'tokenizer_params': 'aa'},
-  reencoded=False,
-  grid=(1, 1, 2),
+  details={'reencoded': False, 'grid': [1, 1, 2]},
   counts={'clips': 2, 'images': 1},
   steps=5,
 )
@@ -49,7 +45,7 @@ def fill(writer):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
   """Write a cache of three files per part."""
-  monkeypatch.setattr(token_cache, 'STEPS_PER_FILE', 2)
+  monkeypatch.setattr(record_cache, 'STEPS_PER_FILE', 2)
   fill(CacheWriter(tmp_path, INFO))
   return tmp_path
 
@@ -97,7 +93,7 @@ def test_first_epoch_keeps_the_order_and_others_are_shuffled(folder):
 def test_interrupted_build_goes_on_and_equals_a_clean_one(folder, tmp_path):
   wanted = content(folder)
   for name in list(wanted)[:2]:
-    if name != token_cache.CACHE_FILE:
+    if name != record_cache.CACHE_FILE:
       (folder / name).unlink()
   (folder / f'.{list(wanted)[-1]}.part-0').mkdir()
   writer = CacheWriter(folder, INFO)
@@ -119,7 +115,7 @@ def test_shorter_cache_is_extended_to_equal_a_longer_one(folder, tmp_path):
   assert content(other) == {
     name: data for name, data in wanted.items() if name != 'other'
   }
-  with pytest.raises(UserError, match='is of 5 steps, more than --steps=3'):
+  with pytest.raises(UserError, match='is of 5 steps, more than 3'):
     CacheWriter(other, dataclasses.replace(INFO, steps=3))
 
 
@@ -131,28 +127,31 @@ def test_other_settings_are_refused_with_their_names(folder):
   with pytest.raises(UserError, match='data.seed is 0 there and 1 here'):
     CacheWriter(folder, dataclasses.replace(INFO, settings=settings))
   counts = {'clips': 4, 'images': 1}
-  with pytest.raises(UserError, match='set data.batch_size and'):
+  with pytest.raises(UserError, match="begun with counts=.*clips': 2"):
     CacheWriter(folder, dataclasses.replace(INFO, counts=counts))
-  with pytest.raises(UserError, match='set task.reencoded_context as then'):
-    CacheWriter(folder, dataclasses.replace(INFO, reencoded=True))
+  with pytest.raises(UserError, match='begun with details='):
+    CacheWriter(folder, dataclasses.replace(INFO, details={'reencoded': True}))
 
 
 def test_damaged_caches_are_refused(folder, tmp_path):
-  with pytest.raises(UserError, match='there is no cache of tokens'):
+  with pytest.raises(UserError, match='there is no cache in'):
     TokenCache(tmp_path / 'nowhere')
-  info = (folder / token_cache.CACHE_FILE).read_text()
+  info = (folder / record_cache.CACHE_FILE).read_text()
   for before, after, words in (
     ('"seed": 0', '"seed": 3', 'was edited'),
     ('"format": 1', '"format": 9', 'has the format 9'),
     ('"steps"', '"stops"', 'is damaged'),
+    ('"kind": "tokens"', '"kind": "text"', 'is a cache of text; name one of'),
     ('{', '', 'is damaged'),
     ('"clips": 2', '"clips": 3', 'is missing'),
   ):
     assert before in info
-    (folder / token_cache.CACHE_FILE).write_text(info.replace(before, after, 1))
+    (folder / record_cache.CACHE_FILE).write_text(
+      info.replace(before, after, 1)
+    )
     with pytest.raises(UserError, match=words):
       TokenCache(folder)
-  (folder / token_cache.CACHE_FILE).write_text(info)
+  (folder / record_cache.CACHE_FILE).write_text(info)
   files = sorted(folder.glob('images-*'))
   files[1].write_bytes(files[2].read_bytes())
   with pytest.raises(UserError, match='has 4 images, but .* says 5'):
@@ -166,6 +165,6 @@ def test_parts_and_folders_that_do_not_fit_are_refused(tmp_path):
   writer.finish()
   with pytest.raises(UserError, match='no images; set data.image_share=0'):
     TokenCache(tmp_path).examples('images', seed=0)
-  (tmp_path / token_cache.CACHE_FILE).unlink()
+  (tmp_path / record_cache.CACHE_FILE).unlink()
   with pytest.raises(UserError, match='holds other files'):
     CacheWriter(tmp_path, info)
