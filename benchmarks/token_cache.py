@@ -4,10 +4,11 @@ r"""Training steps of a generator from cached tokens and from pixels.
       --set tokenizer_dir=runs/tokenizer --steps 30
 
 encodes the examples of these steps into a temporary cache, then trains the same
-generator from both, in turn. It prints the loss of every step of both, and the
-median seconds per step of the clock and of all cores (CPU seconds, which other
-programs disturb less), the first step left out. Both include the reading of the
-data; `data.cache_bytes=0` reads every file anew, as data larger than memory are.
+generator from both, in turn. Without `tokenizer_dir`, the tokenizer config of
+the same name is trained for one step first. It prints the loss of every step of
+both, and the median seconds per step of the clock and of the CPU (of all cores;
+other programs disturb them less), the first step left out. Both include the
+reading of the data; `data.cache_bytes=0` reads every file anew.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import time
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.runs import assemble, encode, experiment
+from phenaki_jax.runs.train import train as run_training
 from phenaki_jax.training.state import create_state, place_frozen
 from phenaki_jax.training.step import compile_step, make_step
 
@@ -54,12 +56,17 @@ def train(settings, workdir, steps):
 def main():
   """Print one JSON object per step, and one with the summary."""
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--config', required=True)
+  parser.add_argument('--config', default='configs/generator/tiny.py')
   parser.add_argument('--set', action='append', default=[])
   parser.add_argument('--steps', type=int, default=30)
   args = parser.parse_args()
-  settings = experiment.resolve(args.config, args.set)
   with tempfile.TemporaryDirectory() as folder:
+    if not any(entry.startswith('tokenizer_dir=') for entry in args.set):
+      kind = args.config.replace('generator', 'tokenizer')
+      tokenizer = experiment.resolve(kind, ['train.steps=1'])
+      run_training(tokenizer, f'{folder}/tokenizer')
+      args.set.append(f'tokenizer_dir={folder}/tokenizer')
+    settings = experiment.resolve(args.config, args.set)
     began = time.perf_counter()
     mesh = sharding.make_mesh(settings.mesh)
     encode.encode_tokens(

@@ -7,6 +7,7 @@ left out. Anything else is an error.
 
 import collections
 import dataclasses
+import json
 import logging
 import re
 from collections.abc import Mapping
@@ -99,6 +100,9 @@ def load_encoder(
   with readable(tensors.path):
     found, left_out = encoder_tensors(tensors)
     config = infer_config(found, path=tensors.path, max_length=max_length)
+    if not tensors.is_t5x:
+      reach = _max_distance(tensors.path)
+      config = dataclasses.replace(config, relative_max_distance=reach)
     boxed = jax.eval_shape(
       T5Encoder(config).init, jax.random.key(0), jnp.ones((1, 1), jnp.int32)
     )
@@ -219,6 +223,33 @@ def infer_config(
     max_length=max_length,
     relative_buckets=buckets,
   )
+
+
+def _max_distance(path: epath.Path) -> int:
+  """Check the config.json of Hugging Face, if there is one.
+
+  Returns:
+    The distance from which all relative positions share a bucket.
+
+  Raises:
+    UserError: the encoder computes something else than T5.
+  """
+  file = (path if path.is_dir() else path.parent) / 'config.json'
+  if not file.is_file():
+    return TextConfig().relative_max_distance
+  values = json.loads(file.read_text())
+  for name, allowed in (
+    ('model_type', ('t5',)),
+    ('feed_forward_proj', ('relu', 'gated-gelu')),
+    ('layer_norm_epsilon', (1e-6,)),
+  ):
+    if values.get(name, allowed[0]) not in allowed:
+      raise UserError(
+        f'{file}: {name} is {values[name]!r}; this version reads encoders with '
+        + ' or '.join(repr(value) for value in allowed)
+      )
+  default = TextConfig().relative_max_distance
+  return int(values.get('relative_attention_max_distance', default))
 
 
 def _compare(

@@ -221,6 +221,18 @@ def test_copies_and_the_decoder_are_counted(tmp_path):
   assert found.left_out == {'copies': 1, 'decoder': 2}
 
 
+def test_config_of_hugging_face_is_heeded(tmp_path):
+  hugging_face(tmp_path, lambda all: None)
+  config = json.loads((TORCH / 'gated_gelu' / 'config.json').read_text())
+  config['relative_attention_max_distance'] = 60
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  assert load_encoder(tmp_path).config.relative_max_distance == 60
+  config['feed_forward_proj'] = 'gated-silu'
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(UserError, match="is 'gated-silu'; this version reads"):
+    load_encoder(tmp_path)
+
+
 def test_checkpoint_of_several_files_is_read(tmp_path):
   tensors = safetensors.numpy.load_file(TORCH / 'relu' / 'model.safetensors')
   names = sorted(tensors)
