@@ -60,7 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   arguments.add_numbers(
     text,
     ('length', arguments.positive, 64, 'token ids of a caption, with its end'),
-    ('captions', arguments.positive, 10_000_000, 'largest number of captions'),
+    (
+      'captions',
+      arguments.positive,
+      None,
+      'captions to read (default: as many as train.steps can need)',
+    ),
   )
   text.add_argument(
     '--int8', action='store_true', help='keep int8 vectors with a scale each'

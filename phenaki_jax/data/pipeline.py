@@ -20,7 +20,11 @@ from phenaki_jax.data import examples, manifest, mixture, schema
 from phenaki_jax.data import spec as spec_lib
 from phenaki_jax.data.cache import FrameCache
 from phenaki_jax.data.loader import Loader
-from phenaki_jax.data.token_cache import TokenCache, TokenExample
+from phenaki_jax.data.token_cache import (
+  CachedExamples,
+  TokenCache,
+  TokenExample,
+)
 from phenaki_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -114,15 +118,14 @@ class Pipeline(Loader):
       )
       for part in self.spec
     }
-    self._cached = {
-      part: cache.examples(part, seed=config.seed)
-      for part in (self.spec if cache else ())
-    }
+    self._cached: dict[str, CachedExamples] = {}
     fields = _fields(config, manifests)
     model = {'tubelet': tubelet, 'text_length': text_length}
     if cache:
       # The order repeats after the examples of the cache.
       model |= {f'cached_{part}': cache.sizes[part] for part in self.spec}
+      for part in self.spec:
+        self._cached[part] = cache.examples(part, seed=config.seed)
     text = json.dumps({'config': fields, **model}, sort_keys=True)
     self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
     for name in _OF_THE_BATCH:

@@ -154,11 +154,13 @@ class CacheWriter:
       UserError: the folder holds something else, or more steps.
     """
     self._folder, self._info = pathlib.Path(folder), info
-    names = {path.name for path in self._folder.iterdir()} - {'.lock'}
+    # Hidden are the lock, and what a killed build left of a file.
+    names = {path.name for path in self._folder.glob('[!.]*')}
     if CACHE_FILE in names:
       _check_same(self._folder, CacheInfo.read(folder, info.kind), info)
     elif names:
       raise UserError(f'{folder} holds other files; name a new folder')
+    sweep(self._folder / CACHE_FILE)
     replace_file(self._folder / CACHE_FILE, info.to_json())
     kept = {path.name for part in info.counts for path in info.paths('', part)}
     for path in self._folder.glob('*.array_record'):

@@ -36,7 +36,8 @@ class TextExample:
 
   def to_record(self, *, int8: bool) -> bytes:
     """Return the content of a record; int8 keeps 127 steps to each side."""
-    arrays = {'caption': np.frombuffer(self.caption.encode(), np.uint8)}
+    caption = np.frombuffer(self.caption.encode(), np.uint8)
+    arrays: dict[str, np.ndarray] = {'caption': caption}
     if int8:
       largest = np.abs(self.vectors).max(axis=-1, keepdims=True)
       scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)

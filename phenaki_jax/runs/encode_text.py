@@ -47,14 +47,15 @@ class TextRequest:
     encoder: a checkpoint of a T5 encoder (see `text.tensors`).
     vocabulary: its SentencePiece model file.
     length: token ids of a caption, its end included; longer ones are truncated.
-    captions: largest number of captions.
+    captions: number of captions of the data, clips and images in turn; None
+      for as many as train.steps can need.
     int8: keep int8 vectors with a scale each, instead of float32.
   """
 
   encoder: str
   vocabulary: str
   length: int = 64
-  captions: int = 10_000_000
+  captions: int | None = None
   int8: bool = False
 
 
@@ -80,7 +81,9 @@ def encode_text(
       folder holds something else.
   """
   vocabulary = SentencePieceVocabulary.from_file(request.vocabulary)
-  captions = _captions(experiment, request.captions)
+  # Perhaps all examples of the steps are clips, or all are images.
+  most = 2 * experiment.train.steps * experiment.data.batch_size
+  captions = _captions(experiment, request.captions or most)
   found = load_encoder(request.encoder, mesh=mesh, max_length=request.length)
   if vocabulary.size > found.config.vocab_size:
     raise UserError(

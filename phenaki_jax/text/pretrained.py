@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -114,7 +114,7 @@ def load_encoder(
       name: jax.make_array_from_callback(
         leaf.shape,
         leaf.sharding,
-        lambda index, name=name: found[name].read(index).astype(dtype),
+        _reader(found[name], dtype),
       )
       for name, leaf in expected.items()
     }
@@ -223,6 +223,10 @@ def infer_config(
     max_length=max_length,
     relative_buckets=buckets,
   )
+
+
+def _reader(tensor: Tensor, dtype: DTypeLike) -> Callable[[Any], np.ndarray]:
+  return lambda index: tensor.read(index).astype(dtype)
 
 
 def _max_distance(path: epath.Path) -> int:

@@ -163,8 +163,7 @@ def _msgpack(path: epath.Path) -> dict[str, Tensor]:
       folder = leaf.removeprefix(_PLACEHOLDER)
       found[name] = _array(_store(path / folder), 'zarr')
     elif isinstance(leaf, np.ndarray | np.generic):
-      array = np.asarray(leaf)
-      found[name] = Tensor(lambda a=array: (a.shape, a.__getitem__))
+      found[name] = _in_memory(np.asarray(leaf))
   return found
 
 
@@ -217,6 +216,14 @@ def _array(store: Any, driver: str) -> Tensor:
   return Tensor(opened)
 
 
+def _in_memory(array: np.ndarray) -> Tensor:
+  return Tensor(lambda: (array.shape, array.__getitem__))
+
+
+def _slice(part: Any) -> Tensor:
+  return Tensor(lambda: (part.get_shape(), part.__getitem__))
+
+
 def _safetensors(paths: Iterable[epath.Path]) -> dict[str, Tensor]:
   found: dict[str, Tensor] = {}
   for path in paths:
@@ -224,6 +231,5 @@ def _safetensors(paths: Iterable[epath.Path]) -> dict[str, Tensor]:
       raise NotFoundError(f'{path} is missing; copy the checkpoint again')
     file: Any = safetensors.safe_open(str(path), framework='numpy')
     for name in file.keys():
-      part = file.get_slice(name)
-      found[name] = Tensor(lambda p=part: (p.get_shape(), p.__getitem__))
+      found[name] = _slice(file.get_slice(name))
   return found

@@ -38,12 +38,16 @@ def main():
       tie_word_embeddings=name == 'relu',
       relative_attention_num_buckets=8,
     )
+    # The scale of T5's own initialisation: with larger weights the attention
+    # multiplies rounding errors, and float32 and float64 of torch itself
+    # differ by more than the tolerance of the test.
+    torch.manual_seed(0)
     model = transformers.T5EncoderModel(config).eval()
     with torch.no_grad():
-      for key, weight in model.named_parameters():
-        deviation = 0.3 if weight.ndim == 2 else 0.2
-        noise = draws.normal(float('norm' in key), deviation, weight.shape)
-        weight.copy_(torch.from_numpy(noise.astype(np.float32)))
+      for weight in model.parameters():
+        if weight.ndim == 1:
+          noise = draws.normal(1, 0.2, weight.shape)
+          weight.copy_(torch.from_numpy(noise.astype(np.float32)))
       mask = torch.from_numpy((ids > 0).astype(np.int64))
       outputs = model(
         input_ids=torch.from_numpy(ids), attention_mask=mask
