@@ -36,7 +36,7 @@ LAYERS = {
   'files': {'errors'},
   'media': {'files', *BASE},
   'nn': {'sharding', *BASE},
-  'text': {'nn', 'sharding', *BASE},
+  'text': {'nn', 'sharding', 'files', *BASE},
   'tokenizer': {'nn', 'sharding', *BASE},
   'masked_transformer': {'nn', 'sharding', *BASE},
   'generator': {'masked_transformer', 'text', *BASE},

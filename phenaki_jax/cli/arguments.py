@@ -33,6 +33,20 @@ def add_numbers(parser: Any, *arguments: tuple[str, Any, Any, str]) -> None:
     )
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+  """Add --config and --set, which describe an experiment."""
+  parser.add_argument(
+    '--config', required=True, metavar='FILE[:ARG]', help='a Python config'
+  )
+  parser.add_argument(
+    '--set',
+    action='append',
+    default=[],
+    metavar='A.B=VALUE',
+    help='override a field of the config; may be given several times',
+  )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
   """Add --model and --tokenizer, which name a trained story model."""
   parser.add_argument(

@@ -20,6 +20,7 @@ from phenaki_jax.cli import arguments, exits
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
     'data': 'build, check and inspect data; write StoryWorld to disk',
+    'encode': 'encode training examples once, for faster training',
     'train': 'train the tokenizer, the generator on its tokens, or a reader',
     'story': 'generate a story video with one prompt per scene',
     'evaluate': 'measure how well a model knows StoryWorld',

@@ -10,6 +10,8 @@ import argparse
 import logging
 import shlex
 
+from phenaki_jax.cli import arguments
+
 EXAMPLES = """
   phenaki train --config configs/tokenizer/tiny.py --workdir runs/tokenizer
   phenaki train --config configs/generator/tiny.py --workdir runs/generator \\
@@ -31,18 +33,9 @@ _NEXT = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments; everything else is a field of the config."""
-  parser.add_argument(
-    '--config', required=True, metavar='FILE[:ARG]', help='a Python config'
-  )
+  arguments.add_config(parser)
   parser.add_argument(
     '--workdir', required=True, metavar='DIR', help='the run directory'
-  )
-  parser.add_argument(
-    '--set',
-    action='append',
-    default=[],
-    metavar='A.B=VALUE',
-    help='override a field of the config; may be given several times',
   )
 
 

@@ -62,6 +62,9 @@ class DataConfig:
     prefetch: maximum number of batches that are loaded ahead.
     cache_bytes: maximum size of the cache that keeps decoded clips and images
       of manifests, so that each file is decoded once; 0 disables it.
+    cache: folder of the tokens of the training examples, which `phenaki encode
+      --tokens` wrote; a generator then trains on them instead of on pixels.
+      Empty for none.
   """
 
   sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)] = (
@@ -80,6 +83,7 @@ class DataConfig:
   num_threads: NonNegativeInt = 2
   prefetch: NonNegativeInt = 4
   cache_bytes: NonNegativeInt = 0
+  cache: str = ''
 
   def __post_init__(self) -> None:
     if self.has_continuations and self.context_frames >= self.frames:

@@ -3,6 +3,7 @@
 import abc
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import grain
@@ -40,14 +41,23 @@ class Loader(abc.ABC):
 
   def iterate(self, start_step: int = 0) -> grain.DatasetIterator[Any]:
     """Return an infinite iterator from `start_step` on; close it after use."""
+    return self.ahead(self.batch, start_step)
+
+  def ahead(
+    self,
+    load: Callable[[int], Any],
+    start_step: int,
+    stop_step: int = sys.maxsize,
+  ) -> grain.DatasetIterator[Any]:
+    """Return an iterator over `load(step)`; threads call it ahead of time."""
     if start_step < 0:
       raise UserError(f'start_step is {start_step}; it must not be negative')
     threads, ahead = self.config.num_threads, self.config.prefetch
     if not threads or not ahead:
       threads, ahead = 0, 0
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    steps = grain.MapDataset.range(start_step, sys.maxsize)
-    iterator = iter(steps.map(self.batch).to_iter_dataset(options))
+    steps = grain.MapDataset.range(start_step, stop_step)
+    iterator = iter(steps.map(load).to_iter_dataset(options))
     self._open.add(iterator)
     return iterator
 

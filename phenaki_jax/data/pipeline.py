@@ -9,7 +9,8 @@ valid when the number of processes changes.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,20 @@ from phenaki_jax.data import examples, manifest, mixture, schema
 from phenaki_jax.data import spec as spec_lib
 from phenaki_jax.data.cache import FrameCache
 from phenaki_jax.data.loader import Loader
+from phenaki_jax.data.token_cache import (
+  CachedExamples,
+  TokenCache,
+  TokenExample,
+)
 from phenaki_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 _KINDS = {'clips': schema.CLIP, 'images': schema.IMAGE}
 # How and from where examples are loaded does not change their content.
-_NOT_IN_FINGERPRINT = ('num_threads', 'prefetch', 'cache_bytes')
+_NOT_IN_FINGERPRINT = ('num_threads', 'prefetch', 'cache_bytes', 'cache')
+# The composition of a batch does not change the examples of either kind.
+_OF_THE_BATCH = ('batch_size', 'image_share')
 
 
 class Pipeline(Loader):
@@ -35,6 +43,7 @@ class Pipeline(Loader):
     config: the examples of the batches.
     composition: numbers of clips and images of the global batch.
     spec: the arrays of the global batch.
+    content: what determines the examples of each kind, as JSON values.
     fingerprint: hash of the config and the content of the manifests. A run
       resumes only from a checkpoint with the same fingerprint.
   """
@@ -48,6 +57,8 @@ class Pipeline(Loader):
     text_length: int,
     process_index: int = 0,
     process_count: int = 1,
+    cache: TokenCache | None = None,
+    reencoded: bool = False,
   ):
     """Open the sources.
 
@@ -58,10 +69,14 @@ class Pipeline(Loader):
       text_length: L.
       process_index: index of this process.
       process_count: number of processes that share each batch.
+      cache: the tokens of the examples, which the batches then hold instead
+        of pixels; the caller checks that they are of these data.
+      reencoded: whether the batches of a cache have `reencoded`.
 
     Raises:
       UserError: the frames do not fit the tubelet, the batch cannot be divided
-        among the processes, or a manifest cannot be opened.
+        among the processes, a manifest cannot be opened, or the cache has no
+        examples of a kind.
       schema.EmptySplitError: the sources have no example of a kind that the
         config requests.
     """
@@ -79,7 +94,11 @@ class Pipeline(Loader):
         config.batch_size,
       )
     self.spec = spec_lib.batch_spec(
-      config, tubelet=tubelet, text_length=text_length
+      config,
+      tubelet=tubelet,
+      text_length=text_length,
+      grid=cache.grid if cache else None,
+      reencoded=reencoded,
     )
     self._process_spec = spec_lib.process_spec(self.spec, process_count)
     self._process_index = process_index
@@ -89,34 +108,55 @@ class Pipeline(Loader):
       manifest.Manifest(source.path) if source.layout == 'manifest' else None
       for source in config.sources
     ]
-    cache = FrameCache(config.cache_bytes)
+    frames = FrameCache(config.cache_bytes)
     request = schema.ExampleRequest(
       size=config.size, frames=config.frames, fps=config.fps, tubelet=tubelet
     )
     self._examples = {
       part: examples.MixedExamples(
-        config, request, _KINDS[part], manifests, cache
+        config, request, _KINDS[part], manifests, frames
       )
       for part in self.spec
     }
-    self.fingerprint = _fingerprint(
-      config, manifests, tubelet=tubelet, text_length=text_length
-    )
+    self._cached: dict[str, CachedExamples] = {}
+    fields = _fields(config, manifests)
+    model = {'tubelet': tubelet, 'text_length': text_length}
+    if cache:
+      # The order repeats after the examples of the cache.
+      model |= {f'cached_{part}': cache.sizes[part] for part in self.spec}
+      for part in self.spec:
+        self._cached[part] = cache.examples(part, seed=config.seed)
+    text = json.dumps({'config': fields, **model}, sort_keys=True)
+    self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+    for name in _OF_THE_BATCH:
+      del fields[name]
+    self.content = {**fields, 'tubelet': tubelet}
+    self._cache = cache
 
   def batch(self, step: int) -> spec_lib.Batch:
     """Return this process' rows of the global batch of `step`."""
     if step < 0:
       raise UserError(f'step is {step}; it must not be negative')
-    batch = {}
+    batch = {
+      part: _stack(found, self._process_spec[part], self._tokenize)
+      for part, found in self.examples(step).items()
+    }
+    return spec_lib.check_batch(
+      batch, self._process_spec, tubelet=self._tubelet
+    )
+
+  def examples(
+    self, step: int
+  ) -> dict[str, Sequence[schema.Example] | Sequence[TokenExample]]:
+    """Return the examples of this process' rows of a step, by part."""
+    found: dict[str, Any] = {}
     for part, arrays in self._process_spec.items():
       rows = arrays['text'].shape[0]
       total = self.composition.counts[part]
       first = step * total + self._process_index * rows
-      found = [self._examples[part][first + row] for row in range(rows)]
-      batch[part] = _stack(found, tuple(arrays), self._tokenize)
-    return spec_lib.check_batch(
-      batch, self._process_spec, tubelet=self._tubelet
-    )
+      dataset: Any = (self._cached or self._examples)[part]
+      found[part] = [dataset[first + row] for row in range(rows)]
+    return found
 
   def captions(self, limit: int) -> Iterator[str]:
     """Yield up to `limit` captions, of clips and images in turn.
@@ -155,6 +195,13 @@ class Pipeline(Loader):
         for share in mixed.shares
       )
       lines.append(f'Shares of the {part}: {sources}.')
+      if self._cache:
+        size, count = self._cache.sizes[part], made.counts[part]
+        lines.append(
+          f'The tokens of {size} {part} are read from {self._cache.folder}; '
+          f'they last for {size / count:.6g} steps, and are then repeated in '
+          'other orders.'
+        )
     return '\n'.join(lines)
 
   @property
@@ -163,32 +210,29 @@ class Pipeline(Loader):
     return sum(mixed.replaced for mixed in self._examples.values())
 
 
-def _fingerprint(
-  config: config_lib.DataConfig,
-  manifests: list[manifest.Manifest | None],
-  **model: int,
-) -> str:
+def _fields(
+  config: config_lib.DataConfig, manifests: list[manifest.Manifest | None]
+) -> dict[str, Any]:
+  """Return the fields that determine the batches, as JSON values."""
   fields = config_io.to_dict(config)
   for name in _NOT_IN_FINGERPRINT:
     del fields[name]
   for source, content in zip(fields['sources'], manifests, strict=True):
     source['path'] = content.hash if content else ''
-  text = json.dumps({'config': fields, **model}, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
+  return fields
 
 
 def _stack(
-  found: list[schema.Example],
-  names: tuple[str, ...],
+  found: Sequence[schema.Example] | Sequence[TokenExample],
+  spec: dict[str, spec_lib.ArraySpec],
   tokenize: Callable[[str], np.ndarray],
 ) -> dict[str, np.ndarray]:
-  """Stack examples into the named arrays of a part."""
-  arrays = {
-    'pixels': np.stack([example.pixels for example in found]),
-    'text': np.stack([tokenize(example.caption) for example in found]),
-  }
-  for name in names:
-    if name not in arrays:
-      values = [getattr(example, name) for example in found]
-      arrays[name] = np.array(values, np.int32)
+  """Stack examples into the arrays of a part."""
+  arrays = {}
+  for name, array in spec.items():
+    values = [
+      tokenize(one.caption) if name == 'text' else getattr(one, name)
+      for one in found
+    ]
+    arrays[name] = np.stack(values).astype(array.dtype, copy=False)
   return arrays

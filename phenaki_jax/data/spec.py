@@ -11,6 +11,14 @@ A batch is a nested dict of numpy arrays, part -> name -> array:
     images:  pixels          uint8 [B, H, W, 3]
              text            int32 [B, L]
 
+A batch of a cache of tokens holds tokens instead of pixels:
+
+    clips:   tokens          int32 [B, t, h, w]
+             reencoded       int32 [B, t, h, w]: as `tokens`, but those of the
+                             context are encoded again from decoded frames;
+                             absent from a run that does not use them
+    images:  tokens          int32 [B, h, w]
+
 A part without examples is absent.
 """
 
@@ -41,7 +49,12 @@ BatchSpec: TypeAlias = dict[str, dict[str, ArraySpec]]
 
 
 def batch_spec(
-  data: config_lib.DataConfig, *, tubelet: int, text_length: int
+  data: config_lib.DataConfig,
+  *,
+  tubelet: int,
+  text_length: int,
+  grid: tuple[int, int, int] | None = None,
+  reencoded: bool = False,
 ) -> BatchSpec:
   """Describe every array of a global batch.
 
@@ -49,6 +62,8 @@ def batch_spec(
     data: the examples of the batch.
     tubelet: frames per latent frame of the tokenizer.
     text_length: token ids of a caption.
+    grid: token grid of a clip, for a batch of tokens instead of pixels.
+    reencoded: whether a batch of tokens has `reencoded`.
 
   Raises:
     UserError: data.frames or data.context_frames is not 1 + k * tubelet.
@@ -66,16 +81,23 @@ def batch_spec(
           f'1 + k * {tubelet} frames: 1, {1 + tubelet}, {1 + 2 * tubelet}, ...'
         )
     rows = counts['clips']
+    media = {'pixels': _array(np.uint8, rows, data.frames, *data.size, 3)}
+    if grid:
+      names = ('tokens', 'reencoded')[: 1 + reencoded]
+      media = {name: _array(np.int32, rows, *grid) for name in names}
     parts['clips'] = {
-      'pixels': _array(np.uint8, rows, data.frames, *data.size, 3),
+      **media,
       'text': _array(np.int32, rows, text_length),
       'num_frames': _array(np.int32, rows),
       'context_frames': _array(np.int32, rows),
     }
   if 'images' in counts:
     rows = counts['images']
+    media = {'pixels': _array(np.uint8, rows, *data.size, 3)}
+    if grid:
+      media = {'tokens': _array(np.int32, rows, *grid[1:])}
     parts['images'] = {
-      'pixels': _array(np.uint8, rows, *data.size, 3),
+      **media,
       'text': _array(np.int32, rows, text_length),
     }
   return parts

@@ -22,6 +22,7 @@ from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.data.sprites import Sprites
+from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
@@ -35,6 +36,7 @@ from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import checkpoints, step
 from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
+from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.reader_task import ReaderTask
@@ -64,9 +66,6 @@ class Run:
     mesh: the devices.
     task: the model and its losses. The task of an abstract run has no frozen
       arrays; those of a real run are placed on the mesh by the training loop.
-  if experiment.kind != 'generator':
-    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
-  vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   """
 
   experiment: Experiment
@@ -101,10 +100,13 @@ class Run:
   def batch(self) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """Describe the global batch."""
     experiment = self.experiment
+    is_cached = self._uses_cache(experiment.data)
     spec = batch_spec(
       experiment.data,
       tubelet=experiment.tokenizer.tubelet,
       text_length=_text_length(experiment),
+      grid=experiment.generator.grid if is_cached else None,
+      reencoded=is_cached and self.task.uses_reencoded,
     )
     place = sharding.batch_sharding(self.mesh)
     return jax.tree.map(
@@ -125,11 +127,14 @@ class Run:
   def open_pipeline(self, data: DataConfig) -> Any:
     """Open data and read it as this run does.
 
+    Training data with a cache of tokens are read from it, held-out data never.
+
     Returns:
       A `Loader`: for a reader `Sprites`, otherwise a `Pipeline`.
 
     Raises:
-      UserError: the data cannot be read, or has no examples.
+      UserError: the data cannot be read, or has no examples, or the cache is
+        of another tokenizer or other data.
     """
     if self.experiment.kind == 'reader':
       return Sprites(
@@ -138,7 +143,43 @@ class Run:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
       )
-    return _pipeline(self.experiment, data, self.vocabulary)
+    if not self._uses_cache(data):
+      return _pipeline(self.experiment, data, self.vocabulary)
+    cache = TokenCache(data.cache)
+    reencoded = self.task.uses_reencoded
+    if reencoded and not cache.has_reencoded:
+      raise UserError(
+        f'task.reencoded_context is {self.experiment.task.reencoded_context}, '
+        f'but the cache of tokens in {data.cache} was built with 0; build it '
+        'again with `phenaki encode --tokens`, or set task.reencoded_context=0'
+      )
+    pipeline = _pipeline(
+      self.experiment, data, self.vocabulary, cache=cache, reencoded=reencoded
+    )
+    cache.info.check(data.cache, self.cache_settings(pipeline))
+    return pipeline
+
+  def cache_settings(self, pipeline: Pipeline) -> dict[str, Any]:
+    """Return all that determines the tokens of training examples."""
+    return {
+      'data': pipeline.content,
+      'tokenizer': config_lib.to_dict(self.experiment.tokenizer),
+      'tokenizer_params': self._frozen_digest,
+    }
+
+  @functools.cached_property
+  def _frozen_digest(self) -> str:
+    return digest_tree(self.task.frozen)
+
+  def _uses_cache(self, data: DataConfig) -> bool:
+    if not data.cache or data.split != 'train':
+      return False
+    if self.experiment.kind != 'generator':
+      raise UserError(
+        f'data.cache is {data.cache}, but a {self.experiment.kind} trains on '
+        'pixels; leave data.cache empty'
+      )
+    return True
 
 
 def assemble(
@@ -168,6 +209,25 @@ def assemble(
     task=_generator(experiment, params),
     vocabulary=vocabulary,
     words=words,
+  )
+
+
+def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
+  """Assemble a generator's run without a vocabulary, to encode its data.
+
+  Raises:
+    UserError: as `assemble`, or the experiment is not of a generator.
+  """
+  if experiment.kind != 'generator':
+    raise UserError(
+      f'the config is of a {experiment.kind}; name the config of a generator, '
+      'whose training examples are encoded'
+    )
+  check_tokenizer_dir(experiment)
+  validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
+  params = _tokenizer_params(experiment)
+  return Run(
+    experiment=experiment, mesh=mesh, task=_generator(experiment, params)
   )
 
 
@@ -216,6 +276,7 @@ def _pipeline(
   experiment: Experiment,
   data: DataConfig,
   vocabulary: SentencePieceVocabulary | None,
+  **cache: Any,
 ) -> Pipeline:
   """Open the data; without a vocabulary every text is empty."""
   length = _text_length(experiment)
@@ -232,6 +293,7 @@ def _pipeline(
     text_length=length,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    **cache,
   )
 
 

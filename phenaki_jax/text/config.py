@@ -1,6 +1,8 @@
 """The shape of the text encoder, and the length of its input."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -10,7 +12,7 @@ from phenaki_jax.errors import UserError
 
 @validated
 class TextConfig:
-  """The shape of a T5 1.1 encoder and the length of its input.
+  """The shape of a T5 encoder and the length of its input.
 
   Attributes:
     vocab_size: rows of the embedding table. A vocabulary may use fewer (T5
@@ -21,7 +23,8 @@ class TextConfig:
     num_heads: K, attention heads per layer.
     head_dim: d, width per head; `num_heads * head_dim` may differ from
       `width`.
-    mlp_dim: F, hidden width of the gated MLP.
+    mlp_dim: F, hidden width of the MLP.
+    activation: of the MLP: 'gated_gelu' in T5 1.1, 'relu' in T5 1.0.
     max_length: L, ids per caption or prompt, including the end-of-text id.
     dropout: rate in [0, 1), used only in training.
     relative_buckets: number of relative-position buckets, a multiple of 4:
@@ -36,6 +39,7 @@ class TextConfig:
   num_heads: PositiveInt = 4
   head_dim: PositiveInt = 32
   mlp_dim: PositiveInt = 256
+  activation: Literal['gated_gelu', 'relu'] = 'gated_gelu'
   max_length: PositiveInt = 32
   dropout: Rate = 0.0
   relative_buckets: Annotated[int, Field(ge=4, multiple_of=4)] = 32
@@ -49,3 +53,28 @@ class TextConfig:
         f'must be above {self.relative_buckets // 4}, the number of exact '
         'distances, a quarter of text.relative_buckets'
       )
+
+
+def _size(width: int, heads: int, layers: int, mlp: int) -> Mapping[str, int]:
+  return MappingProxyType(
+    {
+      'vocab_size': 32128,
+      'width': width,
+      'num_heads': heads,
+      'head_dim': 64,
+      'num_layers': layers,
+      'mlp_dim': mlp,
+    }
+  )
+
+
+SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
+  {
+    'small': _size(512, 6, 8, 1024),
+    'base': _size(768, 12, 12, 2048),
+    'large': _size(1024, 16, 24, 2816),
+    'xl': _size(2048, 32, 24, 5120),
+    'xxl': _size(4096, 64, 24, 10240),
+  }
+)
+"""The encoders of T5 1.1 (Raffel et al. 2020; the release of version 1.1)."""

@@ -1,7 +1,7 @@
-"""The T5 1.1 encoder, with the parameter names of T5X.
+"""The T5 encoder, with the parameter names of T5X.
 
-Raffel et al. 2020, with the changes of version 1.1: a gated-GELU MLP and no
-tied output. It differs from most transformers as follows: RMS norms before
+Raffel et al. 2020, with the gated-GELU MLP of version 1.1 or the ReLU MLP of
+version 1.0. It differs from most transformers as follows: RMS norms before
 each block, no biases, no 1/sqrt(d) in the attention (the query's initialiser
 includes it), and one table of relative-position biases for all layers. Names
 and shapes are those of T5X, so that its checkpoints load without conversion.
@@ -28,8 +28,8 @@ _MASKED = -1e10
 class T5Encoder(nn.Module):
   """Embed token ids as vectors; id 0 is padding.
 
-  Parameters are float32; `dtype` is that of the computation. The softmax and
-  the statistics of the norms are always float32. An id of `vocab_size` or more
+  `dtype` is that of the products. The softmax, the norms and the sum of the
+  layers are always float32. An id of `vocab_size` or more
   is read as the last row of the table, so check that the vocabulary is not
   larger than `config.vocab_size`.
   """
@@ -62,7 +62,7 @@ class T5Encoder(nn.Module):
     # Embed returns NaN for ids outside the table.
     x_BLE = embed(jnp.clip(ids_BL, 0, config.vocab_size - 1))
     y_BLE = _Stack(config, self.dtype, name='encoder')(
-      x_BLE, ids_BL > 0, deterministic
+      x_BLE.astype(jnp.float32), ids_BL > 0, deterministic
     )
     return y_BLE.reshape((*ids.shape, config.width))
 
@@ -152,7 +152,7 @@ class _Layer(nn.Module):
     )
     x_BLE = x_BLE + drop(y_BLE)
     y_BLE = _RMSNorm(self.dtype, name='pre_mlp_layer_norm')(x_BLE)
-    y_BLE = _GatedMLP(self.config, self.dtype, name='mlp')(y_BLE, deterministic)
+    y_BLE = _MLP(self.config, self.dtype, name='mlp')(y_BLE, deterministic)
     return x_BLE + drop(y_BLE)
 
 
@@ -166,7 +166,7 @@ class _RMSNorm(nn.Module):
     x = x.astype(jnp.float32)
     square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
     y = x * jax.lax.rsqrt(square + 1e-6)
-    return y.astype(self.dtype) * scale.astype(self.dtype)[None, None]
+    return (y * scale.astype(jnp.float32)[None, None]).astype(self.dtype)
 
 
 class _Attention(nn.Module):
@@ -206,7 +206,7 @@ class _Attention(nn.Module):
     return out(y_BLKd.reshape((*y_BLKd.shape[:-2], heads * head_dim)))
 
 
-class _GatedMLP(nn.Module):
+class _MLP(nn.Module):
   config: TextConfig
   dtype: Any
 
@@ -219,7 +219,10 @@ class _GatedMLP(nn.Module):
     def hidden(name: str) -> Float[Array, 'B L F']:
       return _dense(config.mlp_dim, ('embed', 'mlp'), self.dtype, name)(x_BLE)
 
-    y_BLF = jax.nn.gelu(hidden('wi_0'), approximate=True) * hidden('wi_1')
+    if config.activation == 'relu':
+      y_BLF = jax.nn.relu(hidden('wi'))
+    else:
+      y_BLF = jax.nn.gelu(hidden('wi_0'), approximate=True) * hidden('wi_1')
     y_BLF = nn.Dropout(config.dropout, deterministic=deterministic)(y_BLF)
     return _dense(config.width, ('mlp', 'embed'), self.dtype, 'wo')(y_BLF)
 

@@ -7,6 +7,7 @@ byte-pair encoding (Sennrich et al. 2016), which forms whole words even from few
 captions.
 """
 
+import abc
 import io
 import logging
 import threading
@@ -52,12 +53,66 @@ class Vocabulary(Protocol):
     """Return the text of ids up to the first end of text."""
 
 
-class SentencePieceVocabulary:
+class Padding(abc.ABC):
+  """Appends end of text and padding to the ids of a vocabulary.
+
+  T5 was trained with an end of text, which the vocabularies themselves do not
+  append; without it every vector of the text changes.
+
+  Attributes:
+    num_truncated: number of texts that `encode_padded` has truncated.
+  """
+
+  def __init__(self) -> None:
+    """Begin to count."""
+    self.num_truncated = 0
+    self._lock = threading.Lock()
+
+  @abc.abstractmethod
+  def encode(self, text: str) -> list[int]:
+    """Return the ids of a text, without end of text and padding."""
+
+  def encode_padded(self, text: str, length: int) -> np.ndarray:
+    """Return int32 ids [length]: the text, end of text, padding.
+
+    A text that is too long loses its last pieces and is counted in
+    `num_truncated`; a warning is logged once.
+
+    Raises:
+      UserError: the length is below 1 or the text is not valid Unicode.
+    """
+    if length < 1:
+      raise UserError(
+        f'the text length is {length}, but must be at least 1, for the end of '
+        'text'
+      )
+    pieces = self.encode(text)
+    if len(pieces) >= length:
+      self._count_truncated(text, len(pieces) + 1, length)
+      pieces = pieces[: length - 1]
+    ids = np.full((length,), PAD_ID, np.int32)
+    ids[: len(pieces)] = pieces
+    ids[len(pieces)] = EOS_ID
+    return ids
+
+  def _count_truncated(self, text: str, needed: int, length: int) -> None:
+    with self._lock:  # the data loader encodes in several threads
+      self.num_truncated += 1
+      is_first = self.num_truncated == 1
+    if is_first:
+      _LOG.warning(
+        'a text of %d ids is truncated to %d: %.80r (logged only once)',
+        needed,
+        length,
+        text,
+      )
+
+
+class SentencePieceVocabulary(Padding):
   """A vocabulary given by a SentencePiece model.
 
   Attributes:
     model: the content of the model file.
-    num_truncated: number of texts that `encode_padded` has truncated.
   """
 
   def __init__(self, model: bytes) -> None:
@@ -66,10 +121,9 @@ class SentencePieceVocabulary:
     Raises:
       UserError: `model` is not a SentencePiece model with T5's special ids.
     """
+    super().__init__()
     self.model = bytes(model)
-    self.num_truncated = 0
     self._processor = _load(self.model)
-    self._lock = threading.Lock()
 
   @classmethod
   def from_file(cls, path: epath.PathLike) -> 'SentencePieceVocabulary':
@@ -166,29 +220,6 @@ class SentencePieceVocabulary:
         f'text {text!r} is not valid Unicode; remove the invalid characters'
       ) from error
 
-  def encode_padded(self, text: str, length: int) -> np.ndarray:
-    """Return int32 ids [length]: the text, end of text, padding.
-
-    A text that is too long loses its last pieces and is counted in
-    `num_truncated`; a warning is logged once.
-
-    Raises:
-      UserError: the length is below 1 or the text is not valid Unicode.
-    """
-    if length < 1:
-      raise UserError(
-        f'the text length is {length}, but must be at least 1, for the end of '
-        'text'
-      )
-    pieces = self.encode(text)
-    if len(pieces) >= length:
-      self._count_truncated(text, len(pieces) + 1, length)
-      pieces = pieces[: length - 1]
-    ids = np.full((length,), PAD_ID, np.int32)
-    ids[: len(pieces)] = pieces
-    ids[len(pieces)] = EOS_ID
-    return ids
-
   def decode(self, ids: Sequence[int] | np.ndarray) -> str:
     """Return the text of ids up to the first end of text.
 
@@ -206,18 +237,6 @@ class SentencePieceVocabulary:
       if i != PAD_ID:
         kept.append(i)
     return self._processor.decode(kept)
-
-  def _count_truncated(self, text: str, needed: int, length: int) -> None:
-    with self._lock:  # the data loader encodes in several threads
-      self.num_truncated += 1
-      is_first = self.num_truncated == 1
-    if is_first:
-      _LOG.warning(
-        'a text of %d ids is truncated to %d: %.80r (logged only once)',
-        needed,
-        length,
-        text,
-      )
 
 
 def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:

@@ -1,6 +1,7 @@
 """Train the generator to predict hidden tokens, given text.
 
-The frozen tokenizer turns pixels into tokens inside the step.
+The frozen tokenizer turns pixels into tokens inside the step, unless the batch
+holds tokens from a cache.
 """
 
 import dataclasses
@@ -91,24 +92,48 @@ class GeneratorTask(Task):
 
   def rows(self, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray) -> Rows:
     """Tokenize a batch, choose the hidden tokens, and make its rows."""
+    batch = self.tokenized(frozen, batch)
     if 'images' not in batch:
-      return self._clip_rows(frozen, batch['clips'], rng)
-    images = self._image_rows(frozen, batch['images'], rng)
+      return self._clip_rows(batch['clips'], rng)
+    images = self._image_rows(batch['images'], rng)
     if 'clips' not in batch:
       return images
-    return join_rows(self._clip_rows(frozen, batch['clips'], rng), images)
+    return join_rows(self._clip_rows(batch['clips'], rng), images)
 
-  def _clip_rows(
-    self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
-  ) -> Rows:
-    ids = self._encode(frozen, normalise(part['pixels']))
+  def tokenized(self, frozen: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Replace the pixels of a batch by tokens, as `data/spec.py` has them."""
+    parts = {}
+    for name, part in batch.items():
+      arrays = dict(part)
+      if 'pixels' in part:
+        pixels = normalise(arrays.pop('pixels'))
+        if name == 'images':
+          arrays['tokens'] = self._encode(frozen, pixels[:, None])[:, 0]
+        else:
+          ids = arrays['tokens'] = self._encode(frozen, pixels)
+          if self.uses_reencoded:
+            known = self._context(part['context_frames'])
+            arrays['reencoded'] = self._reencoded(frozen, ids, known)
+      parts[name] = arrays
+    return parts
+
+  @property
+  def uses_reencoded(self) -> bool:
+    """Return whether some clips have tokens of decoded context frames."""
+    return self.training.reencoded_context > 0 and self.config.grid[0] > 1
+
+  def _clip_rows(self, part: dict[str, Any], rng: PRNGKeyArray) -> Rows:
+    ids = part['tokens']
     batch, t, h, w = ids.shape
     grid = (t, h, w)
-    training, context = self.training, part['context_frames']
+    training = self.training
     num_latent = self._latent(part['num_frames'])
-    known = jnp.where(context > 0, self._latent(context), 0)
-    if training.reencoded_context and t > 1:
-      ids = self._reencoded(frozen, ids, known, rng)
+    known = self._context(part['context_frames'])
+    if self.uses_reencoded:
+      chosen = jax.random.bernoulli(
+        stream(rng, 'reencoded'), training.reencoded_context, (batch, 1, 1, 1)
+      )
+      ids = jnp.where(chosen, part['reencoded'], ids)
     continued = jax.random.bernoulli(
       stream(rng, 'prediction'), training.prediction_share, (batch,)
     )
@@ -128,30 +153,23 @@ class GeneratorTask(Task):
     params: Any,
     ids: Int[Array, 'B t h w'],
     context: Int[Array, 'B'],
-    rng: PRNGKeyArray,
   ) -> Int[Array, 'B t h w']:
-    """Replace context tokens in a share of the clips, as the sampler does.
+    """Replace the context tokens as the sampler does.
 
     The tokenizer is causal, so the number of context latent frames may differ
     between clips: later frames change neither their pixels nor their tokens.
     """
-    batch, t = ids.shape[:2]
-    chosen = jax.random.bernoulli(
-      stream(rng, 'reencoded'), self.training.reencoded_context, (batch,)
-    )
     # At least one latent frame is predicted, so the last is never context.
     pixels = CViViT(self.tokenizer).apply(
       {'params': params}, ids[:, :-1], method='decode'
     )
     again = self._encode(params, normalise(to_uint8(pixels)))
     again = jnp.concatenate([again, ids[:, -1:]], axis=1)
-    replaced = chosen[:, None] & (jnp.arange(t)[None, :] < context[:, None])
+    replaced = jnp.arange(ids.shape[1])[None, :] < context[:, None]
     return jnp.where(replaced[:, :, None, None], again, ids)
 
-  def _image_rows(
-    self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
-  ) -> Rows:
-    ids = self._encode(frozen, normalise(part['pixels'])[:, None])[:, 0]
+  def _image_rows(self, part: dict[str, Any], rng: PRNGKeyArray) -> Rows:
+    ids = part['tokens']
     images, length = ids.shape[0], self.config.grid[0]
     hidden = hide(
       stream(rng, 'hide_images'),
@@ -172,6 +190,10 @@ class GeneratorTask(Task):
   def _latent(self, frames: Any) -> Any:
     """Return how many latent frames hold 1 + k * tubelet frames."""
     return 1 + (frames - 1) // self.tokenizer.tubelet
+
+  def _context(self, frames: Int[Array, 'B']) -> Int[Array, 'B']:
+    """Return how many latent frames hold the context frames."""
+    return jnp.where(frames > 0, self._latent(frames), 0)
 
   def _encode(
     self, params: Any, pixels: Float[Array, 'B T H W C']

@@ -1,0 +1,102 @@
+"""Encode the training data of a generator once, for all its trainings.
+
+With --tokens, the examples of the first --steps training steps become tokens of
+the trained tokenizer. Training then reads them instead of pixels, with the same
+losses: --set data.cache=OUT. A training of more steps repeats the examples in
+other orders. With --text, the different captions become vectors of a pretrained
+T5 encoder, a checkpoint of T5X or Hugging Face. An interrupted command goes on
+when it is run again, and --tokens with more --steps extends the cache.
+"""
+
+import argparse
+import logging
+import shlex
+
+from phenaki_jax.cli import arguments
+from phenaki_jax.errors import UserError
+
+EXAMPLES = """
+  phenaki encode --tokens --config configs/generator/tiny.py \\
+    --set tokenizer_dir=runs/tokenizer --out runs/tokens
+  phenaki train --config configs/generator/tiny.py --workdir runs/generator \\
+    --set tokenizer_dir=runs/tokenizer --set data.cache=runs/tokens
+  phenaki encode --text --config configs/generator/lpc.py --out runs/text \\
+    --encoder t5_1_1_small/checkpoint_1000000 --vocabulary spiece.model --int8
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  kind = parser.add_mutually_exclusive_group(required=True)
+  kind.add_argument(
+    '--tokens', action='store_true', help='write tokens of clips and images'
+  )
+  kind.add_argument(
+    '--text', action='store_true', help='write vectors of captions'
+  )
+  arguments.add_config(parser)
+  parser.add_argument(
+    '--out', required=True, metavar='DIR', help='folder of the cache'
+  )
+  tokens = parser.add_argument_group('with --tokens')
+  arguments.add_numbers(
+    tokens,
+    (
+      'steps',
+      arguments.positive,
+      None,
+      'training steps whose examples are encoded (default: train.steps)',
+    ),
+  )
+  text = parser.add_argument_group('with --text')
+  text.add_argument(
+    '--encoder', metavar='PATH', help='checkpoint of a T5 encoder'
+  )
+  text.add_argument(
+    '--vocabulary', metavar='FILE', help='its SentencePiece model'
+  )
+  arguments.add_numbers(
+    text,
+    ('length', arguments.positive, 64, 'token ids of a caption, with its end'),
+    (
+      'captions',
+      arguments.positive,
+      None,
+      'captions to read (default: as many as train.steps can need)',
+    ),
+  )
+  text.add_argument(
+    '--int8', action='store_true', help='keep int8 vectors with a scale each'
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Write one cache."""
+  from phenaki_jax import sharding
+  from phenaki_jax.runs import experiment as experiment_lib
+  from phenaki_jax.runs.encode import encode_tokens
+  from phenaki_jax.runs.encode_text import TextRequest, encode_text
+
+  if args.text and not (args.encoder and args.vocabulary):
+    raise UserError('--text needs --encoder PATH and --vocabulary FILE')
+  experiment = experiment_lib.resolve(args.config, args.set)
+  mesh = sharding.make_mesh(experiment.mesh)
+  if args.text:
+    request = TextRequest(**arguments.fields(args, TextRequest))
+    info = encode_text(experiment, args.out, request, mesh=mesh)
+    _log.info(
+      '%s holds the vectors of %d captions.', args.out, sum(info.sizes.values())
+    )
+    return
+  steps = args.steps or experiment.train.steps
+  info = encode_tokens(experiment, args.out, steps=steps, mesh=mesh)
+  held = ' and '.join(f'{n} {part}' for part, n in info.sizes.items())
+  _log.info(
+    '%s holds the tokens of %s. Train on them with the same config and --set '
+    'data.cache=%s',
+    args.out,
+    held,
+    shlex.quote(args.out),
+  )

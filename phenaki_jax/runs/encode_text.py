@@ -1,0 +1,157 @@
+"""Encode captions with a frozen pretrained encoder into a cache of vectors."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import itertools
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+
+from phenaki_jax import progress, sharding
+from phenaki_jax.data.pipeline import Pipeline
+from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
+from phenaki_jax.data.text_cache import (
+  INDEX_FILE,
+  KIND,
+  PART,
+  TextExample,
+  caption_hash,
+)
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.digests import digest_json
+from phenaki_jax.files.lock import run_lock
+from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.text.pretrained import load_encoder
+from phenaki_jax.text.t5 import T5Encoder
+from phenaki_jax.text.vocab import SentencePieceVocabulary, Vocabulary
+from phenaki_jax.training.checkpoint_manifest import digest_tree
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextRequest:
+  """What encodes the captions, and how the vectors are kept.
+
+  Attributes:
+    encoder: a checkpoint of a T5 encoder (see `text.tensors`).
+    vocabulary: its SentencePiece model file.
+    length: token ids of a caption, its end included; longer ones are truncated.
+    captions: number of captions of the data, clips and images in turn; None
+      for as many as train.steps can need.
+    int8: keep int8 vectors with a scale each, instead of float32.
+  """
+
+  encoder: str
+  vocabulary: str
+  length: int = 64
+  captions: int | None = None
+  int8: bool = False
+
+
+def encode_text(
+  experiment: Experiment,
+  out: epath.PathLike,
+  request: TextRequest,
+  *,
+  mesh: Mesh,
+) -> CacheInfo:
+  """Write the vectors of the different captions of the data, and of ''.
+
+  An interrupted build goes on.
+
+  Args:
+    experiment: whose data have the captions.
+    out: folder of the cache.
+    request: the encoder and the settings.
+    mesh: from `sharding.make_mesh`.
+
+  Raises:
+    UserError: the data, the encoder or the vocabulary cannot be used, or the
+      folder holds something else.
+  """
+  vocabulary = SentencePieceVocabulary.from_file(request.vocabulary)
+  # Perhaps all examples of the steps are clips, or all are images.
+  most = 2 * experiment.train.steps * experiment.data.batch_size
+  captions = _captions(experiment, request.captions or most)
+  found = load_encoder(request.encoder, mesh=mesh, max_length=request.length)
+  if vocabulary.size > found.config.vocab_size:
+    raise UserError(
+      f'{request.vocabulary} has {vocabulary.size} ids, but the encoder in '
+      f'{request.encoder} has {found.config.vocab_size}; name its own '
+      'vocabulary'
+    )
+  info = CacheInfo(
+    kind=KIND,
+    settings={
+      'encoder': digest_tree(found.params),
+      'vocabulary': hashlib.sha256(vocabulary.model).hexdigest(),
+      'length': request.length,
+    },
+    details={
+      'int8': request.int8,
+      'width': found.config.width,
+      'captions': digest_json(captions),
+    },
+    counts={PART: _BATCH},
+    steps=len(captions) // _BATCH,
+  )
+  with run_lock(out, option='--out'):
+    writer = CacheWriter(out, info)
+    encode = jax.jit(
+      T5Encoder(found.config).apply,
+      out_shardings=sharding.replicated(mesh),
+    )
+    missing = writer.missing
+    total = sum(stop - start for start, stop in missing)
+    with progress.bar(total=total, unit='batch', desc='encode') as bar:
+      for start, stop in missing:
+        records = []
+        for step in range(start, stop):
+          batch = captions[step * _BATCH : (step + 1) * _BATCH]
+          ids = _ids(vocabulary, batch, request.length)
+          vectors = np.asarray(encode({'params': found.params}, ids))
+          lengths = np.count_nonzero(ids, axis=1)
+          records += [
+            TextExample(caption=text, vectors=rows[:length]).to_record(
+              int8=request.int8
+            )
+            for text, rows, length in zip(batch, vectors, lengths, strict=True)
+          ]
+          bar.update()
+        writer.write(start, {PART: records})
+    hashes = np.array([caption_hash(text) for text in captions], np.uint64)
+    content = io.BytesIO()
+    np.save(content, hashes)
+    replace_file(epath.Path(out) / INDEX_FILE, content.getvalue())
+    writer.finish()
+  return info
+
+
+def _ids(vocabulary: Vocabulary, texts: Sequence[str], length: int) -> Any:
+  ids = [vocabulary.encode_padded(text, length) for text in texts]
+  return np.stack(ids)
+
+
+def _captions(experiment: Experiment, limit: int) -> list[str]:
+  """Return the different captions, '' first, filled up to whole batches."""
+  pipeline = Pipeline(
+    dataclasses.replace(experiment.data, split='train', cache=''),
+    lambda caption: np.ones(1, np.int32),
+    tubelet=experiment.tokenizer.tubelet,
+    text_length=1,
+  )
+  with contextlib.closing(pipeline):
+    found = dict.fromkeys(itertools.chain([''], pipeline.captions(limit)))
+  captions = list(found)
+  return captions + [''] * (-len(captions) % _BATCH)
