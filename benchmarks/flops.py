@@ -171,7 +171,7 @@ def generator(
     config: the generator's sizes.
     batch: number of rows.
     text_length: vectors of each text.
-    text_width: width of a text vector.
+    text_width: width of a text vector; 0 for a model without text.
     texts: number of distinct texts; one per row by default.
     learned_text: the text encoder is trained as well.
     grid: token grid, if different from the config's.
@@ -184,7 +184,9 @@ def generator(
     + dense(text_rows, text_width, 2 * width, learned_input=learned_text)
     + attention(batch, length, text_length, width)
   )
-  layer = _layer(batch, length, width, config.mlp_dim) + cross
+  layer = _layer(batch, length, width, config.mlp_dim)
+  if text_width:
+    layer += cross
   if config.positions == 'rotary':
     # The distance bias adds features to queries and keys: one for each
     # boundary between neighbouring coordinates of an axis.
@@ -213,7 +215,7 @@ def main() -> None:
   """Print the FLOPs of the named sizes for one clip."""
   frames, size = 9, (64, 64)
   print(f'GFLOP for one clip of {frames} frames of {size[0]}x{size[1]}')
-  print('(generator: 32 text vectors of width 768).\n')
+  print('(generator: 32 text vectors, of width 768 or as the paper has).\n')
   print(f'{"model":<22} {"forward":>12} {"training":>12}')
   for name, sizes in tokenizer_config.SIZES.items():
     shape = TokenizerConfig(**sizes)
@@ -221,12 +223,9 @@ def main() -> None:
     _print_row(f'tokenizer {name}', flops)
   grid = TokenizerConfig().grid(frames, size)
   for name, sizes in generator_config.SIZES.items():
-    flops = generator(
-      GeneratorConfig(**{**sizes, 'grid': grid}),
-      batch=1,
-      text_length=32,
-      text_width=768,
-    )
+    config = GeneratorConfig(**{**sizes, 'grid': grid})
+    width = 768 if config.text_width is None else config.text_width
+    flops = generator(config, batch=1, text_length=32, text_width=width)
     _print_row(f'generator {name}', flops)
 
 

@@ -5,7 +5,7 @@ predict the tokens of rows that refer to the texts.
 """
 
 import dataclasses
-from typing import Any, no_type_check
+from typing import Any, TypeAlias, no_type_check
 
 import flax.struct
 import jax
@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.masked_transformer.critic import Critic
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 
@@ -28,14 +30,28 @@ class EncodedTexts:
   mask: Bool[Array, 'S L']
 
 
-def empty_texts(texts: Int[Array, 'S L']) -> Int[Array, 'S L']:
-  """Return as many empty texts; an empty text is its end mark alone (id 1)."""
+Texts: TypeAlias = Int[Array, 'S L'] | EncodedTexts
+"""Token ids of texts, with 0 as padding, or vectors that are given."""
+
+
+def empty_texts(texts: Texts) -> Texts:
+  """Return as many empty texts; an empty text is its end mark alone (id 1).
+
+  An empty text of given vectors is one vector of zeros: its values are zero, so
+  that cross-attention adds nothing, as in Muse (arXiv 2301.00704).
+  """
+  if isinstance(texts, EncodedTexts):
+    first = jnp.zeros_like(texts.mask).at[:, 0].set(True)
+    return EncodedTexts(vectors=jnp.zeros_like(texts.vectors), mask=first)
   return jnp.zeros_like(texts).at[:, 0].set(1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generator:
-  """The two networks; their parameters are in 'text' and 'generator'.
+  """The networks; their parameters are in 'text', 'generator' and 'critic'.
+
+  There is no 'text' if vectors of texts are given, and no 'critic' if the
+  config has none.
 
   Attributes:
     config: settings of the masked transformer.
@@ -46,36 +62,52 @@ class Generator:
   text: TextConfig
 
   def init(self, rng: PRNGKeyArray) -> dict[str, Any]:
-    """Create the parameters of both networks, boxed with logical names."""
+    """Create the parameters of all networks, boxed with logical names."""
     rng_text, rng_generator = jax.random.split(rng)
     texts = jnp.ones((1, self.text.max_length), jnp.int32)
-    vectors, variables = T5Encoder(self.text).init_with_output(rng_text, texts)
+    params: dict[str, Any] = {}
+    if self.config.text_width is None:
+      encoder = T5Encoder(self.text)
+      vectors, variables = encoder.init_with_output(rng_text, texts)
+      params['text'] = variables['params']
+    else:
+      vectors = jnp.zeros((*texts.shape, self.config.text_width))
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
     generator = MaskedTransformer(self.config).init(
       rng_generator, ids, vectors, texts > 0
     )
-    return {'text': variables['params'], 'generator': generator['params']}
+    params['generator'] = generator['params']
+    if self.config.critic != 'none':
+      params['critic'] = Critic(self.config).init(
+        stream(rng, 'critic'), ids, vectors, texts > 0
+      )['params']
+    return params
 
   def encode(
     self,
     params: Any,
-    texts: Int[Array, 'S L'],
+    texts: Texts,
     dropout: PRNGKeyArray | None = None,
   ) -> EncodedTexts:
-    """Encode texts.
+    """Encode texts; vectors that are given are returned as they are.
 
     Args:
-      params: parameters of both networks.
-      texts: token ids of the texts; 0 is padding.
+      params: parameters of all networks.
+      texts: token ids or vectors of the texts.
       dropout: key of the encoder's dropout; None switches dropout off.
     """
+    if isinstance(texts, EncodedTexts):
+      return texts
+    mask = texts > 0
+    if self.config.text_width == 0:
+      return EncodedTexts(vectors=jnp.zeros((*texts.shape, 0)), mask=mask)
     vectors = T5Encoder(self.text).apply(
       {'params': params['text']},
       texts,
       deterministic=dropout is None,
       rngs=None if dropout is None else {'dropout': dropout},
     )
-    return EncodedTexts(vectors=vectors, mask=texts > 0)
+    return EncodedTexts(vectors=vectors, mask=mask)
 
   def logits(
     self,
@@ -87,11 +119,37 @@ class Generator:
     """Predict all tokens of rows.
 
     Args:
-      params: parameters of both networks.
+      params: parameters of all networks.
       ids: token ids; `config.codebook_size` marks a hidden token.
       texts: from `encode`.
       **rows: `segments`, `frames_at` and `text_index` of `MaskedTransformer`.
     """
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']}, ids, texts.vectors, texts.mask, **rows
+    )
+
+  def criticise(
+    self,
+    params: Any,
+    ids: Int[Array, 'R t h w'],
+    texts: EncodedTexts,
+    **rows: Any,
+  ) -> Float[Array, 'R t h w']:
+    """Return the log-odds that each token is real and not drawn.
+
+    Args:
+      params: parameters of all networks.
+      ids: token ids, none hidden.
+      texts: from `encode`.
+      **rows: see `logits`.
+    """
+    inputs = (ids, texts.vectors, texts.mask)
+    if self.config.critic == 'self':
+      trunk = MaskedTransformer(self.config, features=True)
+      features = trunk.apply({'params': params['generator']}, *inputs, **rows)
+      return Critic(self.config).apply(
+        {'params': params['critic']}, features, method='score'
+      )
+    return Critic(self.config).apply(
+      {'params': params['critic']}, *inputs, **rows
     )

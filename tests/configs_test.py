@@ -47,7 +47,12 @@ def _resolve(path, folder):
   """Resolve a config; for a generator, write its tokenizer's config first."""
   if path.parent.name != 'generator':
     return experiment_lib.resolve(str(path))
-  trained = experiment_lib.resolve(str(CONFIGS / 'tokenizer' / path.name))
+  name = {
+    'paper_1p8b.py': 'paper.py',
+    'paper_0p9b.py': 'paper.py',
+    'prediction.py': 'paper.py:prediction',
+  }.get(path.name, path.name)
+  trained = experiment_lib.resolve(f'{CONFIGS}/tokenizer/{name}')
   (folder / experiment_lib.CONFIG_FILE).write_text(config_lib.to_json(trained))
   return experiment_lib.resolve(str(path), [f'tokenizer_dir={folder}'])
 

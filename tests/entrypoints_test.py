@@ -232,6 +232,32 @@ def test_train_refuses_another_tokenizer_in_a_sentence(trained):
 
 
 @pytest.mark.slow
+def test_a_critic_is_trained_afterwards_and_orders_a_story(trained):
+  workdir, out = trained / 'critic', trained / 'ordered.mp4'
+  _run(
+    *('train', '--config', 'configs/generator/tiny.py', '--workdir', workdir),
+    *_sets(
+      [
+        *TINY_GENERATOR,
+        f'tokenizer_dir={trained / "tokenizer"}',
+        f'start_from={trained / "generator"}',
+        *('generator.critic=token', 'generator.critic_layers=1'),
+        *('task.trained=critic', 'sampling.order=critic'),
+      ]
+    ),
+  )
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  names = {name for line in lines for name in json.loads(line)}
+  assert {'train/critic_accuracy', 'heldout/critic_accuracy'} < names
+  _run(
+    *('story', '--model', workdir, '--out', out, '--steps', 2),
+    *('--prompt', 'a red circle on grass'),
+  )
+  assert out.stat().st_size
+  assert 'critic' in out.with_suffix('.json').read_text()
+
+
+@pytest.mark.slow
 def test_trained_generator_generates_a_story_video(trained):
   out = trained / 'story.mp4'
   done, loaded = _run(

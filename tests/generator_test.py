@@ -1,5 +1,6 @@
 """Texts are encoded once, and rows read the texts they refer to."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phenaki_jax import rng, sharding
-from phenaki_jax.generator import Generator, empty_texts
+from phenaki_jax.generator import EncodedTexts, Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import TextConfig
 
@@ -77,3 +78,53 @@ def test_dropout_needs_a_key():
   np.testing.assert_array_equal(GENERATOR.encode(params, TEXTS).vectors, plain)
   dropped = GENERATOR.encode(params, TEXTS, rng.root(2)).vectors
   assert (dropped != plain).any()
+
+
+def _with_width(width):
+  config = dataclasses.replace(GENERATOR.config, text_width=width)
+  generator = dataclasses.replace(GENERATOR, config=config)
+  boxed = jax.eval_shape(generator.init, rng.root(0))
+  bits = np.random.default_rng(1)
+  return generator, jax.tree.map(
+    lambda leaf: jnp.asarray(bits.normal(size=leaf.shape), jnp.float32),
+    sharding.unbox(boxed),
+  )
+
+
+def test_given_vectors_replace_the_text_encoder():
+  """Vectors of another width than the model's; an empty text adds nothing."""
+  generator, params = _with_width(40)
+  assert set(params) == {'generator'}
+  cross = params['generator']['blocks']['block_0']['cross']
+  assert cross['key']['kernel'].shape == (40, 2, 8)
+  bits = np.random.default_rng(2)
+  texts = EncodedTexts(
+    vectors=jnp.asarray(bits.normal(size=(3, 5, 40)), jnp.float32),
+    mask=TEXTS > 0,
+  )
+  run = jax.jit(
+    lambda params, texts: generator.logits(
+      params, IDS, generator.encode(params, texts)
+    )
+  )
+  logits = run(params, texts)
+  masked = jnp.where(texts.mask[..., None], texts.vectors, 7.0)
+  np.testing.assert_allclose(
+    run(params, texts.replace(vectors=masked)), logits, atol=1e-4
+  )
+  empty = empty_texts(texts)
+  np.testing.assert_array_equal(empty.mask.sum(1), [1, 1, 1])
+  without = run(params, empty)
+  assert np.abs(without - logits).max() > 1e-2
+  # As without cross-attention.
+  cross['out']['kernel'] = 0 * cross['out']['kernel']
+  np.testing.assert_allclose(run(params, texts), without, atol=1e-4)
+
+
+def test_a_model_without_text_has_no_cross_attention():
+  generator, params = _with_width(0)
+  assert set(params) == {'generator'}
+  assert 'cross' not in params['generator']['blocks']['block_0']
+  encoded = generator.encode(params, TEXTS)
+  logits = generator.logits(params, IDS, encoded)
+  assert logits.shape == (*IDS.shape, 12)

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
@@ -22,6 +22,16 @@ class GeneratorConfig(TransformerConfig):
     num_layers: number of blocks.
     positions: 'rotary' (with smooth absolute features and distances; it
       extends to other grids) or 'learned' (a table for `grid`, as in MaskGIT).
+    attention: 'full' (all tokens to all, as in the paper) or 'factorized'
+      (within each latent frame, then over time at each place; cheaper for long
+      clips and large frames).
+    text_width: width of the given vectors of a frozen text encoder (paper:
+      4096, T5-XXL), which keys and values are computed from; 0 for a model
+      without text. None: the text encoder is trained with the model.
+    critic: 'self' (a layer on the model's own features) or 'token' (a
+      transformer of its own, Token-Critic, arXiv 2209.04439), which tells real
+      tokens from drawn ones and can order the decoding; 'none' for none.
+    critic_layers: number of blocks of the critic 'token'.
   """
 
   codebook_size: PositiveInt = 8192
@@ -29,6 +39,10 @@ class GeneratorConfig(TransformerConfig):
   grid: tuple[PositiveInt, PositiveInt, PositiveInt] = (6, 16, 16)
   num_layers: PositiveInt = 8
   positions: Literal['rotary', 'learned'] = 'rotary'
+  attention: Literal['full', 'factorized'] = 'full'
+  text_width: NonNegativeInt | None = None
+  critic: Literal['none', 'self', 'token'] = 'none'
+  critic_layers: PositiveInt = 2
 
   def __post_init__(self) -> None:
     """Check the rules that span several fields."""
@@ -41,8 +55,17 @@ class GeneratorConfig(TransformerConfig):
       )
 
 
-# Named sizes. `paper_1p8b` made the paper's videos, and `paper_0p9b` is its
-# smaller text-to-video model (Phenaki, appendix A.2).
+# Named sizes. `paper_1p8b` made the paper's videos, `paper_0p9b` is its smaller
+# text-to-video model, and `paper_prediction` its model of video prediction
+# (Phenaki, appendix A.2). One clip of 1,536 tokens through the blocks of
+# `paper_1p8b` keeps about 30 GB of activations, so that the backward pass
+# recomputes them.
+_PAPER: dict[str, Any] = {
+  'positions': 'learned',
+  'scan': True,
+  'remat': 'full',
+  'dtype': 'bfloat16',
+}
 SIZES: dict[str, dict[str, Any]] = {
   'tiny': {'width': 128, 'num_layers': 4, 'num_heads': 4, 'mlp_dim': 512},
   'base': {'width': 768, 'num_layers': 12, 'num_heads': 12, 'mlp_dim': 3072},
@@ -51,17 +74,23 @@ SIZES: dict[str, dict[str, Any]] = {
     'num_layers': 20,
     'num_heads': 24,
     'mlp_dim': 6144,
-    'positions': 'learned',
-    'scan': True,
-    'dtype': 'bfloat16',
+    'text_width': 4096,
+    **_PAPER,
   },
   'paper_1p8b': {
     'width': 2048,
     'num_layers': 24,
     'num_heads': 32,
     'mlp_dim': 8192,
-    'positions': 'learned',
-    'scan': True,
-    'dtype': 'bfloat16',
+    'text_width': 4096,
+    **_PAPER,
+  },
+  'paper_prediction': {
+    'width': 768,
+    'num_layers': 24,
+    'num_heads': 16,
+    'mlp_dim': 3072,
+    'text_width': 0,
+    **_PAPER,
   },
 }

@@ -8,7 +8,7 @@ stage of decoding too.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 
@@ -27,6 +27,7 @@ def hide(
   *,
   maskable: Bool[Array, 'B N'],
   schedule: Schedule = 'cosine',
+  part: float | Float[Array, ''] | None = None,
 ) -> Bool[Array, 'B N']:
   """Choose the tokens to hide: ceil(share * maskable), at random.
 
@@ -34,15 +35,19 @@ def hide(
     rng: random key.
     maskable: True at tokens that may be hidden.
     schedule: maps a uniform draw to the share of hidden tokens.
+    part: if given, example i does not draw its share but takes that of
+      (i + part) / B, so that the shares are evenly spaced; in (0, 1).
 
   Returns:
     True at hidden tokens: at least one per example with maskable tokens.
   """
   rng_share, rng_order = jax.random.split(rng)
   batch = maskable.shape[0]
-  share = hidden_share(
-    schedule, jax.random.uniform(rng_share, (batch,), jnp.float32)
-  )
+  if part is None:
+    drawn = jax.random.uniform(rng_share, (batch,), jnp.float32)
+  else:
+    drawn = (jnp.arange(batch, dtype=jnp.float32) + part) / batch
+  share = hidden_share(schedule, drawn)
   count = jnp.sum(maskable, -1)
   wanted = jnp.ceil(share * count)
   wanted = jnp.clip(wanted, jnp.minimum(1, count), count)

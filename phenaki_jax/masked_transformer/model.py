@@ -1,7 +1,7 @@
 """The masked transformer (Phenaki, section 2.2).
 
 It reads a grid of tokens, some of them hidden, and text, and predicts every
-token. A token attends to all tokens of its segment: a clip is one segment, and
+token. A token attends to the tokens of its segment: a clip is one segment, and
 a row of packed images has one segment per image, each with its own text.
 
 Further conditioning can be added at three places: signals aligned with the
@@ -9,8 +9,11 @@ grid where token and position embeddings are summed, more vectors beside the
 text in each block, and scalars among the position features.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.masked_transformer.codes import CodeTable
@@ -27,9 +30,16 @@ from phenaki_jax.sharding import constrain, logical
 
 
 class MaskedTransformer(nn.Module):
-  """Predicts the tokens of a grid from the known tokens and text."""
+  """Predicts the tokens of a grid from the known tokens and text.
+
+  Attributes:
+    config: the shape of the model.
+    features: return the features from which the logits are computed, and not
+      the logits; the parameters are those of a model with logits, or without.
+  """
 
   config: GeneratorConfig
+  features: bool = False
 
   @nn.compact
   def __call__(
@@ -40,12 +50,12 @@ class MaskedTransformer(nn.Module):
     segments: Int[Array, 'B t'] | None = None,
     frames_at: Int[Array, 'B t'] | None = None,
     text_index: Int[Array, 'B *r'] | None = None,
-  ) -> Float[Array, 'B t h w V']:
-    """Return the logits of every token.
+  ) -> Float[Array, 'B t h w out']:
+    """Return the logits (out = V) or the features (out = D) of every token.
 
     Args:
       ids: token ids; `codebook_size` marks a hidden token.
-      text: vectors of each distinct text.
+      text: vectors of each distinct text; of width 0 for a model without text.
       text_mask: True at text vectors that are not padding.
       segments: segment of each latent frame; tokens of different segments do
         not attend to each other. None: one segment.
@@ -55,10 +65,16 @@ class MaskedTransformer(nn.Module):
         None: row i reads text i.
 
     Raises:
-      ValueError: learned positions and a grid other than the config's.
+      ValueError: learned positions and a grid other than the config's, or
+        vectors of another width than the config's.
     """
     config = self.config
     batch, t, h, w = ids.shape
+    if config.text_width not in (None, text.shape[-1]):
+      raise ValueError(
+        f'the text vectors are {text.shape[-1]} wide, but text_width is '
+        f'{config.text_width}'
+      )
     dtype = jnp.dtype(config.dtype)
     codes = {
       'num': config.codebook_size,
@@ -74,31 +90,28 @@ class MaskedTransformer(nn.Module):
       (1, config.width),
       jnp.float32,
     )
-    x = jnp.concatenate([table, hidden]).astype(dtype)[ids]
-    positions = self._positions(t, h, w).astype(dtype)
+    # The gathers are in float32, because their gradients are sums over many
+    # tokens, most of them at the one hidden vector; in bfloat16 such a sum
+    # stops growing.
+    x = jnp.concatenate([table, hidden])[ids]
+    positions = self._positions(t, h, w)
     x = x + (positions[None] if frames_at is None else positions[frames_at])
+    x = x.astype(dtype)
     x = constrain(x, 'batch', 'frames', None, None, None)
 
-    inputs: dict[str, Array | None] = {
-      'text': text.astype(dtype),
-      'text_mask': text_mask,
-      'text_index': text_index,
-    }
-    if segments is not None:
-      same = segments[:, :, None] == segments[:, None, :]
-      inputs['mask'] = jnp.repeat(
-        jnp.repeat(same, h * w, axis=1), h * w, axis=2
-      )
-    if config.positions == 'rotary':
-      # Only differences matter, and packed segments do not attend to each
-      # other, so that positions in the row are correct for every segment.
-      grid = grid_coordinates(t, h, w)
-      inputs['angles'] = jnp.asarray(rotary_angles(grid, config.head_dim))
-      inputs['distances'] = jnp.asarray(distance_features(grid))
-
+    inputs = self._attention(segments, t, h, w)
+    if text.shape[-1]:
+      inputs |= {
+        'text': text.astype(dtype),
+        'text_mask': text_mask,
+        'text_index': text_index,
+      }
     x = x.reshape(batch, t, h * w, config.width)
-    x = Stack(config, config.num_layers, name='blocks')(x, **inputs)
-    x = RMSNorm(name='norm')(x)
+    is_factorized = config.attention == 'factorized'
+    stack = Stack(config, config.num_layers, is_factorized, name='blocks')
+    x = RMSNorm(name='norm')(stack(x, **inputs))
+    if self.features:
+      return x.reshape(batch, t, h, w, config.width)
     table = CodeTable(**codes, stddev=0.1, name='logits')()
     logits = config.width**-0.5 * jnp.matmul(
       x, table.astype(dtype).T, preferred_element_type=jnp.float32
@@ -112,6 +125,38 @@ class MaskedTransformer(nn.Module):
     logits = logits + jnp.broadcast_to(bias, logits.shape)
     return logits.reshape(batch, t, h, w, -1)
 
+  def _attention(
+    self, segments: Int[Array, 'B t'] | None, t: int, h: int, w: int
+  ) -> dict[str, Any]:
+    """Return masks and relative positions for the blocks."""
+    config = self.config
+
+    def places(grid: np.ndarray) -> dict[str, Array]:
+      # Only differences matter, and packed segments do not attend to each
+      # other, so that positions in the row are correct for every segment.
+      if config.positions == 'learned':
+        return {}
+      return {
+        'angles': jnp.asarray(rotary_angles(grid, config.head_dim)),
+        'distances': jnp.asarray(distance_features(grid)),
+      }
+
+    grid = grid_coordinates(t, h, w)
+    same = None
+    if segments is not None:
+      same = segments[:, :, None] == segments[:, None, :]
+    if config.attention == 'factorized':
+      over_time = places(grid[:: h * w])
+      if same is not None:
+        over_time['mask'] = same[:, None]
+      return {**places(grid[: h * w]), 'over_time': over_time}
+    inputs = places(grid)
+    if same is not None:
+      inputs['mask'] = jnp.repeat(
+        jnp.repeat(same, h * w, axis=1), h * w, axis=2
+      )
+    return inputs
+
   def _positions(self, t: int, h: int, w: int) -> Float[Array, 't h w D']:
     """Embed each position of the grid."""
     config = self.config
@@ -123,7 +168,9 @@ class MaskedTransformer(nn.Module):
         )
       return self.param(
         'positions',
-        logical(nn.initializers.normal(0.02), 'frames', None, None, 'embed'),
+        # The deviation of the tokens. At the usual 0.02 the positions would
+        # not be seen beside them.
+        logical(nn.initializers.normal(1.0), 'frames', None, None, 'embed'),
         (t, h, w, config.width),
         jnp.float32,
       )

@@ -9,6 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.attention import CrossAttention, SelfAttention
@@ -23,9 +24,18 @@ REMAT_POLICIES = {
 
 
 class Block(nn.Module):
-  """Self-attention, cross-attention if there is text, and an MLP."""
+  """Self-attention, cross-attention if there is text, and an MLP.
+
+  Attributes:
+    config: the shape of the block, and how it is computed.
+    factorized: whether self-attention is two layers: one within each latent
+      frame, and one over the latent frames of each place (ViViT, arXiv
+      2103.15691, model 3). Its cost grows with t * n^2 + n * t^2 instead of
+      (t * n)^2.
+  """
 
   config: TransformerConfig
+  factorized: bool = False
 
   @nn.compact
   def __call__(
@@ -37,25 +47,32 @@ class Block(nn.Module):
     text: Float[Array, 'S L E'] | None = None,
     text_mask: Bool[Array, 'S L'] | None = None,
     text_index: Int[Array, 'B *r'] | None = None,
+    over_time: dict[str, Array] | None = None,
   ) -> Float[Array, '*b D']:
     """Return the tokens after one block.
 
     Args:
-      x: [..., N, D] tokens; with text, [B, t, n, D] grouped by latent frame,
-        and self-attention is over all t * n.
+      x: [..., N, D] tokens, or [B, t, n, D] grouped by latent frame, and
+        self-attention is over all t * n.
       mask: [..., N, N], True where a token may attend to another.
       angles: rotary angles of the N positions.
       distances: distance features of the N positions.
       text: see `CrossAttention`.
       text_mask: see `CrossAttention`.
       text_index: see `CrossAttention`.
+      over_time: if factorized, `mask`, `angles` and `distances` of the layer
+        over time; those above are of the layer within latent frames.
     """
     config = self.config
     y = RMSNorm(name='attention_norm')(x)
-    if text is not None:
+    if x.ndim == 4 and not self.factorized:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
     y = SelfAttention(config, name='attention')(y, mask, angles, distances)
     x = x + y.reshape(x.shape)
+    if self.factorized:
+      y = jnp.swapaxes(RMSNorm(name='time_norm')(x), 1, 2)
+      y = SelfAttention(config, name='time')(y, **(over_time or {}))
+      x = x + jnp.swapaxes(y, 1, 2)
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
       cross = CrossAttention(config, name='cross')
@@ -70,10 +87,12 @@ class Stack(nn.Module):
   Attributes:
     config: the shape of a block, and how it is computed.
     num_layers: number of blocks.
+    factorized: see `Block`.
   """
 
   config: TransformerConfig
   num_layers: int
+  factorized: bool = False
 
   @nn.compact
   def __call__(
@@ -90,7 +109,8 @@ class Stack(nn.Module):
       )
     if not config.scan:
       for i in range(self.num_layers):
-        x = block_type(config, name=f'block_{i}')(x, **inputs)
+        block = block_type(config, self.factorized, name=f'block_{i}')
+        x = block(x, **inputs)
       return x
 
     def body(block: nn.Module, carry: Array, _: None) -> tuple[Array, None]:
@@ -103,5 +123,6 @@ class Stack(nn.Module):
       length=self.num_layers,
       metadata_params={nn.PARTITION_NAME: 'layers'},
     )
-    x, _ = scanned(block_type(config, name='blocks'), x, None)
+    block = block_type(config, self.factorized, name='blocks')
+    x, _ = scanned(block, x, None)
     return x

@@ -24,6 +24,7 @@ from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
+from phenaki_jax.runs import open as open_lib
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
   WORDS_FILE,
@@ -31,6 +32,7 @@ from phenaki_jax.runs.experiment import (
   check_tokenizer_dir,
   validate,
 )
+from phenaki_jax.runs.model import Model
 from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -82,6 +84,7 @@ class Run:
       steps=self.experiment.train.steps,
       params=boxed_params(self.task),
       opponents=self.task.opponents,
+      fixed=self.task.fixed,
     )
 
   @functools.cached_property
@@ -109,10 +112,17 @@ class Run:
       reencoded=is_cached and self.task.uses_reencoded,
     )
     place = sharding.batch_sharding(self.mesh)
-    return jax.tree.map(
+    described: dict[str, Any] = jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
       spec,
     )
+    if experiment.kind == 'generator' and experiment.generator.text_width:
+      for part in described.values():
+        shape = (*part['text'].shape, experiment.generator.text_width)
+        part['text_vectors'] = jax.ShapeDtypeStruct(
+          shape, np.float32, sharding=place
+        )
+    return described
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
@@ -198,15 +208,28 @@ def assemble(
       cannot be read, or the tokenizer is missing or has another shape.
   """
   check_tokenizer_dir(experiment)
+  if experiment.generator.text_width:
+    raise UserError(
+      f'generator.text_width is {experiment.generator.text_width}, but these '
+      'data hold no text vectors of a frozen encoder; leave text_width out to '
+      'train the text encoder with the model'
+    )
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   if experiment.kind != 'generator':
     return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
-  vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   params = _tokenizer_params(experiment)
+  start = _start(experiment, epath.Path(workdir), params)
+  if start is None:
+    vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
+    given = {}
+  else:
+    found: Any = start.sampler.vocabulary
+    vocabulary, words = found, start.words
+    given = start.sampler.generator_params
   return Run(
     experiment=experiment,
     mesh=mesh,
-    task=_generator(experiment, params),
+    task=dataclasses.replace(_generator(experiment, params), given=given),
     vocabulary=vocabulary,
     words=words,
   )
@@ -297,12 +320,53 @@ def _pipeline(
   )
 
 
+def _is_started(workdir: epath.Path) -> bool:
+  return any((workdir / CHECKPOINTS_FOLDER).glob('[0-9]*'))
+
+
+def _start(
+  experiment: Experiment, workdir: epath.Path, tokenizer_params: Any
+) -> Model | None:
+  """Open the generator that a new run starts from, if it names one."""
+  if not experiment.start_from or _is_started(workdir):
+    return None
+  model = open_lib.load(experiment.start_from)
+  same = config_lib.to_dict(
+    {
+      'text': experiment.text,
+      'generator': dataclasses.replace(
+        experiment.generator, critic='none', critic_layers=1
+      ),
+    }
+  )
+  models = model.sampler.models
+  found = config_lib.to_dict(
+    {'text': models.text, 'generator': models.generator}
+  )
+  differing = sorted(
+    f'{group}.{name} is {found[group][name]} there and {value} here'
+    for group, fields in same.items()
+    for name, value in fields.items()
+    if found[group][name] != value and name not in ('critic', 'critic_layers')
+  )
+  if not differing and digest_tree(model.sampler.tokenizer_params) != (
+    digest_tree(tokenizer_params)
+  ):
+    differing = ['it was trained on the tokens of another tokenizer']
+  if differing:
+    raise UserError(
+      f'start_from={experiment.start_from} does not fit this run: '
+      f'{"; ".join(differing)}; give the settings of that generator'
+    )
+  return model
+
+
 def _vocabulary(
   experiment: Experiment, workdir: epath.Path
 ) -> tuple[SentencePieceVocabulary, Words | None]:
   """Read the vocabulary and words, or learn them when the run starts."""
   path = workdir / VOCABULARY_FILE
-  if path.is_file() and any((workdir / CHECKPOINTS_FOLDER).glob('[0-9]*')):
+  if path.is_file() and _is_started(workdir):
     vocabulary = SentencePieceVocabulary(path.read_bytes())
     return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.

@@ -47,8 +47,9 @@ def build(run: Run) -> list[Any]:
     _log.warning('There is no evaluation during training: %s.', error)
     return []
   batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
+  numbered = list(enumerate(batches))
   evaluators: list[Any] = [
-    HeldoutEvaluator(measure=_measure(run), batches=batches, every=every)
+    HeldoutEvaluator(measure=_measure(run), batches=numbered, every=every)
   ]
   if experiment.kind == 'reader':
     return evaluators
@@ -57,7 +58,7 @@ def build(run: Run) -> list[Any]:
       UnigramEvaluator(
         count=_count(run),
         training=lambda: _training_batches(run),
-        heldout=batches,
+        heldout=numbered,
         every=every,
       )
     )
@@ -90,27 +91,38 @@ def _prompts(run: Run, data: DataConfig) -> list[str]:
 
 
 def _training_batches(run: Run) -> list[Any]:
-  """Read the first batches of the training data."""
+  """Read the first batches of the training data, with their numbers."""
   data = dataclasses.replace(run.experiment.data, num_threads=0, prefetch=0)
   pipeline = run.open_pipeline(data)
-  return [pipeline.batch(step) for step in range(_NUM_COUNTED)]
+  return [(step, pipeline.batch(step)) for step in range(_NUM_COUNTED)]
 
 
-def _key() -> jax.Array:
-  """Return one fixed key, so that the losses of different runs compare."""
-  return rng.stream(rng.root(0), 'heldout')
+def _key(number: int | jax.Array) -> jax.Array:
+  """Return the fixed key of a batch, so that losses of runs compare."""
+  return rng.at_step(rng.stream(rng.root(0), 'heldout'), number)
+
+
+def _part(number: int | jax.Array) -> Any:
+  """Return the place of a held-out batch among all, in (0, 1)."""
+  return (number + 0.5) / _NUM_BATCHES
 
 
 def _measure(run: Run) -> Any:
-  """Return a function that maps (state, batch) to the terms of the loss."""
-  key, task, mesh = _key(), run.task, run.mesh
+  """Return a function that maps a state and a numbered batch to sums."""
+  task, mesh = run.task, run.mesh
 
   @jax.jit
-  def terms(params: Any, frozen: Any, batch: Any) -> Any:
-    return task.evaluate(params, frozen, batch, key)
+  def terms(params: Any, frozen: Any, batch: Any, number: Any) -> Any:
+    options = {}
+    if run.experiment.kind == 'generator':
+      options['part'] = _part(number)
+    return task.evaluate(params, frozen, batch, _key(number), **options)
 
-  def measure(state: Any, batch: Any) -> Sums:
-    found = terms(state.ema, state.frozen, sharding.global_batch(batch, mesh))
+  def measure(state: Any, numbered: tuple[int, Any]) -> Sums:
+    number, batch = numbered
+    found = terms(
+      state.ema, state.frozen, sharding.global_batch(batch, mesh), number
+    )
     return {
       name: (float(mean.sum), float(mean.count)) for name, mean in found.items()
     }
@@ -119,20 +131,28 @@ def _measure(run: Run) -> Any:
 
 
 def _count(run: Run) -> Any:
-  """Return a function of (state, batch) that counts all and hidden ids."""
-  key, task, mesh = _key(), run.task, run.mesh
+  """Return a function that counts all and hidden ids of a numbered batch."""
+  task, mesh = run.task, run.mesh
   num = task.config.codebook_size
 
-  def histograms(frozen: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
-    rows = task.rows(frozen, batch, key)
+  def histograms(
+    frozen: Any, batch: Any, number: Any
+  ) -> tuple[jax.Array, jax.Array]:
+    # The hidden tokens are those of `_measure`.
+    rows = task.rows(frozen, batch, _key(number), _part(number))
     real = (rows.segments >= 0)[:, :, None, None]
     seen = jnp.zeros(num).at[rows.ids].add(real)
     return seen, jnp.zeros(num).at[rows.ids].add(rows.hidden & real)
 
   compiled = jax.jit(histograms, out_shardings=sharding.replicated(mesh))
 
-  def count(state: Any, batch: Any) -> tuple[np.ndarray, np.ndarray]:
-    seen, hidden = compiled(state.frozen, sharding.global_batch(batch, mesh))
+  def count(
+    state: Any, numbered: tuple[int, Any]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    number, batch = numbered
+    seen, hidden = compiled(
+      state.frozen, sharding.global_batch(batch, mesh), number
+    )
     return np.asarray(seen), np.asarray(hidden)
 
   return count

@@ -44,6 +44,10 @@ class Experiment:
     tokenizer_dir: run directory of the tokenizer, for a generator. A relative
       path is relative to the current directory in a command, and to the run
       directory in the config.json there (see `saved` and `find_tokenizer`).
+    start_from: trained generator (a run directory or a bundle) whose parameters
+      a new run of a generator starts from. It must have the same tokenizer,
+      text encoder and masked transformer; a critic may be added. It is read
+      once, when the run starts.
     data: the data of the batches.
     tokenizer: shape of the tokenizer that is trained, or used by a generator.
     losses: weights of the tokenizer's loss.
@@ -61,6 +65,7 @@ class Experiment:
   name: str = ''
   seed: config_lib.Seed = 0
   tokenizer_dir: str = ''
+  start_from: str = ''
   data: DataConfig = DataConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   losses: TokenizerLossWeights = TokenizerLossWeights()
@@ -164,6 +169,17 @@ def validate(
         f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
         'so that it ends where a latent frame ends'
       )
+  critic_only = experiment.task.trained == 'critic'
+  if critic_only and experiment.generator.critic == 'none':
+    raise UserError(
+      "task.trained is 'critic', but the generator has none; set "
+      "generator.critic to 'token' or 'self'"
+    )
+  if critic_only and not experiment.start_from:
+    raise UserError(
+      "task.trained is 'critic', which needs a trained generator: --set "
+      'start_from=DIR, its run directory or a bundle'
+    )
   if experiment.text.max_length < 2:
     raise UserError(
       f'text.max_length is {experiment.text.max_length}; a caption needs at '

@@ -1,8 +1,9 @@
 """MaskGIT decoding: uncover a grid of tokens in a few parallel steps.
 
 Each decoding step predicts all hidden tokens, draws a candidate for each, keeps
-the most confident candidates and leaves the rest hidden (MaskGIT, arXiv
-2202.04200, section 3.2). Shapes are static, so that the loop compiles to one
+the candidates with the highest scores and leaves the rest hidden (MaskGIT,
+arXiv 2202.04200, section 3.2). The score is the candidate's log-probability,
+noise, or a critic's. Shapes are static, so that the loop compiles to one
 program. Each sample has its own random key, so that its result does not depend
 on the rest of the batch.
 """
@@ -17,9 +18,12 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import PositiveInt
 
 from phenaki_jax.config import validated
+from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 
-Order = Literal['confidence', 'random']
+Order = Literal['confidence', 'random', 'critic']
+Critic = Callable[[Int[Array, 'B N']], Float[Array, 'B N']]
+"""Scores token ids without hidden tokens: the higher, the likelier real."""
 
 
 @validated
@@ -27,11 +31,13 @@ class DecodeConfig:
   """The settings that are compiled into a decoding loop.
 
   Attributes:
-    steps: decoding steps, one forward pass each (paper: 12 to 48).
+    steps: decoding steps, one forward pass each (paper: 12 to 48). There are
+      never more than unknown tokens.
     schedule: share of tokens still hidden as a function of progress.
     order: 'confidence' keeps the most likely candidates first and 'random'
       keeps any; confidence keeps plain background first, which can lose small
-      objects.
+      objects. 'critic' keeps what the model's critic takes for real, and may
+      take back tokens of earlier steps; it costs a second forward pass.
   """
 
   steps: PositiveInt = 18
@@ -46,7 +52,7 @@ class DecodeState:
   """A batch of partly decoded token grids, flattened.
 
   Attributes:
-    ids: token ids; undefined where hidden.
+    ids: token ids; where hidden, the last candidates.
     hidden: True at tokens that are not decoded yet.
     uncovered_at: decoding step that uncovered each token; -1 for known and
       for hidden tokens.
@@ -57,51 +63,39 @@ class DecodeState:
   uncovered_at: Int[Array, 'B N']
 
 
-def draw(
-  keys: Key[Array, 'B'],
-  logits: Float[Array, 'B N V'],
-  temperature: Float[Array, 'B'],
-) -> tuple[Int[Array, 'B N'], Float[Array, 'B N']]:
-  """Draw a token at each position from its predicted distribution.
-
-  It inverts the cumulative distribution at one uniform number per position. The
-  usual Gumbel trick needs V random numbers, which dominate the time on a CPU.
-
-  Args:
-    keys: one key per sample.
-    logits: predictions.
-    temperature: divides the logits; 0 selects the largest logit.
-
-  Returns:
-    Token ids and their log-probabilities.
-  """
-  greedy = temperature <= 0
-  divisor = jnp.where(greedy, 1.0, temperature)[:, None, None]
-  probability = jax.nn.softmax(
-    logits / jnp.broadcast_to(divisor, logits.shape), -1
-  )
-  cumulative = jnp.cumsum(probability, -1)
-  uniform = jax.vmap(
-    lambda key: jax.random.uniform(key, logits.shape[1:2], jnp.float32)
-  )(keys)
-  level = (uniform * cumulative[..., -1])[..., None]
-  drawn = jnp.sum(cumulative <= level, -1)
-  drawn = jnp.minimum(drawn, logits.shape[-1] - 1)
-  ids = jnp.where(greedy[:, None], jnp.argmax(logits, -1), drawn)
-  chosen = jnp.take_along_axis(probability, ids[..., None], -1)[..., 0]
-  return ids.astype(jnp.int32), jnp.log(jnp.maximum(chosen, 1e-30))
-
-
-def _choose(
+def _settled(
   score: Float[Array, 'B N'],
-  hidden: Bool[Array, 'B N'],
+  unknown: Bool[Array, 'B N'],
   keep_hidden: Int[Array, 'B'],
 ) -> Bool[Array, 'B N']:
-  """Choose the hidden tokens to uncover: all but the `keep_hidden` lowest."""
-  score = jnp.where(hidden, score, -jnp.inf)
+  """Choose the unknown tokens to keep: all but the `keep_hidden` lowest."""
+  score = jnp.where(unknown, score, -jnp.inf)
   rank = jnp.argsort(jnp.argsort(-score, -1), -1)
-  count = jnp.sum(hidden, -1) - keep_hidden
-  return hidden & (rank < count[:, None])
+  count = jnp.sum(unknown, -1) - keep_hidden
+  return unknown & (rank < count[:, None])
+
+
+def _keep_hidden(
+  schedule: Schedule,
+  step: Int[Array, ''],
+  *,
+  steps: Int[Array, 'B'],
+  total: Int[Array, 'B'],
+  hidden: Int[Array, 'B'],
+) -> Int[Array, 'B']:
+  """Return how many tokens of each sample stay hidden after a decoding step.
+
+  Every step uncovers at least one token, and leaves at least one for each step
+  that follows.
+  """
+  progress = (step + 1).astype(jnp.float32) / jnp.maximum(steps, 1)
+  # The share refers to the tokens hidden at the start, not to the grid.
+  # Rounding errors in a share such as 5/6 must not change the floor.
+  share = hidden_share(schedule, progress)
+  keep = jnp.floor(total * share + 1e-3).astype(jnp.int32)
+  left = steps - 1 - step
+  keep = jnp.clip(keep, left, hidden - 1)
+  return jnp.where(left > 0, keep, 0)
 
 
 def decode(
@@ -114,8 +108,12 @@ def decode(
   config: DecodeConfig,
   temperature: Float[Array, 'B'],
   choice_temperature: Float[Array, 'B'],
+  critic: Critic | None = None,
 ) -> DecodeState:
   """Decode every token that is not known.
+
+  A sample with fewer unknown tokens than `config.steps` takes as many steps as
+  it has unknown tokens.
 
   Args:
     predict: maps token ids, with `mask_id` at hidden tokens, to logits.
@@ -125,48 +123,62 @@ def decode(
     mask_id: id of the mask token.
     config: number of decoding steps, schedule and order.
     temperature: temperature of each token's draw; 0 is greedy.
-    choice_temperature: scale of the noise added to the confidences, annealed to
+    choice_temperature: scale of the noise added to the scores, annealed to
       zero over the decoding steps (MaskGIT: 4.5; Phenaki: 4 to 8).
+    critic: scores the tokens; for the order 'critic'.
 
   Returns:
     The state after the last decoding step, with no token hidden.
   """
-  state = DecodeState(
-    ids=jnp.where(known, ids, 0),
-    hidden=~known,
-    uncovered_at=jnp.full(ids.shape, -1, jnp.int32),
-  )
   total = jnp.sum(~known, -1)
+  steps = jnp.minimum(config.steps, total)
 
-  def body(state: DecodeState, step: Array) -> tuple[DecodeState, None]:
-    progress = (step + 1).astype(jnp.float32) / config.steps
+  def score(
+    filled: Array, confidence: Array, hidden: Array, noise: Array, step: Array
+  ) -> Array:
+    """Score all tokens; those with the highest scores are kept."""
+    if config.order == 'random':
+      return jnp.where(hidden, noise, jnp.inf)
+    left = 1.0 - (step + 1).astype(jnp.float32) / jnp.maximum(steps, 1)
+    weight = jnp.broadcast_to((choice_temperature * left)[:, None], noise.shape)
+    if config.order == 'confidence':
+      return jnp.where(hidden, confidence + weight * noise, jnp.inf)
+    # A critic also takes back tokens of earlier steps (Token-Critic, arXiv
+    # 2209.04439, section 3.2).
+    assert critic is not None, 'the order "critic" needs a critic'
+    return critic(filled) + weight * noise
+
+  def body(step: Array, state: DecodeState) -> DecodeState:
     folded = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
     logits = predict(jnp.where(state.hidden, mask_id, state.ids))
     drawn, confidence = draw(folded, logits, temperature)
+    filled = jnp.where(state.hidden, drawn, state.ids)
     noise = jax.vmap(
       lambda key: jax.random.gumbel(
         jax.random.fold_in(key, 1), confidence.shape[1:], jnp.float32
       )
     )(folded)
-    if config.order == 'confidence':
-      weight = (choice_temperature * (1.0 - progress))[:, None]
-      score = confidence + jnp.broadcast_to(weight, noise.shape) * noise
-    else:
-      score = noise
-    # The share refers to the tokens hidden at the start, not to the grid.
-    share = hidden_share(config.schedule, progress)
-    # Rounding errors in a share such as 5/6 must not change the floor.
-    keep = jnp.floor(total * share + 1e-3).astype(jnp.int32)
-    keep = jnp.where(step == config.steps - 1, 0, keep)
-    chosen = _choose(score, state.hidden, keep)
-    state = DecodeState(
-      ids=jnp.where(chosen, drawn, state.ids),
-      hidden=state.hidden & ~chosen,
-      uncovered_at=jnp.where(chosen, step, state.uncovered_at),
+    keep = _keep_hidden(
+      config.schedule,
+      step,
+      steps=steps,
+      total=total,
+      hidden=jnp.sum(state.hidden, -1),
     )
-    return state, None
+    settled = _settled(
+      score(filled, confidence, state.hidden, noise, step), ~known, keep
+    )
+    # A sample that is done waits for the others.
+    settled = jnp.where((step < steps)[:, None], settled, ~known)
+    return DecodeState(
+      ids=filled,
+      hidden=~known & ~settled,
+      uncovered_at=jnp.where(settled & state.hidden, step, state.uncovered_at),
+    )
 
-  state, _ = jax.lax.scan(
-    body, state, jnp.arange(config.steps, dtype=jnp.int32)
+  start = DecodeState(
+    ids=jnp.where(known, ids, 0),
+    hidden=~known,
+    uncovered_at=jnp.full(ids.shape, -1, jnp.int32),
   )
-  return state
+  return jax.lax.fori_loop(0, jnp.max(steps), body, start)

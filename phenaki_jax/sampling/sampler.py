@@ -103,14 +103,22 @@ def _tokens(
   generator = Generator(config=models.generator, text=models.text)
   # One forward pass on a doubled batch predicts with and without the text.
   encoded = generator.encode(
-    params, jnp.concatenate([texts, empty_texts(texts)])
+    params,
+    jax.tree.map(
+      lambda *both: jnp.concatenate(both), texts, empty_texts(texts)
+    ),
   )
+  own = jax.tree.map(lambda both: both[:batch], encoded)
 
   def predict(shown: Array) -> Array:
     doubled = jnp.concatenate([shown, shown]).reshape(-1, *grid)
     logits = generator.logits(params, doubled, encoded)
     logits = logits.reshape(2, *shown.shape, -1)
     return guide(logits[0], logits[1], settings[:, 0])
+
+  def criticise(filled: Array) -> Array:
+    odds = generator.criticise(params, filled.reshape(ids.shape), own)
+    return jax.nn.log_sigmoid(odds).reshape(filled.shape)
 
   return decode(
     predict,
@@ -121,6 +129,7 @@ def _tokens(
     config=config,
     temperature=settings[:, 1],
     choice_temperature=settings[:, 2],
+    critic=criticise if config.order == 'critic' else None,
   )
 
 
@@ -179,7 +188,16 @@ class Sampler:
     Returns:
       The state after the last decoding step, in numpy. Its arrays are [B, N],
       in the order of `ids.reshape(B, N)`.
+
+    Raises:
+      UserError: the order is 'critic', and the model has none.
     """
+    if settings.order == 'critic' and self.models.generator.critic == 'none':
+      raise UserError(
+        "sampling.order is 'critic', but the model has no critic; use "
+        "'confidence' or 'random', or train a critic with "
+        '--set generator.critic=token'
+      )
     length = self.models.text.max_length
     texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
     keys = jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32))

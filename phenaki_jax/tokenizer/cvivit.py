@@ -167,7 +167,9 @@ class SpaceTime(nn.Module):
       # latent frame.
       features = absolute_features(t, h, w, time=config.first_frame == 'apart')
       place = Dense(width, (None, 'embed'), hidden=False, name='place')
-      x = x + place(jnp.asarray(features)).reshape(1, t, h, w, width)
+      added = place(jnp.asarray(features)).reshape(1, t, h, w, width)
+      # In the dtype of the computation; the sum would be float32 otherwise.
+      x = x + added.astype(x.dtype)
     x = constrain(x, 'batch', 'frames', None, None, None)
     grid = grid_coordinates(t, h, w)
     space = Stack(config, self.spatial_layers, name='space')

@@ -1,5 +1,6 @@
 """Whether a checkpoint belongs to the run that resumes from it."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -10,6 +11,9 @@ from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_schedule
 
@@ -22,6 +26,12 @@ _logger = logging.getLogger(__name__)
 # others (length, learning rate, mesh, ...) may change, which is logged.
 _BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
 _SHOWN = 8
+
+_MODELS = {
+  'tokenizer': TokenizerConfig,
+  'text': TextConfig,
+  'generator': GeneratorConfig,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +67,7 @@ def check_same_run(
   Raises:
     UserError: naming every difference that matters.
   """
-  changed = _differences(saved.config, ours.config)
+  changed = _differences(_completed(saved.config), _completed(ours.config))
   bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
   there, here = saved.identity.get(FROZEN), ours.identity.get(FROZEN)
   if not bound and there != here:
@@ -115,6 +125,17 @@ def _rate(config: Mapping[str, Any], step: int) -> float | None:
     return None  # The settings of another release.
   schedule = make_schedule(optim, steps=config['train']['steps'])
   return float(schedule(step))
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Fill in options of models that an earlier release did not have yet."""
+  completed = dict(config)
+  for name, kind in _MODELS.items():
+    if name in completed:
+      with contextlib.suppress(UserError):
+        built: Any = config_lib.build(kind, completed[name])
+        completed[name] = config_lib.to_dict(built)
+  return completed
 
 
 def _differences(

@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from phenaki_jax.config import Rate, Share, validated
+from phenaki_jax.errors import UserError
 
 
 @validated
@@ -48,6 +49,9 @@ class OptimConfig:
     adam_learning_rate: with 'muon', the peak rate of all other parameters.
     warmup_steps: steps over which the rate rises linearly from near zero.
     decay: 'cosine' down to `end_factor` of the peak rate, or 'constant'.
+    decay_steps: the step at which the cosine ends (paper: 4M for a generator
+      that is trained for 1M steps); 0 for `train.steps`. If it is set, training
+      for more steps does not change the rates of the schedule.
     end_factor: the final rate as a share of the peak rate.
     b1: decay of the mean of the gradients.
     b2: decay of the mean of the squared gradients.
@@ -62,9 +66,18 @@ class OptimConfig:
   adam_learning_rate: PositiveFloat = 2e-3
   warmup_steps: NonNegativeInt = 100
   decay: Literal['cosine', 'constant'] = 'cosine'
+  decay_steps: NonNegativeInt = 0
   end_factor: Share = 0.1
   b1: Rate = 0.9
   b2: Rate = 0.99
   weight_decay: NonNegativeFloat = 1e-4
   clip_norm: PositiveFloat = 1.0
   ema_decay: Rate = 0.999
+
+  def __post_init__(self) -> None:
+    """Check that the cosine ends after the warm-up."""
+    if 0 < self.decay_steps <= self.warmup_steps:
+      raise UserError(
+        f'decay_steps is {self.decay_steps}; it must be more than '
+        f'warmup_steps={self.warmup_steps}, or 0 for the length of the run'
+      )

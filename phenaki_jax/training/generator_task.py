@@ -5,25 +5,34 @@ holds tokens from a cache.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from phenaki_jax.config import Share, validated
-from phenaki_jax.generator import Generator, empty_texts
+from phenaki_jax.errors import UserError
+from phenaki_jax.generator import (
+  EncodedTexts,
+  Generator,
+  Texts,
+  empty_texts,
+)
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
 from phenaki_jax.masked_transformer.schedules import Schedule
+from phenaki_jax.masked_transformer.tasks import Clips, known_tokens
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
-from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.critic_loss import critic_loss
+from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.rows import Rows, clip_rows, image_rows, join_rows
 from phenaki_jax.training.state import Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
@@ -37,21 +46,52 @@ class GeneratorTaskConfig:
     text_dropout: share of the captions replaced by the empty caption, for
       guidance (paper: 0.1).
     prediction_share: share of the clips without context frames for which a
-      prefix is known instead.
+      prefix is known instead (see `masked_transformer.tasks`).
     prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
+    interpolation_share: share for which the first and the last latent frame
+      are known.
+    inpainting_share: share for which all but a box is known.
+    outpainting_share: share for which a box is known.
     reencoded_context: share of the clips with context frames whose context
       has the tokens that the sampler sees: those of the context frames after
       the tokenizer encoded and decoded them.
     schedule: distribution of the share of hidden tokens.
     label_smoothing: share of the target spread over all token ids.
+    balance: what counts alike in the loss. 'tokens': every hidden token, as in
+      the paper; an image has few of them, so that at the paper's sizes 20% of
+      images are 4% of the loss. 'examples': every clip and image.
+    critic_weight: weight of the critic's loss, for a generator with a critic.
+    trained: 'all', or 'critic' alone, which `start_from` adds to a trained
+      generator.
   """
 
   text_dropout: Share = 0.1
   prediction_share: Share = 0.1
   prediction_frames: PositiveInt = 5
+  interpolation_share: Share = 0.0
+  inpainting_share: Share = 0.0
+  outpainting_share: Share = 0.0
   reencoded_context: Share = 0.0
   schedule: Schedule = 'cosine'
   label_smoothing: Share = 0.0
+  balance: Literal['tokens', 'examples'] = 'tokens'
+  critic_weight: NonNegativeFloat = 1.0
+  trained: Literal['all', 'critic'] = 'all'
+
+  def __post_init__(self) -> None:
+    """Check that the shares of the tasks leave none below zero."""
+    total = sum(self.task_shares.values())
+    if total > 1 + 1e-6:
+      raise UserError(
+        f'the shares of the tasks ({", ".join(self.task_shares)}) add up to '
+        f'{total:g}; they must be at most 1, and the rest is generation'
+      )
+
+  @property
+  def task_shares(self) -> dict[str, float]:
+    """Return the share of the clips of each task but generation."""
+    names = ('prediction', 'interpolation', 'inpainting', 'outpainting')
+    return {name: getattr(self, f'{name}_share') for name in names}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +104,7 @@ class GeneratorTask(Task):
     tokenizer: settings of the frozen tokenizer.
     tokenizer_params: its parameters; only shapes are described without them.
     training: how training examples are made.
+    given: parameters that a new run starts from, by network.
   """
 
   config: GeneratorConfig
@@ -71,6 +112,14 @@ class GeneratorTask(Task):
   tokenizer: TokenizerConfig
   tokenizer_params: Any
   training: GeneratorTaskConfig = GeneratorTaskConfig()
+  given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def fixed(self) -> tuple[str, ...]:  # type: ignore[override]
+    """Return the networks that are not trained."""
+    if self.training.trained == 'all':
+      return ()
+    return ('text', 'generator')
 
   @property
   def frozen(self) -> Any:
@@ -79,26 +128,35 @@ class GeneratorTask(Task):
 
   @property
   def generator(self) -> Generator:
-    """Return the two networks that are trained."""
+    """Return the networks that are trained."""
     return Generator(config=self.config, text=self.text)
 
   def init(self, rng: PRNGKeyArray) -> Any:
-    """Create the parameters of both networks, boxed with logical names."""
+    """Create the parameters of all networks, boxed with logical names."""
     return self.generator.init(rng)
 
   def init_frozen(self, rng: PRNGKeyArray) -> Any:
     """Create parameters of the tokenizer, boxed with logical names."""
     return TokenizerTask(config=self.tokenizer).init(rng)
 
-  def rows(self, frozen: Any, batch: dict[str, Any], rng: PRNGKeyArray) -> Rows:
-    """Tokenize a batch, choose the hidden tokens, and make its rows."""
+  def rows(
+    self,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: PRNGKeyArray,
+    part: float | Float[Array, ''] | None = None,
+  ) -> Rows:
+    """Tokenize a batch, choose the hidden tokens, and make its rows.
+
+    `part` makes the shares of hidden tokens evenly spaced, see `hide`.
+    """
     batch = self.tokenized(frozen, batch)
     if 'images' not in batch:
-      return self._clip_rows(batch['clips'], rng)
-    images = self._image_rows(batch['images'], rng)
+      return self._clip_rows(batch['clips'], rng, part)
+    images = self._image_rows(batch['images'], rng, part)
     if 'clips' not in batch:
       return images
-    return join_rows(self._clip_rows(batch['clips'], rng), images)
+    return join_rows(self._clip_rows(batch['clips'], rng, part), images)
 
   def tokenized(self, frozen: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Replace the pixels of a batch by tokens, as `data/spec.py` has them."""
@@ -122,31 +180,38 @@ class GeneratorTask(Task):
     """Return whether some clips have tokens of decoded context frames."""
     return self.training.reencoded_context > 0 and self.config.grid[0] > 1
 
-  def _clip_rows(self, part: dict[str, Any], rng: PRNGKeyArray) -> Rows:
-    ids = part['tokens']
+  def _clip_rows(
+    self, clips: dict[str, Any], rng: PRNGKeyArray, part: Any
+  ) -> Rows:
+    ids = clips['tokens']
     batch, t, h, w = ids.shape
     grid = (t, h, w)
     training = self.training
-    num_latent = self._latent(part['num_frames'])
-    known = self._context(part['context_frames'])
+    num_latent = self._latent(clips['num_frames'])
+    known = self._context(clips['context_frames'])
     if self.uses_reencoded:
       chosen = jax.random.bernoulli(
         stream(rng, 'reencoded'), training.reencoded_context, (batch, 1, 1, 1)
       )
-      ids = jnp.where(chosen, part['reencoded'], ids)
-    continued = jax.random.bernoulli(
-      stream(rng, 'prediction'), training.prediction_share, (batch,)
+      ids = jnp.where(chosen, clips['reencoded'], ids)
+    of_task = known_tokens(
+      Clips(
+        key=stream(rng, 'prediction'),
+        grid=grid,
+        num_latent=num_latent,
+        prefix=self._latent(training.prediction_frames),
+      ),
+      training.task_shares,
     )
-    prefix = self._latent(training.prediction_frames)
-    known = jnp.where((known == 0) & continued, prefix, known)
-    known = jnp.minimum(known, num_latent - 1)
-    maskable = prefix_mask(num_latent, grid) & ~prefix_mask(known, grid)
+    of_context = prefix_mask(jnp.minimum(known, num_latent - 1), grid)
+    shown = jnp.where((known > 0)[:, None], of_context, of_task)
     hidden = hide(
       stream(rng, 'hide_clips'),
-      maskable=maskable,
+      maskable=prefix_mask(num_latent, grid) & ~shown,
       schedule=training.schedule,
+      part=part,
     )
-    return clip_rows(ids, hidden.reshape(ids.shape), num_latent, part['text'])
+    return clip_rows(ids, hidden.reshape(ids.shape), num_latent, _texts(clips))
 
   def _reencoded(
     self,
@@ -168,23 +233,26 @@ class GeneratorTask(Task):
     replaced = jnp.arange(ids.shape[1])[None, :] < context[:, None]
     return jnp.where(replaced[:, :, None, None], again, ids)
 
-  def _image_rows(self, part: dict[str, Any], rng: PRNGKeyArray) -> Rows:
-    ids = part['tokens']
-    images, length = ids.shape[0], self.config.grid[0]
+  def _image_rows(
+    self, images: dict[str, Any], rng: PRNGKeyArray, part: Any
+  ) -> Rows:
+    ids = images['tokens']
+    count, length = ids.shape[0], self.config.grid[0]
     hidden = hide(
       stream(rng, 'hide_images'),
-      maskable=jnp.ones((images, ids[0].size), bool),
+      maskable=jnp.ones((count, ids[0].size), bool),
       schedule=self.training.schedule,
+      part=part,
     )
-    frames_at = jnp.zeros(images, jnp.int32)
+    frames_at = jnp.zeros(count, jnp.int32)
     if self.tokenizer.first_frame == 'repeated':
       # The tokens of an image occur at any latent frame of a clip. Images at
       # all indices teach the model their content for all latent frames.
       # (The name of the stream is a seed; another name changes the draws.)
       key = stream(rng, 'moments')
-      frames_at = jax.random.randint(key, (images,), 0, length, jnp.int32)
+      frames_at = jax.random.randint(key, (count,), 0, length, jnp.int32)
     return image_rows(
-      ids, hidden.reshape(ids.shape), frames_at, part['text'], length=length
+      ids, hidden.reshape(ids.shape), frames_at, _texts(images), length=length
     )
 
   def _latent(self, frames: Any) -> Any:
@@ -212,21 +280,39 @@ class GeneratorTask(Task):
     deterministic: bool = False,
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows from the known tokens and the captions."""
+    texts = self._encoded(params, rows, rng, deterministic=deterministic)
+    return self._logits(params, rows, texts)
+
+  def _encoded(
+    self, params: Any, rows: Rows, rng: PRNGKeyArray, *, deterministic: bool
+  ) -> EncodedTexts:
+    """Encode the captions, a share of which is dropped in training."""
     texts, dropout = rows.texts, None
     if not deterministic:
       dropout = stream(rng, 'dropout')
       if self.training.text_dropout:
         dropped = jax.random.bernoulli(
-          stream(rng, 'drop_text'), self.training.text_dropout, texts.shape[:1]
+          stream(rng, 'drop_text'),
+          self.training.text_dropout,
+          (rows.num_texts,),
         )
-        texts = jnp.where(dropped[:, None], empty_texts(texts), texts)
+        texts = jax.tree.map(
+          lambda empty, text: jnp.where(
+            dropped.reshape(-1, *[1] * (text.ndim - 1)), empty, text
+          ),
+          empty_texts(texts),
+          texts,
+        )
+    return self.generator.encode(params, texts, dropout)
+
+  def _logits(
+    self, params: Any, rows: Rows, texts: EncodedTexts
+  ) -> Float[Array, 'R t h w V']:
     return self.generator.logits(
       params,
       jnp.where(rows.hidden, self.config.codebook_size, rows.ids),
-      self.generator.encode(params, texts, dropout),
-      segments=rows.segments,
-      frames_at=rows.frames_at,
-      text_index=rows.text_index,
+      texts,
+      **rows.places,
     )
 
   def loss(
@@ -237,25 +323,83 @@ class GeneratorTask(Task):
     rng: PRNGKeyArray,
     *,
     deterministic: bool = False,
+    part: float | Float[Array, ''] | None = None,
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     """Compute the masked-token loss of a batch and its metrics.
 
-    `deterministic` disables dropout, dropped texts and label smoothing.
+    All metrics of the tokens are means over hidden tokens, without label
+    smoothing, whatever is minimised.
+
+    Args:
+      params: the parameters.
+      frozen: the tokenizer's parameters.
+      batch: see `data.spec`.
+      rng: key of all random draws.
+      deterministic: no dropout, no dropped texts and no label smoothing.
+      part: see `rows`.
     """
-    rows = self.rows(frozen, batch, rng)
-    logits = self.logits(params, rows, rng, deterministic=deterministic)
-    smoothing = 0.0 if deterministic else self.training.label_smoothing
-    result = token_loss(
-      logits, rows.ids, rows.hidden, label_smoothing=smoothing
-    )
-    count = jnp.maximum(result.count, 1.0)
+    params = {
+      name: jax.lax.stop_gradient(tree) if name in self.fixed else tree
+      for name, tree in params.items()
+    }
+    rows = self.rows(frozen, batch, rng, part)
+    texts = self._encoded(params, rows, rng, deterministic=deterministic)
+    logits = self._logits(params, rows, texts)
+    plain = token_loss(logits, rows.ids, rows.hidden)
+    count = jnp.maximum(plain.count, 1.0)
     metrics = {
-      'loss': Mean(result.total, count),
-      'accuracy': Mean(result.correct, count),
+      'loss': Mean(plain.total, count),
+      'accuracy': Mean(plain.correct, count),
     }
     if 'clips' in batch and 'images' in batch:
       for name, chosen in (('clips', rows.is_clip), ('images', ~rows.is_clip)):
         hidden = rows.hidden & chosen[:, None, None, None]
-        part = token_loss(logits, rows.ids, hidden)
-        metrics[f'loss_{name}'] = Mean(part.total, part.count)
-    return result.total / count, jax.lax.stop_gradient(metrics)
+        one = token_loss(logits, rows.ids, hidden)
+        metrics[f'loss_{name}'] = Mean(one.total, one.count)
+    result = token_loss(
+      logits,
+      rows.ids,
+      rows.hidden,
+      weights=rows.weights if self.training.balance == 'examples' else None,
+      label_smoothing=0.0 if deterministic else self.training.label_smoothing,
+    )
+    total = result.smoothed / jnp.maximum(result.count, 1.0)
+    if self.config.critic != 'none':
+      found = critic_loss(
+        self.generator, params, rows, texts, logits, stream(rng, 'critic')
+      )
+      metrics |= found.metrics
+      if self.training.trained == 'critic':
+        total = jnp.zeros(())
+      total = total + self.training.critic_weight * found.loss
+    return total, jax.lax.stop_gradient(metrics)
+
+  def evaluate(
+    self,
+    params: Any,
+    frozen: Any,
+    batch: Any,
+    rng: PRNGKeyArray,
+    *,
+    part: float | Float[Array, ''] = 0.5,
+  ) -> Metrics:
+    """Compute the metrics of a held-out batch, without dropout.
+
+    Args:
+      params: the parameters.
+      frozen: the tokenizer's parameters.
+      batch: see `data.spec`.
+      rng: key of all random draws, another for each batch.
+      part: place of the batch among the held-out ones, in (0, 1), so that the
+        shares of hidden tokens are evenly spaced over all of them.
+    """
+    return self.loss(params, frozen, batch, rng, deterministic=True, part=part)[
+      1
+    ]
+
+
+def _texts(part: dict[str, Any]) -> Texts:
+  """Return the texts of a part: their vectors if it has them, or their ids."""
+  if 'text_vectors' not in part:
+    return part['text']
+  return EncodedTexts(vectors=part['text_vectors'], mask=part['text'] > 0)

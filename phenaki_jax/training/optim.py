@@ -27,9 +27,10 @@ def make_schedule(config: OptimConfig, *, steps: int) -> Schedule:
   """Return the learning rate as a function of the number of completed steps.
 
   It rises linearly during the warm-up, then stays constant or follows half a
-  cosine down to `end_factor` of the highest rate at the last step.
+  cosine down to `end_factor` of the highest rate at the last step, or at step
+  `decay_steps`, after which it stays.
   """
-  falling = max(steps - config.warmup_steps, 1)
+  falling = max((config.decay_steps or steps) - config.warmup_steps, 1)
 
   def schedule(step: Int[Array, ''] | int) -> Float[Array, '']:
     done = jnp.asarray(step, jnp.float32)
@@ -50,6 +51,7 @@ def make_optimizer(
   steps: int,
   params: Any,
   opponents: Sequence[str] = (),
+  fixed: Sequence[str] = (),
 ) -> optax.GradientTransformation:
   """Chain clipping, AdamW or Muon, weight decay and the schedule.
 
@@ -59,18 +61,19 @@ def make_optimizer(
     params: boxed parameters or shapes, read for their optimizer rules.
     opponents: top-level entries of the parameters with a state and a clip norm
       of their own (see `state.Task`).
+    fixed: top-level entries that do not change, and have no state.
   """
   chain = _make_chain(config, steps=steps, params=params)
-  if not opponents:
+  if not opponents and not fixed:
     return chain
-  labels = {
-    name: jax.tree.map(
-      lambda _, part=name if name in opponents else 'model': part,
-      sharding.unbox(tree),
-    )
-    for name, tree in params.items()
-  }
-  return optax.partition(dict.fromkeys(['model', *opponents], chain), labels)
+  apart = {**{n: n for n in opponents}, **dict.fromkeys(fixed, 'fixed')}
+  labels = {}
+  for name, tree in params.items():
+    leaves, structure = jax.tree.flatten(sharding.unbox(tree))
+    part = apart.get(name, 'model')
+    labels[name] = jax.tree.unflatten(structure, [part] * len(leaves))
+  chains = dict.fromkeys(['model', *opponents], chain)
+  return optax.partition({**chains, 'fixed': optax.set_to_zero()}, labels)
 
 
 def _make_chain(

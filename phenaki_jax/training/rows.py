@@ -12,7 +12,9 @@ from typing import no_type_check
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
+
+from phenaki_jax.generator import Texts
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.
@@ -26,7 +28,8 @@ class Rows:
     hidden: True at tokens that the model must predict.
     segments: segment of each latent frame, -1 where the row is empty.
     frames_at: index of each latent frame in its clip.
-    texts: the caption of each clip and image; equal ones are not merged.
+    texts: the caption of each clip and image, as ids or as vectors; equal ones
+      are not merged.
     text_index: the caption of each latent frame, or of each row [R] if no row
       has more than one.
     num_clips: number of rows that hold a clip.
@@ -36,9 +39,29 @@ class Rows:
   hidden: Bool[Array, 'R t h w']
   segments: Int[Array, 'R t']
   frames_at: Int[Array, 'R t']
-  texts: Int[Array, 'S L']
+  texts: Texts
   text_index: Int[Array, 'R *r']
   num_clips: int = flax.struct.field(pytree_node=False)
+
+  @property
+  def num_texts(self) -> int:
+    """Return the number of captions."""
+    return jax.tree.leaves(self.texts)[0].shape[0]
+
+  @property
+  def places(self) -> dict[str, Array]:
+    """Return what the networks read beside the tokens and the texts."""
+    names = ('segments', 'frames_at', 'text_index')
+    return {name: getattr(self, name) for name in names}
+
+  @property
+  def weights(self) -> Float[Array, 'R t h w']:
+    """Return weights that sum to 1 over the hidden tokens of an example."""
+    counts = jnp.sum(self.hidden, (2, 3), dtype=jnp.float32)
+    same = self.segments[:, :, None] == self.segments[:, None, :]
+    total = jnp.einsum('Rst,Rt->Rs', same.astype(jnp.float32), counts)
+    weights = 1.0 / jnp.maximum(total, 1.0)
+    return jnp.broadcast_to(weights[:, :, None, None], self.ids.shape)
 
   @property
   def is_clip(self) -> Bool[Array, 'R']:
@@ -50,7 +73,7 @@ def clip_rows(
   ids: Int[Array, 'B t h w'],
   hidden: Bool[Array, 'B t h w'],
   num_latent: Int[Array, 'B'],
-  texts: Int[Array, 'B L'],
+  texts: Texts,
 ) -> Rows:
   """Make one row of each clip; see `Rows`.
 
@@ -73,7 +96,7 @@ def image_rows(
   ids: Int[Array, 'B h w'],
   hidden: Bool[Array, 'B h w'],
   frames_at: Int[Array, 'B'],
-  texts: Int[Array, 'B L'],
+  texts: Texts,
   *,
   length: int,
 ) -> Rows:
@@ -115,7 +138,7 @@ def join_rows(clips: Rows, images: Rows) -> Rows:
   """Join the rows of clips and of images; every row then has t text indices."""
   t = clips.ids.shape[1]
   per_frame = jnp.repeat(clips.text_index[:, None], t, axis=1)
-  shifted = images.text_index + clips.texts.shape[0]
+  shifted = images.text_index + clips.num_texts
   return jax.tree.map(
     lambda one, other: jnp.concatenate([one, other]),
     dataclasses.replace(clips, text_index=per_frame),

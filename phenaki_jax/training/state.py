@@ -1,6 +1,8 @@
 """The state of a run, and the interface of a task."""
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -48,9 +50,14 @@ class Task(Protocol):
     opponents: top-level entries of the parameters that are trained against the
       model, such as a discriminator. Each is clipped and optimized on its
       own, and is not averaged.
+    fixed: top-level entries of the parameters that are not trained.
+    given: top-level entries of the parameters that a new run starts from,
+      instead of random ones.
   """
 
   opponents: tuple[str, ...] = ()
+  fixed: tuple[str, ...] = ()
+  given: Mapping[str, Any] = MappingProxyType({})
 
   @property
   def frozen(self) -> Any:
@@ -165,7 +172,19 @@ def create_state(
   def init(key: Key[Array, '']) -> TrainState:
     return _fresh(sharding.unbox(task.init(key)), optimizer, task.opponents)
 
-  return jax.jit(init, out_shardings=shardings_of(abstract))(rng)
+  state = jax.jit(init, out_shardings=shardings_of(abstract))(rng)
+  trees = {'params': state.params, 'ema': state.ema}
+  for kind, tree in trees.items():
+    # Placed twice, because the step donates both.
+    trees[kind] = {
+      **tree,
+      **{
+        name: _place(getattr(abstract, kind)[name], task.given[name])
+        for name in tree
+        if name in task.given
+      },
+    }
+  return state.replace(**trees)
 
 
 def place_frozen(
@@ -178,6 +197,11 @@ def place_frozen(
     mesh: from `sharding.make_mesh`.
     uneven: see `sharding.param_shardings`.
   """
+  return _place(abstract_frozen(task, mesh, uneven=uneven), task.frozen)
+
+
+def _place(abstract: Any, arrays: Any) -> Any:
+  """Copy arrays to where their descriptions say."""
 
   def place(leaf: Any, array: Any) -> Array:
     values = np.asarray(array)
@@ -185,8 +209,7 @@ def place_frozen(
       leaf.shape, leaf.sharding, lambda index: values[index]
     )
 
-  abstract = abstract_frozen(task, mesh, uneven=uneven)
-  return jax.tree.map(place, abstract, task.frozen)
+  return jax.tree.map(place, abstract, arrays)
 
 
 def shardings_of(abstract: Any) -> Any:

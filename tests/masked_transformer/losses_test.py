@@ -19,10 +19,11 @@ loss = jax.jit(token_loss, static_argnames='label_smoothing')
 def test_equals_numpy(smoothing):
   shifted = LOGITS.astype(np.float64) - LOGITS.max(-1, keepdims=True)
   log_probability = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-  target = np.eye(7)[IDS] * (1 - smoothing) + smoothing / 7
-  nll = -(target * log_probability).sum(-1)
   out = loss(LOGITS, IDS, HIDDEN, label_smoothing=smoothing)
-  assert float(out.total) == pytest.approx(nll[HIDDEN].sum(), rel=1e-5)
+  for found, share in ((out.smoothed, smoothing), (out.total, 0.0)):
+    target = np.eye(7)[IDS] * (1 - share) + share / 7
+    nll = -(target * log_probability).sum(-1)
+    assert float(found) == pytest.approx(nll[HIDDEN].sum(), rel=1e-5)
   assert float(out.count) == HIDDEN.sum()
   right = LOGITS.argmax(-1) == IDS
   assert float(out.correct) == right[HIDDEN].sum() > 0
@@ -38,6 +39,18 @@ def test_shown_tokens_do_not_count():
     jax.grad(lambda *inputs: token_loss(*inputs).total),
   )(LOGITS, IDS, HIDDEN)
   np.testing.assert_array_equal(np.any(grads, -1), HIDDEN)
+
+
+def test_weights_multiply_every_sum():
+  double = loss(LOGITS, IDS, HIDDEN, weights=np.full(IDS.shape, 2.0))
+  single = loss(LOGITS, IDS, HIDDEN)
+  for name in ('total', 'smoothed', 'correct', 'count'):
+    assert float(getattr(double, name)) == pytest.approx(
+      2 * float(getattr(single, name)), rel=1e-6
+    )
+  chosen = loss(LOGITS, IDS, HIDDEN, weights=1.0 * (IDS == 3))
+  alone = loss(LOGITS, IDS, HIDDEN & (IDS == 3))
+  assert float(chosen.total) == pytest.approx(float(alone.total), rel=1e-6)
 
 
 def test_nothing_hidden_counts_nothing():

@@ -72,6 +72,19 @@ def test_shares_are_distributed_as_the_schedule_says(schedule, cumulative):
   assert np.abs(cumulative(share) - actual).max() < 1.63 / len(counts) ** 0.5
 
 
+@pytest.mark.parametrize('batch', [1, 2, 3, 20])
+def test_shares_of_held_out_batches_are_evenly_spaced(batch):
+  """With one draw for all batches the mean depended on their size."""
+  maskable = np.ones((batch, 400), bool)
+  hidden = [
+    hide_jit(rng.root(part), maskable=maskable, part=(part + 0.5) / 4)
+    for part in range(4)
+  ]
+  share = np.concatenate(hidden).mean(1)
+  assert len(np.unique(share)) > 3.5 * batch
+  assert share.mean() == pytest.approx(2 / np.pi, abs=0.01)
+
+
 def test_no_position_is_preferred():
   hidden = _hidden('linear')
   often = hidden.mean(0)

@@ -21,6 +21,7 @@ CONFIG = GeneratorConfig(
   mlp_dim=32,
 )
 LEARNED = dataclasses.replace(CONFIG, positions='learned')
+FACTORIZED = dataclasses.replace(CONFIG, attention='factorized')
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, 13, size=(2, 3, 2, 2)).astype(np.int32)
 # Six texts: those of the images of the first row come first.
@@ -82,6 +83,70 @@ def test_logits_are_float32_whatever_the_compute():
   np.testing.assert_allclose(logits, _whole(IDS), atol=0.4)
 
 
+def test_gradients_in_bfloat16_are_those_of_float32():
+  """Most tokens hit the one vector of hidden tokens, whose sum must not stop.
+
+  A gather in bfloat16 halves the norm of that vector's gradient.
+  """
+  generator = np.random.default_rng(3)
+  ids = generator.integers(0, 12, (128, *CONFIG.grid))
+  ids = np.where(generator.random(ids.shape) < 0.67, 12, ids)
+  text, mask = TEXT[:1].repeat(128, 0), TEXT_MASK[:1].repeat(128, 0)
+
+  def grads(dtype):
+    config = dataclasses.replace(LEARNED, num_layers=1, dtype=dtype)
+
+    def loss(params):
+      logits = _apply(config, params, ids, text, mask)
+      # The same target everywhere, so that the gradients of tokens add up.
+      return -jnp.mean(jax.nn.log_softmax(logits)[..., 3])
+
+    return jax.jit(jax.grad(loss))(_params(config))
+
+  def compare(path, rough, exact):
+    error = np.linalg.norm(rough - exact) / np.linalg.norm(exact)
+    assert error < 0.06, (jax.tree_util.keystr(path), error)
+
+  jax.tree_util.tree_map_with_path(compare, grads('bfloat16'), grads('float32'))
+
+
+def test_learned_positions_start_as_large_as_tokens():
+  config = dataclasses.replace(LEARNED, width=64, num_layers=1)
+  inputs = jnp.asarray(IDS[:1]), jnp.zeros((1, 5, 10)), jnp.ones((1, 5), bool)
+  init = jax.jit(MaskedTransformer(config).init)
+  params = sharding.unbox(init(rng.root(0), *inputs)['params'])
+  ratio = params['positions'].std() / params['tokens']['embedding'].std()
+  assert 0.8 < ratio < 1.25
+
+
+def test_factorized_attention_is_within_frames_and_over_time():
+  """One block mixes a frame and a place; two blocks mix all tokens."""
+  config = dataclasses.replace(FACTORIZED, num_layers=1)
+  params = jax.tree.map(np.array, _params(config))
+  # Without the second layer of a block, a token reads its own frame alone.
+  off = jax.tree.map(np.copy, params)
+  off['blocks']['block_0']['time']['out']['kernel'][:] = 0
+  other = IDS.copy()
+  other[0, 1, 0, 1] = (other[0, 1, 0, 1] + 5) % 12
+
+  def moved(params):
+    return np.abs(
+      np.asarray(_apply(config, params, other, *OWN))
+      - np.asarray(_apply(config, params, IDS, *OWN))
+    ).max(-1)
+
+  within = moved(off)[0] > 1e-6
+  assert within[1].all() and not within[0].any() and not within[2].any()
+  assert (moved(params)[0] > 1e-7).all()
+  assert not moved(params)[1].any()
+
+
+def test_text_of_another_width_is_refused():
+  config = dataclasses.replace(CONFIG, text_width=4096)
+  with pytest.raises(ValueError, match='10 wide, but text_width is 4096'):
+    _boxed(config)
+
+
 def test_every_token_reaches_every_other():
   logits = _whole(IDS)
   for place in ((0, 0, 0), (2, 1, 1), (1, 0, 1)):
@@ -100,11 +165,12 @@ def test_the_mask_is_a_token_of_its_own():
 
 
 @pytest.mark.parametrize('changed', [0, 1, 2])
-def test_segments_do_not_read_tokens_of_others(changed):
-  logits = _logits(IDS, *PACKED)
+@pytest.mark.parametrize('config', [CONFIG, FACTORIZED])
+def test_segments_do_not_read_tokens_of_others(changed, config):
+  logits = _logits(IDS, *PACKED, config=config)
   other = IDS.copy()
   other[:, changed] = (other[:, changed] + 1) % 12
-  moved = np.abs(_logits(other, *PACKED) - logits)
+  moved = np.abs(_logits(other, *PACKED, config=config) - logits)
   moved = moved.max((2, 3, 4)) > 0
   np.testing.assert_array_equal(moved, [np.arange(3) == changed] * 2)
 

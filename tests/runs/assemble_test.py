@@ -6,6 +6,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
@@ -187,3 +188,47 @@ def test_tokenizer_of_another_shape_than_its_config_is_refused(
   changed = dataclasses.replace(settings, tokenizer=tokenizer)
   with pytest.raises(UserError, match='mlp_dim is 32 there and 64'):
     assemble.assemble(changed, workdir=workdir, mesh=_mesh())
+
+
+def test_a_run_starts_from_a_trained_generator(
+  tiny_bundle, tiny_sampler, tmp_path
+):
+  models = tiny_sampler.models
+  settings = Experiment(
+    kind='generator',
+    start_from=str(tiny_bundle),
+    tokenizer=models.tokenizer,
+    text=models.text,
+    generator=dataclasses.replace(models.generator, critic='token'),
+  )
+  found = assemble._start(
+    settings, epath.Path(tmp_path), tiny_sampler.tokenizer_params
+  )
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    found.sampler.generator_params,
+    tiny_sampler.generator_params,
+  )
+  other = jax.tree.map(lambda x: x + 1, tiny_sampler.tokenizer_params)
+  with pytest.raises(UserError, match='the tokens of another tokenizer'):
+    assemble._start(settings, epath.Path(tmp_path), other)
+  wider = dataclasses.replace(
+    settings, generator=dataclasses.replace(models.generator, mlp_dim=64)
+  )
+  with pytest.raises(UserError, match=r'generator\.mlp_dim is 32 there and 64'):
+    assemble._start(wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params)
+  # A run that has begun continues from its own checkpoint.
+  (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
+  assert assemble._start(settings, epath.Path(tmp_path), {}) is None
+
+
+def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):
+  settings = _resolve(
+    'generator',
+    [*GENERATOR, f'tokenizer_dir={tokenizer_dir}', 'generator.text_width=32'],
+  )
+  with pytest.raises(UserError, match='text_width is 32, but these data hold'):
+    assemble.assemble(settings, workdir=tmp_path, mesh=_mesh())
+  described = dataclasses.replace(settings, tokenizer_dir='')
+  run = assemble.assemble_abstract(described, mesh=_mesh())
+  assert run.batch['clips']['text_vectors'].shape[-1] == 32

@@ -4,6 +4,7 @@ import logging
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
 from phenaki_jax import sharding
@@ -14,6 +15,11 @@ from phenaki_jax.evaluation.heldout import HeldoutEvaluator
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
 from phenaki_jax.runs import assemble, evaluators, experiment
 from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.training.generator_task import (
+  GeneratorTask,
+  GeneratorTaskConfig,
+)
+from phenaki_jax.training.state import RunArrays
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
@@ -62,3 +68,38 @@ def test_any_other_error_is_raised(tmp_path):
   run = _run(f'lpc.py:manifest={tmp_path}')
   with pytest.raises(UserError, match='is not a manifest'):
     evaluators.build(run)
+
+
+def test_heldout_batches_share_out_the_hidden_tokens_evenly(tiny_sampler):
+  """The mean share does not depend on the size of the batches."""
+  models = tiny_sampler.models
+  task = GeneratorTask(
+    config=models.generator,
+    text=models.text,
+    tokenizer=models.tokenizer,
+    tokenizer_params={},
+    training=GeneratorTaskConfig(prediction_share=0.0),
+  )
+  run = assemble.Run(
+    experiment=experiment.Experiment(kind='generator'),
+    mesh=sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1]),
+    task=task,
+  )
+  measure = evaluators._measure(run)
+  params = tiny_sampler.generator_params
+  arrays = RunArrays(
+    params=params, ema=params, frozen=tiny_sampler.tokenizer_params
+  )
+  clip = {
+    'pixels': np.zeros((1, 9, 16, 16, 3), np.uint8),
+    'text': np.ones((1, 12), np.int32),
+    'num_frames': np.array([9], np.int32),
+    'context_frames': np.zeros(1, np.int32),
+  }
+  counts = [
+    measure(arrays, (number, {'clips': clip}))['loss'][1] for number in range(4)
+  ]
+  # A clip has 20 tokens. At four shares the mean of the cosine is 0.641.
+  assert counts == [20, 17, 12, 4]
+  keys = [evaluators._key(number) for number in range(4)]
+  assert len({str(jax.random.key_data(key)) for key in keys}) == 4

@@ -165,3 +165,18 @@ def test_tokenizer_dir_is_kept_relative_to_the_run(
   given = experiment_lib.resolve(GENERATOR, ['tokenizer_dir=~/tokenizer'])
   assert given.tokenizer_dir == str(tokenizer_dir)
   assert experiment_lib.saved(given, 'gs://bucket/run') == given
+
+
+def test_a_critic_alone_needs_a_trained_generator(tokenizer_dir):
+  def check(*overrides):
+    experiment = experiment_lib.resolve(
+      GENERATOR,
+      [f'tokenizer_dir={tokenizer_dir}', 'task.trained=critic', *overrides],
+    )
+    experiment_lib.validate(experiment, num_devices=1)
+
+  with pytest.raises(UserError, match="'critic', but the generator has none"):
+    check()
+  with pytest.raises(UserError, match='needs a trained generator: --set'):
+    check('generator.critic=self')
+  check('generator.critic=self', 'start_from=runs/generator')

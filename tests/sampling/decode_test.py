@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from phenaki_jax import rng
+from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import SCHEDULES
-from phenaki_jax.sampling.decode import DecodeConfig, Order, decode, draw
+from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
 
 BATCH, TOKENS, CODES = 3, 24, 7
 GENERATOR = np.random.default_rng(0)
@@ -52,6 +53,12 @@ def _table(shown):
   return table * (1.0 + 0.01 * jnp.broadcast_to(jnp.sin(seen), table.shape))
 
 
+def _critic(filled):
+  """Take the true tokens for real, and prefer the first of them."""
+  is_true = 1.0 * (filled == IDS[: len(filled)])
+  return is_true - 1e-3 * jnp.arange(TOKENS)[None]
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _decode(predict, config, ids, known, keys, temperature, choice):
   return decode(
@@ -63,6 +70,7 @@ def _decode(predict, config, ids, known, keys, temperature, choice):
     config=config,
     temperature=temperature,
     choice_temperature=choice,
+    critic=_critic if config.order == 'critic' else None,
   )
 
 
@@ -111,9 +119,16 @@ def test_number_of_tokens_per_step_follows_the_schedule(schedule, steps):
   share = np.asarray(SCHEDULES[schedule](jnp.asarray(progress)), np.float64)
   for row in range(BATCH):
     total = (~KNOWN[row]).sum()
+    if total < steps:
+      continue  # see the test of fewer tokens than steps
     left = np.floor(total * np.clip(share, 0, 1) + 1e-3).astype(int)
     left[-1] = 0
+    for step in range(steps - 1):
+      # At least one token in this step, and in each that follows.
+      before = left[step - 1] if step else total
+      left[step] = np.clip(left[step], steps - 1 - step, before - 1)
     uncovered = -np.diff([total, *left])
+    assert uncovered.min() > 0
     counts = np.bincount(state.uncovered_at[row][~KNOWN[row]], minlength=steps)
     np.testing.assert_array_equal(counts, uncovered)
     # Each token is the one predicted at the step that uncovered it.
@@ -122,6 +137,44 @@ def test_number_of_tokens_per_step_follows_the_schedule(schedule, steps):
     np.testing.assert_array_equal(
       state.ids[row][~KNOWN[row]], hidden_at[at] % CODES
     )
+
+
+@pytest.mark.parametrize('order', ['confidence', 'random'])
+def test_no_more_steps_than_tokens_and_no_step_without_a_token(order):
+  seen = []
+
+  def spy(shown):
+    jax.debug.callback(lambda x: seen.append(np.array(x)), shown)
+    return _table(shown)
+
+  state = _run(spy, steps=36, order=order)
+  jax.effects_barrier()
+  most = (~KNOWN).sum(1).max()
+  assert len(seen) == most == TOKENS
+  for row in range(BATCH):
+    at = np.sort(state.uncovered_at[row][~KNOWN[row]])
+    np.testing.assert_array_equal(at, np.arange((~KNOWN[row]).sum()))
+
+
+def test_a_critic_takes_back_what_it_takes_for_drawn():
+  """Only true tokens are kept, so that later draws find more of them."""
+
+  def right(order):
+    known = np.zeros_like(KNOWN)
+    keys = [_keys(*range(3 * i, 3 * i + 3)) for i in range(4)]
+    return np.mean(
+      [
+        _run(_table, steps=8, order=order, known=known, keys=k, choice=0.0).ids
+        == IDS
+        for k in keys
+      ]
+    )
+
+  assert right('critic') > 1.6 * right('random')
+  state = _run(_table, steps=8, order='critic', choice=0.0)
+  # A token that was taken back and drawn again was uncovered later.
+  assert (state.uncovered_at[0] > 0).any()
+  np.testing.assert_array_equal(state.ids[KNOWN], IDS[KNOWN])
 
 
 @pytest.mark.parametrize('temperature', [0.0, 1.0])
@@ -230,7 +283,9 @@ def test_draws_follow_the_softmax(temperature):
   share = np.bincount(ids, minlength=CODES) / len(ids)
   deviation = np.sqrt(expected * (1 - expected) / len(ids))
   assert (np.abs(share - expected) < 4.5 * deviation).all()
-  np.testing.assert_allclose(log_probability, np.log(expected)[ids], atol=1e-4)
+  # The confidence does not depend on the temperature of the draw.
+  plain = np.asarray(jax.nn.log_softmax(TABLE[0, 0]))
+  np.testing.assert_allclose(log_probability, plain[ids], atol=1e-4)
 
 
 def test_higher_temperature_increases_entropy():

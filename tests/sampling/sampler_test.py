@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling import sampler as sampler_lib
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
@@ -211,3 +212,29 @@ def test_a_sample_is_the_same_on_every_mesh(tiny_sampler, config):
     clips = _clips(spread, context=context)
   difference = np.abs(clips.astype(int) - expected.astype(int))
   assert difference.max() <= 1
+
+
+def test_a_critic_orders_the_decoding(tiny_sampler):
+  settings = dataclasses.replace(FAST, order='critic')
+  with pytest.raises(UserError, match='the model has no critic'):
+    _clips(tiny_sampler, settings=settings)
+  models = tiny_sampler.models
+  config = dataclasses.replace(models.generator, critic='self')
+  clips = []
+  for sign in (1.0, -1.0):
+    head = {
+      'kernel': sign * np.linspace(-5, 5, 16, dtype=np.float32)[:, None],
+      'bias': np.zeros(1, np.float32),
+    }
+    sampler = dataclasses.replace(
+      tiny_sampler,
+      models=dataclasses.replace(models, generator=config),
+      generator_params={
+        **tiny_sampler.generator_params,
+        'critic': {'head': head},
+      },
+    )
+    clips.append(_clips(sampler, settings=settings))
+  alone = _clips(sampler, PROMPTS[:1], seeds=(1,), settings=settings)
+  np.testing.assert_array_equal(alone, clips[1][:1])
+  assert (clips[0] != clips[1]).any()

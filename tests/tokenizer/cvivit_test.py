@@ -7,6 +7,7 @@ hide an error in an attention mask.
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -229,3 +230,17 @@ def test_bfloat16_model_returns_float32():
   )
   assert output.reconstruction.dtype == jnp.float32
   assert output.quantizer_loss.dtype == jnp.float32
+
+
+def test_bfloat16_blocks_compute_in_bfloat16():
+  config = dataclasses.replace(FSQ, dtype='bfloat16')
+  inputs = []
+
+  def watch(call, args, options, context):
+    if context.module.name == 'attention_norm':
+      inputs.append(args[0].dtype)
+    return call(*args, **options)
+
+  with nn.intercept_methods(watch):
+    jax.eval_shape(CViViT(config).apply, _variables('fsq'), _clip(3, (8, 8), 1))
+  assert len(inputs) > 1 and set(inputs) == {jnp.dtype('bfloat16')}

@@ -1,9 +1,13 @@
 """Which settings may change when a run is resumed."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
+from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
+from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.training import compatibility
 from phenaki_jax.training.compatibility import RunDescription, check_same_run
 
@@ -75,7 +79,7 @@ def test_another_optimizer_is_named_rather_than_its_arrays():
 @pytest.mark.parametrize(
   ('change', 'sentence'),
   [
-    ({'config': {**CONFIG, 'tokenizer': {}}}, 'width is 8 there and absent'),
+    ({'config': {**CONFIG, 'tokenizer': {}}}, 'width is 8 there and 512 here'),
     ({'config': {**CONFIG, 'seed': 2}}, 'seed is absent there and 2 here'),
     ({'identity': {}}, 'data is abc there and absent here'),
     ({'identity': {'data': 'x'}}, 'data is abc there and x here'),
@@ -125,3 +129,18 @@ def test_another_tokenizer_is_refused_with_advice():
     'tokenizer_dir that the run was started with' in said
     and '--workdir' in said
   )
+
+
+def test_a_run_of_an_earlier_release_has_the_defaults_of_new_options():
+  old = {**CONFIG, 'generator': {'width': 16, 'num_heads': 2}}
+  new = GeneratorConfig(width=16, num_heads=2)
+  same = {**old, 'generator': config_lib.to_dict(new)}
+  check_same_run(FOLDER, saved=_run(old), ours=_run(same), step=9)
+  other = config_lib.to_dict(dataclasses.replace(new, critic='self'))
+  with pytest.raises(UserError, match='critic is none there and self here'):
+    check_same_run(
+      FOLDER,
+      saved=_run(old),
+      ours=_run({**old, 'generator': other}),
+      step=9,
+    )

@@ -299,6 +299,10 @@ def test_rows_equal_clips_and_images_alone(clips, images):
     ({'prediction_frames': 0}, 'prediction_frames is 0'),
     ({'reencoded_context': -0.1}, 'reencoded_context is -0.1'),
     ({'schedule': 'sine'}, "schedule is 'sine', but it must be 'cosine'"),
+    (
+      {'prediction_share': 0.5, 'inpainting_share': 0.6},
+      'inpainting, outpainting\\) add up to 1.1; they must be at most 1',
+    ),
   ],
 )
 def test_invalid_settings_are_refused(setting, sentence):
@@ -370,6 +374,30 @@ def test_the_loss_is_the_mean_over_hidden_tokens_of_both_kinds():
   assert metrics['loss_images'] == pytest.approx(nll[images].mean(), rel=1e-4)
   right = logits.argmax(-1) == rows.ids
   assert metrics['accuracy'] == pytest.approx(right[rows.hidden].mean())
+
+
+def test_smoothing_changes_what_is_minimised_and_no_metric():
+  batch = _batch(clips=2, images=4)
+  key = rng.root(0)
+
+  def run(**training):
+    task = _task(text_dropout=0.0, prediction_share=0.0, **training)
+    loss, metrics = jax.jit(task.loss)(_params(), _frozen(), batch, key)
+    return float(loss), finalise(fetched(metrics))
+
+  loss, metrics = run()
+  smoothed, same = run(label_smoothing=0.3)
+  assert smoothed != pytest.approx(loss, rel=1e-3)
+  assert same == pytest.approx(metrics, rel=1e-6)
+  # 'examples' is the mean over examples of each example's own mean.
+  balanced, same = run(balance='examples')
+  assert same == pytest.approx(metrics, rel=1e-6)
+  rows = _rows(_task(prediction_share=0.0), batch)
+  true = jax.nn.one_hot(rows.ids, CONFIG.codebook_size)
+  nll = -(true * jax.nn.log_softmax(_logits(_params(), rows))).sum(-1)
+  mean = np.average(nll, weights=np.where(rows.hidden, rows.weights, 0))
+  assert balanced == pytest.approx(mean, rel=1e-4)
+  assert balanced != pytest.approx(loss, rel=1e-3)
 
 
 def test_padding_frames_change_neither_loss_nor_gradient():

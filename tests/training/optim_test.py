@@ -10,6 +10,7 @@ import pytest
 from flax import linen as nn
 
 from phenaki_jax import sharding
+from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer import config as generator_config
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import TextConfig
@@ -38,6 +39,45 @@ def test_the_rate_rises_then_falls_to_its_end():
   # Halfway along the cosine, the rate is the mean of both ends.
   assert rates[12] == pytest.approx(0.06, rel=1e-5)
   assert rates[20] == pytest.approx(0.02, rel=1e-5)
+
+
+def test_a_horizon_of_its_own_does_not_depend_on_the_length_of_the_run():
+  config = OptimConfig(
+    learning_rate=0.1, warmup_steps=4, end_factor=0.2, decay_steps=40
+  )
+  short, long = (optim.make_schedule(config, steps=s) for s in (10, 20))
+  rates = np.array([short(step) for step in range(50)])
+  np.testing.assert_array_equal(rates, [long(step) for step in range(50)])
+  assert rates[22] == pytest.approx(0.06, rel=1e-5)
+  np.testing.assert_allclose(rates[40:], 0.02, rtol=1e-5)
+  # At a quarter of the paper's horizon the rate is still 85% of its peak.
+  paper = OptimConfig(
+    learning_rate=1e-4, warmup_steps=10_000, decay_steps=4_000_000, end_factor=0
+  )
+  rate = optim.make_schedule(paper, steps=1_000_000)(1_000_000)
+  assert float(rate) == pytest.approx(0.85e-4, rel=0.01)
+  with pytest.raises(UserError, match='decay_steps is 4; it must be more than'):
+    OptimConfig(warmup_steps=4, decay_steps=4)
+
+
+def test_fixed_parameters_stay_and_have_no_state():
+  boxed = {
+    'old': {'kernel': _box((2, 2), decay=True)},
+    'new': {'kernel': _box((3, 3), decay=True)},
+  }
+  transform = optim.make_optimizer(
+    OptimConfig(warmup_steps=0, weight_decay=0.5),
+    steps=5,
+    params=boxed,
+    fixed=('old',),
+  )
+  params = sharding.unbox(boxed)
+  state = transform.init(params)
+  shapes = {leaf.shape for leaf in jax.tree.leaves(state)}
+  assert (3, 3) in shapes and (2, 2) not in shapes
+  updates, _ = transform.update(params, state, params)
+  assert not updates['old']['kernel'].any()
+  assert updates['new']['kernel'].any()
 
 
 def test_a_constant_rate_stays():

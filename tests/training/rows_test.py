@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phenaki_jax.generator import EncodedTexts
 from phenaki_jax.training.rows import (
   clip_rows,
   image_rows,
@@ -75,3 +76,30 @@ def test_joined_rows_refer_to_the_same_texts(images):
   np.testing.assert_array_equal(read[2:][real], 50 + np.arange(images))
   np.testing.assert_array_equal(rows.ids[2:], packed.ids)
   np.testing.assert_array_equal(rows.ids[:2], clips.ids)
+
+
+def test_the_weights_of_each_example_sum_to_one():
+  rows = join_rows(_clips(), _images())
+  weights = np.where(rows.hidden, rows.weights, 0)
+  for row, segments in enumerate(np.asarray(rows.segments)):
+    for segment in set(segments) - {-1}:
+      own = segments == segment
+      total = weights[row, own].sum()
+      assert total == pytest.approx(float(rows.hidden[row, own].any()))
+
+
+def test_vectors_of_texts_are_joined_as_ids_are():
+  clips, images = _clips(), _images()
+
+  def with_vectors(rows):
+    vectors = jnp.repeat(rows.texts[..., None].astype(float), 2, -1)
+    return rows.replace(
+      texts=EncodedTexts(vectors=vectors, mask=rows.texts > 12)
+    )
+
+  ids = join_rows(clips, images)
+  joined = join_rows(with_vectors(clips), with_vectors(images))
+  assert joined.num_texts == ids.num_texts == 7
+  np.testing.assert_array_equal(joined.text_index, ids.text_index)
+  np.testing.assert_array_equal(joined.texts.vectors[..., 1], ids.texts)
+  np.testing.assert_array_equal(joined.texts.mask, ids.texts > 12)

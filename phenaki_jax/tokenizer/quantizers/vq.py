@@ -49,17 +49,21 @@ class VQ(nn.Module):
   def __call__(self, z: Float[Array, '*b D']) -> Quantized:
     """Quantize vectors.
 
-    The loss is |sg(z) - code|^2 + commitment * |z - sg(code)|^2, where sg stops
-    the gradient.
+    The loss is mean((sg(z) - code)^2) + commitment * mean((z - sg(code))^2),
+    where sg stops the gradient. The means are over the dimensions of a code, as
+    the pixel term is a mean over pixels: with sums the codebook collapses.
     """
     z = _unit(self.down(z.astype(jnp.float32)))
     codebook = _unit(self.codebook)
     # Among unit vectors, the nearest code has the largest dot product.
-    ids = jnp.argmax(z @ codebook.T, axis=-1).astype(jnp.int32)
+    # Nearly equal codes need the exact product, which is not the default on
+    # accelerators.
+    similarity = jnp.matmul(z, codebook.T, precision=jax.lax.Precision.HIGHEST)
+    ids = jnp.argmax(similarity, axis=-1).astype(jnp.int32)
     chosen = codebook[ids]
     stop = jax.lax.stop_gradient
-    codebook_loss = jnp.sum((stop(z) - chosen) ** 2, -1)
-    commitment_loss = jnp.sum((z - stop(chosen)) ** 2, -1)
+    codebook_loss = jnp.mean((stop(z) - chosen) ** 2, -1)
+    commitment_loss = jnp.mean((z - stop(chosen)) ** 2, -1)
     return Quantized(
       vectors=self.up(straight_through(z, chosen)),
       ids=ids,

@@ -1,0 +1,45 @@
+"""The rows, the table and the figure of the comparison of orders."""
+
+import importlib.util
+import pathlib
+import typing
+
+import pytest
+from PIL import Image
+
+from phenaki_jax.sampling.decode import Order
+
+SCRIPT = pathlib.Path(__file__).parents[3] / 'benchmarks/decoding/orders.py'
+
+
+@pytest.fixture(scope='module')
+def orders():
+  spec = importlib.util.spec_from_file_location('benchmarks_orders', SCRIPT)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_one_setting_varies_at_a_time(orders):
+  assert set(orders.ORDERS) == set(typing.get_args(Order))
+  rows = orders.grid()
+  assert len(rows) == len(orders.ORDERS) * (4 + 4 - 1)
+  assert len({tuple(row.values()) for row in rows}) == len(rows)
+  for row in rows:
+    fixed = [row[name] == value for name, value in orders.FIXED.items()]
+    assert any(fixed)
+
+
+def test_table_and_figure_show_every_row(orders, tmp_path):
+  rows = [
+    orders.Row(
+      right=0.5 + i / 100, error=0.01, seconds=0.25, prompts=1, **values
+    )
+    for i, values in enumerate(orders.grid())
+  ]
+  table = orders.to_markdown(rows).splitlines()
+  assert len(table) == 2 + len(rows)
+  assert '| critic | 1 | 4 | 0.520 | 0.010 | 0.25 |' in table
+  orders.draw(rows, tmp_path / 'figure.png')
+  with Image.open(tmp_path / 'figure.png') as picture:
+    assert picture.width > 800
