@@ -37,6 +37,8 @@ class Block(nn.Module):
     text: Float[Array, 'S L E'] | None = None,
     text_mask: Bool[Array, 'S L'] | None = None,
     text_index: Int[Array, 'B *r'] | None = None,
+    *,
+    remembered: int = 0,
   ) -> Float[Array, '*b D']:
     """Return the tokens after one block.
 
@@ -49,12 +51,14 @@ class Block(nn.Module):
       text: see `CrossAttention`.
       text_mask: see `CrossAttention`.
       text_index: see `CrossAttention`.
+      remembered: see `SelfAttention`.
     """
     config = self.config
     y = RMSNorm(name='attention_norm')(x)
     if text is not None:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
-    y = SelfAttention(config, name='attention')(y, mask, angles, distances)
+    attention = SelfAttention(config, name='attention')
+    y = attention(y, mask, angles, distances, remembered=remembered)
     x = x + y.reshape(x.shape)
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
@@ -98,7 +102,7 @@ class Stack(nn.Module):
 
     scanned = nn.scan(
       body,
-      variable_axes={'params': 0},
+      variable_axes={'params': 0, 'cache': 0},
       split_rngs={'params': True},
       length=self.num_layers,
       metadata_params={nn.PARTITION_NAME: 'layers'},
