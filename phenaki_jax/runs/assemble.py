@@ -23,6 +23,7 @@ from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.errors import UserError
+from phenaki_jax.perceptual.weights import image_network, video_network
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
   WORDS_FILE,
@@ -65,7 +66,8 @@ class Run:
     task: the model and its losses. The task of an abstract run has no frozen
       arrays; those of a real run are placed on the mesh by the training loop.
   if experiment.kind != 'generator':
-    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
+    task = _task(experiment, read=True)
+    return Run(experiment=experiment, mesh=mesh, task=task)
   vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   """
 
@@ -83,6 +85,7 @@ class Run:
       steps=self.experiment.train.steps,
       params=boxed_params(self.task),
       opponents=self.task.opponents,
+      statistics=self.task.statistics,
     )
 
   @functools.cached_property
@@ -186,15 +189,33 @@ def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
   if experiment.kind == 'generator':
     task: Task = _generator(experiment, tokenizer_params=None)
   else:
-    task = _task(experiment)
+    task = _task(experiment, read=False)
   return Run(experiment=experiment, mesh=mesh, task=task)
 
 
-def _task(experiment: Experiment) -> Task:
-  """Return the task of a model that needs no other."""
+def _task(experiment: Experiment, *, read: bool) -> Task:
+  """Return the task of a model that needs no other model of ours.
+
+  Args:
+    experiment: of a reader or a tokenizer.
+    read: read the weights of perceptual networks.
+
+  Raises:
+    UserError: a perceptual term has no weights.
+  """
   if experiment.kind == 'reader':
     return ReaderTask(config=experiment.reader)
-  return TokenizerTask(config=experiment.tokenizer, weights=experiment.losses)
+  losses = experiment.losses
+  return TokenizerTask(
+    config=experiment.tokenizer,
+    weights=losses,
+    image_network=image_network(losses.networks, read=read)
+    if losses.image_perceptual
+    else None,
+    video_network=video_network(losses.networks, read=read)
+    if losses.video_perceptual
+    else None,
+  )
 
 
 def _generator(experiment: Experiment, tokenizer_params: Any) -> GeneratorTask:

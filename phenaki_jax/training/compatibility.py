@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
+from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_schedule
 
@@ -57,7 +58,7 @@ def check_same_run(
   Raises:
     UserError: naming every difference that matters.
   """
-  changed = _differences(saved.config, ours.config)
+  changed = _differences(_with_defaults(saved.config), ours.config)
   bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
   there, here = saved.identity.get(FROZEN), ours.identity.get(FROZEN)
   if not bound and there != here:
@@ -93,6 +94,16 @@ def check_same_run(
       '; '.join(text for _, text in changed),
       _rates(saved.config, ours.config, step),
     )
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Fill in the settings of the tokenizer that an earlier release lacked."""
+  filled = dict(config)
+  try:
+    tokenizer = config_lib.build(TokenizerConfig, config['tokenizer'])
+  except (KeyError, UserError):
+    return filled  # Of no tokenizer, or of another release.
+  return {**filled, 'tokenizer': config_lib.to_dict(tokenizer)}
 
 
 def _rates(saved: Mapping[str, Any], ours: Mapping[str, Any], step: int) -> str:

@@ -78,7 +78,9 @@ class LFQ(nn.Module):
 
   def lookup(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
     """Return the vectors of ids."""
-    bits = (ids[..., None] >> np.arange(self.bits, dtype=np.int32)) & 1
+    shape = (*ids.shape, self.bits)
+    shifts = jnp.broadcast_to(np.arange(self.bits, dtype=np.int32), shape)
+    bits = (ids[..., None] >> shifts) & 1
     return self.up(2.0 * bits.astype(jnp.float32) - 1.0)
 
 

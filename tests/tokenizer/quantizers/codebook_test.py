@@ -51,7 +51,7 @@ def test_more_codes_than_vectors_are_kept_apart():
 def test_kmeans_equals_lloyd_rounds_in_numpy():
   vectors, weights = _groups()
   inputs = jnp.asarray(vectors), jnp.asarray(weights)
-  centres = np.asarray(draw(*inputs, 5, rng.root(3)))
+  centres = np.array(draw(*inputs, 5, rng.root(3)))
   for _ in range(10):
     nearest = (vectors @ centres.T).argmax(-1)
     for code in range(5):

@@ -87,7 +87,7 @@ def test_gradients_of_entropies_equal_a_softmax_over_every_code():
     return found.own.sum() - 3.0 * found.common
 
   def naive(z):
-    distance = ((z[:, None] - _codes(4)) ** 2).sum(-1)
+    distance = ((z[:, None] - _codes(4)[None]) ** 2).sum(-1)
     share = jax.nn.softmax(-distance)
     mean = share.mean(0)
     own = -(share * jnp.log(share)).sum()
