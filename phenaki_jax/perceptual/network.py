@@ -76,7 +76,7 @@ class Conv(nn.Module):
   padding: int | str = 'SAME'
 
   @nn.compact
-  def __call__(self, x: Float[Array, '*b I']) -> Float[Array, '*b O']:
+  def __call__(self, x: Float[Array, '... I']) -> Float[Array, '... O']:
     """Return the convolved input."""
     dims = len(self.kernel)
     shape = (*self.kernel, x.shape[-1], self.features)

@@ -66,8 +66,7 @@ class Run:
     task: the model and its losses. The task of an abstract run has no frozen
       arrays; those of a real run are placed on the mesh by the training loop.
   if experiment.kind != 'generator':
-    task = _task(experiment, read=True)
-    return Run(experiment=experiment, mesh=mesh, task=task)
+    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
   vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   """
 
@@ -162,7 +161,8 @@ def assemble(
   check_tokenizer_dir(experiment)
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   if experiment.kind != 'generator':
-    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
+    task: Task = _task(experiment, read=True)
+    return Run(experiment=experiment, mesh=mesh, task=task)
   vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
   params = _tokenizer_params(experiment)
   return Run(

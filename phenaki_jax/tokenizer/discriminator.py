@@ -36,7 +36,7 @@ class Discriminator(nn.Module):
   over_time: bool = False
 
   @nn.compact
-  def __call__(self, pixels: Float[Array, '*b C']) -> Float[Array, 'B']:
+  def __call__(self, pixels: Float[Array, '... C']) -> Float[Array, 'B']:
     """Return a score for each frame or clip.
 
     Args:
@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
     return _Conv(1, 0, 1, name='score')(x)[:, 0]
 
 
-def halve(x: Float[Array, '*b C']) -> Float[Array, '*b C']:
+def halve(x: Float[Array, '... C']) -> Float[Array, '... C']:
   """Blur with weights 1, 3, 3, 1 along the middle dimensions, and halve them.
 
   A size n becomes ceil(n / 2); the edges are repeated.
@@ -92,7 +92,7 @@ class _Conv(nn.Module):
   use_bias: bool = True
 
   @nn.compact
-  def __call__(self, x: Float[Array, '*b I']) -> Float[Array, '*b O']:
+  def __call__(self, x: Float[Array, '... I']) -> Float[Array, '... O']:
     shape = (*(self.size,) * self.dims, x.shape[-1], self.features)
     names = (None,) * len(shape)
     init = logical(fan_in_normal(len(shape) - 1), *names, decay=True)

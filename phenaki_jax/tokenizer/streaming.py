@@ -30,10 +30,10 @@ from phenaki_jax.types import Params
 def encode_chunks(
   config: TokenizerConfig,
   params: Params,
-  chunks: Iterable[Float[Array, 'B T H W C']],
+  chunks: Iterable[Float[Array, 'B _ H W C']],
   *,
   longest: int | None = None,
-) -> Iterator[Int[Array, 'B t h w']]:
+) -> Iterator[Int[Array, 'B _ h w']]:
   """Yield the token ids of each chunk of a clip.
 
   Args:
@@ -64,10 +64,10 @@ def encode_chunks(
 def decode_chunks(
   config: TokenizerConfig,
   params: Params,
-  chunks: Iterable[Int[Array, 'B t h w']],
+  chunks: Iterable[Int[Array, 'B _ h w']],
   *,
   longest: int | None = None,
-) -> Iterator[Float[Array, 'B T H W C']]:
+) -> Iterator[Float[Array, 'B _ H W C']]:
   """Yield the frames of each chunk of a clip, approximately in [-1, 1].
 
   Args:

@@ -1,5 +1,7 @@
 """Start a VQ codebook from data, and replace codes that are not used."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -52,14 +54,14 @@ def kmeans(
   """
   exact = jax.lax.Precision.HIGHEST
 
-  def round_(_: int, centres: Array) -> Array:
+  def improve(_: Any, centres: Array) -> Array:
     nearest = jnp.argmax(jnp.matmul(vectors, centres.T, precision=exact), -1)
     sums = jnp.zeros_like(centres).at[nearest].add(weights[:, None] * vectors)
     found = jnp.zeros(codes).at[nearest].add(weights) > 0
     return jnp.where(found[:, None], _unit(sums), centres)
 
   first = draw(vectors, weights, codes, key)
-  return jax.lax.fori_loop(0, _ROUNDS, round_, first)
+  return jax.lax.fori_loop(0, _ROUNDS, improve, first)
 
 
 def count_unused(
