@@ -44,13 +44,14 @@ _ADVERSARIAL = {
   'adversarial': 0.1,
   'adversary': {'channels': (16, 32, 64), 'r1': 1.0, 'lecam': 0.01},
 }
-_VQ = {'quantizer': 'vq', 'vq_codes': 1600, 'vq_dim': 8, 'vq_kmeans': True}
+_VQ = {'quantizer': 'vq', 'vq_codes': 1600, 'vq_dim': 8}
+_KEPT = {'codebook': {'kmeans': True, 'revive_after': 50}}
 
 # Name: changes of the tokenizer, and of the losses. The codebooks have about
 # the same size.
 LOSSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
   'FSQ, L2': ({}, {}),
-  'VQ, L2': ({**_VQ, 'vq_revive_after': 50}, {}),
+  'VQ, L2': (_VQ, _KEPT),
   'LFQ, L2': ({'quantizer': 'lfq', 'lfq_bits': 11}, {}),
   'FSQ, L2 + open_nsfw': ({}, _PERCEPTUAL),
   'FSQ, L2 + open_nsfw + adversarial': ({}, _PERCEPTUAL | _ADVERSARIAL),

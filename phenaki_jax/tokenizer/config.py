@@ -37,9 +37,6 @@ class TokenizerConfig(TransformerConfig):
     fsq_levels: number of values of each FSQ dimension; even or odd.
     vq_codes: number of VQ codes.
     vq_dim: width in which VQ codes are looked up.
-    vq_kmeans: start the codebook as clusters of the first batch.
-    vq_revive_after: steps without use after which a code is replaced by a
-      vector of the batch; 0 never replaces one.
     lfq_bits: number of bits of LFQ's ids, which are 2**bits.
     lfq_entropy: weight of LFQ's entropy terms.
     commitment: weight of the commitment term of VQ and LFQ (Phenaki: 0.25).
@@ -56,8 +53,6 @@ class TokenizerConfig(TransformerConfig):
   fsq_levels: tuple[Annotated[int, Field(ge=2)], ...] = (8, 8, 5, 5)
   vq_codes: PositiveInt = 8192
   vq_dim: PositiveInt = 32
-  vq_kmeans: bool = False
-  vq_revive_after: NonNegativeInt = 0
   lfq_bits: Annotated[int, Field(ge=1, le=18)] = 13
   lfq_entropy: NonNegativeFloat = 0.1
   commitment: NonNegativeFloat = 0.25

@@ -16,7 +16,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.perceptual.config import PerceptualConfig
@@ -24,6 +24,20 @@ from phenaki_jax.tokenizer.adversarial import AdversaryConfig
 
 _WINDOW = 5  # side of the window of the local contrast, in pixels
 _FLOOR = 0.1  # contrast that is added, so that flat areas count as well
+
+
+@validated
+class CodebookConfig:
+  """What keeps the codes of VQ in use; other quantizers ignore it.
+
+  Attributes:
+    kmeans: start the codebook as clusters of the first batch.
+    revive_after: steps without use after which a code is replaced by a vector
+      of the batch; 0 never replaces one.
+  """
+
+  kmeans: bool = False
+  revive_after: NonNegativeInt = 0
 
 
 @validated
@@ -43,6 +57,7 @@ class TokenizerLossWeights:
     video_perceptual: distance of the features of clips (paper: 1).
     adversary: the discriminator.
     networks: the networks of the perceptual terms.
+    codebook: what keeps the codes of VQ in use.
   """
 
   l2: NonNegativeFloat = 1.0
@@ -55,6 +70,7 @@ class TokenizerLossWeights:
   video_perceptual: NonNegativeFloat = 0.0
   adversary: AdversaryConfig = AdversaryConfig()
   networks: PerceptualConfig = PerceptualConfig()
+  codebook: CodebookConfig = CodebookConfig()
 
 
 # The weights of Phenaki's equation 5.

@@ -36,7 +36,7 @@ class CollapseAlarm(Writer):
     _log.warning(
       'The codebook has collapsed: at step %d a batch is described by %.1f '
       'codes (codes/perplexity). Use tokenizer.quantizer=fsq, or set '
-      'tokenizer.vq_kmeans=true and tokenizer.vq_revive_after, or lower '
+      'losses.codebook.kmeans=true and losses.codebook.revive_after, or lower '
       'optim.learning_rate.',
       step,
       values[_NAME],

@@ -87,9 +87,9 @@ class TokenizerTask(Task):
 
   @property
   def _renews_codes(self) -> bool:
-    config = self.config
-    renews = config.vq_kmeans or config.vq_revive_after > 0
-    return config.quantizer == 'vq' and renews
+    codebook = self.weights.codebook
+    renews = codebook.kmeans or codebook.revive_after > 0
+    return self.config.quantizer == 'vq' and renews
 
   @property
   def frozen(self) -> Any:
@@ -236,11 +236,11 @@ class TokenizerTask(Task):
 
   def _is_renewed(self, steps: Array, unused: Array) -> Array:
     """Return True for each code that is replaced after a step."""
-    config = self.config
+    codebook = self.weights.codebook
     renewed = jnp.zeros(unused.shape, bool)
-    if config.vq_revive_after:
-      renewed |= unused >= config.vq_revive_after
-    if config.vq_kmeans:
+    if codebook.revive_after:
+      renewed |= unused >= codebook.revive_after
+    if codebook.kmeans:
       renewed |= steps == 0
     return renewed
 
@@ -254,7 +254,7 @@ class TokenizerTask(Task):
     key = rngs.stream(rng, 'codes')
     inputs = measured.vectors, measured.weights, config.vq_codes, key
     inputs = jax.lax.stop_gradient(inputs[:2]) + inputs[2:]
-    if config.vq_kmeans:
+    if self.weights.codebook.kmeans:
       vectors = jax.lax.cond(
         before['steps'] == 0, lambda: kmeans(*inputs), lambda: draw(*inputs)
       )

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 from flax import linen as nn
 
 from phenaki_jax import rng, sharding
@@ -18,6 +20,7 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.tokenizer.losses import (
   PAPER,
+  CodebookConfig,
   TokenizerLossWeights,
   detail_weights,
 )
@@ -248,9 +251,12 @@ def _network(name, dims):
 
 ADVERSARY = AdversaryConfig(channels=(3, 4), loss='hinge', lecam=0.1)
 PLAYERS = TokenizerTask(
-  config=dataclasses.replace(CONFIG, vq_revive_after=2, vq_kmeans=True),
+  config=CONFIG,
   weights=TokenizerLossWeights(
-    **PAPER, adversary=ADVERSARY, networks=PerceptualConfig(video_size=8)
+    **PAPER,
+    adversary=ADVERSARY,
+    networks=PerceptualConfig(video_size=8),
+    codebook=CodebookConfig(kmeans=True, revive_after=2),
   ),
   image_network=_network('brightness', 2),
   video_network=_network('movement', 3),
@@ -372,14 +378,42 @@ def test_opponents_and_statistics_are_not_averaged_and_are_kept_apart():
   assert state.params.keys() - state.ema.keys() == {
     *('discriminator', 'statistics')
   }
-  plain = boxed_params(dataclasses.replace(TASK, config=PLAYERS.config))
-  assert state.ema.keys() == plain.keys() - {'statistics'}
+  assert state.ema.keys() == boxed_params(TASK).keys()
   paths = {
     jax.tree_util.keystr(path)
     for path, _ in jax.tree_util.tree_leaves_with_path(state.opt_state)
   }
   assert any("'discriminator'" in path for path in paths)
   assert not any("'statistics']['" in path for path in paths)
+
+
+@pytest.mark.slow
+def test_a_resumed_duel_equals_an_uninterrupted_one(tmp_path):
+  def batches(start):
+    step = start
+    while True:
+      yield _batch(seed=step)
+      step += 1
+
+  def train(folder, steps):
+    code = toy.train(
+      folder,
+      steps=steps,
+      stream=batches,
+      task=PLAYERS,
+      optim=OptimConfig(decay='constant', warmup_steps=0, opponent_b1=0.0),
+    )
+    assert code == 0
+    manifest = folder / 'checkpoints' / str(steps) / 'manifest.json'
+    return json.loads(manifest.read_text())['arrays']
+
+  whole = train(tmp_path / 'whole', 4)
+  train(tmp_path / 'parts', 2)
+  assert train(tmp_path / 'parts', 4) == whole
+  # Parameters of both, their moments, the average of one, and statistics.
+  for kept in ('params/discriminator', 'params/statistics', 'ema/quantizer'):
+    assert any(path.startswith(kept) for path in whole), kept
+  assert any('discriminator' in path for path in whole if 'opt' in path[:4])
 
 
 def test_the_shapes_of_perceptual_weights_are_known_without_them():
