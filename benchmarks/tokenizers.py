@@ -8,7 +8,7 @@ r"""Train tokenizers that differ in one thing, and compare what they decode.
 `losses` compares quantizers and terms of the loss; its perceptual network is
 open_nsfw's ResNet-50, of the extra `eval`. `frames` compares a C-ViViT with the
 per-frame ViT-VQGAN of the same width and depth (Phenaki, table 3). Every
-tokenizer is trained by `phenaki train`'s own loop, on the same batches for the
+tokenizer is trained by the loop of `phenaki train`, on the same batches for the
 same steps, and decodes the same held-out clips. A run that is done is not
 repeated. The table is printed as Markdown, and a picture is written beside the
 runs: the originals and below them the frames of each tokenizer, in the order of
@@ -16,6 +16,7 @@ the table.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -26,15 +27,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from phenaki_jax import config as config_lib
+from phenaki_jax import sharding
 from phenaki_jax.evaluation.reconstruction import psnr, ssim
 from phenaki_jax.media.png import encode_png
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.runs.experiment import Experiment, resolve
-from phenaki_jax.runs.train import train
+from phenaki_jax.runs.assemble import assemble, assemble_abstract
+from phenaki_jax.runs.experiment import CONFIG_FILE, Experiment, resolve
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.tokenizer.quantizers.base import code_use
+from phenaki_jax.training import loop
 from phenaki_jax.training.checkpoints import load_params
+from phenaki_jax.training.collapse import CollapseAlarm
+from phenaki_jax.training.writers import JsonlWriter
 
 _PERCEPTUAL = {
   'image_perceptual': 0.1,
@@ -88,9 +93,12 @@ class Scores:
 def main(argv: list[str]) -> None:
   """Train, compare, and print a table."""
   parser = argparse.ArgumentParser(description='Compare tokenizers.')
-  parser.add_argument('table', choices=['losses', 'frames'])
+  tables = ['losses', 'frames']
+  parser.add_argument('table', nargs='?', default='losses', choices=tables)
   parser.add_argument('--config', default='configs/tokenizer/tiny.py')
-  parser.add_argument('--out', required=True, help='a folder for the runs')
+  parser.add_argument(
+    '--out', default='runs/tokenizers', help='a folder for the runs'
+  )
   parser.add_argument('--steps', type=int, default=300)
   parser.add_argument('--batch', type=int, default=8)
   parser.add_argument('--clips', type=int, default=32, help='held-out clips')
@@ -102,7 +110,6 @@ def main(argv: list[str]) -> None:
     args.config,
     [
       f'train.steps={args.steps}',
-      f'train.evaluate_every={args.steps}',
       f'train.checkpoint_every={args.steps}',
       f'data.batch_size={args.batch}',
       'data.image_share=0.25',
@@ -117,8 +124,7 @@ def main(argv: list[str]) -> None:
     if args.only and str(number) not in args.only:
       continue
     folder = out / str(number)
-    if code := train(experiment, folder):
-      sys.exit(code)
+    _train(experiment, folder)
     if clips is None:
       clips = _heldout(experiment, args.clips)
     results[name] = _score(experiment.tokenizer, folder, clips)
@@ -127,6 +133,29 @@ def main(argv: list[str]) -> None:
   picture = out / f'{args.table}.png'
   picture.write_bytes(encode_png(_picture(clips, results)))
   print(f'\nThe frames are in {picture}.')
+
+
+def _train(experiment: Experiment, folder: pathlib.Path) -> None:
+  """Train a tokenizer as `phenaki train` does, but without its evaluations."""
+  mesh = sharding.make_mesh(experiment.mesh)
+  run = assemble(experiment, workdir=folder, mesh=mesh)
+  with contextlib.closing(run.open_pipeline(experiment.data)) as pipeline:
+    code = loop.train(
+      task=run.task,
+      optim=experiment.optim,
+      config=experiment.train,
+      batches=pipeline.iterate,
+      data_fingerprint=pipeline.fingerprint,
+      experiment=config_lib.to_dict(experiment),
+      workdir=folder,
+      mesh=mesh,
+      files={CONFIG_FILE: config_lib.to_json(experiment).encode()},
+      writers=[JsonlWriter(folder / 'metrics.jsonl'), CollapseAlarm()],
+      evaluators=[],
+      seed=experiment.seed,
+    )
+  if code:
+    sys.exit(code)
 
 
 def _variants(base: Experiment, table: str) -> dict[str, Experiment]:
@@ -149,9 +178,6 @@ def _variants(base: Experiment, table: str) -> dict[str, Experiment]:
 
 def _heldout(experiment: Experiment, count: int) -> np.ndarray:
   """Return held-out clips, uint8 [count, T, H, W, 3]."""
-  from phenaki_jax import sharding
-  from phenaki_jax.runs.assemble import assemble_abstract
-
   data = dataclasses.replace(
     experiment.data,
     split='heldout',

@@ -274,24 +274,31 @@ def _players():
   return {**params, 'statistics': fresh}
 
 
+_gradients = jax.jit(PLAYERS.gradients)
+
+
 @functools.cache
-def _joint(task=PLAYERS):
-  run = jax.jit(functools.partial(task.gradients, frozen=task.frozen))
-  return run(_players(), batch=_batch(), rng=rng.root(4))
+def _joint(waiting=False):
+  params = _players()
+  if waiting:
+    unused = np.full(32, 1.0, np.float32)
+    statistics = {**params['statistics'], 'unused': unused}
+    params = {**params, 'statistics': statistics}
+  return _gradients(params, PLAYERS.frozen, _batch(), rng.root(4))
 
 
 def test_joint_gradients_equal_two_passes():
   joint, _ = _joint()
-  inputs = PLAYERS.frozen, _batch(), rng.root(4)
 
   @jax.jit
-  def alone(params):
+  def alone(params, *inputs):
     return [
       jax.grad(lambda p, i=i: PLAYERS.losses(p, *inputs)[0][i])(params)
       for i in range(2)
     ]
 
-  model, opponent = alone(_players())
+  inputs = PLAYERS.frozen, _batch(), rng.root(4)
+  model, opponent = alone(_players(), *inputs)
   expected = {**model, 'discriminator': opponent['discriminator']}
   for name in expected.keys() - {'statistics'}:
     jax.tree.map(
@@ -312,6 +319,7 @@ def test_every_term_of_the_paper_is_logged_and_weighed():
   assert {'discriminator', 'r1', 'lecam', 'scores_real'} <= set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', PAPER)
 def test_a_term_of_the_paper_of_weight_zero_changes_no_other(name):
   weights = dataclasses.replace(PLAYERS.weights, **{name: 0.0})
@@ -333,12 +341,8 @@ def test_a_term_of_the_paper_of_weight_zero_changes_no_other(name):
 
 
 def test_unused_codes_are_replaced_by_vectors_of_the_batch():
-  grads, metrics = _joint()
   params = _players()
-  waiting = {**params['statistics'], 'unused': np.full(32, 1.0, np.float32)}
-  grads, metrics = jax.jit(
-    functools.partial(PLAYERS.gradients, frozen=PLAYERS.frozen)
-  )({**params, 'statistics': waiting}, batch=_batch(), rng=rng.root(4))
+  grads, metrics = _joint(waiting=True)
   after = PLAYERS.settle(params, grads)
   unused = np.asarray(grads['statistics']['unused'])
   dead = unused == 2

@@ -67,7 +67,7 @@ def test_ids_and_loss_equal_a_search_over_every_code():
   np.testing.assert_allclose(again, out.vectors, atol=1e-5)
 
 
-@pytest.mark.parametrize('bits', [1, 4, 7])
+@pytest.mark.parametrize('bits', [1, 7])
 def test_entropies_equal_a_softmax_over_every_code(bits):
   # More vectors than one chunk, and a part of another.
   z = 0.4 * np.asarray(_vectors(4100, bits))
