@@ -93,8 +93,8 @@ def i3d_params(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     scale = norm['weight'] / np.sqrt(norm['running_var'] + _BN_EPSILON)
     kernel = tensors[f'{name}.conv3d.weight'].transpose(2, 3, 4, 1, 0)
     return {
-      'kernel': np.float32(kernel * scale),
-      'bias': np.float32(norm['bias'] - norm['running_mean'] * scale),
+      'kernel': (kernel * scale).astype(np.float32),
+      'bias': norm['bias'] - norm['running_mean'] * scale,
     }
 
   params: dict[str, Any] = {}

@@ -57,7 +57,7 @@ def encode_chunks(
         f'a chunk has {pixels.shape[1]} frames; give the first chunk 1 + k * '
         f'{config.tubelet} frames and every other k * {config.tubelet}'
       )
-    _, h, w = config.grid(1, pixels.shape[2:4])
+    _, h, w = config.grid(1, (pixels.shape[2], pixels.shape[3]))
     yield stream.run('encode_span', pixels, (whole + extra, h, w))
 
 

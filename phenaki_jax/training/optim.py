@@ -86,7 +86,7 @@ def make_optimizer(
 
 def _of_opponents(config: OptimConfig) -> OptimConfig:
   """Return the settings of the opponents' optimizers."""
-  changed = {
+  changed: dict[str, Any] = {
     'b1': config.opponent_b1,
     'learning_rate': config.opponent_learning_rate,
     'adam_learning_rate': config.opponent_learning_rate,

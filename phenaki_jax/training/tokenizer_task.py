@@ -313,7 +313,7 @@ class TokenizerTask(Task):
       metrics[f'psnr_{kind}_first'] = Mean.of(psnr[:, 0])
       if kind == 'clips':
         metrics['psnr_clips_rest'] = Mean.of(psnr[:, 1:], mask[:, 1:])
-    total = jnp.zeros(())
+    total: Any = jnp.zeros(())
     for name, parts in terms.items():
       weight = getattr(self.weights, name)
       value = sum(jnp.sum(x * m) for x, m in parts)
