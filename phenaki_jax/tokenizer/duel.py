@@ -20,7 +20,7 @@ from phenaki_jax.tokenizer.adversarial import (
 from phenaki_jax.tokenizer.discriminator import Discriminator
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@flax.struct.dataclass
 class Pair:
   """Clips, or images as clips of one frame, and their reconstructions.
 

@@ -54,7 +54,8 @@ def test_every_stage_equals_onnxruntime():
     )
 
 
-def test_blur_is_farther_than_nothing_and_nearer_than_noise():
+@pytest.mark.slow
+def test_a_darker_image_is_nearer_than_noise():
   network = _network()
   image = np.kron(drawn.pixels(1, 4, 4, 3, seed=6), np.ones((1, 8, 8, 1)))
   image = jnp.asarray(image, jnp.float32)
@@ -63,7 +64,7 @@ def test_blur_is_farther_than_nothing_and_nearer_than_noise():
   values = [
     float(distance(image, other)[0]) for other in (image, 0.8 * image, noise)
   ]
-  assert values[0] == 0
-  assert 0 < values[1] < values[2]
+  assert values[0] < 1e-9
+  assert 1e-4 < values[1] < values[2]
   slopes = jax.jit(jax.grad(lambda x: distance(image, x).sum()))(image)
   assert np.isfinite(slopes).all()
