@@ -60,11 +60,20 @@ def test_a_darker_image_is_nearer_than_noise():
   image = np.kron(drawn.pixels(1, 4, 4, 3, seed=6), np.ones((1, 8, 8, 1)))
   image = jnp.asarray(image, jnp.float32)
   noise = jnp.asarray(drawn.pixels(1, 32, 32, 3, seed=7))
-  distance = jax.jit(functools.partial(image_distance, network, network.params))
+  distance = jax.jit(functools.partial(image_distance, network))
   values = [
-    float(distance(image, other)[0]) for other in (image, 0.8 * image, noise)
+    float(distance(network.params, image, other)[0])
+    for other in (image, 0.8 * image, noise)
   ]
   assert values[0] < 1e-9
   assert 1e-4 < values[1] < values[2]
-  slopes = jax.jit(jax.grad(lambda x: distance(image, x).sum()))(image)
+
+
+@pytest.mark.slow
+def test_gradients_are_finite_where_nothing_is_active():
+  network = _network()
+  black = -jnp.ones((1, 32, 32, 3))
+  slopes = jax.jit(
+    jax.grad(lambda x, params: image_distance(network, params, black, x).sum())
+  )(0.99 * black, network.params)
   assert np.isfinite(slopes).all()
