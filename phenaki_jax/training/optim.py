@@ -88,8 +88,8 @@ def _of_opponents(config: OptimConfig) -> OptimConfig:
   """Return the settings of the opponents' optimizers."""
   changed: dict[str, Any] = {
     'b1': config.opponent_b1,
-    'learning_rate': config.opponent_learning_rate,
-    'adam_learning_rate': config.opponent_learning_rate,
+    'learning_rate': config.opponent_learning_rate or None,
+    'adam_learning_rate': config.opponent_learning_rate or None,
   }
   given = {name: x for name, x in changed.items() if x is not None}
   return dataclasses.replace(config, **given)
