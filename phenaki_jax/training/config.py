@@ -54,8 +54,8 @@ class OptimConfig:
     weight_decay: decoupled decay of matrices; norms, biases, embeddings and
       codebooks are not decayed.
     clip_norm: largest allowed norm of the whole gradient.
-    opponent_learning_rate: peak learning rate of a discriminator; 0: that of the
-      model.
+    opponent_learning_rate: peak learning rate of a discriminator; 0: that of
+      the model.
     opponent_b1: `b1` of a discriminator; None: that of the model.
     ema_decay: decay of the averaged parameters; 0 disables averaging.
   """

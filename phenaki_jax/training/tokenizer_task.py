@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from phenaki_jax import rng as rngs
@@ -122,7 +121,7 @@ class TokenizerTask(Task):
       if self._renews_codes:
         shapes['unused'] = (config.vq_codes,)
         shapes['candidates'] = (config.vq_codes, config.vq_dim)
-      zeros = nn.initializers.zeros
+      zeros = jax.nn.initializers.zeros
       params = {
         **params,
         'statistics': {

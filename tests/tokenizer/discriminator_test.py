@@ -33,7 +33,12 @@ def test_scores_depend_on_their_example_alone(over_time):
   pixels = np.random.default_rng(0).uniform(-1, 1, shape)
   pixels = jnp.asarray(pixels, jnp.float32)
   example = pixels[:1, ..., :4, :4, :]
-  params = sharding.unbox(jax.jit(module.init)(rng.root(0), example))
+  shapes = jax.eval_shape(module.init, rng.root(0), example)
+  generator = np.random.default_rng(2)
+  params = jax.tree.map(
+    lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), 'f4'),
+    sharding.unbox(shapes),
+  )
   score = jax.jit(module.apply)
   scores = score(params, pixels)
   assert scores.shape == (3,)

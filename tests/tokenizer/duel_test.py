@@ -36,7 +36,12 @@ def test_terms_equal_loops(judges):
   module = make_discriminator(config)
   first = pairs[0].target[:1]
   example = first[:, 0] if judges == 'frames' else first
-  params = sharding.unbox(jax.jit(module.init)(rng.root(0), example)['params'])
+  shapes = jax.eval_shape(module.init, rng.root(0), example)['params']
+  generator = np.random.default_rng(2)
+  params = jax.tree.map(
+    lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), 'f4'),
+    sharding.unbox(shapes),
+  )
   found = jax.jit(lambda *x: duel(config, *x, MEANS))(params, pairs)
 
   def score(x):
