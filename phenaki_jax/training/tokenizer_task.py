@@ -316,10 +316,10 @@ class TokenizerTask(Task):
     for name, parts in terms.items():
       weight = getattr(self.weights, name)
       value: Any = sum(jnp.sum(x * m) for x, m in parts)
-      count: Any = sum(jnp.sum(m) for _, m in parts)
-      metrics[name] = Mean(value, count)
+      total_mask: Any = sum(jnp.sum(m) for _, m in parts)
+      metrics[name] = Mean(value, total_mask)
       if weight:
-        total = total + weight * value / count
+        total = total + weight * value / total_mask
     all_ids, all_weights = jnp.concatenate(ids), jnp.concatenate(weights)
     use = code_use(all_ids, all_weights, self.config.codebook_size)
     metrics['codes/usage'] = Mean.of(use.usage)
