@@ -110,17 +110,22 @@ class SelfAttention(nn.Module):
   def __call__(
     self,
     x: Float[Array, '*b N D'],
-    mask: Bool[Array, '*#b N N'] | None = None,
+    mask: Bool[Array, '*#b N M'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
     distances: Float[Array, '3 N boundaries'] | None = None,
+    *,
+    remembered: int = 0,
   ) -> Float[Array, '*b N D']:
     """Return the output, which is zero at initialisation.
 
     Args:
       x: the sequence.
-      mask: True where a query may attend to a key.
+      mask: True where a query may attend to a key; [N, remembered + N] if
+        positions are remembered.
       angles: rotary angles of the positions.
       distances: distance features of the positions.
+      remembered: number of positions before the sequence whose keys and values
+        are kept in the collection 'cache', which the call creates and updates.
     """
     num_heads, head_dim = self.config.num_heads, self.config.head_dim
     kernel = Kernel(
@@ -145,8 +150,21 @@ class SelfAttention(nn.Module):
       sloped = 0.5 * head_dim**0.5 * sloped
       query = _append(query, sloped)
       key = _append(key, distances.sum(0)[:, None])
+    if remembered:
+      key = self._with_past('key', key, remembered)
+      value = self._with_past('value', value, remembered)
     out = dot_product_attention(query, key, value, mask, scale=head_dim**-0.5)
     return _project_out(self.config, out)
+
+  def _with_past(
+    self, name: str, new: Float[Array, '*b N K d'], remembered: int
+  ) -> Float[Array, '*b M K d']:
+    """Prepend the remembered vectors, and remember the last ones."""
+    shape = (*new.shape[:-3], remembered, *new.shape[-2:])
+    past = self.variable('cache', name, jnp.zeros, shape, new.dtype)
+    joined = jnp.concatenate([past.value, new], -3)
+    past.value = joined[..., -remembered:, :, :]
+    return joined
 
 
 class CrossAttention(nn.Module):

@@ -48,6 +48,8 @@ class Block(nn.Module):
     text_mask: Bool[Array, 'S L'] | None = None,
     text_index: Int[Array, 'B *r'] | None = None,
     over_time: dict[str, Array] | None = None,
+    *,
+    remembered: int = 0,
   ) -> Float[Array, '*b D']:
     """Return the tokens after one block.
 
@@ -62,12 +64,14 @@ class Block(nn.Module):
       text_index: see `CrossAttention`.
       over_time: if factorized, `mask`, `angles` and `distances` of the layer
         over time; those above are of the layer within latent frames.
+      remembered: see `SelfAttention`.
     """
     config = self.config
     y = RMSNorm(name='attention_norm')(x)
     if x.ndim == 4 and not self.factorized:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
-    y = SelfAttention(config, name='attention')(y, mask, angles, distances)
+    attention = SelfAttention(config, name='attention')
+    y = attention(y, mask, angles, distances, remembered=remembered)
     x = x + y.reshape(x.shape)
     if self.factorized:
       y = jnp.swapaxes(RMSNorm(name='time_norm')(x), 1, 2)
@@ -118,7 +122,7 @@ class Stack(nn.Module):
 
     scanned = nn.scan(
       body,
-      variable_axes={'params': 0},
+      variable_axes={'params': 0, 'cache': 0},
       split_rngs={'params': True},
       length=self.num_layers,
       metadata_params={nn.PARTITION_NAME: 'layers'},

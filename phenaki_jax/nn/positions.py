@@ -11,13 +11,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-def grid_coordinates(t: int, h: int, w: int) -> np.ndarray:
+def grid_coordinates(t: int, h: int, w: int, *, start: int = 0) -> np.ndarray:
   """List the coordinates of a latent grid in raster order, time outermost.
+
+  Args:
+    t: latent frames.
+    h: rows.
+    w: columns.
+    start: the first latent frame.
 
   Returns:
     int32 [t * h * w, 3], columns time, height, width.
   """
-  axes = np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing='ij')
+  frames = np.arange(start, start + t)
+  axes = np.meshgrid(frames, np.arange(h), np.arange(w), indexing='ij')
   return np.stack([axis.reshape(-1) for axis in axes], -1).astype(np.int32)
 
 
@@ -48,7 +55,7 @@ def distance_features(coordinates: np.ndarray) -> np.ndarray:
 
 
 def absolute_features(
-  t: int, h: int, w: int, *, time: bool = True
+  t: int, h: int, w: int, *, time: bool = True, start: int = 0
 ) -> np.ndarray:
   """Compute smooth features of each grid position.
 
@@ -62,11 +69,12 @@ def absolute_features(
     h: rows.
     w: columns.
     time: include the features of time.
+    start: the first latent frame.
 
   Returns:
     float32 [t * h * w, 43], without time [t * h * w, 32], in [-1, 1].
   """
-  coordinates = grid_coordinates(t, h, w).astype(np.float64)
+  coordinates = grid_coordinates(t, h, w, start=start).astype(np.float64)
   features = [(coordinates[:, :1] == 0).astype(np.float64)] if time else []
   for column, extent in ((1, h), (2, w)):
     place = (coordinates[:, column : column + 1] + 0.5) / extent

@@ -24,6 +24,7 @@ from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
+from phenaki_jax.perceptual.weights import image_network, video_network
 from phenaki_jax.runs import open as open_lib
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
@@ -84,7 +85,7 @@ class Run:
       steps=self.experiment.train.steps,
       params=boxed_params(self.task),
       opponents=self.task.opponents,
-      fixed=self.task.fixed,
+      unoptimized=(*self.task.fixed, *self.task.statistics),
     )
 
   @functools.cached_property
@@ -216,7 +217,8 @@ def assemble(
     )
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   if experiment.kind != 'generator':
-    return Run(experiment=experiment, mesh=mesh, task=_task(experiment))
+    task: Task = _task(experiment, read=True)
+    return Run(experiment=experiment, mesh=mesh, task=task)
   params = _tokenizer_params(experiment)
   start = _start(experiment, epath.Path(workdir), params)
   if start is None:
@@ -269,15 +271,33 @@ def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
   if experiment.kind == 'generator':
     task: Task = _generator(experiment, tokenizer_params=None)
   else:
-    task = _task(experiment)
+    task = _task(experiment, read=False)
   return Run(experiment=experiment, mesh=mesh, task=task)
 
 
-def _task(experiment: Experiment) -> Task:
-  """Return the task of a model that needs no other."""
+def _task(experiment: Experiment, *, read: bool) -> Task:
+  """Return the task of a model that needs no other model of ours.
+
+  Args:
+    experiment: of a reader or a tokenizer.
+    read: read the weights of perceptual networks.
+
+  Raises:
+    UserError: a perceptual term has no weights.
+  """
   if experiment.kind == 'reader':
     return ReaderTask(config=experiment.reader)
-  return TokenizerTask(config=experiment.tokenizer, weights=experiment.losses)
+  losses = experiment.losses
+  return TokenizerTask(
+    config=experiment.tokenizer,
+    weights=losses,
+    image_network=image_network(losses.networks, read=read)
+    if losses.image_perceptual
+    else None,
+    video_network=video_network(losses.networks, read=read)
+    if losses.video_perceptual
+    else None,
+  )
 
 
 def _generator(experiment: Experiment, tokenizer_params: Any) -> GeneratorTask:

@@ -22,6 +22,7 @@ from phenaki_jax.runs.experiment import (
   saved,
 )
 from phenaki_jax.training import loop, writers
+from phenaki_jax.training.collapse import CollapseAlarm
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
         writers.JsonlWriter(workdir / 'metrics.jsonl'),
         writers.TensorBoardWriter(workdir / 'tensorboard', fps=data.fps),
         writers.FileWriter(workdir / 'samples', fps=data.fps),
+        CollapseAlarm(),
       ],
       evaluators=evaluators.build(run),
       seed=experiment.seed,

@@ -1,5 +1,6 @@
 """The shape of a C-ViViT tokenizer, and the named sizes."""
 
+import dataclasses
 import math
 from typing import Annotated, Any, Literal
 
@@ -29,11 +30,16 @@ class TokenizerConfig(TransformerConfig):
       its position, so identical patches get identical tokens. With more, small
       tokenizers hide parts of an object in the tokens of the background,
       which a generator can then hardly predict.
-    quantizer: 'fsq' or 'vq'.
+    temporal_window: latent frames, its own included, to which a latent frame
+      attends over time; None: all earlier ones. With a window, clips of any
+      length are encoded and decoded in constant memory (see `streaming`).
+    quantizer: 'fsq', 'vq' or 'lfq'.
     fsq_levels: number of values of each FSQ dimension; even or odd.
     vq_codes: number of VQ codes.
     vq_dim: width in which VQ codes are looked up.
-    commitment: weight of VQ's commitment term (Phenaki: 0.25).
+    lfq_bits: number of bits of LFQ's ids, which are 2**bits.
+    lfq_entropy: weight of LFQ's entropy terms.
+    commitment: weight of the commitment term of VQ and LFQ (Phenaki: 0.25).
   """
 
   patch: tuple[PositiveInt, PositiveInt] = (8, 8)
@@ -42,10 +48,13 @@ class TokenizerConfig(TransformerConfig):
   spatial_layers: NonNegativeInt = 4
   temporal_layers: NonNegativeInt = 4
   encoder_spatial_layers: NonNegativeInt | None = None
-  quantizer: Literal['fsq', 'vq'] = 'fsq'
+  temporal_window: PositiveInt | None = None
+  quantizer: Literal['fsq', 'vq', 'lfq'] = 'fsq'
   fsq_levels: tuple[Annotated[int, Field(ge=2)], ...] = (8, 8, 5, 5)
   vq_codes: PositiveInt = 8192
   vq_dim: PositiveInt = 32
+  lfq_bits: Annotated[int, Field(ge=1, le=18)] = 13
+  lfq_entropy: NonNegativeFloat = 0.1
   commitment: NonNegativeFloat = 0.25
 
   @property
@@ -53,12 +62,42 @@ class TokenizerConfig(TransformerConfig):
     """Return the number of token ids."""
     if self.quantizer == 'fsq':
       return math.prod(self.fsq_levels)
+    if self.quantizer == 'lfq':
+      return 2**self.lfq_bits
     return self.vq_codes
 
   @property
   def code_levels(self) -> tuple[int, ...]:
     """Return the number of values of each FSQ digit; empty with VQ."""
     return self.fsq_levels if self.quantizer == 'fsq' else ()
+
+  @property
+  def latent_frames_of_image(self) -> int:
+    """Return the latent frames that an image becomes in training.
+
+    If the first frame is repeated, a still clip has the tokens of its image.
+    Two latent frames let later latent frames learn from images as well; without
+    temporal layers the second would only repeat the first.
+    """
+    return 2 if self.first_frame == 'repeated' and self.temporal_layers else 1
+
+  def per_frame(self) -> 'TokenizerConfig':
+    """Return the per-frame ViT-VQGAN of the same width and depth.
+
+    It is the baseline of Phenaki's table 3: every frame is cut into patches and
+    has tokens of its own, and no layer sees two frames.
+    """
+    return dataclasses.replace(
+      self,
+      tubelet=1,
+      first_frame='repeated',
+      encoder_spatial_layers=None
+      if self.encoder_spatial_layers is None
+      else self.encoder_spatial_layers + self.temporal_layers,
+      spatial_layers=self.spatial_layers + self.temporal_layers,
+      temporal_layers=0,
+      temporal_window=None,
+    )
 
   def grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
     """Compute the token grid of a clip.

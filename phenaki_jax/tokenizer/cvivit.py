@@ -8,24 +8,18 @@ video, the tokens of the first frames do not depend on later frames, and
 padding frames at the end change nothing before them.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import flax.linen as nn
 import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from phenaki_jax.nn.blocks import Stack
-from phenaki_jax.nn.layers import Dense, RMSNorm
-from phenaki_jax.nn.positions import (
-  absolute_features,
-  grid_coordinates,
-  rotary_angles,
-)
-from phenaki_jax.sharding import constrain
+from phenaki_jax.nn.layers import Dense
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.patches import patchify, unpatchify
-from phenaki_jax.tokenizer.quantizers import FSQ, VQ, Quantized
+from phenaki_jax.tokenizer.quantizers import FSQ, LFQ, VQ, Quantized
+from phenaki_jax.tokenizer.space_time import SpaceTime, Span
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.
@@ -71,25 +65,29 @@ class CViViT(nn.Module):
       layers = config.spatial_layers
     # With no spatial attention, position features are unnecessary.
     self.encoder = SpaceTime(config, layers, position_features=layers > 0)
-    if config.quantizer == 'fsq':
-      self.quantizer = FSQ(config.fsq_levels, config.width)
-    else:
-      self.quantizer = VQ(
-        config.vq_codes, config.vq_dim, config.width, config.commitment
-      )
+    self.quantizer = _make_quantizer(config)
     self.decoder = SpaceTime(config, config.spatial_layers, time_first=True)
     # Linear, without an activation: section 2.1.
     out = {'names': ('embed', None), 'use_bias': True, 'hidden': False}
     self.first_out = Dense(area, **out)
     self.rest_out = Dense(area * config.tubelet, **out)
 
-  def __call__(self, pixels: Float[Array, 'B T H W C']) -> TokenizerOutput:
+  def __call__(
+    self,
+    pixels: Float[Array, 'B T H W C'],
+    weights: Float[Array, 'B t'] | None = None,
+  ) -> TokenizerOutput:
     """Encode, quantize and decode a clip.
+
+    Args:
+      pixels: the clip.
+      weights: weight of each latent frame in statistics of the batch, 0 for
+        padding; 1 by default.
 
     Raises:
       UserError: the patch or the tubelet does not divide the clip.
     """
-    quantized = self._quantize(pixels)
+    quantized = self._quantize(pixels, weights)
     return TokenizerOutput(
       reconstruction=self._pixels(quantized.vectors),
       ids=quantized.ids,
@@ -108,15 +106,52 @@ class CViViT(nn.Module):
     """Return the pixels of token ids, approximately in [-1, 1]."""
     return self._pixels(self.quantizer.lookup(ids))
 
-  def _quantize(self, pixels: Float[Array, 'B T H W C']) -> Quantized:
+  def encode_span(
+    self, pixels: Float[Array, 'B T H W C'], span: Span, *, is_first: bool
+  ) -> Int[Array, 'B t h w']:
+    """Return the token ids of consecutive frames of a longer clip.
+
+    Args:
+      pixels: whole tubelets; before them the first frame if `is_first`.
+      span: of these latent frames.
+      is_first: the frames are the first of the clip.
+    """
+    x = self._embed(pixels, is_first=is_first)
+    return self.quantizer(self.encoder(x, span)).ids
+
+  def decode_span(
+    self, ids: Int[Array, 'B t h w'], span: Span, *, is_first: bool
+  ) -> Float[Array, 'B T H W C']:
+    """Return the pixels of consecutive latent frames of a longer clip.
+
+    Args:
+      ids: the token ids.
+      span: of these latent frames.
+      is_first: the latent frames are the first of the clip.
+    """
+    vectors = self.quantizer.lookup(ids)
+    return self._pixels(vectors, span, is_first=is_first)
+
+  def _quantize(
+    self,
+    pixels: Float[Array, 'B T H W C'],
+    weights: Float[Array, 'B t'] | None = None,
+  ) -> Quantized:
     _, frames, height, width, _ = pixels.shape
-    self.config.grid(frames, (height, width))  # raises if it does not fit
-    return self.quantizer(self.encoder(self._embed(pixels)))
+    grid = self.config.grid(
+      frames, (height, width)
+    )  # raises if it does not fit
+    if weights is not None:
+      shape = (pixels.shape[0], *grid)
+      weights = jnp.broadcast_to(weights[:, :, None, None], shape)
+    return self.quantizer(self.encoder(self._embed(pixels)), weights)
 
   def _embed(
-    self, pixels: Float[Array, 'B T H W C']
+    self, pixels: Float[Array, 'B T H W C'], *, is_first: bool = True
   ) -> Float[Array, 'B t h w D']:
     patch, tubelet = self.config.patch, self.config.tubelet
+    if not is_first:
+      return self.rest_in(patchify(pixels, tubelet, patch))
     first = pixels[:, :1]
     if self.config.first_frame == 'repeated':
       first = jnp.repeat(first, tubelet - 1, axis=1)
@@ -129,11 +164,17 @@ class CViViT(nn.Module):
     return jnp.concatenate([first, rest], axis=1)
 
   def _pixels(
-    self, vectors: Float[Array, 'B t h w D']
+    self,
+    vectors: Float[Array, 'B t h w D'],
+    span: Span | None = None,
+    *,
+    is_first: bool = True,
   ) -> Float[Array, 'B T H W C']:
     patch, tubelet = self.config.patch, self.config.tubelet
-    x = self.decoder(vectors.astype(jnp.dtype(self.config.dtype)))
+    x = self.decoder(vectors.astype(jnp.dtype(self.config.dtype)), span)
     x = x.astype(jnp.float32)
+    if not is_first:
+      return unpatchify(self.rest_out(x), tubelet, patch)
     if self.config.first_frame == 'repeated':
       return unpatchify(self.rest_out(x), tubelet, patch)[:, tubelet - 1 :]
     first = unpatchify(self.first_out(x[:, :1]), 1, patch)
@@ -141,54 +182,12 @@ class CViViT(nn.Module):
     return jnp.concatenate([first, rest], axis=1)
 
 
-class SpaceTime(nn.Module):
-  """Attention within each latent frame, and causal attention over time.
-
-  Attributes:
-    config: the tokenizer's sizes.
-    spatial_layers: blocks within a latent frame.
-    time_first: apply the temporal stack first, as the decoder does.
-    position_features: add learned features of each patch's position.
-  """
-
-  config: TokenizerConfig
-  spatial_layers: int
-  time_first: bool = False
-  position_features: bool = True
-
-  @nn.compact
-  def __call__(self, x: Float[Array, 'B t h w D']) -> Float[Array, 'B t h w D']:
-    """Apply both stacks, then a norm."""
-    config = self.config
-    batch, t, h, w, width = x.shape
-    if self.position_features:
-      # A repeated first frame is embedded and decoded like all others. Without
-      # the time in its features, what is learned from images holds for every
-      # latent frame.
-      features = absolute_features(t, h, w, time=config.first_frame == 'apart')
-      place = Dense(width, (None, 'embed'), hidden=False, name='place')
-      added = place(jnp.asarray(features)).reshape(1, t, h, w, width)
-      # In the dtype of the computation; the sum would be float32 otherwise.
-      x = x + added.astype(x.dtype)
-    x = constrain(x, 'batch', 'frames', None, None, None)
-    grid = grid_coordinates(t, h, w)
-    space = Stack(config, self.spatial_layers, name='space')
-    time = Stack(config, config.temporal_layers, name='time')
-
-    def over_space(x: Array) -> Array:
-      angles = jnp.asarray(rotary_angles(grid[: h * w, 1:], config.head_dim))
-      x = x.reshape(batch * t, h * w, width)
-      return space(x, angles=angles).reshape(batch, t, h, w, width)
-
-    def over_time(x: Array) -> Array:
-      angles = jnp.asarray(rotary_angles(grid[:: h * w, :1], config.head_dim))
-      causal = jnp.tril(jnp.ones((t, t), bool))[None]
-      x = x.transpose(0, 2, 3, 1, 4).reshape(batch * h * w, t, width)
-      x = time(x, mask=causal, angles=angles)
-      return x.reshape(batch, h, w, t, width).transpose(0, 3, 1, 2, 4)
-
-    if self.time_first:
-      x = over_space(over_time(x))
-    else:
-      x = over_time(over_space(x))
-    return RMSNorm(name='norm')(x)
+def _make_quantizer(config: TokenizerConfig) -> Any:
+  """Return the module of the configured quantizer, a `Quantizer`."""
+  if config.quantizer == 'fsq':
+    return FSQ(config.fsq_levels, config.width)
+  if config.quantizer == 'lfq':
+    return LFQ(
+      config.lfq_bits, config.width, config.commitment, config.lfq_entropy
+    )
+  return VQ(config.vq_codes, config.vq_dim, config.width, config.commitment)

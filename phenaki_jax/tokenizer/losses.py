@@ -1,7 +1,13 @@
 """Terms of the tokenizer's loss (Phenaki, equation 5) and their weights.
 
-The loss is a weighted sum of named terms. Each term is a pure function of the
-clip and its reconstruction. A weight of 0 removes a term.
+The loss is a weighted sum of named terms:
+
+  L = L_VQ + 0.1 L_adversarial + 0.1 L_image + 1.0 L_video + 1.0 L_2
+
+and further terms that are not in the paper. Each term is a pure function of
+the clip and its reconstruction. The terms of pixels are here, the adversarial
+ones in `adversarial`, and the perceptual ones in `perceptual.distances`. A
+weight of 0 removes a term and changes no other.
 """
 
 from typing import no_type_check
@@ -10,12 +16,28 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from phenaki_jax.config import validated
+from phenaki_jax.perceptual.config import PerceptualConfig
+from phenaki_jax.tokenizer.adversarial import AdversaryConfig
 
 _WINDOW = 5  # side of the window of the local contrast, in pixels
 _FLOOR = 0.1  # contrast that is added, so that flat areas count as well
+
+
+@validated
+class CodebookConfig:
+  """What keeps the codes of VQ in use; other quantizers ignore it.
+
+  Attributes:
+    kmeans: start the codebook as clusters of the first batch.
+    revive_after: steps without use after which a code is replaced by a vector
+      of the batch; 0 never replaces one.
+  """
+
+  kmeans: bool = False
+  revive_after: NonNegativeInt = 0
 
 
 @validated
@@ -30,6 +52,12 @@ class TokenizerLossWeights:
     detail: squared error of pixels, weighted by `detail_weights`, so that
       small detailed objects count more than flat ground (not in the paper).
     quantizer: the quantizer's own loss (paper: 1).
+    adversarial: the reconstructions' scores by a discriminator (paper: 0.1).
+    image_perceptual: distance of the features of frames (paper: 0.1).
+    video_perceptual: distance of the features of clips (paper: 1).
+    adversary: the discriminator.
+    networks: the networks of the perceptual terms.
+    codebook: what keeps the codes of VQ in use.
   """
 
   l2: NonNegativeFloat = 1.0
@@ -37,6 +65,22 @@ class TokenizerLossWeights:
   edge: NonNegativeFloat = 0.0
   detail: NonNegativeFloat = 0.0
   quantizer: NonNegativeFloat = 1.0
+  adversarial: NonNegativeFloat = 0.0
+  image_perceptual: NonNegativeFloat = 0.0
+  video_perceptual: NonNegativeFloat = 0.0
+  adversary: AdversaryConfig = AdversaryConfig()
+  networks: PerceptualConfig = PerceptualConfig()
+  codebook: CodebookConfig = CodebookConfig()
+
+
+# The weights of Phenaki's equation 5.
+PAPER: dict[str, float] = {
+  'l2': 1.0,
+  'quantizer': 1.0,
+  'adversarial': 0.1,
+  'image_perceptual': 0.1,
+  'video_perceptual': 1.0,
+}
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.
@@ -115,3 +159,17 @@ def _window_mean(x: Float[Array, 'B T H W C']) -> Float[Array, 'B T H W C']:
 def frame_mask(num_frames: Int[Array, 'B'], frames: int) -> Bool[Array, 'B T']:
   """Return True at the first `num_frames` frames, False at padding."""
   return jnp.arange(frames)[None, :] < num_frames[:, None]
+
+
+def repeat_last(
+  pixels: Float[Array, 'B T H W C'], num_frames: Int[Array, 'B']
+) -> Float[Array, 'B T H W C']:
+  """Replace padding frames by the last real frame.
+
+  Terms that look at several frames at once then do not depend on the content
+  of the padding.
+  """
+  frames = jnp.minimum(
+    jnp.arange(pixels.shape[1])[None], num_frames[:, None] - 1
+  )
+  return jnp.take_along_axis(pixels, frames[:, :, None, None, None], axis=1)

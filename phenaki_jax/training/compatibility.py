@@ -70,6 +70,13 @@ def check_same_run(
   changed = _differences(_completed(saved.config), _completed(ours.config))
   bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
   there, here = saved.identity.get(FROZEN), ours.identity.get(FROZEN)
+  if not bound and there != here and ours.config.get('kind') == 'tokenizer':
+    raise UserError(
+      f'{folder} was trained with other weights of a perceptual network: the '
+      f'{FROZEN} are {there} there and {here} here. Give the networks and '
+      'files in losses.networks that the run was started with, or another '
+      '--workdir.'
+    )
   if not bound and there != here:
     raise UserError(
       f'{folder} was trained on the tokens of another tokenizer, or of this '

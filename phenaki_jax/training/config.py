@@ -58,6 +58,9 @@ class OptimConfig:
     weight_decay: decoupled decay of matrices; norms, biases, embeddings and
       codebooks are not decayed.
     clip_norm: largest allowed norm of the whole gradient.
+    opponent_learning_rate: peak learning rate of a discriminator; 0: that of
+      the model.
+    opponent_b1: `b1` of a discriminator; None: that of the model.
     ema_decay: decay of the averaged parameters; 0 disables averaging.
   """
 
@@ -72,6 +75,8 @@ class OptimConfig:
   b2: Rate = 0.99
   weight_decay: NonNegativeFloat = 1e-4
   clip_norm: PositiveFloat = 1.0
+  opponent_learning_rate: NonNegativeFloat = 0.0
+  opponent_b1: Rate | None = None
   ema_decay: Rate = 0.999
 
   def __post_init__(self) -> None:

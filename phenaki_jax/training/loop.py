@@ -108,7 +108,7 @@ def train(
     steps=config.steps,
     params=state_lib.boxed_params(task),
     opponents=task.opponents,
-    fixed=task.fixed,
+    unoptimized=(*task.fixed, *task.statistics),
   )
   schedule = make_schedule(optim, steps=config.steps)
   root = rngs.root(seed)

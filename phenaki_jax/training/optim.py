@@ -7,6 +7,7 @@ embeddings and codebooks are lookups or offsets, for which zero is not a
 neutral value.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,29 +52,48 @@ def make_optimizer(
   steps: int,
   params: Any,
   opponents: Sequence[str] = (),
-  fixed: Sequence[str] = (),
+  unoptimized: Sequence[str] = (),
 ) -> optax.GradientTransformation:
   """Chain clipping, AdamW or Muon, weight decay and the schedule.
 
   Args:
-    config: optimizer settings, the same for the model and its opponents.
+    config: optimizer settings; opponents may have a learning rate and a
+      decay of their own.
     steps: length of the run, which the schedule spans.
     params: boxed parameters or shapes, read for their optimizer rules.
     opponents: top-level entries of the parameters with a state and a clip norm
       of their own (see `state.Task`).
-    fixed: top-level entries that do not change, and have no state.
+    unoptimized: top-level entries that no optimizer changes; without a state.
   """
   chain = _make_chain(config, steps=steps, params=params)
-  if not opponents and not fixed:
+  if not opponents and not unoptimized:
     return chain
-  apart = {**{n: n for n in opponents}, **dict.fromkeys(fixed, 'fixed')}
-  labels = {}
-  for name, tree in params.items():
-    leaves, structure = jax.tree.flatten(sharding.unbox(tree))
-    part = apart.get(name, 'model')
-    labels[name] = jax.tree.unflatten(structure, [part] * len(leaves))
-  chains = dict.fromkeys(['model', *opponents], chain)
-  return optax.partition({**chains, 'fixed': optax.set_to_zero()}, labels)
+  apart = (*opponents, *unoptimized)
+  labels = {
+    name: jax.tree.map(
+      lambda _, part=name if name in apart else 'model': part,
+      sharding.unbox(tree),
+    )
+    for name, tree in params.items()
+  }
+  own = _make_chain(_of_opponents(config), steps=steps, params=params)
+  chains = {
+    'model': chain,
+    **dict.fromkeys(opponents, own),
+    **dict.fromkeys(unoptimized, optax.set_to_zero()),
+  }
+  return optax.partition(chains, labels)
+
+
+def _of_opponents(config: OptimConfig) -> OptimConfig:
+  """Return the settings of the opponents' optimizers."""
+  changed: dict[str, Any] = {
+    'b1': config.opponent_b1,
+    'learning_rate': config.opponent_learning_rate or None,
+    'adam_learning_rate': config.opponent_learning_rate or None,
+  }
+  given = {name: x for name, x in changed.items() if x is not None}
+  return dataclasses.replace(config, **given)
 
 
 def _make_chain(

@@ -23,8 +23,8 @@ class TrainState:
   """Completed steps, parameters, their average, and the optimizer's state.
 
   Parameters are plain nested dicts. The average covers the model, not its
-  opponents. There is no random key: keys are derived from the run's seed and
-  `step`.
+  opponents and statistics. There is no random key: keys are derived from the
+  run's seed and `step`.
   """
 
   step: Any
@@ -53,11 +53,14 @@ class Task(Protocol):
     fixed: top-level entries of the parameters that are not trained.
     given: top-level entries of the parameters that a new run starts from,
       instead of random ones.
+    statistics: top-level entries of the parameters that no optimizer changes
+      and that are not averaged, such as running means; see `settle`.
   """
 
   opponents: tuple[str, ...] = ()
   fixed: tuple[str, ...] = ()
   given: Mapping[str, Any] = MappingProxyType({})
+  statistics: tuple[str, ...] = ()
 
   @property
   def frozen(self) -> Any:
@@ -99,16 +102,27 @@ class Task(Protocol):
 
     Returns:
       Gradients in the structure of the parameters, those of each
-      player from its own loss; and all losses and other terms, by name.
+      player from its own loss; and all losses and other terms, by name. In
+      place of the gradients of `statistics` are those of this batch.
     """
     return jax.grad(self.loss, has_aux=True)(params, frozen, batch, rng)
+
+  def settle(self, params: Any, gradients: Any) -> Any:
+    """Return the parameters with updated statistics, after the optimizer.
+
+    Args:
+      params: the parameters after the step; their statistics before it.
+      gradients: from `gradients`.
+    """
+    del gradients
+    return params
 
   def evaluate(
     self, params: Any, frozen: Any, batch: Any, rng: Key[Array, '']
   ) -> Metrics:
     """Compute the metrics of a held-out batch, without dropout.
 
-    `params` are those of the model, without its opponents.
+    `params` are those of the model, without opponents and statistics.
     """
     return self.loss(params, frozen, batch, rng, deterministic=True)[1]
 
@@ -138,7 +152,7 @@ def abstract_state(
     ValueError: if a parameter has no names.
   """
   boxed = jax.eval_shape(
-    lambda: _fresh(task.init(rngs.root(0)), optimizer, task.opponents)
+    lambda: _fresh(task.init(rngs.root(0)), optimizer, _apart(task))
   )
   return TrainState(
     **{
@@ -170,7 +184,7 @@ def create_state(
   """Create the initial state; each device allocates only its own shards."""
 
   def init(key: Key[Array, '']) -> TrainState:
-    return _fresh(sharding.unbox(task.init(key)), optimizer, task.opponents)
+    return _fresh(sharding.unbox(task.init(key)), optimizer, _apart(task))
 
   state = jax.jit(init, out_shardings=shardings_of(abstract))(rng)
   trees = {'params': state.params, 'ema': state.ema}
@@ -217,10 +231,14 @@ def shardings_of(abstract: Any) -> Any:
   return jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
 
+def _apart(task: Task) -> tuple[str, ...]:
+  return (*task.opponents, *task.statistics)
+
+
 def _fresh(
   params: Any,
   optimizer: optax.GradientTransformation,
-  opponents: tuple[str, ...],
+  apart: tuple[str, ...],
 ) -> TrainState:
   return TrainState(
     step=jnp.zeros((), jnp.int32),
@@ -229,7 +247,7 @@ def _fresh(
     ema={
       name: jax.tree.map(jnp.copy, tree)
       for name, tree in params.items()
-      if name not in opponents
+      if name not in apart
     },
     opt_state=optimizer.init(params),
   )

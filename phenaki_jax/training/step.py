@@ -41,6 +41,7 @@ def make_step(
     grads, measured = task.gradients(state.params, frozen, batch, key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    params = task.settle(params, grads)
     model = {name: params[name] for name in state.ema}
     ema = average(state.ema, model, decay=ema_decay, step=state.step)
     metrics = {**_norms(task, grads, updates), **measured}
@@ -62,7 +63,8 @@ def _norms(task: Task, grads: Any, updates: Any) -> dict[str, Mean]:
   opponent's."""
   norms = {}
   for kind, tree in (('gradient_norm', grads), ('update_norm', updates)):
-    model = {k: v for k, v in tree.items() if k not in task.opponents}
+    apart = (*task.opponents, *task.statistics)
+    model = {k: v for k, v in tree.items() if k not in apart}
     norms[kind] = Mean.of(optax.tree.norm(model))
     for name in task.opponents:
       norms[f'{kind}_{name}'] = Mean.of(optax.tree.norm(tree[name]))

@@ -1,5 +1,7 @@
 """The shape of a tokenizer, and the errors for clips that do not fit it."""
 
+import math
+
 import pytest
 
 from phenaki_jax.tokenizer.config import SIZES, TokenizerConfig
@@ -41,7 +43,11 @@ def test_clip_that_does_not_fit_raises(frames, size, message):
 @pytest.mark.parametrize(
   ('field', 'message'),
   [
-    ({'quantizer': 'lfq'}, "quantizer is 'lfq', but it must be 'fsq' or 'vq'"),
+    ({'quantizer': 'bsq'}, "quantizer is 'bsq', but it must be 'fsq', 'vq' or"),
+    (
+      {'lfq_bits': 19},
+      'lfq_bits is 19, but it must be less than',
+    ),
     (
       {'width': 30, 'num_heads': 4},
       'width 30 must be a multiple of num_heads 4',
@@ -59,8 +65,24 @@ def test_invalid_shape_raises(field, message):
 def test_codebook_size_depends_on_the_quantizer():
   assert TokenizerConfig(fsq_levels=(8, 5, 3)).codebook_size == 120
   assert TokenizerConfig(quantizer='vq', vq_codes=99).codebook_size == 99
+  lfq = TokenizerConfig(quantizer='lfq', lfq_bits=18)
+  assert lfq.codebook_size == 262_144
+  assert lfq.code_levels == ()
 
 
 @pytest.mark.parametrize('name', SIZES)
 def test_named_sizes_are_valid(name):
   assert TokenizerConfig(**SIZES[name]).codebook_size > 1
+
+
+def test_the_per_frame_baseline_has_the_same_depth_and_more_tokens():
+  # Phenaki, table 3: 1536 tokens for 11 frames against 2560 for 10.
+  paper = TokenizerConfig(**SIZES['paper'])
+  baseline = paper.per_frame()
+  assert baseline.spatial_layers == 8
+  assert baseline.temporal_layers == 0
+  assert baseline.width == paper.width
+  assert math.prod(paper.grid(11, (128, 128))) == 1536
+  assert math.prod(baseline.grid(10, (128, 128))) == 2560
+  tiny = TokenizerConfig(**SIZES['tiny']).per_frame()
+  assert (tiny.encoder_spatial_layers, tiny.spatial_layers) == (1, 3)

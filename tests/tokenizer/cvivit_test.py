@@ -23,12 +23,15 @@ FSQ = TokenizerConfig(
   num_heads=2,
   mlp_dim=32,
   spatial_layers=1,
-  temporal_layers=2,
+  temporal_layers=1,
   fsq_levels=(8, 5, 5),
 )
 VQ = dataclasses.replace(FSQ, quantizer='vq', vq_codes=64, vq_dim=4)
+LFQ = dataclasses.replace(FSQ, quantizer='lfq', lfq_bits=9)
 REPEATED = dataclasses.replace(FSQ, first_frame='repeated')
+PER_FRAME = FSQ.per_frame()
 CONFIGS = {'fsq': FSQ, 'vq': VQ, 'repeated': REPEATED}
+OTHERS = {'lfq': LFQ, 'per_frame': PER_FRAME}
 # Name in CONFIGS, frames, frame size in pixels, batch; square and other grids.
 CASES = [
   ('fsq', 5, (8, 8), 2),
@@ -44,7 +47,7 @@ every = pytest.mark.parametrize('name', CONFIGS)
 @functools.cache
 def _boxed(name):
   pixels = jnp.zeros((1, 3, 8, 8, 3))
-  model = CViViT(CONFIGS[name])
+  model = CViViT((CONFIGS | OTHERS)[name])
   return jax.eval_shape(model.init, rng.root(0), pixels)['params']
 
 
@@ -62,7 +65,7 @@ def _variables(name):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compiled(name, method, variables, x):
-  return CViViT(CONFIGS[name]).apply(variables, x, method=method)
+  return CViViT((CONFIGS | OTHERS)[name]).apply(variables, x, method=method)
 
 
 def _run(name, method, x):
@@ -107,12 +110,13 @@ def test_changing_later_frames_leaves_earlier_output_identical(
     assert (other_out[:, kept:] != out[:, kept:]).any()
 
 
-@every
+# VQ differs after the encoder only.
+@pytest.mark.parametrize('name', ['fsq', 'repeated'])
 def test_gradients_are_causal(name):
   """Which frames each latent frame depends on, by its gradient."""
   frames, size = 5, (8, 4)
   clip = _clip(frames, size, 1)
-  model, variables = CViViT(CONFIGS[name]), _variables(name)
+  model, variables = CViViT((CONFIGS | OTHERS)[name]), _variables(name)
 
   def vectors(clip):
     return model.apply(
@@ -214,6 +218,31 @@ def test_initialising_with_an_image_creates_every_parameter(scan, name):
     return jax.tree.map(jnp.shape, sharding.unbox(boxed))
 
   assert shapes(1) == shapes(3)
+
+
+def test_lfq_tokens_decode_to_the_output():
+  clip = _clip(5, (8, 8), 2)
+  ids = _run('lfq', 'encode', clip)
+  output = _run('lfq', '__call__', clip)
+  np.testing.assert_array_equal(output.ids, ids)
+  assert len(np.unique(ids)) > 3, 'the tokens must differ'
+  np.testing.assert_allclose(
+    _run('lfq', 'decode', ids), output.reconstruction, atol=1e-5
+  )
+
+
+def test_per_frame_tokens_depend_on_their_frame_alone():
+  clip = _clip(5, (8, 8), 1)
+  ids = _run('per_frame', 'encode', clip)
+  assert ids.shape == (1, 5, 2, 2)
+  order = np.array([3, 0, 4, 1, 2])
+  np.testing.assert_array_equal(
+    _run('per_frame', 'encode', clip[:, order]), ids[:, order]
+  )
+  np.testing.assert_array_equal(
+    _run('per_frame', 'decode', ids[:, order]),
+    _run('per_frame', 'decode', ids)[:, order],
+  )
 
 
 def test_encode_rejects_invalid_frame_counts():

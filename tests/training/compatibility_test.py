@@ -121,7 +121,10 @@ def test_another_tokenizer_is_refused_with_advice():
   )
   with pytest.raises(ValueError) as caught:
     check_same_run(
-      FOLDER, saved=_run(identity=saved), ours=_run(identity=ours), step=9
+      FOLDER,
+      saved=_run({**CONFIG, 'kind': 'generator'}, saved),
+      ours=_run({**CONFIG, 'kind': 'generator'}, ours),
+      step=9,
     )
   said = str(caught.value)
   assert 'frozen parameters are then there and now here' in said
@@ -144,3 +147,21 @@ def test_a_run_of_an_earlier_release_has_the_defaults_of_new_options():
       ours=_run({**old, 'generator': other}),
       step=9,
     )
+
+
+def test_other_weights_of_a_perceptual_network_are_refused_with_advice():
+  saved, ours = (
+    {**IDENTITY, compatibility.FROZEN: name} for name in ('then', 'now')
+  )
+  with pytest.raises(ValueError, match='then there and now here.*losses.net'):
+    check_same_run(
+      FOLDER, saved=_run(identity=saved), ours=_run(identity=ours), step=9
+    )
+
+
+def test_settings_that_an_earlier_release_lacked_have_their_defaults(caplog):
+  config = {**CONFIG, 'tokenizer': {'width': 8, 'lfq_bits': 13}}
+  _check(config)
+  assert caplog.text == ''
+  with pytest.raises(ValueError, match='lfq_bits is 13 there and 9 here'):
+    _check({**config, 'tokenizer': {'width': 8, 'lfq_bits': 9}})

@@ -226,6 +226,40 @@ def test_two_players_are_clipped_optimized_and_averaged_apart(optimizer):
     )
 
 
+def test_an_opponent_has_a_learning_rate_and_a_decay_of_its_own():
+  task = toy.DuelTask()
+  boxed = boxed_params(task)
+  config = dataclasses.replace(
+    OPTIM, opponent_learning_rate=0.02, opponent_b1=0.0
+  )
+  joint = _optimizer(task, config)
+  alone = make_optimizer(
+    dataclasses.replace(OPTIM, learning_rate=0.02, b1=0.0),
+    steps=10,
+    params={'critic': boxed['critic']},
+  )
+  shapes = sharding.unbox(boxed)
+  params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+  critic = {'critic': params['critic']}
+  states = joint.init(params), alone.init(critic)
+  # The decay matters from the second step on.
+  for size in (1.0, -2.0):
+    grads = jax.tree.map(lambda x, size=size: 0.01 * size * x, params)
+    updates, first = joint.update(grads, states[0], params)
+    expected, second = alone.update(
+      {'critic': grads['critic']}, states[1], critic
+    )
+    states = first, second
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+      updates['critic'],
+      expected['critic'],
+    )
+  # The model keeps its own: with a decay of 0.9 its update is another.
+  assert abs(float(updates['scale'][0])) < 0.01
+  assert abs(float(updates['critic']['bias'][0])) > 0.015
+
+
 def test_joint_gradients_equal_two_passes():
   task = toy.DuelTask()
   params = sharding.unbox(task.init(rngs.root(0)))

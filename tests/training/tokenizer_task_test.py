@@ -2,17 +2,28 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
+from flax import linen as nn
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.perceptual.config import PerceptualConfig
+from phenaki_jax.perceptual.network import PerceptualNetwork
 from phenaki_jax.pixels import normalise
+from phenaki_jax.tokenizer.adversarial import AdversaryConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
-from phenaki_jax.tokenizer.losses import TokenizerLossWeights, detail_weights
+from phenaki_jax.tokenizer.losses import (
+  PAPER,
+  CodebookConfig,
+  TokenizerLossWeights,
+  detail_weights,
+)
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
@@ -69,7 +80,7 @@ def _drawn(task):
   generator = np.random.default_rng(1)
   return jax.tree.map(
     lambda leaf: np.float32(
-      generator.normal(size=leaf.shape) / leaf.shape[0] ** 0.5
+      generator.normal(size=leaf.shape) / max(*leaf.shape[:1], 1, 1) ** 0.5
     ),
     sharding.unbox(boxed),
   )
@@ -213,6 +224,224 @@ def test_images_of_a_repeated_first_frame_are_still_clips():
     grads,
     expected_grads,
   )
+
+
+class Brightness(nn.Module):
+  """A small network of frames, or of clips, with one layer."""
+
+  layers = ('mean',)
+  dims: int = 2
+
+  @nn.compact
+  def __call__(self, pixels):
+    init = sharding.logical(nn.initializers.normal(), None, None)
+    kernel = self.param('kernel', init, (3, 5))
+    features = jnp.tanh(pixels @ kernel)
+    if self.dims == 3:
+      return {'mean': features.mean((1, 2, 3))}
+    return {'mean': features}
+
+
+def _network(name, dims):
+  kernel = np.random.default_rng(dims).normal(size=(3, 5)).astype(np.float32)
+  return PerceptualNetwork(
+    name=name, module=Brightness(dims=dims), params={'kernel': kernel}
+  )
+
+
+ADVERSARY = AdversaryConfig(channels=(3,), loss='hinge', lecam=0.1)
+# Without blocks, as what is tested here is compiled for both players.
+PLAYERS = TokenizerTask(
+  config=dataclasses.replace(CONFIG, spatial_layers=0, temporal_layers=0),
+  weights=TokenizerLossWeights(
+    **PAPER,
+    adversary=ADVERSARY,
+    networks=PerceptualConfig(video_size=8),
+    codebook=CodebookConfig(kmeans=True, revive_after=2),
+  ),
+  image_network=_network('brightness', 2),
+  video_network=_network('movement', 3),
+)
+
+
+@functools.cache
+def _players():
+  params = _drawn(PLAYERS)
+  fresh = {
+    name: np.zeros_like(leaf) for name, leaf in params['statistics'].items()
+  }
+  fresh['steps'] = np.float32(3)
+  fresh['scores'] = np.float32([0.5, -0.5])
+  return jax.tree.map(jnp.asarray, {**params, 'statistics': fresh})
+
+
+_gradients = jax.jit(PLAYERS.gradients)
+
+
+@functools.cache
+def _joint(waiting=False):
+  params = _players()
+  if waiting:
+    unused = jnp.full(32, 1.0)
+    statistics = {**params['statistics'], 'unused': unused}
+    params = {**params, 'statistics': statistics}
+  return _gradients(params, PLAYERS.frozen, _batch(2, 0), rng.root(4))
+
+
+def test_joint_gradients_equal_two_passes():
+  joint, _ = _joint()
+
+  @jax.jit
+  def alone(params, *inputs):
+    return [
+      jax.grad(lambda p, i=i: PLAYERS.losses(p, *inputs)[0][i])(params)
+      for i in range(2)
+    ]
+
+  inputs = PLAYERS.frozen, _batch(2, 0), rng.root(4)
+  model, opponent = alone(_players(), *inputs)
+  expected = {**model, 'discriminator': opponent['discriminator']}
+  for name in expected.keys() - {'statistics'}:
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+      joint[name],
+      expected[name],
+    )
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(joint[name])), name
+
+
+def test_every_term_of_the_paper_is_logged_and_weighed():
+  _, metrics = _joint()
+  found = finalise(fetched(metrics))
+  assert set(PAPER) <= set(found)
+  assert all(found[name] > 1e-4 or name == 'adversarial' for name in PAPER)
+  total = sum(weight * found[name] for name, weight in PAPER.items())
+  assert found['loss'] == pytest.approx(total, rel=1e-5)
+  assert {'discriminator', 'r1', 'lecam', 'scores_real'} <= set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', PAPER)
+def test_a_term_of_the_paper_of_weight_zero_changes_no_other(name):
+  weights = dataclasses.replace(PLAYERS.weights, **{name: 0.0})
+  task = dataclasses.replace(PLAYERS, weights=weights)
+  params = dict(_players())
+  if name == 'adversarial':
+    assert task.opponents == ()
+    del params['discriminator']
+  # Nothing is differentiated: the losses alone are compiled.
+  (loss, _), (metrics, _) = jax.jit(task.losses)(
+    params, task.frozen, _batch(2, 0), rng.root(4)
+  )
+  found, whole = (finalise(fetched(m)) for m in (metrics, _joint()[1]))
+  rest = [other for other in PAPER if other != name]
+  for other in rest:
+    assert found[other] == pytest.approx(whole[other], rel=1e-5), other
+  total = sum(PAPER[other] * found[other] for other in rest)
+  assert float(loss) == pytest.approx(total, rel=1e-5)
+
+
+def test_unused_codes_are_replaced_by_vectors_of_the_batch():
+  params = _players()
+  grads, metrics = _joint(waiting=True)
+  after = PLAYERS.settle(params, grads)
+  unused = np.asarray(grads['statistics']['unused'])
+  dead = unused == 2
+  assert 0 < dead.sum() < 32
+  assert finalise(fetched(metrics))['codes/renewed'] == dead.sum()
+  codebook = np.asarray(after['quantizer']['codebook'])
+  before = params['quantizer']['codebook']
+  np.testing.assert_array_equal(codebook[~dead], before[~dead])
+  candidates = np.asarray(grads['statistics']['candidates'])
+  np.testing.assert_array_equal(codebook[dead], candidates[dead])
+  assert not np.asarray(after['statistics']['unused']).any()
+  assert float(after['statistics']['steps']) == 4
+
+
+def test_the_codebook_starts_as_clusters():
+  grads, _ = _joint()
+  params = {**_players()}
+  params['statistics'] = {**params['statistics'], 'steps': jnp.zeros(())}
+  after = PLAYERS.settle(params, grads)
+  np.testing.assert_array_equal(
+    after['quantizer']['codebook'], grads['statistics']['candidates']
+  )
+
+
+def test_opponents_and_statistics_are_not_averaged_and_are_kept_apart():
+  optimizer = make_optimizer(
+    OptimConfig(opponent_b1=0.0, opponent_learning_rate=1e-5),
+    steps=10,
+    params=boxed_params(PLAYERS),
+    opponents=PLAYERS.opponents,
+    statistics=PLAYERS.statistics,
+  )
+  mesh = sharding.make_mesh(
+    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
+  )
+  state = abstract_state(PLAYERS, optimizer, mesh)
+  assert state.params.keys() - state.ema.keys() == {
+    *('discriminator', 'statistics')
+  }
+  plain = TokenizerTask(config=PLAYERS.config)
+  assert state.ema.keys() == boxed_params(plain).keys()
+  paths = {
+    jax.tree_util.keystr(path)
+    for path, _ in jax.tree_util.tree_leaves_with_path(state.opt_state)
+  }
+  assert any("'discriminator'" in path for path in paths)
+  assert not any("'statistics']['" in path for path in paths)
+
+
+@pytest.mark.slow
+def test_a_resumed_duel_equals_an_uninterrupted_one(tmp_path):
+  def batches(start):
+    step = start
+    while True:
+      yield _batch(seed=step)
+      step += 1
+
+  def train(folder, steps):
+    code = toy.train(
+      folder,
+      steps=steps,
+      stream=batches,
+      task=PLAYERS,
+      optim=OptimConfig(decay='constant', warmup_steps=0, opponent_b1=0.0),
+    )
+    assert code == 0
+    manifest = folder / 'checkpoints' / str(steps) / 'manifest.json'
+    return json.loads(manifest.read_text())['arrays']
+
+  whole = train(tmp_path / 'whole', 4)
+  train(tmp_path / 'parts', 2)
+  assert train(tmp_path / 'parts', 4) == whole
+  # Parameters of both, their moments, the average of one, and statistics.
+  for kept in ('params/discriminator', 'params/statistics', 'ema/quantizer'):
+    assert any(path.startswith(kept) for path in whole), kept
+  assert any('discriminator' in path for path in whole if 'opt' in path[:4])
+
+
+def test_the_shapes_of_perceptual_weights_are_known_without_them():
+  named = jax.eval_shape(lambda: PLAYERS.init_frozen(rng.root(0)))
+  shapes = jax.tree.map(jnp.shape, sharding.unbox(named))
+  assert shapes == jax.tree.map(jnp.shape, PLAYERS.frozen)
+
+
+def test_padding_reaches_neither_entropies_nor_a_judge_of_clips():
+  config = dataclasses.replace(
+    CONFIG, quantizer='lfq', lfq_bits=6, lfq_entropy=1.0
+  )
+  adversary = AdversaryConfig(channels=(3,), judges='clips', r1=0.0)
+  weights = TokenizerLossWeights(adversarial=1.0, adversary=adversary)
+  task = TokenizerTask(config=config, weights=weights)
+  params = _drawn(task)
+  run = jax.jit(lambda *x: task.losses(*x)[0])
+  batch, other = _batch(), _batch()
+  other['clips']['pixels'][0, 3:] = 255 - other['clips']['pixels'][0, 3:]
+  first, second = (run(params, {}, x, rng.root(0)) for x in (batch, other))
+  assert list(map(float, first)) == list(map(float, second))
+  assert float(first[1]) > 0
 
 
 def test_it_overfits_one_batch():

@@ -29,8 +29,16 @@ class Quantized:
 class Quantizer(Protocol):
   """A map between vectors and the ids of a finite codebook."""
 
-  def __call__(self, z: Float[Array, '*b D']) -> Quantized:
-    """Quantize vectors with any leading dimensions."""
+  def __call__(
+    self, z: Float[Array, '*b D'], weights: Float[Array, '*b'] | None = None
+  ) -> Quantized:
+    """Quantize vectors with any leading dimensions.
+
+    Args:
+      z: the vectors.
+      weights: weight of each vector in statistics of the batch, 0 for padding;
+        1 by default.
+    """
     ...
 
   def lookup(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:

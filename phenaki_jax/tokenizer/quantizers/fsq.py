@@ -45,8 +45,11 @@ class FSQ(nn.Module):
     half = jnp.broadcast_to(top / 2, digits.shape)
     return self.up(digits / half - 1.0)
 
-  def __call__(self, z: Float[Array, '*b D']) -> Quantized:
-    """Quantize vectors; the loss is zero."""
+  def __call__(
+    self, z: Float[Array, '*b D'], weights: Float[Array, '*b'] | None = None
+  ) -> Quantized:
+    """Quantize vectors; the loss is zero, and the weights are not read."""
+    del weights
     digits = self._round(self.down(z.astype(jnp.float32)))
     # Summed as integers: a TPU's matrix product would round large ids.
     strides = np.cumprod((1, *self.levels[:-1])).astype(np.int32)

@@ -46,14 +46,19 @@ class VQ(nn.Module):
       jnp.float32,
     )
 
-  def __call__(self, z: Float[Array, '*b D']) -> Quantized:
-    """Quantize vectors.
+  def __call__(
+    self, z: Float[Array, '*b D'], weights: Float[Array, '*b'] | None = None
+  ) -> Quantized:
+    """Quantize vectors; the weights are not read.
 
     The loss is mean((sg(z) - code)^2) + commitment * mean((z - sg(code))^2),
     where sg stops the gradient. The means are over the dimensions of a code, as
     the pixel term is a mean over pixels: with sums the codebook collapses.
     """
+    del weights
     z = _unit(self.down(z.astype(jnp.float32)))
+    # Read by the task if it revives codes or starts them from data.
+    self.sow('intermediates', 'lookup', z)
     codebook = _unit(self.codebook)
     # Among unit vectors, the nearest code has the largest dot product.
     # Nearly equal codes need the exact product, which is not the default on

