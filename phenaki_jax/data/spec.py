@@ -148,8 +148,10 @@ def check_batch(batch: Batch, spec: BatchSpec, *, tubelet: int) -> Batch:
         )
     if 'num_frames' in arrays:
       valid, context = arrays['num_frames'], arrays['context_frames']
-      # A batch of tokens instead of pixels does not limit the frames.
-      most = arrays['pixels'].shape[1] if 'pixels' in arrays else valid.max()
+      if 'pixels' in arrays:
+        most = arrays['pixels'].shape[1]
+      else:
+        most = 1 + (arrays['tokens'].shape[1] - 1) * tubelet
       is_valid = (valid >= 1) & (valid <= most) & ((valid - 1) % tubelet == 0)
       if not is_valid.all():
         raise ValueError(

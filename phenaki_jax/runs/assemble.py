@@ -6,6 +6,7 @@ alone. It reads no data, checkpoint or vocabulary and allocates no array, so it
 works for models that do not fit on this machine.
 """
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -37,8 +38,7 @@ from phenaki_jax.runs.model import Model
 from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training import checkpoints, step
-from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
+from phenaki_jax.training import checkpoint_files, checkpoints, step
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
@@ -227,7 +227,13 @@ def assemble(
   else:
     found: Any = start.sampler.vocabulary
     vocabulary, words = found, start.words
-    given = start.sampler.generator_params
+    given = dict(start.sampler.generator_params)
+    theirs, ours = start.sampler.models.generator, experiment.generator
+    if (theirs.critic, theirs.critic_layers) != (
+      ours.critic,
+      ours.critic_layers,
+    ):
+      given.pop('critic', None)  # the critic of this run is another network
   return Run(
     experiment=experiment,
     mesh=mesh,
@@ -340,8 +346,13 @@ def _pipeline(
   )
 
 
+# Settings of the generator that may differ from those of `start_from`: the
+# critic is another network, and the others change no parameters.
+_MAY_DIFFER = ('critic', 'critic_layers', 'remat', 'dtype')
+
+
 def _is_started(workdir: epath.Path) -> bool:
-  return any((workdir / CHECKPOINTS_FOLDER).glob('[0-9]*'))
+  return bool(checkpoint_files.finished(workdir / checkpoint_files.FOLDER))
 
 
 def _start(
@@ -367,7 +378,7 @@ def _start(
     f'{group}.{name} is {found[group][name]} there and {value} here'
     for group, fields in same.items()
     for name, value in fields.items()
-    if found[group][name] != value and name not in ('critic', 'critic_layers')
+    if found[group][name] != value and name not in _MAY_DIFFER
   )
   if not differing and digest_tree(model.sampler.tokenizer_params) != (
     digest_tree(tokenizer_params)
@@ -390,8 +401,10 @@ def _vocabulary(
     vocabulary = SentencePieceVocabulary(path.read_bytes())
     return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.
-  pipeline = _pipeline(experiment, experiment.data, None)
-  captions = list(pipeline.captions(_NUM_CAPTIONS))
+  with contextlib.closing(
+    _pipeline(experiment, experiment.data, None)
+  ) as pipeline:
+    captions = list(pipeline.captions(_NUM_CAPTIONS))
   size = experiment.text.vocab_size
   vocabulary = SentencePieceVocabulary.learn(captions, size)
   return vocabulary, Words.count(captions)

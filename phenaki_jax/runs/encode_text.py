@@ -28,6 +28,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.files.lock import run_lock
+from phenaki_jax.runs.encode import check_place
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.text.pretrained import load_encoder
 from phenaki_jax.text.t5 import T5Encoder
@@ -80,6 +81,7 @@ def encode_text(
     UserError: the data, the encoder or the vocabulary cannot be used, or the
       folder holds something else.
   """
+  check_place(out)
   vocabulary = SentencePieceVocabulary.from_file(request.vocabulary)
   # Perhaps all examples of the steps are clips, or all are images.
   most = 2 * experiment.train.steps * experiment.data.batch_size

@@ -1,5 +1,6 @@
 """The evaluators of a training run: held-out losses, pictures and clips."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -86,15 +87,16 @@ def build(run: Run) -> list[Any]:
 def _prompts(run: Run, data: DataConfig) -> list[str]:
   """Return held-out captions of clips that continue no earlier scene."""
   clips = dataclasses.replace(data, image_share=0.0, continuation_share=0.0)
-  captions = dict.fromkeys(run.open_pipeline(clips).captions(20 * _NUM_SAMPLES))
+  with contextlib.closing(run.open_pipeline(clips)) as pipeline:
+    captions = dict.fromkeys(pipeline.captions(20 * _NUM_SAMPLES))
   return list(itertools.islice(captions, _NUM_SAMPLES))
 
 
 def _training_batches(run: Run) -> list[Any]:
   """Read the first batches of the training data, with their numbers."""
   data = dataclasses.replace(run.experiment.data, num_threads=0, prefetch=0)
-  pipeline = run.open_pipeline(data)
-  return [(step, pipeline.batch(step)) for step in range(_NUM_COUNTED)]
+  with contextlib.closing(run.open_pipeline(data)) as pipeline:
+    return [(step, pipeline.batch(step)) for step in range(_NUM_COUNTED)]
 
 
 def _key(number: int | jax.Array) -> jax.Array:
@@ -103,8 +105,11 @@ def _key(number: int | jax.Array) -> jax.Array:
 
 
 def _part(number: int | jax.Array) -> Any:
-  """Return the place of a held-out batch among all, in (0, 1)."""
-  return (number + 0.5) / _NUM_BATCHES
+  """Return the place of a batch among the held-out ones, in (0, 1).
+
+  More batches, as those that are counted, go round again.
+  """
+  return (number % _NUM_BATCHES + 0.5) / _NUM_BATCHES
 
 
 def _measure(run: Run) -> Any:

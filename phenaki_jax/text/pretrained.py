@@ -279,7 +279,8 @@ def _compare(
 def _t5x_name(source: str) -> tuple[str, bool, str]:
   """Return the parameter of a tensor, or what else it belongs to."""
   if not source.startswith('target/'):
-    return '', False, 'optimizer'
+    top = source.split('/')[0]
+    return '', False, 'optimizer' if top in ('state', 'optimizer') else top
   name = source.removeprefix('target/')
   if name.startswith('decoder/'):
     return '', False, 'decoder'

@@ -112,7 +112,10 @@ class GeneratorTask(Task):
   tokenizer: TokenizerConfig
   tokenizer_params: Any
   training: GeneratorTaskConfig = GeneratorTaskConfig()
-  given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  # No part of the hash: a task is a static argument of compiled functions.
+  given: Mapping[str, Any] = dataclasses.field(
+    default_factory=dict, hash=False, compare=False
+  )
 
   @property
   def fixed(self) -> tuple[str, ...]:  # type: ignore[override]
