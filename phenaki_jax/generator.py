@@ -114,6 +114,7 @@ class Generator:
     params: Any,
     ids: Int[Array, 'R t h w'],
     texts: EncodedTexts,
+    dropout: PRNGKeyArray | None = None,
     **rows: Any,
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows.
@@ -122,10 +123,16 @@ class Generator:
       params: parameters of all networks.
       ids: token ids; `config.codebook_size` marks a hidden token.
       texts: from `encode`.
+      dropout: key of the dropout; None switches dropout off.
       **rows: `segments`, `frames_at` and `text_index` of `MaskedTransformer`.
     """
     return MaskedTransformer(self.config).apply(
-      {'params': params['generator']}, ids, texts.vectors, texts.mask, **rows
+      {'params': params['generator']},
+      ids,
+      texts.vectors,
+      texts.mask,
+      rngs=None if dropout is None else {'dropout': dropout},
+      **rows,
     )
 
   def criticise(

@@ -59,7 +59,7 @@ from phenaki_jax.training.tokenizer_task import TokenizerTask
 # little.
 _NUM_CAPTIONS = 10_000
 # Settings in which a run may differ from the generator that it starts from.
-_FREE = ('critic', 'critic_layers', *PLACES)
+_FREE = ('critic', 'critic_layers', 'dropout', *PLACES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

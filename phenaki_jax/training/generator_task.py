@@ -298,7 +298,7 @@ class GeneratorTask(Task):
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows from the known tokens and the captions."""
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
-    return self._logits(params, rows, texts)
+    return self._logits(params, rows, texts, rng, deterministic=deterministic)
 
   def _encoded(
     self, params: Any, rows: Rows, rng: PRNGKeyArray, *, deterministic: bool
@@ -323,12 +323,20 @@ class GeneratorTask(Task):
     return self.generator.encode(params, texts, dropout)
 
   def _logits(
-    self, params: Any, rows: Rows, texts: EncodedTexts
+    self,
+    params: Any,
+    rows: Rows,
+    texts: EncodedTexts,
+    rng: PRNGKeyArray,
+    *,
+    deterministic: bool,
   ) -> Float[Array, 'R t h w V']:
+    is_dropping = self.config.dropout > 0 and not deterministic
     return self.generator.logits(
       params,
       jnp.where(rows.hidden, self.config.codebook_size, rows.ids),
       texts,
+      stream(rng, 'dropout_tokens') if is_dropping else None,
       **rows.places,
     )
 
@@ -361,7 +369,7 @@ class GeneratorTask(Task):
     }
     rows = self.rows(frozen, batch, rng, part)
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
-    logits = self._logits(params, rows, texts)
+    logits = self._logits(params, rows, texts, rng, deterministic=deterministic)
     plain = token_loss(logits, rows.ids, rows.hidden)
     count = jnp.maximum(plain.count, 1.0)
     metrics = {
