@@ -281,10 +281,13 @@ def test_dropout_needs_a_key(scan):
   params = _params(plain)
 
   @jax.jit
-  def run(**rngs):
+  def apply(inputs, rngs):
     return MaskedTransformer(config).apply(
-      {'params': params}, IDS, *OWN, rngs=rngs
+      {'params': params}, *inputs, rngs=rngs
     )
+
+  def run(**rngs):
+    return apply((IDS, *OWN), rngs)
 
   logits = _logits(IDS, *OWN, config=plain)
   np.testing.assert_allclose(run(), logits, atol=1e-5)
