@@ -109,6 +109,19 @@ class Generator:
     )
     return EncodedTexts(vectors=vectors, mask=mask)
 
+  def encode_with_empty(self, params: Any, texts: Texts) -> EncodedTexts:
+    """Encode texts, followed by as many empty ones, for guidance.
+
+    With a frozen encoder the empty texts are those of given vectors, which
+    training sees (see `empty_texts`).
+    """
+    if self.text.is_frozen:
+      texts = self.encode(params, texts)
+    both = jax.tree.map(
+      lambda *parts: jnp.concatenate(parts), texts, empty_texts(texts)
+    )
+    return self.encode(params, both)
+
   def logits(
     self,
     params: Any,

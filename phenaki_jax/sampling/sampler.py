@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat
 from phenaki_jax import rng
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import Generator, Texts, empty_texts
+from phenaki_jax.generator import Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
@@ -92,7 +92,7 @@ def _tokens(
   models: Models,
   config: DecodeConfig,
   params: Any,
-  texts: Texts,
+  texts: Int[Array, 'B L'],
   ids: Int[Array, 'B t h w'],
   known: Bool[Array, 'B t h w'],
   keys: Key[Array, 'B'],
@@ -101,16 +101,8 @@ def _tokens(
   """Decode a batch; `settings` are guidance and the two temperatures."""
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
-  if models.text.is_frozen:
-    # Then the empty text has vectors of its own, as in training.
-    texts = generator.encode(params, texts)
   # One forward pass on a doubled batch predicts with and without the text.
-  encoded = generator.encode(
-    params,
-    jax.tree.map(
-      lambda *both: jnp.concatenate(both), texts, empty_texts(texts)
-    ),
-  )
+  encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
 
   def predict(shown: Array) -> Array:

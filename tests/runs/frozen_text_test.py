@@ -17,6 +17,7 @@ from phenaki_jax.runs import open as models
 from phenaki_jax.runs.encode_text import TextRequest, encode_text
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.text.pretrained import load_encoder
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import compatibility
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -32,8 +33,9 @@ def get_config(arg=''):
   data = {
     'size': (16, 16),
     'frames': 9,
-    'batch_size': 8,
-    'image_share': 0.5,
+    'batch_size': 4,
+    'image_share': 0.0,
+    'continuation_share': 0.0,
     'num_threads': 0,
   }
   model = {'width': 16, 'num_layers': 1, 'num_heads': 2, 'mlp_dim': 32}
@@ -155,45 +157,56 @@ def test_losses_from_a_cache_equal_those_with_the_encoder(runs):
   assert models[0] == models[1]
 
 
-def _clips(model):
-  """Sample clips; guidance compares the prompt with the empty text."""
-  return model.sampler.clips(
-    ['a red circle', 'grass'],
-    size=(16, 16),
-    seeds=[1, 2],
-    settings=model.defaults.settings,
-  )
-
-
-@pytest.mark.parametrize('name', ['cache', 'encoder'])
-def test_prompts_are_encoded_with_the_recorded_encoder(
-  name, runs, folder, tmp_path, monkeypatch
-):
-  run = runs[name]
-  workdir = tmp_path / 'run'
+def _save_run(run, workdir):
+  """Write the run directory with drawn parameters, and return all of them."""
   params = _drawn(run)
   _save(workdir, run.experiment, params, frozen=run.task.frozen)
   run.vocabulary.save(workdir / experiment.VOCABULARY_FILE)
   (workdir / experiment.WORDS_FILE).write_bytes(run.words.to_json())
-  model = models.load(workdir)
+  text = run.experiment.text
+  found = load_encoder(text.encoder, mesh=None, max_length=text.max_length)
+  return {**params, 'text': found.params}
+
+
+def _assert_has(model, params):
+  jax.tree.map(
+    np.testing.assert_array_equal, model.sampler.generator_params, params
+  )
+
+
+def test_prompts_are_encoded_with_the_recorded_encoder(
+  runs, folder, tmp_path, monkeypatch
+):
+  workdir = tmp_path / 'run'
+  params = _save_run(runs['encoder'], workdir)
   small = export.export(workdir, tmp_path / 'small')
   monkeypatch.setattr(export, '_LARGEST_ENCODER', 0)
   large = export.export(workdir, tmp_path / 'large')
-  expected = _clips(model)
-  for other in (small, large):
-    np.testing.assert_array_equal(_clips(other), expected)
+  for model in (small, large):
+    _assert_has(model, params)
+  prompts = ['a red circle', 'grass']
+  settings = small.defaults.settings
+  one, other = small.sampler.clips(
+    prompts, size=(16, 16), seeds=[1, 1], settings=settings
+  )
+  assert (one != other).any()
 
   shutil.move(folder / 'encoder', folder / 'moved')
   try:
     for place in (workdir, tmp_path / 'large'):
       with pytest.raises(NotFoundError, match='checkpoint with --encoder PATH'):
         models.load(place)
-      models.load(place, encoder=folder / 'moved')
       with pytest.raises(UserError, match='is another one than that which'):
         models.load(place, encoder=TORCH / 'gated_gelu')
-    models.load(tmp_path / 'small')
+    moved = models.load(tmp_path / 'large', encoder=folder / 'moved')
+    _assert_has(moved, params)
   finally:
     shutil.move(folder / 'moved', folder / 'encoder')
+
+
+def test_prompts_of_a_run_with_a_cache_are_encoded(runs, tmp_path):
+  params = _save_run(runs['cache'], tmp_path / 'run')
+  _assert_has(models.load(tmp_path / 'run'), params)
 
 
 def test_an_encoder_that_nothing_needs_is_refused(tiny_bundle):
