@@ -4,8 +4,9 @@ With --tokens, the examples of the first --steps training steps become tokens of
 the trained tokenizer. Training then reads them instead of pixels, with the same
 losses: --set data.cache=OUT. A training of more steps repeats the examples in
 other orders. With --text, the different captions become vectors of a pretrained
-T5 encoder, a checkpoint of T5X or Hugging Face. An interrupted command goes on
-when it is run again, and --tokens with more --steps extends the cache.
+T5 encoder, a checkpoint of T5X or Hugging Face; training reads them with --set
+text.source=OUT. An interrupted command goes on when it is run again, and
+--tokens with more --steps extends the cache.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       'length',
       arguments.positive,
       None,
-      'token ids of a caption, with its end (default: 64)',
+      'token ids of a caption, with its end (default: text.max_length)',
     ),
     (
       'captions',
@@ -105,7 +106,11 @@ def run(args: argparse.Namespace) -> None:
     )
     info = encode_text(experiment, args.out, request, mesh=mesh)
     _log.info(
-      '%s holds the vectors of %d captions.', args.out, sum(info.sizes.values())
+      '%s holds the vectors of %d captions. Train on them with the same config '
+      'and --set text.source=%s',
+      args.out,
+      sum(info.sizes.values()),
+      shlex.quote(args.out),
     )
     return
   steps = args.steps or experiment.train.steps

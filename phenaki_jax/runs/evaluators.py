@@ -26,7 +26,7 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 
 _log = logging.getLogger(__name__)
 
-_NUM_BATCHES = 4
+NUM_BATCHES = 4
 _NUM_SAMPLES = 4
 _NUM_COUNTED = 32  # training batches whose token ids are counted
 
@@ -47,7 +47,7 @@ def build(run: Run) -> list[Any]:
   except EmptySplitError as error:
     _log.warning('There is no evaluation during training: %s.', error)
     return []
-  batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
+  batches = [pipeline.batch(step) for step in range(NUM_BATCHES)]
   numbered = list(enumerate(batches))
   evaluators: list[Any] = [
     HeldoutEvaluator(measure=_measure(run), batches=numbered, every=every)
@@ -75,6 +75,11 @@ def build(run: Run) -> list[Any]:
           predict=_reconstruct(run), clips=clips, every=every
         )
       )
+  elif experiment.text.source:
+    _log.warning(
+      'A run with a cache of text shows its losses, but no pictures, because '
+      'it does not read the encoder of its prompts.'
+    )
   elif pipeline.composition.num_clips:
     evaluators.append(
       SampleEvaluator(
@@ -109,7 +114,7 @@ def _part(number: int | jax.Array) -> Any:
 
   More batches, as those that are counted, go round again.
   """
-  return (number % _NUM_BATCHES + 0.5) / _NUM_BATCHES
+  return (number % NUM_BATCHES + 0.5) / NUM_BATCHES
 
 
 def _measure(run: Run) -> Any:
@@ -195,11 +200,14 @@ def _sample(run: Run) -> Any:
     text=experiment.text,
   )
 
+  frozen_names = ('text',) if experiment.text.encodes_in_step else ()
+
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
+    frozen = {name: state.frozen[name] for name in frozen_names}
     sampler = Sampler(
       models=models,
       tokenizer_params=state.frozen,
-      generator_params=state.ema,
+      generator_params={**state.ema, **frozen},
       vocabulary=vocabulary,
     )
     return sampler.clips(

@@ -235,7 +235,7 @@ def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):
     'generator',
     [*GENERATOR, f'tokenizer_dir={tokenizer_dir}', 'generator.text_width=32'],
   )
-  with pytest.raises(UserError, match='text_width is 32, but these data hold'):
+  with pytest.raises(UserError, match='text_width is 32, which takes vectors'):
     assemble.assemble(settings, workdir=tmp_path, mesh=_mesh())
   described = dataclasses.replace(settings, tokenizer_dir='')
   run = assemble.assemble_abstract(described, mesh=_mesh())

@@ -458,9 +458,11 @@ def test_only_known_tokens_are_read():
   assert (_logits(_params(), shown) != expected).any()
 
 
-def test_evaluation_keeps_all_texts():
+@pytest.mark.parametrize('rates', [(0.9, 0.0), (0.0, 0.5)])
+def test_evaluation_keeps_all_texts_and_drops_nothing(rates):
   rows = _rows(_task(), _batch())
-  dropping = _task(text_dropout=0.9)
+  config = dataclasses.replace(CONFIG, dropout=rates[1])
+  dropping = dataclasses.replace(_task(text_dropout=rates[0]), config=config)
   kept, dropped = (
     jax.jit(functools.partial(dropping.logits, deterministic=deterministic))(
       _params(), rows, rng.root(0)
