@@ -96,11 +96,17 @@ def folder(tiny_sampler, tmp_path_factory):
   shutil.copytree(TORCH / 'relu', root / 'encoder')
   vocabulary = SentencePieceVocabulary.learn(['a red circle on grass'], 24)
   vocabulary.save(root / 'spiece.model')
-  request = TextRequest(
-    encoder=str(root / 'encoder'), vocabulary=str(root / 'spiece.model')
-  )
-  encode_text(_resolve(root, *LARGER), root / 'cache', request, mesh=_mesh())
+  _encode(root, root / 'cache', captions=20)
   return root
+
+
+def _encode(folder, out, *overrides, captions=None):
+  request = TextRequest(
+    encoder=str(folder / 'encoder'),
+    vocabulary=str(folder / 'spiece.model'),
+    captions=captions,
+  )
+  encode_text(_resolve(folder, *overrides), out, request, mesh=_mesh())
 
 
 @pytest.fixture(scope='module')
@@ -238,6 +244,9 @@ def test_sources_that_do_not_fit_are_refused(folder, overrides, words):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['cache', 'encoder'])
 def test_a_run_trains_and_tells_a_story(name, folder, sources, tmp_path):
+  if name == 'cache':
+    _encode(folder, tmp_path / 'cache', *LARGER)
+    sources = {name: [f'text.source={tmp_path / "cache"}']}
   settings = _resolve(folder, *sources[name], *LARGER)
   assert train.train(settings, tmp_path / 'run') == 0
   saved = experiment.read(tmp_path / 'run')
