@@ -33,7 +33,7 @@ from phenaki_jax.files.digests import digest_json
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import absolute
 from phenaki_jax.runs.encode import check_place
-from phenaki_jax.runs.evaluators import NUM_BATCHES
+from phenaki_jax.runs.evaluators import NUM_BATCHES, NUM_COUNTED
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.text.pretrained import load_encoder
 from phenaki_jax.text.t5 import T5Encoder
@@ -90,8 +90,11 @@ def encode_text(
   """
   check_place(out)
   vocabulary = SentencePieceVocabulary.from_file(request.vocabulary)
+  data = experiment.data
+  # Batches are also read ahead, and by an evaluator.
+  steps = experiment.train.steps + data.prefetch + data.num_threads
   # Perhaps all examples of the steps are clips, or all are images.
-  most = 2 * experiment.train.steps * experiment.data.batch_size
+  most = 2 * max(steps, NUM_COUNTED) * data.batch_size
   captions = _captions(experiment, request.captions or most)
   length = request.length or experiment.text.max_length
   found = load_encoder(request.encoder, mesh=mesh, max_length=length)

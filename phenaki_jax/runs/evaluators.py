@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 NUM_BATCHES = 4
 _NUM_SAMPLES = 4
-_NUM_COUNTED = 32  # training batches whose token ids are counted
+NUM_COUNTED = 32  # training batches whose token ids are counted
 
 
 def build(run: Run) -> list[Any]:
@@ -101,7 +101,7 @@ def _training_batches(run: Run) -> list[Any]:
   """Read the first batches of the training data, with their numbers."""
   data = dataclasses.replace(run.experiment.data, num_threads=0, prefetch=0)
   with contextlib.closing(run.open_pipeline(data)) as pipeline:
-    return [(step, pipeline.batch(step)) for step in range(_NUM_COUNTED)]
+    return [(step, pipeline.batch(step)) for step in range(NUM_COUNTED)]
 
 
 def _key(number: int | jax.Array) -> jax.Array:

@@ -46,9 +46,13 @@ def get_config(arg=''):
     'generator': model,
     'task': {'text_dropout': 0.5},
     'sampling': {'steps': 2},
+    'mesh': {'fsdp': 2},
     'train': {'steps': 3, 'log_every': 1, 'evaluate_every': 2},
   })
 """
+
+# For the runs that train, on all devices and on images, too.
+LARGER = ('data.batch_size=16', 'data.image_share=0.5')
 
 
 def _mesh():
@@ -92,34 +96,39 @@ def folder(tiny_sampler, tmp_path_factory):
   shutil.copytree(TORCH / 'relu', root / 'encoder')
   vocabulary = SentencePieceVocabulary.learn(['a red circle on grass'], 24)
   vocabulary.save(root / 'spiece.model')
-  request = TextRequest(
-    encoder=str(root / 'encoder'), vocabulary=str(root / 'spiece.model')
-  )
-  encode_text(_resolve(root), root / 'cache', request, mesh=_mesh())
+  _encode(root, root / 'cache', captions=20)
   return root
 
 
+def _encode(folder, out, *overrides, captions=None):
+  request = TextRequest(
+    encoder=str(folder / 'encoder'),
+    vocabulary=str(folder / 'spiece.model'),
+    captions=captions,
+  )
+  encode_text(_resolve(folder, *overrides), out, request, mesh=_mesh())
+
+
 @pytest.fixture(scope='module')
-def settings(folder):
+def sources(folder):
   encoder = (
     f'text.encoder={folder / "encoder"}',
     f'text.vocabulary={folder / "spiece.model"}',
   )
-  return {
-    'cache': _resolve(folder, f'text.source={folder / "cache"}'),
-    'encoder': _resolve(folder, *encoder),
-  }
+  return {'cache': [f'text.source={folder / "cache"}'], 'encoder': encoder}
 
 
 @pytest.fixture(scope='module')
-def runs(settings, tmp_path_factory):
+def runs(folder, sources, tmp_path_factory):
   # A folder without a checkpoint, so that both runs begin.
   workdir = tmp_path_factory.mktemp('run')
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(assemble, '_NUM_CAPTIONS', 20)
     return {
-      name: assemble.assemble(one, workdir=workdir, mesh=_mesh())
-      for name, one in settings.items()
+      name: assemble.assemble(
+        _resolve(folder, *one), workdir=workdir, mesh=_mesh()
+      )
+      for name, one in sources.items()
     }
 
 
@@ -234,12 +243,15 @@ def test_sources_that_do_not_fit_are_refused(folder, overrides, words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['cache', 'encoder'])
-def test_a_run_trains_and_tells_a_story(name, settings, tmp_path):
-  assert train.train(settings[name], tmp_path / 'run') == 0
+def test_a_run_trains_and_tells_a_story(name, folder, sources, tmp_path):
+  if name == 'cache':
+    _encode(folder, tmp_path / 'cache', *LARGER)
+    sources = {name: [f'text.source={tmp_path / "cache"}']}
+  settings = _resolve(folder, *sources[name], *LARGER)
+  assert train.train(settings, tmp_path / 'run') == 0
   saved = experiment.read(tmp_path / 'run')
   assert saved.text.digest
   model = models.load(tmp_path / 'run')
   assert len(model.story(['a red circle', 'grass']).frames) > 9
-  longer = dataclasses.replace(settings[name].train, steps=4)
-  resumed = dataclasses.replace(settings[name], train=longer)
-  assert train.train(resumed, tmp_path / 'run') == 0
+  settings = _resolve(folder, *sources[name], *LARGER, 'train.steps=4')
+  assert train.train(settings, tmp_path / 'run') == 0
