@@ -1,7 +1,7 @@
 """Whether a checkpoint belongs to the run that resumes from it."""
 
-import contextlib
 import dataclasses
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -144,9 +144,9 @@ def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
   completed = dict(config)
   for name, kind in _MODELS.items():
     if name in completed:
-      with contextlib.suppress(UserError):
-        built: Any = config_lib.build(kind, completed[name])
-        completed[name] = config_lib.to_dict(built)
+      # As JSON, like the settings that were saved.
+      defaults = json.loads(json.dumps(config_lib.to_dict(kind())))
+      completed[name] = {**defaults, **completed[name]}
   return completed
 
 
