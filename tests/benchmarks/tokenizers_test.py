@@ -19,7 +19,7 @@ def get_config(arg=''):
     'data': {
       'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
       'size': (16, 16),
-      'frames': 3,
+      'frames': 3, 'context_frames': 1,
     },
     'tokenizer': {
       'patch': (8, 8), 'width': 16, 'num_heads': 2, 'mlp_dim': 16,
