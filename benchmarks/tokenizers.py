@@ -137,7 +137,7 @@ def main(argv: list[str]) -> None:
 
 def _train(experiment: Experiment, folder: pathlib.Path) -> None:
   """Train a tokenizer as `phenaki train` does, but without its evaluations."""
-  mesh = sharding.make_mesh(experiment.mesh)
+  mesh = sharding.make_mesh(experiment.mesh, devices=jax.devices()[:1])
   run = assemble(experiment, workdir=folder, mesh=mesh)
   with contextlib.closing(run.open_pipeline(experiment.data)) as pipeline:
     code = loop.train(
@@ -186,7 +186,7 @@ def _heldout(experiment: Experiment, count: int) -> np.ndarray:
     image_share=0.0,
     batch_size=count,
   )
-  mesh = sharding.make_mesh(experiment.mesh)
+  mesh = sharding.make_mesh(experiment.mesh, devices=jax.devices()[:1])
   pipeline = assemble_abstract(experiment, mesh=mesh).open_pipeline(data)
   clips = pipeline.batch(0)['clips']
   whole = clips['num_frames'] == data.frames
@@ -198,7 +198,8 @@ def _score(
 ) -> Scores:
   """Decode the clips with the averaged parameters, and measure the frames."""
   model = CViViT(config)
-  variables = {'params': load_params(folder).params}
+  params = jax.tree.map(jnp.asarray, load_params(folder).params)
+  variables = {'params': params}
 
   @jax.jit
   def decode(pixels: Any) -> Any:
