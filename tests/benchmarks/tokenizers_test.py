@@ -20,6 +20,7 @@ def get_config(arg=''):
       'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
       'size': (16, 16),
       'frames': 3,
+      'continuation_share': 0.0,
     },
     'tokenizer': {
       'patch': (8, 8), 'width': 16, 'num_heads': 2, 'mlp_dim': 16,
@@ -53,6 +54,8 @@ def test_a_table_and_a_picture_are_made(tmp_path, capsys, table, only, names):
   config = tmp_path / 'small.py'
   config.write_text(CONFIG)
   options = ['--config', str(config), '--out', str(tmp_path), '--steps', '2']
+  # Both parts of a batch divide over the virtual devices.
+  options += ['--batch', '32']
   chosen = ['--only', *only] if only else []
   tokenizers.main([table, *options, '--clips', '8', *chosen])
   lines = [x for x in capsys.readouterr().out.splitlines() if x[:1] == '|']
