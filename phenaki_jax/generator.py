@@ -109,11 +109,25 @@ class Generator:
     )
     return EncodedTexts(vectors=vectors, mask=mask)
 
+  def encode_with_empty(self, params: Any, texts: Texts) -> EncodedTexts:
+    """Encode texts, followed by as many empty ones, for guidance.
+
+    With a frozen encoder the empty texts are those of given vectors, which
+    training sees (see `empty_texts`).
+    """
+    if self.text.is_frozen:
+      texts = self.encode(params, texts)
+    both = jax.tree.map(
+      lambda *parts: jnp.concatenate(parts), texts, empty_texts(texts)
+    )
+    return self.encode(params, both)
+
   def logits(
     self,
     params: Any,
     ids: Int[Array, 'R t h w'],
     texts: EncodedTexts,
+    dropout: PRNGKeyArray | None = None,
     **rows: Any,
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows.
@@ -122,10 +136,16 @@ class Generator:
       params: parameters of all networks.
       ids: token ids; `config.codebook_size` marks a hidden token.
       texts: from `encode`.
+      dropout: key of the dropout; None switches dropout off.
       **rows: `segments`, `frames_at` and `text_index` of `MaskedTransformer`.
     """
     return MaskedTransformer(self.config).apply(
-      {'params': params['generator']}, ids, texts.vectors, texts.mask, **rows
+      {'params': params['generator']},
+      ids,
+      texts.vectors,
+      texts.mask,
+      rngs=None if dropout is None else {'dropout': dropout},
+      **rows,
     )
 
   def criticise(

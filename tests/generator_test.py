@@ -72,6 +72,23 @@ def test_the_empty_text_is_its_end_mark():
   np.testing.assert_array_equal(empty_texts(TEXTS), [[1, 0, 0, 0, 0]] * 3)
 
 
+def test_empty_texts_for_guidance_are_those_of_training():
+  params = _params()
+  trained = GENERATOR.encode_with_empty(params, TEXTS)
+  own = GENERATOR.encode(params, TEXTS)
+  empty = GENERATOR.encode(params, empty_texts(TEXTS))
+  text = dataclasses.replace(GENERATOR.text, source='cache')
+  frozen = dataclasses.replace(GENERATOR, text=text)
+  given = frozen.encode_with_empty(params, TEXTS)
+  for found, second in ((trained, empty), (given, empty_texts(own))):
+    for name in ('vectors', 'mask'):
+      np.testing.assert_allclose(
+        getattr(found, name),
+        np.concatenate([getattr(own, name), getattr(second, name)]),
+        atol=1e-5,
+      )
+
+
 def test_dropout_needs_a_key():
   params = _params()
   plain = GENERATOR.encode(params, TEXTS).vectors

@@ -28,7 +28,8 @@ from matplotlib import pyplot
 from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig, SourceConfig
 from phenaki_jax.data.pipeline import Pipeline
-from phenaki_jax.evaluation.storyworld import Setup, report_clips
+from phenaki_jax.evaluation.clips import Setup, report_clips
+from phenaki_jax.evaluation.storyworld import StoryWorld
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.open import load
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
@@ -161,9 +162,8 @@ def measure(
 ) -> Row:
   """Generate clips with some settings, and let the oracle read them."""
   setup = Setup(
-    subset=subset_named(model.subset),
+    world=StoryWorld(subset=subset_named(model.subset), fps=model.defaults.fps),
     size=model.defaults.size,
-    fps=model.defaults.fps,
     settings=settings,
     batch_size=8,
   )

@@ -5,8 +5,8 @@ r"""The paper's model of video prediction: 24 blocks of 768, without text.
 
 Its tokenizer is `configs/tokenizer/paper.py:prediction`. It is trained without
 known frames; they are given when it is sampled. It needs several TPUs or GPUs;
-nobody has run it with this code yet, and the paper states no hours. The paper's
-dropout of 0.1 is missing here, and its batch size is not stated.
+nobody has run it with this code yet, and the paper states neither hours nor the
+batch size.
 """
 
 import pathlib

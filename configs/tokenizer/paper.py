@@ -1,7 +1,10 @@
 r"""C-ViViT of the paper: 11 frames of 128x128 pixels, 8,192 codes of VQ.
 
-    phenaki train --config configs/tokenizer/paper.py \
-      --workdir runs/paper_tokenizer
+    phenaki train --workdir runs/paper_tokenizer \
+      --config configs/tokenizer/paper.py:image_weights=VGG16,video_weights=I3D
+
+VGG16 and I3D are files of published weights (docs/tokenizer.md); the message of
+a run without them says where they come from.
 
 Another manifest than `runs/paper_data` is an argument of the config, and so is
 the tokenizer of video prediction on Kinetics-600, with patches of 4x4 pixels:
@@ -16,11 +19,18 @@ import ml_collections
 
 from phenaki_jax import config
 from phenaki_jax.tokenizer.config import SIZES
+from phenaki_jax.tokenizer.losses import PAPER
 
 
 def get_config(arg=''):
   """Return the paper's tokenizer."""
-  arg = config.parse_arg(arg, manifest='runs/paper_data', prediction=False)
+  arg = config.parse_arg(
+    arg,
+    manifest='runs/paper_data',
+    prediction=False,
+    image_weights='',
+    video_weights='',
+  )
   values = ml_collections.ConfigDict(
     {
       'kind': 'tokenizer',
@@ -48,6 +58,14 @@ def get_config(arg=''):
         'scan': True,
         'remat': 'full',
         'dtype': 'bfloat16',
+      },
+      'losses': {
+        **PAPER,
+        'networks': {
+          'image_network': 'vgg16',
+          'image_weights': arg.image_weights,
+          'video_weights': arg.video_weights,
+        },
       },
       'optim': {
         'optimizer': 'adamw',

@@ -48,22 +48,27 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-  """Add --model and --tokenizer, which name a trained story model."""
+  """Add --model, which names a trained story model, and its parts."""
   parser.add_argument(
     '--model',
     metavar='DIR',
     help='a bundle, or the --workdir of a trained generator (default: the '
     'reference model that ships with the package)',
   )
-  add_tokenizer(parser)
+  add_parts(parser)
 
 
-def add_tokenizer(parser: argparse.ArgumentParser) -> None:
-  """Add --tokenizer, for a run whose tokenizer was moved."""
+def add_parts(parser: argparse.ArgumentParser) -> None:
+  """Add --tokenizer and --encoder, for models whose parts were moved."""
   parser.add_argument(
     '--tokenizer',
     metavar='DIR',
     help="the --workdir of the generator's tokenizer, if it was moved",
+  )
+  parser.add_argument(
+    '--encoder',
+    metavar='PATH',
+    help='checkpoint of a frozen text encoder, if it was moved',
   )
 
 

@@ -4,8 +4,9 @@ With --tokens, the examples of the first --steps training steps become tokens of
 the trained tokenizer. Training then reads them instead of pixels, with the same
 losses: --set data.cache=OUT. A training of more steps repeats the examples in
 other orders. With --text, the different captions become vectors of a pretrained
-T5 encoder, a checkpoint of T5X or Hugging Face. An interrupted command goes on
-when it is run again, and --tokens with more --steps extends the cache.
+T5 encoder, a checkpoint of T5X or Hugging Face; training reads them with --set
+text.source=OUT. An interrupted command goes on when it is run again, and
+--tokens with more --steps extends the cache.
 """
 
 import argparse
@@ -23,6 +24,12 @@ EXAMPLES = """
   phenaki encode --text --config configs/generator/lpc.py --out runs/text \\
     --encoder t5_1_1_small/checkpoint_1000000 --vocabulary spiece.model --int8
 """
+
+# The options of each kind of cache.
+_OPTIONS = {
+  'tokens': ('steps',),
+  'text': ('encoder', 'vocabulary', 'length', 'captions', 'int8'),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   arguments.add_numbers(
     text,
-    ('length', arguments.positive, 64, 'token ids of a caption, with its end'),
+    (
+      'length',
+      arguments.positive,
+      None,
+      'token ids of a caption, with its end (default: text.max_length)',
+    ),
     (
       'captions',
       arguments.positive,
@@ -68,7 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ),
   )
   text.add_argument(
-    '--int8', action='store_true', help='keep int8 vectors with a scale each'
+    '--int8',
+    action='store_true',
+    default=None,
+    help='keep int8 vectors with a scale each',
   )
 
 
@@ -79,15 +94,23 @@ def run(args: argparse.Namespace) -> None:
   from phenaki_jax.runs.encode import encode_tokens
   from phenaki_jax.runs.encode_text import TextRequest, encode_text
 
+  _check_options(args)
   if args.text and not (args.encoder and args.vocabulary):
     raise UserError('--text needs --encoder PATH and --vocabulary FILE')
   experiment = experiment_lib.resolve(args.config, args.set)
   mesh = sharding.make_mesh(experiment.mesh)
   if args.text:
-    request = TextRequest(**arguments.fields(args, TextRequest))
+    given = arguments.fields(args, TextRequest)
+    request = TextRequest(
+      **{name: value for name, value in given.items() if value is not None}
+    )
     info = encode_text(experiment, args.out, request, mesh=mesh)
     _log.info(
-      '%s holds the vectors of %d captions.', args.out, sum(info.sizes.values())
+      '%s holds the vectors of %d captions. Train on them with the same config '
+      'and --set text.source=%s',
+      args.out,
+      sum(info.sizes.values()),
+      shlex.quote(args.out),
     )
     return
   steps = args.steps or experiment.train.steps
@@ -100,3 +123,13 @@ def run(args: argparse.Namespace) -> None:
     held,
     shlex.quote(args.out),
   )
+
+
+def _check_options(args: argparse.Namespace) -> None:
+  """Refuse options that only the other kind of cache has."""
+  kind, other = ('text', 'tokens') if args.text else ('tokens', 'text')
+  given = [name for name in _OPTIONS[other] if getattr(args, name) is not None]
+  if given:
+    raise UserError(
+      f'--{given[0]} belongs to --{other}, but --{kind} is given; leave it out'
+    )

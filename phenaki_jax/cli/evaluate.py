@@ -106,7 +106,9 @@ def run(args: argparse.Namespace) -> None:
     settings=arguments.fields(args, SamplingSettings),
     **arguments.fields(args, evaluate.Request),
   )
-  subject = open_subject(args.model, tokenizer=args.tokenizer)
+  subject = open_subject(
+    args.model, tokenizer=args.tokenizer, encoder=args.encoder
+  )
   report = evaluate.evaluate(subject, request)
   paths = evaluate.write_report(report, args.out)
   print(to_markdown(report))

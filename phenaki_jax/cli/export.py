@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='DIR',
     help='folder that `phenaki evaluate` wrote, to repeat in the model card',
   )
-  arguments.add_tokenizer(parser)
+  arguments.add_parts(parser)
   parser.add_argument(
     '--note', default='', help='a sentence for the model card'
   )
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
     dtype=args.dtype,
     scores=args.scores,
     tokenizer=args.tokenizer,
+    encoder=args.encoder,
     note=args.note,
   )
   size = sum(path.stat().length for path in epath.Path(args.out).iterdir())

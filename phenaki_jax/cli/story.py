@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
   options = {name: getattr(args, name) for name, _, _ in _OPTIONS}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
-  model = load(args.model, tokenizer=args.tokenizer)
+  model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   made_by = model.provenance
   story = resolve(story, model.defaults)
   remarks = model.remarks(story)

@@ -6,6 +6,7 @@ it. The data position in a checkpoint is therefore one integer, which stays
 valid when the number of processes changes.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -20,6 +21,7 @@ from phenaki_jax.data import examples, manifest, mixture, schema
 from phenaki_jax.data import spec as spec_lib
 from phenaki_jax.data.cache import FrameCache
 from phenaki_jax.data.loader import Loader
+from phenaki_jax.data.text_cache import TextCache
 from phenaki_jax.data.token_cache import (
   CachedExamples,
   TokenCache,
@@ -59,6 +61,7 @@ class Pipeline(Loader):
     process_count: int = 1,
     cache: TokenCache | None = None,
     reencoded: bool = False,
+    text_cache: TextCache | None = None,
   ):
     """Open the sources.
 
@@ -72,6 +75,8 @@ class Pipeline(Loader):
       cache: the tokens of the examples, which the batches then hold instead
         of pixels; the caller checks that they are of these data.
       reencoded: whether the batches of a cache have `reencoded`.
+      text_cache: the vectors of the captions, which the batches then hold
+        beside their token ids.
 
     Raises:
       UserError: the frames do not fit the tubelet, the batch cannot be divided
@@ -99,10 +104,11 @@ class Pipeline(Loader):
       text_length=text_length,
       grid=cache.grid if cache else None,
       reencoded=reencoded,
+      text_width=text_cache.width if text_cache else 0,
     )
     self._process_spec = spec_lib.process_spec(self.spec, process_count)
     self._process_index = process_index
-    self._tokenize = tokenize
+    self._texts: dict[str, Callable[[str], np.ndarray]] = {'text': tokenize}
     self._tubelet = tubelet
     manifests = [
       manifest.Manifest(source.path) if source.layout == 'manifest' else None
@@ -120,12 +126,18 @@ class Pipeline(Loader):
     }
     self._cached: dict[str, CachedExamples] = {}
     fields = _fields(config, manifests)
-    model = {'tubelet': tubelet, 'text_length': text_length}
+    model: dict[str, Any] = {'tubelet': tubelet, 'text_length': text_length}
     if cache:
       # The order repeats after the examples of the cache.
       model |= {f'cached_{part}': cache.sizes[part] for part in self.spec}
       for part in self.spec:
         self._cached[part] = cache.examples(part, seed=config.seed)
+    if text_cache:
+      info = text_cache.info
+      model['text_cache'] = [info.key, info.details['int8']]
+      self._texts['text_vectors'] = functools.partial(
+        text_cache.padded, length=text_length
+      )
     text = json.dumps({'config': fields, **model}, sort_keys=True)
     self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
     for name in _OF_THE_BATCH:
@@ -138,7 +150,7 @@ class Pipeline(Loader):
     if step < 0:
       raise UserError(f'step is {step}; it must not be negative')
     batch = {
-      part: _stack(found, self._process_spec[part], self._tokenize)
+      part: _stack(found, self._process_spec[part], self._texts)
       for part, found in self.examples(step).items()
     }
     return spec_lib.check_batch(
@@ -225,13 +237,16 @@ def _fields(
 def _stack(
   found: Sequence[schema.Example] | Sequence[TokenExample],
   spec: dict[str, spec_lib.ArraySpec],
-  tokenize: Callable[[str], np.ndarray],
+  texts: dict[str, Callable[[str], np.ndarray]],
 ) -> dict[str, np.ndarray]:
-  """Stack examples into the arrays of a part."""
+  """Stack examples into the arrays of a part.
+
+  `texts` has the functions that make arrays of captions, by name.
+  """
   arrays = {}
   for name, array in spec.items():
     values = [
-      tokenize(one.caption) if name == 'text' else getattr(one, name)
+      texts[name](one.caption) if name in texts else getattr(one, name)
       for one in found
     ]
     arrays[name] = np.stack(values).astype(array.dtype, copy=False)

@@ -19,6 +19,10 @@ A batch of a cache of tokens holds tokens instead of pixels:
                              absent from a run that does not use them
     images:  tokens          int32 [B, h, w]
 
+A batch of a cache of text vectors also holds, in each part:
+
+             text_vectors    float32 [B, L, E]: of the ids in `text`, then zeros
+
 A part without examples is absent.
 """
 
@@ -55,6 +59,7 @@ def batch_spec(
   text_length: int,
   grid: tuple[int, int, int] | None = None,
   reencoded: bool = False,
+  text_width: int = 0,
 ) -> BatchSpec:
   """Describe every array of a global batch.
 
@@ -64,6 +69,7 @@ def batch_spec(
     text_length: token ids of a caption.
     grid: token grid of a clip, for a batch of tokens instead of pixels.
     reencoded: whether a batch of tokens has `reencoded`.
+    text_width: E, for a batch with text vectors.
 
   Raises:
     UserError: data.frames or data.context_frames is not 1 + k * tubelet.
@@ -100,6 +106,10 @@ def batch_spec(
       **media,
       'text': _array(np.int32, rows, text_length),
     }
+  if text_width:
+    for part in parts.values():
+      shape = (*part['text'].shape, text_width)
+      part['text_vectors'] = _array(np.float32, *shape)
   return parts
 
 
@@ -148,8 +158,10 @@ def check_batch(batch: Batch, spec: BatchSpec, *, tubelet: int) -> Batch:
         )
     if 'num_frames' in arrays:
       valid, context = arrays['num_frames'], arrays['context_frames']
-      # A batch of tokens instead of pixels does not limit the frames.
-      most = arrays['pixels'].shape[1] if 'pixels' in arrays else valid.max()
+      if 'pixels' in arrays:
+        most = arrays['pixels'].shape[1]
+      else:
+        most = 1 + (arrays['tokens'].shape[1] - 1) * tubelet
       is_valid = (valid >= 1) & (valid <= most) & ((valid - 1) % tubelet == 0)
       if not is_valid.all():
         raise ValueError(

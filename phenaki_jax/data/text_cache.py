@@ -20,6 +20,8 @@ KIND = 'text'
 PART = 'captions'
 # The hash of the caption of every record, in order.
 INDEX_FILE = 'captions.npy'
+# The SentencePiece model of the encoder.
+VOCABULARY_FILE = 'vocab.model'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,20 @@ class TextCache:
       hashes = np.load(file, allow_pickle=False)
     self._order = np.argsort(hashes, kind='stable')
     self._hashes = hashes[self._order]
+
+  @property
+  def width(self) -> int:
+    """Return E."""
+    return self.info.details['text']['width']
+
+  def padded(self, caption: str, length: int) -> Float[np.ndarray, 'L E']:
+    """Return the vectors of a caption, with zeros up to a length.
+
+    Raises:
+      UserError: the cache has no such caption.
+    """
+    found = self.vectors(caption)
+    return np.pad(found, [(0, length - len(found)), (0, 0)])
 
   def vectors(self, caption: str) -> Float[np.ndarray, 'L E']:
     """Return the vectors of a caption.

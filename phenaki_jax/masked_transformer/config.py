@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from phenaki_jax.config import validated
+from phenaki_jax.config import Rate, validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.nn.config import TransformerConfig
 
@@ -28,6 +28,9 @@ class GeneratorConfig(TransformerConfig):
     text_width: width of the given vectors of a frozen text encoder (paper:
       4096, T5-XXL), which keys and values are computed from; 0 for a model
       without text. None: the text encoder is trained with the model.
+    dropout: rate of the attention weights, the embedded tokens and the output
+      of each branch of the blocks, in training alone (paper: 0.1 for video
+      prediction). The critic has none.
     critic: 'self' (a layer on the model's own features) or 'token' (a
       transformer of its own, Token-Critic, arXiv 2209.04439), which tells real
       tokens from drawn ones and can order the decoding; 'none' for none.
@@ -41,6 +44,7 @@ class GeneratorConfig(TransformerConfig):
   positions: Literal['rotary', 'learned'] = 'rotary'
   attention: Literal['full', 'factorized'] = 'full'
   text_width: NonNegativeInt | None = None
+  dropout: Rate = 0.0
   critic: Literal['none', 'self', 'token'] = 'none'
   critic_layers: PositiveInt = 2
 
@@ -91,6 +95,7 @@ SIZES: dict[str, dict[str, Any]] = {
     'num_heads': 16,
     'mlp_dim': 3072,
     'text_width': 0,
+    'dropout': 0.1,
     **_PAPER,
   },
 }

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from phenaki_jax.masked_transformer.codes import CodeTable
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.blocks import Stack
-from phenaki_jax.nn.layers import Dense, RMSNorm
+from phenaki_jax.nn.layers import Dense, RMSNorm, dropout
 from phenaki_jax.nn.positions import (
   absolute_features,
   distance_features,
@@ -96,7 +96,7 @@ class MaskedTransformer(nn.Module):
     x = jnp.concatenate([table, hidden])[ids]
     positions = self._positions(t, h, w)
     x = x + (positions[None] if frames_at is None else positions[frames_at])
-    x = x.astype(dtype)
+    x = dropout(self, config.dropout)(x.astype(dtype))
     x = constrain(x, 'batch', 'frames', None, None, None)
 
     inputs = self._attention(segments, t, h, w)
@@ -108,7 +108,9 @@ class MaskedTransformer(nn.Module):
       }
     x = x.reshape(batch, t, h * w, config.width)
     is_factorized = config.attention == 'factorized'
-    stack = Stack(config, config.num_layers, is_factorized, name='blocks')
+    stack = Stack(
+      config, config.num_layers, is_factorized, config.dropout, name='blocks'
+    )
     x = RMSNorm(name='norm')(stack(x, **inputs))
     if self.features:
       return x.reshape(batch, t, h, w, config.width)

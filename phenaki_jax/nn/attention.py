@@ -1,5 +1,7 @@
 """Multi-head self-attention, and cross-attention to texts."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.config import TransformerConfig
-from phenaki_jax.nn.layers import Kernel, multiply
+from phenaki_jax.nn.layers import Kernel, dropout, multiply
 from phenaki_jax.nn.positions import rotate
 from phenaki_jax.sharding import logical
 
@@ -21,6 +23,7 @@ def dot_product_attention(
   mask: Bool[Array, '*#b #Q M'] | None = None,
   *,
   scale: float | None = None,
+  drop: Callable[[Array], Array] = lambda weights: weights,
 ) -> Float[Array, '*b Q K value']:
   """Compute scaled dot-product attention with a float32 softmax.
 
@@ -33,6 +36,7 @@ def dot_product_attention(
     value: values.
     mask: True where a query may attend to a key; shared by the heads.
     scale: scale of the scores; 1/sqrt(d) by default.
+    drop: dropout of the weights.
   """
   if scale is None:
     scale = query.shape[-1] ** -0.5
@@ -50,7 +54,7 @@ def dot_product_attention(
   weights = jnp.exp(scores - highest)
   totals = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
   out = jnp.einsum(
-    '...KQM,...MKd->...QKd', weights.astype(value.dtype), value, **exact
+    '...KQM,...MKd->...QKd', drop(weights).astype(value.dtype), value, **exact
   )
   return (out / totals).astype(value.dtype)
 
@@ -105,6 +109,7 @@ class SelfAttention(nn.Module):
   """
 
   config: TransformerConfig
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(
@@ -153,7 +158,14 @@ class SelfAttention(nn.Module):
     if remembered:
       key = self._with_past('key', key, remembered)
       value = self._with_past('value', value, remembered)
-    out = dot_product_attention(query, key, value, mask, scale=head_dim**-0.5)
+    out = dot_product_attention(
+      query,
+      key,
+      value,
+      mask,
+      scale=head_dim**-0.5,
+      drop=dropout(self, self.dropout),
+    )
     return _project_out(self.config, out)
 
   def _with_past(
@@ -176,6 +188,7 @@ class CrossAttention(nn.Module):
   """
 
   config: TransformerConfig
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(
@@ -211,6 +224,12 @@ class CrossAttention(nn.Module):
       # One text for all latent frames of a row.
       key, value, text_mask = key[:, None], value[:, None], text_mask[:, None]
       query = query.reshape(batch, 1, t * n, *heads)
-    out = dot_product_attention(query, key, value, text_mask[..., None, :])
+    out = dot_product_attention(
+      query,
+      key,
+      value,
+      text_mask[..., None, :],
+      drop=dropout(self, self.dropout),
+    )
     out = out.reshape(batch, t, n, *heads)
     return _project_out(self.config, out)

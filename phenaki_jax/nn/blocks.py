@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.attention import CrossAttention, SelfAttention
 from phenaki_jax.nn.config import TransformerConfig
-from phenaki_jax.nn.layers import MLP, RMSNorm
+from phenaki_jax.nn.layers import MLP, RMSNorm, dropout
 
 REMAT_POLICIES = {
   'none': None,
@@ -32,10 +32,13 @@ class Block(nn.Module):
       frame, and one over the latent frames of each place (ViViT, arXiv
       2103.15691, model 3). Its cost grows with t * n^2 + n * t^2 instead of
       (t * n)^2.
+    dropout: rate of the attention weights and of the output of each branch,
+      where an rng 'dropout' is given.
   """
 
   config: TransformerConfig
   factorized: bool = False
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(
@@ -66,23 +69,24 @@ class Block(nn.Module):
         over time; those above are of the layer within latent frames.
       remembered: see `SelfAttention`.
     """
-    config = self.config
+    config, rate = self.config, self.dropout
+    drop = dropout(self, rate)
     y = RMSNorm(name='attention_norm')(x)
     if x.ndim == 4 and not self.factorized:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
-    attention = SelfAttention(config, name='attention')
+    attention = SelfAttention(config, rate, name='attention')
     y = attention(y, mask, angles, distances, remembered=remembered)
-    x = x + y.reshape(x.shape)
+    x = x + drop(y).reshape(x.shape)
     if self.factorized:
       y = jnp.swapaxes(RMSNorm(name='time_norm')(x), 1, 2)
-      y = SelfAttention(config, name='time')(y, **(over_time or {}))
-      x = x + jnp.swapaxes(y, 1, 2)
+      y = SelfAttention(config, rate, name='time')(y, **(over_time or {}))
+      x = x + jnp.swapaxes(drop(y), 1, 2)
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
-      cross = CrossAttention(config, name='cross')
-      x = x + cross(y, text, text_mask, text_index)
+      cross = CrossAttention(config, rate, name='cross')
+      x = x + drop(cross(y, text, text_mask, text_index))
     y = RMSNorm(name='mlp_norm')(x)
-    return x + MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y)
+    return x + drop(MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y))
 
 
 class Stack(nn.Module):
@@ -92,18 +96,20 @@ class Stack(nn.Module):
     config: the shape of a block, and how it is computed.
     num_layers: number of blocks.
     factorized: see `Block`.
+    dropout: see `Block`.
   """
 
   config: TransformerConfig
   num_layers: int
   factorized: bool = False
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(
     self, x: Float[Array, '*b D'], **inputs: Any
   ) -> Float[Array, '*b D']:
     """Return the tokens after all blocks; each gets the same `inputs`."""
-    config = self.config
+    config, options = self.config, (self.factorized, self.dropout)
     block_type: Any = Block
     if config.remat != 'none':
       block_type = nn.remat(
@@ -113,7 +119,7 @@ class Stack(nn.Module):
       )
     if not config.scan:
       for i in range(self.num_layers):
-        block = block_type(config, self.factorized, name=f'block_{i}')
+        block = block_type(config, *options, name=f'block_{i}')
         x = block(x, **inputs)
       return x
 
@@ -123,10 +129,10 @@ class Stack(nn.Module):
     scanned = nn.scan(
       body,
       variable_axes={'params': 0, 'cache': 0},
-      split_rngs={'params': True},
+      split_rngs={'params': True, 'dropout': True},
       length=self.num_layers,
       metadata_params={nn.PARTITION_NAME: 'layers'},
     )
-    block = block_type(config, self.factorized, name='blocks')
+    block = block_type(config, *options, name='blocks')
     x, _ = scanned(block, x, None)
     return x

@@ -143,6 +143,11 @@ class RMSNorm(nn.Module):
     return (y * jnp.broadcast_to(scale, y.shape)).astype(x.dtype)
 
 
+def dropout(module: nn.Module, rate: float) -> nn.Dropout:
+  """Return dropout that acts where the module is given an rng 'dropout'."""
+  return nn.Dropout(rate, deterministic=not module.has_rng('dropout'))
+
+
 class MLP(nn.Module):
   """Two dense layers with a GELU between them; the second starts at zero."""
 

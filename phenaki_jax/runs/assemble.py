@@ -6,6 +6,7 @@ alone. It reads no data, checkpoint or vocabulary and allocates no array, so it
 works for models that do not fit on this machine.
 """
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -22,6 +23,7 @@ from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.spec import batch_spec
 from phenaki_jax.data.sprites import Sprites
+from phenaki_jax.data.text_cache import TextCache
 from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
 from phenaki_jax.perceptual.weights import image_network, video_network
@@ -33,12 +35,13 @@ from phenaki_jax.runs.experiment import (
   check_tokenizer_dir,
   validate,
 )
+from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
+from phenaki_jax.text.config import PLACES, TextConfig
 from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training import checkpoints, step
-from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
+from phenaki_jax.training import checkpoint_files, checkpoints, step
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
@@ -55,6 +58,9 @@ from phenaki_jax.training.tokenizer_task import TokenizerTask
 # Number of captions from which a vocabulary is learned; more would change
 # little.
 _NUM_CAPTIONS = 10_000
+# Settings in which a run may differ from the generator that it starts from: its
+# critic is another network, and the others change no parameters.
+_FREE = ('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,19 +117,13 @@ class Run:
       text_length=_text_length(experiment),
       grid=experiment.generator.grid if is_cached else None,
       reencoded=is_cached and self.task.uses_reencoded,
+      text_width=_vector_width(experiment),
     )
     place = sharding.batch_sharding(self.mesh)
-    described: dict[str, Any] = jax.tree.map(
+    return jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
       spec,
     )
-    if experiment.kind == 'generator' and experiment.generator.text_width:
-      for part in described.values():
-        shape = (*part['text'].shape, experiment.generator.text_width)
-        part['text_vectors'] = jax.ShapeDtypeStruct(
-          shape, np.float32, sharding=place
-        )
-    return described
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
@@ -180,7 +180,7 @@ class Run:
 
   @functools.cached_property
   def _frozen_digest(self) -> str:
-    return digest_tree(self.task.frozen)
+    return digest_tree(self.task.tokenizer_params)
 
   def _uses_cache(self, data: DataConfig) -> bool:
     if not data.cache or data.split != 'train':
@@ -209,17 +209,22 @@ def assemble(
       cannot be read, or the tokenizer is missing or has another shape.
   """
   check_tokenizer_dir(experiment)
-  if experiment.generator.text_width:
+  if experiment.generator.text_width and not experiment.text.is_frozen:
     raise UserError(
-      f'generator.text_width is {experiment.generator.text_width}, but these '
-      'data hold no text vectors of a frozen encoder; leave text_width out to '
-      'train the text encoder with the model'
+      f'generator.text_width is {experiment.generator.text_width}, which takes '
+      'vectors of a frozen text encoder: --set text.source=DIR, a cache of '
+      '`phenaki encode --text`, or text.encoder and text.vocabulary; or leave '
+      'text_width out to train the text encoder with the model'
     )
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   if experiment.kind != 'generator':
     task: Task = _task(experiment, read=True)
     return Run(experiment=experiment, mesh=mesh, task=task)
-  params = _tokenizer_params(experiment)
+  params, text_params = _tokenizer_params(experiment), None
+  if experiment.text.encodes_in_step:
+    text_params, digest = load_text(experiment.text)
+    text = dataclasses.replace(experiment.text, digest=digest)
+    experiment = dataclasses.replace(experiment, text=text)
   start = _start(experiment, epath.Path(workdir), params)
   if start is None:
     vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
@@ -227,11 +232,18 @@ def assemble(
   else:
     found: Any = start.sampler.vocabulary
     vocabulary, words = found, start.words
-    given = start.sampler.generator_params
+    given = dict(start.sampler.generator_params)
+    theirs, ours = start.sampler.models.generator, experiment.generator
+    if (theirs.critic, theirs.critic_layers) != (
+      ours.critic,
+      ours.critic_layers,
+    ):
+      given.pop('critic', None)  # the critic of this run is another network
+  task = _generator(experiment, params)
   return Run(
     experiment=experiment,
     mesh=mesh,
-    task=dataclasses.replace(_generator(experiment, params), given=given),
+    task=dataclasses.replace(task, given=given, text_params=text_params),
     vocabulary=vocabulary,
     words=words,
   )
@@ -251,6 +263,9 @@ def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
   check_tokenizer_dir(experiment)
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
   params = _tokenizer_params(experiment)
+  # A frozen text encoder is not needed.
+  text = TextConfig(max_length=experiment.text.max_length)
+  experiment = dataclasses.replace(experiment, text=text)
   return Run(
     experiment=experiment, mesh=mesh, task=_generator(experiment, params)
   )
@@ -315,6 +330,13 @@ def _text_length(experiment: Experiment) -> int:
   return experiment.text.max_length if experiment.kind == 'generator' else 1
 
 
+def _vector_width(experiment: Experiment) -> int:
+  """Return the width of the text vectors of a batch; 0 for none."""
+  if experiment.kind != 'generator' or experiment.text.encodes_in_step:
+    return 0
+  return experiment.generator.text_width or 0
+
+
 def _pipeline(
   experiment: Experiment,
   data: DataConfig,
@@ -329,9 +351,11 @@ def _pipeline(
       return np.array([EOS_ID] + [PAD_ID] * (length - 1), np.int32)
     return vocabulary.encode_padded(caption, length)
 
+  source = experiment.text.source
   return Pipeline(
     data,
     tokenize,
+    text_cache=TextCache(source) if source and vocabulary else None,
     tubelet=experiment.tokenizer.tubelet,
     text_length=length,
     process_index=jax.process_index(),
@@ -341,7 +365,7 @@ def _pipeline(
 
 
 def _is_started(workdir: epath.Path) -> bool:
-  return any((workdir / CHECKPOINTS_FOLDER).glob('[0-9]*'))
+  return bool(checkpoint_files.finished(workdir / checkpoint_files.FOLDER))
 
 
 def _start(
@@ -350,7 +374,9 @@ def _start(
   """Open the generator that a new run starts from, if it names one."""
   if not experiment.start_from or _is_started(workdir):
     return None
-  model = open_lib.load(experiment.start_from)
+  model = open_lib.load(
+    experiment.start_from, encoder=experiment.text.encoder or None
+  )
   same = config_lib.to_dict(
     {
       'text': experiment.text,
@@ -367,7 +393,7 @@ def _start(
     f'{group}.{name} is {found[group][name]} there and {value} here'
     for group, fields in same.items()
     for name, value in fields.items()
-    if found[group][name] != value and name not in ('critic', 'critic_layers')
+    if found[group][name] != value and name not in _FREE
   )
   if not differing and digest_tree(model.sampler.tokenizer_params) != (
     digest_tree(tokenizer_params)
@@ -390,10 +416,21 @@ def _vocabulary(
     vocabulary = SentencePieceVocabulary(path.read_bytes())
     return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.
-  pipeline = _pipeline(experiment, experiment.data, None)
-  captions = list(pipeline.captions(_NUM_CAPTIONS))
+  with contextlib.closing(
+    _pipeline(experiment, experiment.data, None)
+  ) as pipeline:
+    captions = list(pipeline.captions(_NUM_CAPTIONS))
   size = experiment.text.vocab_size
-  vocabulary = SentencePieceVocabulary.learn(captions, size)
+  if not experiment.text.is_frozen:
+    vocabulary = SentencePieceVocabulary.learn(captions, size)
+    return vocabulary, Words.count(captions)
+  place = experiment.text.vocabulary
+  vocabulary = SentencePieceVocabulary.from_file(place)
+  if vocabulary.size > size:
+    raise UserError(
+      f'{place} has {vocabulary.size} ids, but the text encoder has {size}; '
+      'name its own vocabulary'
+    )
   return vocabulary, Words.count(captions)
 
 

@@ -43,11 +43,7 @@ def encode_tokens(
     UserError: the experiment, its data or its tokenizer cannot be used, or the
       folder holds something else.
   """
-  if is_remote(out) or jax.process_count() > 1:
-    raise UserError(
-      f'--out is {out} and there are {jax.process_count()} processes; encode '
-      'in one process, to a local folder'
-    )
+  check_place(out)
   data = dataclasses.replace(experiment.data, cache='', split='train')
   experiment = dataclasses.replace(experiment, data=data)
   run = assemble_encoder(experiment, mesh=mesh)
@@ -87,6 +83,19 @@ def encode_tokens(
 def tokenized(task: GeneratorTask, frozen: Any, batch: Any) -> Any:
   """Return `task.tokenized`; it is compiled once for equal tasks."""
   return task.tokenized(frozen, batch)
+
+
+def check_place(out: epath.PathLike) -> None:
+  """Check that a cache can be written.
+
+  Raises:
+    UserError: the folder is remote, or there are several processes.
+  """
+  if is_remote(out) or jax.process_count() > 1:
+    raise UserError(
+      f'--out is {out} and there are {jax.process_count()} processes; encode '
+      'in one process, to a local folder'
+    )
 
 
 def _encoder(run: Run) -> Any:

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import itertools
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +14,16 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
+from phenaki_jax import config as config_lib
 from phenaki_jax import progress, sharding
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
+from phenaki_jax.data.schema import EmptySplitError
 from phenaki_jax.data.text_cache import (
   INDEX_FILE,
   KIND,
   PART,
+  VOCABULARY_FILE,
   TextExample,
   caption_hash,
 )
@@ -28,6 +31,9 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.files.lock import run_lock
+from phenaki_jax.files.paths import absolute
+from phenaki_jax.runs.encode import check_place
+from phenaki_jax.runs.evaluators import NUM_BATCHES, NUM_COUNTED
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.text.pretrained import load_encoder
 from phenaki_jax.text.t5 import T5Encoder
@@ -47,14 +53,15 @@ class TextRequest:
     encoder: a checkpoint of a T5 encoder (see `text.tensors`).
     vocabulary: its SentencePiece model file.
     length: token ids of a caption, its end included; longer ones are truncated.
-    captions: number of captions of the data, clips and images in turn; None
-      for as many as train.steps can need.
+      None for text.max_length.
+    captions: number of captions of the training data, clips and images in turn;
+      None for as many as train.steps can need.
     int8: keep int8 vectors with a scale each, instead of float32.
   """
 
   encoder: str
   vocabulary: str
-  length: int = 64
+  length: int | None = None
   captions: int | None = None
   int8: bool = False
 
@@ -68,7 +75,8 @@ def encode_text(
 ) -> CacheInfo:
   """Write the vectors of the different captions of the data, and of ''.
 
-  An interrupted build goes on.
+  The captions are those of training and of its evaluations. An interrupted
+  build goes on.
 
   Args:
     experiment: whose data have the captions.
@@ -80,27 +88,38 @@ def encode_text(
     UserError: the data, the encoder or the vocabulary cannot be used, or the
       folder holds something else.
   """
+  check_place(out)
   vocabulary = SentencePieceVocabulary.from_file(request.vocabulary)
+  data = experiment.data
+  # Batches are also read ahead, and by an evaluator.
+  steps = experiment.train.steps + data.prefetch + data.num_threads
   # Perhaps all examples of the steps are clips, or all are images.
-  most = 2 * experiment.train.steps * experiment.data.batch_size
+  most = 2 * max(steps, NUM_COUNTED) * data.batch_size
   captions = _captions(experiment, request.captions or most)
-  found = load_encoder(request.encoder, mesh=mesh, max_length=request.length)
+  length = request.length or experiment.text.max_length
+  found = load_encoder(request.encoder, mesh=mesh, max_length=length)
   if vocabulary.size > found.config.vocab_size:
     raise UserError(
       f'{request.vocabulary} has {vocabulary.size} ids, but the encoder in '
       f'{request.encoder} has {found.config.vocab_size}; name its own '
       'vocabulary'
     )
+  digest = digest_tree(found.params)
+  text = dataclasses.replace(
+    found.config,
+    encoder=os.fspath(absolute(request.encoder)),
+    digest=digest,
+  )
   info = CacheInfo(
     kind=KIND,
     settings={
-      'encoder': digest_tree(found.params),
+      'encoder': digest,
       'vocabulary': hashlib.sha256(vocabulary.model).hexdigest(),
-      'length': request.length,
+      'length': length,
     },
     details={
       'int8': request.int8,
-      'width': found.config.width,
+      'text': config_lib.to_dict(text),
       'captions': digest_json(captions),
     },
     counts={PART: _BATCH},
@@ -119,14 +138,14 @@ def encode_text(
         records = []
         for step in range(start, stop):
           batch = captions[step * _BATCH : (step + 1) * _BATCH]
-          ids = _ids(vocabulary, batch, request.length)
+          ids = _ids(vocabulary, batch, length)
           vectors = np.asarray(encode({'params': found.params}, ids))
-          lengths = np.count_nonzero(ids, axis=1)
+          counts = np.count_nonzero(ids, axis=1)
           records += [
-            TextExample(caption=text, vectors=rows[:length]).to_record(
+            TextExample(caption=caption, vectors=rows[:count]).to_record(
               int8=request.int8
             )
-            for text, rows, length in zip(batch, vectors, lengths, strict=True)
+            for caption, rows, count in zip(batch, vectors, counts, strict=True)
           ]
           bar.update()
         writer.write(start, {PART: records})
@@ -134,6 +153,7 @@ def encode_text(
     content = io.BytesIO()
     np.save(content, hashes)
     replace_file(epath.Path(out) / INDEX_FILE, content.getvalue())
+    replace_file(epath.Path(out) / VOCABULARY_FILE, vocabulary.model)
     writer.finish()
   return info
 
@@ -145,13 +165,19 @@ def _ids(vocabulary: Vocabulary, texts: Sequence[str], length: int) -> Any:
 
 def _captions(experiment: Experiment, limit: int) -> list[str]:
   """Return the different captions, '' first, filled up to whole batches."""
-  pipeline = Pipeline(
-    dataclasses.replace(experiment.data, split='train', cache=''),
-    lambda caption: np.ones(1, np.int32),
-    tubelet=experiment.tokenizer.tubelet,
-    text_length=1,
-  )
-  with contextlib.closing(pipeline):
-    found = dict.fromkeys(itertools.chain([''], pipeline.captions(limit)))
+  found = {'': None}
+  # Clips and images are read in turn, so that twice the batches are enough.
+  heldout = 2 * NUM_BATCHES * experiment.data.batch_size
+  splits: tuple[tuple[Any, int], ...] = (('train', limit), ('heldout', heldout))
+  for split, most in splits:
+    with contextlib.suppress(EmptySplitError):
+      pipeline = Pipeline(
+        dataclasses.replace(experiment.data, split=split, cache=''),
+        lambda caption: np.ones(1, np.int32),
+        tubelet=experiment.tokenizer.tubelet,
+        text_length=1,
+      )
+      with contextlib.closing(pipeline):
+        found |= dict.fromkeys(pipeline.captions(most))
   captions = list(found)
   return captions + [''] * (-len(captions) % _BATCH)

@@ -1,5 +1,6 @@
 """The evaluators of a training run: held-out losses, pictures and clips."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -25,9 +26,9 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 
 _log = logging.getLogger(__name__)
 
-_NUM_BATCHES = 4
+NUM_BATCHES = 4
 _NUM_SAMPLES = 4
-_NUM_COUNTED = 32  # training batches whose token ids are counted
+NUM_COUNTED = 32  # training batches whose token ids are counted
 
 
 def build(run: Run) -> list[Any]:
@@ -46,7 +47,7 @@ def build(run: Run) -> list[Any]:
   except EmptySplitError as error:
     _log.warning('There is no evaluation during training: %s.', error)
     return []
-  batches = [pipeline.batch(step) for step in range(_NUM_BATCHES)]
+  batches = [pipeline.batch(step) for step in range(NUM_BATCHES)]
   numbered = list(enumerate(batches))
   evaluators: list[Any] = [
     HeldoutEvaluator(measure=_measure(run), batches=numbered, every=every)
@@ -74,6 +75,11 @@ def build(run: Run) -> list[Any]:
           predict=_reconstruct(run), clips=clips, every=every
         )
       )
+  elif experiment.text.source:
+    _log.warning(
+      'A run with a cache of text shows its losses, but no pictures, because '
+      'it does not read the encoder of its prompts.'
+    )
   elif pipeline.composition.num_clips:
     evaluators.append(
       SampleEvaluator(
@@ -86,15 +92,16 @@ def build(run: Run) -> list[Any]:
 def _prompts(run: Run, data: DataConfig) -> list[str]:
   """Return held-out captions of clips that continue no earlier scene."""
   clips = dataclasses.replace(data, image_share=0.0, continuation_share=0.0)
-  captions = dict.fromkeys(run.open_pipeline(clips).captions(20 * _NUM_SAMPLES))
+  with contextlib.closing(run.open_pipeline(clips)) as pipeline:
+    captions = dict.fromkeys(pipeline.captions(20 * _NUM_SAMPLES))
   return list(itertools.islice(captions, _NUM_SAMPLES))
 
 
 def _training_batches(run: Run) -> list[Any]:
   """Read the first batches of the training data, with their numbers."""
   data = dataclasses.replace(run.experiment.data, num_threads=0, prefetch=0)
-  pipeline = run.open_pipeline(data)
-  return [(step, pipeline.batch(step)) for step in range(_NUM_COUNTED)]
+  with contextlib.closing(run.open_pipeline(data)) as pipeline:
+    return [(step, pipeline.batch(step)) for step in range(NUM_COUNTED)]
 
 
 def _key(number: int | jax.Array) -> jax.Array:
@@ -103,8 +110,11 @@ def _key(number: int | jax.Array) -> jax.Array:
 
 
 def _part(number: int | jax.Array) -> Any:
-  """Return the place of a held-out batch among all, in (0, 1)."""
-  return (number + 0.5) / _NUM_BATCHES
+  """Return the place of a batch among the held-out ones, in (0, 1).
+
+  More batches, as those that are counted, go round again.
+  """
+  return (number % NUM_BATCHES + 0.5) / NUM_BATCHES
 
 
 def _measure(run: Run) -> Any:
@@ -190,11 +200,14 @@ def _sample(run: Run) -> Any:
     text=experiment.text,
   )
 
+  frozen_names = ('text',) if experiment.text.encodes_in_step else ()
+
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
+    frozen = {name: state.frozen[name] for name in frozen_names}
     sampler = Sampler(
       models=models,
       tokenizer_params=state.frozen,
-      generator_params=state.ema,
+      generator_params={**state.ema, **frozen},
       vocabulary=vocabulary,
     )
     return sampler.clips(

@@ -19,6 +19,7 @@ from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.reader.config import ReaderConfig
+from phenaki_jax.runs.frozen_text import resolve_text
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
@@ -51,7 +52,8 @@ class Experiment:
     data: the data of the batches.
     tokenizer: shape of the tokenizer that is trained, or used by a generator.
     losses: weights of the tokenizer's loss.
-    text: shape of the text encoder, and the size of the vocabulary.
+    text: shape of the text encoder, and the size of the vocabulary; or where a
+      frozen encoder is.
     generator: shape of the masked transformer.
     task: how the generator's training examples are made.
     sampling: default sampling settings of the generator.
@@ -83,8 +85,9 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   """Resolve `config.py[:arg]` and overrides into an experiment.
 
   The shapes of a generator that follow from its tokenizer (codebook and token
-  grid) are filled in. The tokenizer is read from the run in `tokenizer_dir`; if
-  that is empty, it is the one that the config describes.
+  grid) and from a frozen text encoder are filled in. The
+  tokenizer is read from the run in `tokenizer_dir`; if that is empty, it is the
+  one that the config describes.
 
   Raises:
     UserError: the config or an override is wrong, or contradicts the
@@ -115,6 +118,17 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
       'grid': tokenizer.grid(data.frames, data.size),
     },
   }
+  if experiment.text.is_frozen:
+    text = resolve_text(experiment.text)
+    values['text'] = config_lib.to_dict(text)
+    width = experiment.generator.text_width
+    if width not in (None, text.width):
+      raise UserError(
+        f'generator.text_width is {width}, but the frozen text encoder makes '
+        f'vectors of {text.width}; leave generator.text_width out, or name '
+        'another encoder'
+      )
+    values.setdefault('generator', {})['text_width'] = text.width
   for group, fields in config_lib.to_dict(derived).items():
     section = values.setdefault(group, {})
     for name, value in fields.items():

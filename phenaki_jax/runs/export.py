@@ -1,8 +1,10 @@
 """Export a trained generator and its tokenizer as a bundle."""
 
 import json
+import logging
 import os
 
+import jax
 from etils import epath
 
 import phenaki_jax
@@ -19,7 +21,10 @@ from phenaki_jax.runs.experiment import (
 from phenaki_jax.runs.model import Model
 from phenaki_jax.training import checkpoints
 
+_log = logging.getLogger(__name__)
+
 _SCORES_FILE = 'scores.md'
+_LARGEST_ENCODER = 10**9  # bytes of a frozen text encoder in a bundle
 
 
 def export(
@@ -29,6 +34,7 @@ def export(
   dtype: str = 'float32',
   scores: epath.PathLike | None = None,
   tokenizer: epath.PathLike | None = None,
+  encoder: epath.PathLike | None = None,
   note: str = '',
 ) -> Model:
   """Write a bundle of a generator, and open it to check that it is complete.
@@ -39,6 +45,9 @@ def export(
     dtype: of the arrays on disk, 'float32' or 'float16'.
     tokenizer: run directory of the tokenizer, if it is not where the config of
       the generator says.
+    encoder: checkpoint of the frozen text encoder, if it is not where the
+      config says. The bundle holds an encoder of at most a billion bytes; a
+      larger one has to be given again when the bundle is opened elsewhere.
     scores: folder of an evaluation, whose tables the model card repeats.
     note: a sentence for the model card.
 
@@ -52,17 +61,29 @@ def export(
   folder = epath.Path(run_dir)
   tables = '' if scores is None else _tables(epath.Path(scores))
   # Checks that the parts fit together.
-  models.load(os.fspath(folder), tokenizer=tokenizer)
+  model = models.load(os.fspath(folder), tokenizer=tokenizer, encoder=encoder)
+  params = dict(model.sampler.generator_params)
   experiment = experiment_lib.read(folder)
   place = tokenizer or experiment_lib.find_tokenizer(experiment, folder)
   trained = experiment_lib.read(place)
   generator = checkpoints.load_params(folder)
+  if experiment.text.is_frozen:
+    leaves = jax.tree.leaves(params['text'])
+    size = sum(leaf.nbytes for leaf in leaves)
+    if size > _LARGEST_ENCODER:
+      del params['text']
+      _log.warning(
+        'The bundle lacks its frozen text encoder, which has %.3g GB; where it '
+        'is opened, %s must exist or --encoder must name the checkpoint.',
+        size / 1e9,
+        experiment.text.encoder,
+      )
   words = folder / WORDS_FILE
   frozen = checkpoints.load_params(place)
   bundle_lib.write_bundle(
     out,
     tokenizer_params=frozen.params,
-    generator_params=generator.params,
+    generator_params=params,
     config=config_lib.to_dict(models.describe(experiment)),
     vocabulary=(folder / VOCABULARY_FILE).read_bytes(),
     words=words.read_bytes() if words.is_file() else b'',
@@ -75,7 +96,7 @@ def export(
     ),
     dtype=dtype,
   )
-  return models.load(out)
+  return models.load(out, encoder=None if 'text' in params else encoder)
 
 
 def _tables(folder: epath.Path) -> str:

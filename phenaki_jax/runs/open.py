@@ -29,6 +29,7 @@ from phenaki_jax.runs.experiment import (
   WORDS_FILE,
   Experiment,
 )
+from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
@@ -79,6 +80,7 @@ def load(
   path: epath.PathLike | None = None,
   *,
   tokenizer: epath.PathLike | None = None,
+  encoder: epath.PathLike | None = None,
 ) -> Model:
   """Open a bundle or the run directory of a generator.
 
@@ -86,6 +88,8 @@ def load(
     path: the folder, local or in a bucket; None for the reference bundle.
     tokenizer: run directory of the tokenizer, for the run of a generator
       whose tokenizer is not where its config says.
+    encoder: checkpoint of the frozen text encoder, for a model that has one
+      which is neither in the bundle nor where its config says.
 
   Raises:
     NotFoundError: there is no such folder.
@@ -109,7 +113,9 @@ def load(
       f'the bundle {folder} holds its own tokenizer; leave --tokenizer out'
     )
   bundle = (
-    _read_run(folder, tokenizer) if is_run else bundle_lib.load_bundle(folder)
+    _read_run(folder, tokenizer, encoder)
+    if is_run
+    else bundle_lib.load_bundle(folder)
   )
   try:
     config = config_lib.build(StoryModelConfig, bundle.config)
@@ -120,6 +126,14 @@ def load(
   models = Models(
     tokenizer=config.tokenizer, generator=config.generator, text=config.text
   )
+  if encoder is not None and not config.text.is_frozen:
+    raise UserError(
+      f'{folder} was trained with a text encoder of its own; leave --encoder '
+      'out'
+    )
+  if not is_run:
+    params = _with_encoder(bundle.generator_params, config.text, encoder)
+    bundle = dataclasses.replace(bundle, generator_params=params)
   vocabulary = SentencePieceVocabulary(bundle.vocabulary)
   _check(folder, config, bundle, vocabulary)
   data = config.data
@@ -173,8 +187,19 @@ def _words(
   return Words.count(pipeline.captions(_NUM_CAPTIONS))
 
 
+def _with_encoder(
+  params: Any, text: TextConfig, encoder: epath.PathLike | None
+) -> Any:
+  """Add the parameters of a frozen text encoder that are not there yet."""
+  if not text.is_frozen or ('text' in params and encoder is None):
+    return params
+  return {**params, 'text': load_text(text, encoder)[0]}
+
+
 def _read_run(
-  folder: epath.Path, tokenizer_dir: epath.PathLike | None
+  folder: epath.Path,
+  tokenizer_dir: epath.PathLike | None,
+  encoder: epath.PathLike | None,
 ) -> bundle_lib.Bundle:
   """Read the content of a bundle from the run directory of a generator."""
   experiment = experiment_lib.read(folder)
@@ -187,12 +212,17 @@ def _read_run(
   place = tokenizer_dir or experiment_lib.find_tokenizer(experiment, folder)
   tokenizer = checkpoints.load_params(place)
   tokenizer_digest = digest_tree(tokenizer.params)
+  text = experiment.text
+  params = _with_encoder(generator.params, text, encoder)
+  frozen = tokenizer_digest
+  if text.encodes_in_step:
+    frozen = digest_tree({**tokenizer.params, 'text': params['text']})
   trained_on = generator.identity.get(compatibility.FROZEN)
-  if trained_on != tokenizer_digest:
+  if trained_on != frozen:
     raise UserError(
       f'the generator in {folder} was trained on the tokens of another '
       f'tokenizer than that in {place}, which is at step '
-      f'{tokenizer.step} (parameters {trained_on} then, {tokenizer_digest} '
+      f'{tokenizer.step} (parameters {trained_on} then, {frozen} '
       'now); restore the tokenizer of that time, or train a new generator. '
       '`phenaki export` keeps the two together'
     )
@@ -204,7 +234,7 @@ def _read_run(
   name = f'{experiment.name or folder.name} at step {generator.step}'
   return bundle_lib.Bundle(
     tokenizer_params=tokenizer.params,
-    generator_params=generator.params,
+    generator_params=params,
     config={**config, 'name': name},
     vocabulary=vocabulary,
     model_card='',
@@ -238,7 +268,10 @@ def _check(
   tasks: dict[str, Any] = {
     'tokenizer': TokenizerTask(config=config.tokenizer),
     'generator': GeneratorTask(
-      config=config.generator,
+      # A model has the parameters of a frozen text encoder like others.
+      config=dataclasses.replace(config.generator, text_width=None)
+      if config.text.is_frozen
+      else config.generator,
       text=config.text,
       tokenizer=config.tokenizer,
       tokenizer_params={},

@@ -112,7 +112,10 @@ def _decoded(config: TokenizerConfig, params: Any, pixels: Any) -> Any:
 
 
 def open_subject(
-  path: epath.PathLike | None, *, tokenizer: epath.PathLike | None = None
+  path: epath.PathLike | None,
+  *,
+  tokenizer: epath.PathLike | None = None,
+  encoder: epath.PathLike | None = None,
 ) -> Subject:
   """Open a story model (see `runs.open.load`), or the run of a tokenizer.
 
@@ -132,7 +135,7 @@ def open_subject(
       params=snapshot.params,
       data=experiment.data,
     )
-  model = models.load(path, tokenizer=tokenizer)
+  model = models.load(path, tokenizer=tokenizer, encoder=encoder)
   return Subject(
     name=model.name,
     fingerprint=model.fingerprint,

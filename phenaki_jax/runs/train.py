@@ -48,6 +48,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   workdir = epath.Path(workdir)
   mesh = sharding.make_mesh(experiment.mesh)
   run = assemble(experiment, workdir=workdir, mesh=mesh)
+  experiment = run.experiment
   model = run.vocabulary.model if run.vocabulary else b''
   kept = saved(experiment, workdir)
   files = {CONFIG_FILE: config_lib.to_json(kept).encode()}

@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat
 from phenaki_jax import rng
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import Generator, empty_texts
+from phenaki_jax.generator import Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
@@ -102,12 +102,7 @@ def _tokens(
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
   # One forward pass on a doubled batch predicts with and without the text.
-  encoded = generator.encode(
-    params,
-    jax.tree.map(
-      lambda *both: jnp.concatenate(both), texts, empty_texts(texts)
-    ),
-  )
+  encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
 
   def predict(shown: Array) -> Array:

@@ -31,6 +31,13 @@ class TextConfig:
       half for each direction, and half of that for exact distances.
     relative_max_distance: distance in ids from which all share a bucket; above
       the number of exact distances.
+    source: folder of a cache of text vectors, which `phenaki encode --text`
+      wrote; training reads them instead of encoding captions. Empty for none.
+    encoder: checkpoint of a frozen encoder, which encodes the captions in
+      training. With a source it is the encoder of the cache. Empty: the
+      encoder is trained with the model.
+    vocabulary: SentencePiece model of a frozen encoder.
+    digest: of the parameters of a frozen encoder; filled in by training.
   """
 
   vocab_size: Annotated[int, Field(ge=4)] = 256
@@ -44,15 +51,38 @@ class TextConfig:
   dropout: Rate = 0.0
   relative_buckets: Annotated[int, Field(ge=4, multiple_of=4)] = 32
   relative_max_distance: int = 128
+  source: str = ''
+  encoder: str = ''
+  vocabulary: str = ''
+  digest: str = ''
 
   def __post_init__(self) -> None:
-    """Check that some distances share a bucket."""
+    """Check the rules that span several fields."""
     if self.relative_max_distance <= self.relative_buckets // 4:
       raise UserError(
         f'text.relative_max_distance is {self.relative_max_distance}, but it '
         f'must be above {self.relative_buckets // 4}, the number of exact '
         'distances, a quarter of text.relative_buckets'
       )
+    if self.vocabulary and not self.is_frozen:
+      raise UserError(
+        f'text.vocabulary is {self.vocabulary}, but there is no text.encoder; '
+        'name the checkpoint of the encoder, or leave the vocabulary out'
+      )
+
+  @property
+  def is_frozen(self) -> bool:
+    """Return whether the encoder is pretrained and not trained further."""
+    return bool(self.source or self.encoder)
+
+  @property
+  def encodes_in_step(self) -> bool:
+    """Return whether a frozen encoder encodes captions in the step."""
+    return self.is_frozen and not self.source
+
+
+PLACES = ('source', 'encoder', 'vocabulary')
+"""The fields that say where a frozen encoder is, and not what it computes."""
 
 
 def _size(width: int, heads: int, layers: int, mlp: int) -> Mapping[str, int]:

@@ -79,7 +79,7 @@ class Pretrained:
 def load_encoder(
   path: epath.PathLike,
   *,
-  mesh: Mesh,
+  mesh: Mesh | None,
   max_length: int,
   dtype: DTypeLike = jnp.float32,
 ) -> Pretrained:
@@ -87,7 +87,7 @@ def load_encoder(
 
   Args:
     path: see `tensors.open_tensors`.
-    mesh: from `sharding.make_mesh`.
+    mesh: from `sharding.make_mesh`; None for whole arrays in numpy.
     max_length: token ids of a text, which a checkpoint does not limit.
     dtype: of the parameters: float32 or bfloat16.
 
@@ -99,23 +99,23 @@ def load_encoder(
   tensors = open_tensors(path)
   with readable(tensors.path):
     found, left_out = encoder_tensors(tensors)
-    config = infer_config(found, path=tensors.path, max_length=max_length)
-    if not tensors.is_t5x:
-      reach = _max_distance(tensors.path)
-      config = dataclasses.replace(config, relative_max_distance=reach)
+    config = _config(tensors, found, max_length)
     boxed = jax.eval_shape(
       T5Encoder(config).init, jax.random.key(0), jnp.ones((1, 1), jnp.int32)
     )
-    expected = flatten_dict(
-      sharding.describe(boxed['params'], mesh, uneven='replicate'), sep='/'
-    )
+    described = sharding.unbox(boxed['params'])
+    if mesh is not None:
+      described = sharding.describe(boxed['params'], mesh, uneven='replicate')
+    expected = flatten_dict(described, sep='/')
     _compare(found, expected, tensors.path)
-    params = {
+    params: dict[str, Any] = {
       name: jax.make_array_from_callback(
         leaf.shape,
         leaf.sharding,
         _reader(found[name], dtype),
       )
+      if mesh is not None
+      else found[name].whole().astype(dtype)
       for name, leaf in expected.items()
     }
   _log.info(
@@ -129,6 +129,22 @@ def load_encoder(
     params=unflatten_dict(params, sep='/'),
     left_out=left_out,
   )
+
+
+def read_config(path: epath.PathLike, *, max_length: int) -> TextConfig:
+  """Return the shape of an encoder, without reading its arrays.
+
+  Args:
+    path: see `tensors.open_tensors`.
+    max_length: token ids of a text.
+
+  Raises:
+    NotFoundError: there is no checkpoint.
+    UserError: the checkpoint is damaged, or is not of a T5 encoder.
+  """
+  tensors = open_tensors(path)
+  with readable(tensors.path):
+    return _config(tensors, encoder_tensors(tensors)[0], max_length)
 
 
 def encoder_tensors(
@@ -225,6 +241,16 @@ def infer_config(
   )
 
 
+def _config(
+  tensors: Tensors, found: Mapping[str, Tensor], max_length: int
+) -> TextConfig:
+  config = infer_config(found, path=tensors.path, max_length=max_length)
+  if tensors.is_t5x:
+    return config
+  reach = _max_distance(tensors.path)
+  return dataclasses.replace(config, relative_max_distance=reach)
+
+
 def _reader(tensor: Tensor, dtype: DTypeLike) -> Callable[[Any], np.ndarray]:
   return lambda index: tensor.read(index).astype(dtype)
 
@@ -279,7 +305,8 @@ def _compare(
 def _t5x_name(source: str) -> tuple[str, bool, str]:
   """Return the parameter of a tensor, or what else it belongs to."""
   if not source.startswith('target/'):
-    return '', False, 'optimizer'
+    top = source.split('/')[0]
+    return '', False, 'optimizer' if top in ('state', 'optimizer') else top
   name = source.removeprefix('target/')
   if name.startswith('decoder/'):
     return '', False, 'decoder'

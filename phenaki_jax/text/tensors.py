@@ -164,6 +164,11 @@ def _msgpack(path: epath.Path) -> dict[str, Tensor]:
       found[name] = _array(_store(path / folder), 'zarr')
     elif isinstance(leaf, np.ndarray | np.generic):
       found[name] = _in_memory(np.asarray(leaf))
+    elif not isinstance(leaf, int | float | str | bytes | None):
+      raise UserError(
+        f'{name} of the checkpoint {path} is a {type(leaf).__name__}; only '
+        'arrays, specs of arrays and numbers can be read'
+      )
   return found
 
 

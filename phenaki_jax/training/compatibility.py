@@ -1,7 +1,7 @@
 """Whether a checkpoint belongs to the run that resumes from it."""
 
-import contextlib
 import dataclasses
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.config import PLACES, TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_schedule
@@ -25,6 +25,7 @@ _logger = logging.getLogger(__name__)
 # The parts of an experiment that must not change when a run is resumed. The
 # others (length, learning rate, mesh, ...) may change, which is logged.
 _BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
+_UNBOUND = tuple(f'text.{name}' for name in PLACES)
 _SHOWN = 8
 
 _MODELS = {
@@ -68,7 +69,11 @@ def check_same_run(
     UserError: naming every difference that matters.
   """
   changed = _differences(_completed(saved.config), _completed(ours.config))
-  bound = [text for key, text in changed if key.split('.')[0] in _BOUND]
+  bound = [
+    text
+    for key, text in changed
+    if key.split('.')[0] in _BOUND and key not in _UNBOUND
+  ]
   there, here = saved.identity.get(FROZEN), ours.identity.get(FROZEN)
   if not bound and there != here and ours.config.get('kind') == 'tokenizer':
     raise UserError(
@@ -139,9 +144,9 @@ def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
   completed = dict(config)
   for name, kind in _MODELS.items():
     if name in completed:
-      with contextlib.suppress(UserError):
-        built: Any = config_lib.build(kind, completed[name])
-        completed[name] = config_lib.to_dict(built)
+      # As JSON, like the settings that were saved.
+      defaults = json.loads(json.dumps(config_lib.to_dict(kind())))
+      completed[name] = {**defaults, **completed[name]}
   return completed
 
 

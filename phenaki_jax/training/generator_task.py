@@ -1,7 +1,8 @@
 """Train the generator to predict hidden tokens, given text.
 
 The frozen tokenizer turns pixels into tokens inside the step, unless the batch
-holds tokens from a cache.
+holds tokens from a cache. A frozen text encoder encodes the captions inside the
+step, unless the batch holds their vectors.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from phenaki_jax.masked_transformer.tasks import Clips, known_tokens
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.critic_loss import critic_loss
@@ -103,6 +105,8 @@ class GeneratorTask(Task):
     text: settings of the text encoder.
     tokenizer: settings of the frozen tokenizer.
     tokenizer_params: its parameters; only shapes are described without them.
+    text_params: parameters of a frozen text encoder that encodes the captions
+      in the step.
     training: how training examples are made.
     given: parameters that a new run starts from, by network.
   """
@@ -111,8 +115,12 @@ class GeneratorTask(Task):
   text: TextConfig
   tokenizer: TokenizerConfig
   tokenizer_params: Any
+  text_params: Any = None
   training: GeneratorTaskConfig = GeneratorTaskConfig()
-  given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  # No part of the hash: a task is a static argument of compiled functions.
+  given: Mapping[str, Any] = dataclasses.field(
+    default_factory=dict, hash=False, compare=False
+  )
 
   @property
   def fixed(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -123,8 +131,10 @@ class GeneratorTask(Task):
 
   @property
   def frozen(self) -> Any:
-    """Return the tokenizer's parameters."""
-    return self.tokenizer_params
+    """Return the tokenizer's parameters, with those of 'text' if frozen."""
+    if not self.text.encodes_in_step:
+      return self.tokenizer_params
+    return {**self.tokenizer_params, 'text': self.text_params}
 
   @property
   def generator(self) -> Generator:
@@ -136,8 +146,12 @@ class GeneratorTask(Task):
     return self.generator.init(rng)
 
   def init_frozen(self, rng: PRNGKeyArray) -> Any:
-    """Create parameters of the tokenizer, boxed with logical names."""
-    return TokenizerTask(config=self.tokenizer).init(rng)
+    """Create what `frozen` returns, boxed with logical names."""
+    params = TokenizerTask(config=self.tokenizer).init(rng)
+    if not self.text.encodes_in_step:
+      return params
+    ids = jnp.ones((1, self.text.max_length), jnp.int32)
+    return {**params, 'text': T5Encoder(self.text).init(rng, ids)['params']}
 
   def rows(
     self,
@@ -159,10 +173,16 @@ class GeneratorTask(Task):
     return join_rows(self._clip_rows(batch['clips'], rng, part), images)
 
   def tokenized(self, frozen: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Replace the pixels of a batch by tokens, as `data/spec.py` has them."""
+    """Replace pixels by tokens, as `data/spec.py` has them.
+
+    A frozen text encoder adds the vectors of the captions.
+    """
     parts = {}
     for name, part in batch.items():
       arrays = dict(part)
+      if self.text.encodes_in_step and 'text' in part:
+        texts = self.generator.encode(frozen, part['text'])
+        arrays['text_vectors'] = texts.vectors
       if 'pixels' in part:
         pixels = normalise(arrays.pop('pixels'))
         if name == 'images':
@@ -281,7 +301,7 @@ class GeneratorTask(Task):
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows from the known tokens and the captions."""
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
-    return self._logits(params, rows, texts)
+    return self._logits(params, rows, texts, rng, deterministic=deterministic)
 
   def _encoded(
     self, params: Any, rows: Rows, rng: PRNGKeyArray, *, deterministic: bool
@@ -306,12 +326,20 @@ class GeneratorTask(Task):
     return self.generator.encode(params, texts, dropout)
 
   def _logits(
-    self, params: Any, rows: Rows, texts: EncodedTexts
+    self,
+    params: Any,
+    rows: Rows,
+    texts: EncodedTexts,
+    rng: PRNGKeyArray,
+    *,
+    deterministic: bool,
   ) -> Float[Array, 'R t h w V']:
+    is_dropping = self.config.dropout > 0 and not deterministic
     return self.generator.logits(
       params,
       jnp.where(rows.hidden, self.config.codebook_size, rows.ids),
       texts,
+      stream(rng, 'dropout_tokens') if is_dropping else None,
       **rows.places,
     )
 
@@ -332,7 +360,7 @@ class GeneratorTask(Task):
 
     Args:
       params: the parameters.
-      frozen: the tokenizer's parameters.
+      frozen: see `frozen`.
       batch: see `data.spec`.
       rng: key of all random draws.
       deterministic: no dropout, no dropped texts and no label smoothing.
@@ -344,7 +372,7 @@ class GeneratorTask(Task):
     }
     rows = self.rows(frozen, batch, rng, part)
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
-    logits = self._logits(params, rows, texts)
+    logits = self._logits(params, rows, texts, rng, deterministic=deterministic)
     plain = token_loss(logits, rows.ids, rows.hidden)
     count = jnp.maximum(plain.count, 1.0)
     metrics = {
@@ -387,7 +415,7 @@ class GeneratorTask(Task):
 
     Args:
       params: the parameters.
-      frozen: the tokenizer's parameters.
+      frozen: see `frozen`.
       batch: see `data.spec`.
       rng: key of all random draws, another for each batch.
       part: place of the batch among the held-out ones, in (0, 1), so that the

@@ -272,3 +272,25 @@ def test_positions_are_those_of_latent_frames_in_the_clip(config):
   expected = _logits(IDS, *OWN, segments, config=config)
   np.testing.assert_array_equal(run(in_row), expected)
   assert np.abs(run(in_row[:, ::-1]) - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_dropout_needs_a_key(scan):
+  plain = dataclasses.replace(CONFIG, scan=scan)
+  config = dataclasses.replace(plain, dropout=0.5)
+  params = _params(plain)
+
+  @jax.jit
+  def apply(inputs, rngs):
+    return MaskedTransformer(config).apply(
+      {'params': params}, *inputs, rngs=rngs
+    )
+
+  def run(**rngs):
+    return apply((IDS, *OWN), rngs)
+
+  logits = _logits(IDS, *OWN, config=plain)
+  np.testing.assert_allclose(run(), logits, atol=1e-5)
+  dropped, other = (run(dropout=rng.root(seed)) for seed in (0, 1))
+  assert np.abs(dropped - logits).max() > 0.1
+  assert np.abs(dropped - other).max() > 0.1

@@ -79,6 +79,18 @@ def test_masked_attention_equals_loops(rows, queries):
   )
 
 
+def test_dropout_is_of_the_normalised_weights():
+  query, key, value = (_normal(2, 4, 3, 4, seed=seed) for seed in range(3))
+  mask = np.random.default_rng(0).random((2, 3, 4, 4)) < 0.5
+  found = dot_product_attention(
+    query, key, value, drop=lambda weights: jnp.where(mask, 2 * weights, 0)
+  )
+  scores = jnp.einsum('bqkd,bmkd->bkqm', query, key) / 2
+  weights = jnp.where(mask, 2 * jax.nn.softmax(scores), 0)
+  expected = jnp.einsum('bkqm,bmkd->bqkd', weights, value)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_scores_decrease_with_distance_along_each_axis():
   grid = grid_coordinates(2, 2, 3)
   distances = jnp.asarray(distance_features(grid))

@@ -17,6 +17,7 @@ from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer import config as tokenizer_config
+from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.state import TrainState, create_state, place_frozen
 
@@ -217,8 +218,15 @@ def test_a_run_starts_from_a_trained_generator(
   )
   with pytest.raises(UserError, match=r'generator\.mlp_dim is 32 there and 64'):
     assemble._start(wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params)
+  # What a killed first save leaves is no start of this run.
+  begun = tmp_path / 'checkpoints' / '1'
+  begun.mkdir(parents=True)
+  (tmp_path / 'checkpoints' / '1.orbax-checkpoint-tmp-7').mkdir()
+  assert assemble._start(
+    settings, epath.Path(tmp_path), tiny_sampler.tokenizer_params
+  )
   # A run that has begun continues from its own checkpoint.
-  (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
+  (begun / checkpoint_files.MANIFEST).touch()
   assert assemble._start(settings, epath.Path(tmp_path), {}) is None
 
 
@@ -227,7 +235,7 @@ def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):
     'generator',
     [*GENERATOR, f'tokenizer_dir={tokenizer_dir}', 'generator.text_width=32'],
   )
-  with pytest.raises(UserError, match='text_width is 32, but these data hold'):
+  with pytest.raises(UserError, match='text_width is 32, which takes vectors'):
     assemble.assemble(settings, workdir=tmp_path, mesh=_mesh())
   described = dataclasses.replace(settings, tokenizer_dir='')
   run = assemble.assemble_abstract(described, mesh=_mesh())

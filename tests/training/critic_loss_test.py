@@ -169,7 +169,7 @@ def test_a_critic_is_added_to_a_trained_generator():
     OptimConfig(weight_decay=0.1, warmup_steps=0),
     steps=5,
     params=boxed_params(task),
-    fixed=task.fixed,
+    unoptimized=task.fixed,
   )
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]

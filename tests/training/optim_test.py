@@ -69,7 +69,7 @@ def test_fixed_parameters_stay_and_have_no_state():
     OptimConfig(warmup_steps=0, weight_decay=0.5),
     steps=5,
     params=boxed,
-    fixed=('old',),
+    unoptimized=('old',),
   )
   params = sharding.unbox(boxed)
   state = transform.init(params)

@@ -15,7 +15,7 @@ def draw(
   codes: int,
   key: Key[Array, ''],
 ) -> Float[Array, 'V d']:
-  """Draw vectors of a batch, without repeats if there are enough.
+  """Draw vectors of a batch, without repeats if there are enough real ones.
 
   Args:
     vectors: unit vectors.
@@ -27,9 +27,10 @@ def draw(
   # Too few vectors are drawn repeatedly; noise keeps the copies apart.
   count = vectors.shape[0]
   share = weights / jnp.maximum(weights.sum(), 1e-6)
-  index = jax.random.choice(
-    chosen, count, (codes,), replace=count < codes, p=share
-  )
+  index = jax.random.choice(chosen, count, (codes,), p=share)
+  if count >= codes:
+    apart = jax.random.choice(chosen, count, (codes,), replace=False, p=share)
+    index = jnp.where((weights > 0).sum() >= codes, apart, index)
   noisy = vectors[index] + 1e-3 * jax.random.normal(
     noise, (codes, vectors.shape[1])
   )

@@ -160,6 +160,6 @@ def test_a_repeated_column_is_rejected(tmp_path):
 
 def test_a_binary_file_is_rejected_in_printable_words(tmp_path):
   (tmp_path / 'a.csv').write_bytes(bytes(range(256)))
-  with pytest.raises(ValueError, match='no column') as caught:
+  with pytest.raises(ValueError, match='not UTF-8') as caught:
     webvid.WebVid(tmp_path)
   assert str(caught.value).isprintable()

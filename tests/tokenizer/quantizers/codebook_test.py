@@ -48,6 +48,15 @@ def test_more_codes_than_vectors_are_kept_apart():
   np.testing.assert_allclose(np.linalg.norm(codes, axis=-1), 1.0, atol=1e-5)
 
 
+def test_padding_is_never_drawn():
+  # Two real vectors, and fewer of them than codes.
+  vectors = jnp.eye(8)
+  weights = jnp.array([1.0, 1.0] + [0.0] * 6)
+  for seed in range(5):
+    drawn = draw(vectors, weights, 4, rng.root(seed))
+    assert set(np.argmax(np.asarray(drawn @ vectors.T), axis=1)) <= {0, 1}
+
+
 def test_kmeans_equals_lloyd_rounds_in_numpy():
   vectors, weights = _groups()
   inputs = jnp.asarray(vectors), jnp.asarray(weights)
