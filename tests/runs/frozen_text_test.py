@@ -56,7 +56,7 @@ LARGER = ('data.batch_size=16', 'data.image_share=0.5')
 
 
 def _mesh():
-  return sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+  return sharding.make_mesh(MeshConfig(fsdp=2), devices=jax.devices()[:2])
 
 
 def _save(folder, settings, params, *, frozen):

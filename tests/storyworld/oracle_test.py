@@ -81,8 +81,9 @@ def _mistakes(subset, size, degradation, count, *, image=False):
       asked[fact] += 1
       wrong[fact] += reading[fact] != value
     there = 1 + (example.facts.second is not None)
-    asked['objects'] += 1
-    wrong['objects'] += bool((reading.objects != there).any())
+    # Frames are counted, as in the scores.
+    asked['objects'] += reading.objects.size
+    wrong['objects'] += int((reading.objects != there).sum())
   return {fact: wrong[fact] / asked[fact] for fact in asked}
 
 
