@@ -198,15 +198,17 @@ def _score(
 ) -> Scores:
   """Decode the clips with the averaged parameters, and measure the frames."""
   model = CViViT(config)
-  params = jax.tree.map(jnp.asarray, load_params(folder).params)
-  variables = {'params': params}
+  params = load_params(folder).params
 
   @jax.jit
-  def decode(pixels: Any) -> Any:
+  def decode(params: Any, pixels: Any) -> Any:
+    variables = {'params': params}
     ids = model.apply(variables, normalise(pixels), method='encode')
     return ids, to_uint8(model.apply(variables, ids, method='decode'))
 
-  parts = [decode(part) for part in np.array_split(clips, len(clips) // 4 or 1)]
+  parts = [
+    decode(params, part) for part in np.array_split(clips, len(clips) // 4 or 1)
+  ]
   ids, decoded = (
     np.concatenate([np.asarray(part[i]) for part in parts]) for i in (0, 1)
   )

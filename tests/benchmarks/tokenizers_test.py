@@ -19,7 +19,8 @@ def get_config(arg=''):
     'data': {
       'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
       'size': (16, 16),
-      'frames': 3, 'context_frames': 1,
+      'frames': 3,
+      'continuation_share': 0.0,
     },
     'tokenizer': {
       'patch': (8, 8), 'width': 16, 'num_heads': 2, 'mlp_dim': 16,
@@ -46,20 +47,22 @@ tokenizers = _load()
   ('table', 'only', 'names'),
   [
     ('frames', (), ['C-ViViT', 'per-frame ViT-VQGAN']),
-    ('losses', ('2', '5'), ['VQ, L2', 'FSQ, L2 + open_nsfw + adversarial']),
+    ('losses', ('2',), ['VQ, L2']),
   ],
 )
 def test_a_table_and_a_picture_are_made(tmp_path, capsys, table, only, names):
   config = tmp_path / 'small.py'
   config.write_text(CONFIG)
   options = ['--config', str(config), '--out', str(tmp_path), '--steps', '2']
+  # Both parts of a batch divide over the virtual devices.
+  options += ['--batch', '32']
   chosen = ['--only', *only] if only else []
   tokenizers.main([table, *options, '--clips', '8', *chosen])
   lines = [x for x in capsys.readouterr().out.splitlines() if x[:1] == '|']
   assert [line.split('|')[1].strip() for line in lines[2:]] == names
   picture = np.asarray(Image.open(tmp_path / f'{table}.png'))
-  # The originals and two tokenizers; 8 frames side by side, 3 times as large.
-  assert picture.shape == (3 * 3 * 16, 8 * 3 * 16, 3)
+  # The originals and the tokenizers; 8 frames side by side, 3 times as large.
+  assert picture.shape == ((1 + len(names)) * 3 * 16, 8 * 3 * 16, 3)
 
 
 def test_the_per_frame_baseline_differs_in_its_tokenizer_alone():

@@ -23,7 +23,7 @@ FSQ = TokenizerConfig(
   num_heads=2,
   mlp_dim=32,
   spatial_layers=1,
-  temporal_layers=1,
+  temporal_layers=2,
   fsq_levels=(8, 5, 5),
 )
 VQ = dataclasses.replace(FSQ, quantizer='vq', vq_codes=64, vq_dim=4)

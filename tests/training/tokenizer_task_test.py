@@ -374,7 +374,7 @@ def test_opponents_and_statistics_are_not_averaged_and_are_kept_apart():
     steps=10,
     params=boxed_params(PLAYERS),
     opponents=PLAYERS.opponents,
-    statistics=PLAYERS.statistics,
+    unoptimized=PLAYERS.statistics,
   )
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]
