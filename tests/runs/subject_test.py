@@ -106,7 +106,7 @@ def test_missing_data_leaves_reconstructions_out_with_a_warning(
   assert 'Reconstructions are left out' in caplog.text
   # What is asked for is not left out, and a manifest replaces the data.
   asked = dataclasses.replace(asked, reconstructions=2)
-  with pytest.raises(UserError, match='is no manifest'):
+  with pytest.raises(UserError, match='is not a manifest'):
     evaluate.evaluate(moved, asked)
   asked = dataclasses.replace(asked, prompts=0, manifest=manifest)
   assert evaluate.evaluate(moved, asked).fidelity.clips == 2

@@ -145,7 +145,7 @@ def test_arguments_that_do_not_fit_are_refused(tiny_sampler, options, sentence):
     ({'steps': 0}, 'steps is 0, but it must be greater than 0'),
     (
       {'order': 'rnd'},
-      "order is 'rnd', but it must be 'confidence' or 'random'",
+      "order is 'rnd', but it must be 'confidence', 'random' or 'critic'",
     ),
     ({'schedule': 'linaer'}, "schedule is 'linaer'"),
     ({'temperature': -1.0}, 'temperature is -1.0, but it must be greater'),
