@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
 from phenaki_jax.masked_transformer.masking import prefix_mask
+from phenaki_jax.rng import stream
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,9 @@ def _box(clips: Clips) -> Bool[Array, 'B N']:
   """Draw a box of half the rows and columns, the same in all latent frames."""
   t, h, w = clips.grid
   inside = []
-  for side, key in zip((h, w), jax.random.split(clips.key), strict=True):
+  for side, key in zip(
+    (h, w), jax.random.split(stream(clips.key, 'box')), strict=True
+  ):
     extent = (side + 1) // 2
     start = jax.random.randint(
       key, clips.num_latent.shape, 0, side - extent + 1, jnp.int32

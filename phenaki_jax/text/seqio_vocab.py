@@ -5,10 +5,7 @@ The adapter receives a vocabulary that the caller has made, such as
 nothing of seqio, which needs TensorFlow (extra `tf`).
 """
 
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.text.vocab import EOS_ID, PAD_ID, UNK_ID, Padding
@@ -44,20 +41,5 @@ class SeqioVocabulary(Padding):
     """Return the ids of a text, without end of text and padding."""
     return [int(i) for i in self._vocabulary.encode(text)]
 
-  def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-    """Return the text of ids up to the first end of text.
-
-    Raises:
-      UserError: an id is not in [0, size).
-    """
-    kept = []
-    for i in (int(i) for i in ids):
-      if i == EOS_ID:
-        break
-      if not 0 <= i < self.size:
-        raise UserError(
-          f'id {i} is not in the vocabulary, which has {self.size} ids'
-        )
-      if i != PAD_ID:
-        kept.append(i)
-    return self._vocabulary.decode(kept)
+  def _decode(self, ids: list[int]) -> str:
+    return self._vocabulary.decode(ids)

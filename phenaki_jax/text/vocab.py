@@ -54,7 +54,7 @@ class Vocabulary(Protocol):
 
 
 class Padding(abc.ABC):
-  """Appends end of text and padding to the ids of a vocabulary.
+  """Adds end of text and padding to the ids of a vocabulary, or removes them.
 
   T5 was trained with an end of text, which the vocabularies themselves do not
   append; without it every vector of the text changes.
@@ -71,6 +71,33 @@ class Padding(abc.ABC):
   @abc.abstractmethod
   def encode(self, text: str) -> list[int]:
     """Return the ids of a text, without end of text and padding."""
+
+  @property
+  @abc.abstractmethod
+  def size(self) -> int:
+    """Return the number of ids."""
+
+  @abc.abstractmethod
+  def _decode(self, ids: list[int]) -> str:
+    """Return the text of ids without special ones."""
+
+  def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+    """Return the text of ids up to the first end of text.
+
+    Raises:
+      UserError: an id is not in [0, size).
+    """
+    kept = []
+    for i in (int(i) for i in ids):
+      if i == EOS_ID:
+        break
+      if not 0 <= i < self.size:
+        raise UserError(
+          f'id {i} is not in the vocabulary, which has {self.size} ids'
+        )
+      if i != PAD_ID:
+        kept.append(i)
+    return self._decode(kept)
 
   def encode_padded(self, text: str, length: int) -> np.ndarray:
     """Return int32 ids [length]: the text, end of text, padding.
@@ -220,23 +247,8 @@ class SentencePieceVocabulary(Padding):
         f'text {text!r} is not valid Unicode; remove the invalid characters'
       ) from error
 
-  def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-    """Return the text of ids up to the first end of text.
-
-    Raises:
-      UserError: an id is not in [0, size).
-    """
-    kept = []
-    for i in (int(i) for i in ids):
-      if i == EOS_ID:
-        break
-      if not 0 <= i < self.size:
-        raise UserError(
-          f'id {i} is not in the vocabulary, which has {self.size} ids'
-        )
-      if i != PAD_ID:
-        kept.append(i)
-    return self._processor.decode(kept)
+  def _decode(self, ids: list[int]) -> str:
+    return self._processor.decode(ids)
 
 
 def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:

@@ -34,7 +34,7 @@ def draw(
   noisy = vectors[index] + 1e-3 * jax.random.normal(
     noise, (codes, vectors.shape[1])
   )
-  return _unit(noisy)
+  return unit(noisy)
 
 
 def kmeans(
@@ -59,7 +59,7 @@ def kmeans(
     nearest = jnp.argmax(jnp.matmul(vectors, centres.T, precision=exact), -1)
     sums = jnp.zeros_like(centres).at[nearest].add(weights[:, None] * vectors)
     found = jnp.zeros(codes).at[nearest].add(weights) > 0
-    return jnp.where(found[:, None], _unit(sums), centres)
+    return jnp.where(found[:, None], unit(sums), centres)
 
   first = draw(vectors, weights, codes, key)
   return jax.lax.fori_loop(0, _ROUNDS, improve, first)
@@ -77,5 +77,6 @@ def count_unused(
   return jnp.where(used > 0, 0.0, unused + 1.0)
 
 
-def _unit(x: Float[Array, '*b d']) -> Float[Array, '*b d']:
+def unit(x: Float[Array, '*b d']) -> Float[Array, '*b d']:
+  """Scale vectors to length 1."""
   return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-12)

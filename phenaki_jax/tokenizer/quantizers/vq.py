@@ -13,10 +13,7 @@ from jaxtyping import Array, Float, Int
 from phenaki_jax.nn.layers import Dense
 from phenaki_jax.sharding import logical
 from phenaki_jax.tokenizer.quantizers.base import Quantized, straight_through
-
-
-def _unit(x: Float[Array, '*b']) -> Float[Array, '*b']:
-  return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-12)
+from phenaki_jax.tokenizer.quantizers.codebook import unit
 
 
 class VQ(nn.Module):
@@ -56,10 +53,10 @@ class VQ(nn.Module):
     the pixel term is a mean over pixels: with sums the codebook collapses.
     """
     del weights
-    z = _unit(self.down(z.astype(jnp.float32)))
+    z = unit(self.down(z.astype(jnp.float32)))
     # Read by the task if it revives codes or starts them from data.
     self.sow('intermediates', 'lookup', z)
-    codebook = _unit(self.codebook)
+    codebook = unit(self.codebook)
     # Among unit vectors, the nearest code has the largest dot product.
     # Nearly equal codes need the exact product, which is not the default on
     # accelerators.
@@ -77,4 +74,4 @@ class VQ(nn.Module):
 
   def lookup(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
     """Return the vectors of ids."""
-    return self.up(_unit(self.codebook)[ids])
+    return self.up(unit(self.codebook)[ids])
