@@ -42,7 +42,7 @@ def get_config(arg=''):
       'sampling': {
         'guidance': 1.0,
         'temperature': 0.5,
-        'steps': 36,
+        'steps': 28,
         'order': 'random',
       },
       'optim': {
