@@ -20,7 +20,7 @@ import job
 
 _FIRST_WAIT, _LONGEST_WAIT = 10.0, 600.0
 # Seconds that the other processes have to save, or to end, after the first.
-_SAVING, _ENDING = 300.0, 30.0
+_SAVING, _ENDING = 300.0, 10.0
 
 
 class Retries:

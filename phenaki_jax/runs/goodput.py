@@ -97,7 +97,7 @@ def read(workdir: epath.PathLike) -> list[Start]:
       f'{workdir} holds no {FOLDER}/*.jsonl; name the --workdir of a '
       '`phenaki train` command of this version'
     )
-  starts = []
+  starts: list[Start] = []
   for path in paths:
     *lines, last = path.read_text().splitlines() or ['']
     events = [json.loads(line) for line in lines]
@@ -131,15 +131,16 @@ def measure(starts: Sequence[Start]) -> Goodput:
   before: Mapping[str, Any] | None = None
   for index, events in enumerate(starts):
     if before is not None and before.get('code') != 0:
-      spend('down', events[0]['time'] - before['time'])
+      spend('down', float(events[0]['time'] - before['time']))
     resumed = [later[0]['step'] for later in starts[index + 1 :]]
     kept = min(resumed, default=float('inf'))
     before = events[0]
     for event in events[1:]:
-      seconds = event['time'] - before['time']
+      seconds = float(event['time'] - before['time'])
       before = event
-      if event['event'] != 'steps':
-        spend(_KINDS.get(event['event'], event['event']), seconds)
+      if event['event'] != GOOD:
+        name = str(event['event'])
+        spend(_KINDS.get(name, name), seconds)
         continue
       count = event['last'] - event['first'] + 1
       good = int(max(0, min(count, kept - event['first'] + 1)))
@@ -184,6 +185,6 @@ def describe(goodput: Goodput) -> str:
   """Return the result in one sentence."""
   return (
     f'Goodput {goodput.share:.3f} of {goodput.total:.1f} s: {goodput.steps} '
-    f'steps, {goodput.lost} done again; {goodput.starts} starts, '
-    f'{goodput.preempted} preempted.'
+    f'steps, {goodput.lost} done again; started {goodput.starts} times, '
+    f'preempted {goodput.preempted}.'
   )
