@@ -48,6 +48,14 @@ def add_name(parser: argparse.ArgumentParser) -> None:
   )  # fmt: skip
 
 
+def add_action(parser: argparse.ArgumentParser) -> None:
+  """Add --action."""
+  parser.add_argument(
+    '--action', choices=('run', 'logs', 'delete'), default='run',
+    help='what to do with the job (default %(default)s)',
+  )  # fmt: skip
+
+
 def add_slices(parser: argparse.ArgumentParser) -> None:
   """Add --accelerator and --slices."""
   parser.add_argument(

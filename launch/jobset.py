@@ -38,9 +38,7 @@ def main() -> int:
   parser.add_argument(
     '--xpk', metavar='CLUSTER', help='print the command of xpk instead'
   )
-  parser.add_argument(
-    '--action', choices=('run', 'logs', 'delete'), default='run'
-  )
+  job.add_action(parser)
   args = job.parse(parser)
   if args.slices > 1 and args.accelerator.hosts == 1:
     parser.error(

@@ -18,6 +18,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
 import job
@@ -46,9 +47,7 @@ def main() -> int:
   parser.add_argument(
     '--poll', type=float, default=60.0, metavar='SECONDS', help='between looks'
   )
-  parser.add_argument(
-    '--action', choices=('run', 'logs', 'delete'), default='run'
-  )
+  job.add_action(parser)
   args = job.parse(parser)
   if not args.bucket.startswith('gs://'):
     parser.error(f'--bucket is {args.bucket}, but must start with gs://')
@@ -80,7 +79,7 @@ def follow(
 ) -> int:
   """Keep the job running until it ends; return its exit code."""
   retries = Retries(args.retries, first_wait=args.poll)
-  shown = None
+  shown, has_been = None, False
   while True:
     state = resource.state()
     if state != shown:
@@ -94,12 +93,20 @@ def follow(
         return code
     if state in ('unknown', 'FAILED') and not retries.wait(f'It is {state}'):
       return 1
-    if state in _LOST:
-      resource.delete()
-    if state in _LOST or state == 'absent':
-      resource.create(commit)
-    else:
+    if state not in (*_LOST, 'absent'):
       time.sleep(args.poll)
+      has_been = True
+      continue
+    try:
+      if state in _LOST:
+        resource.delete()
+      resource.create(commit)
+      has_been = True
+    except SystemExit as error:
+      # At first the options are probably wrong; later it is the cloud.
+      reason = f'gcloud ended with code {error.code}'
+      if not has_been or not retries.wait(reason):
+        raise
 
 
 class QueuedResource:
@@ -134,17 +141,17 @@ class QueuedResource:
   def create(self, commit: str) -> None:
     """Send the code and create the resource."""
     args, dry_run = self._args, self._args.dry_run
-    tar = f'{args.name}-{commit[:12]}.tar.gz'
-    archive = ['git', 'archive', '--format=tar.gz', f'--output={tar}', commit]
-    job.call(archive, dry_run=dry_run)
-    try:
-      send = ['gcloud', 'storage', 'cp', tar, f'{self._place}/code.tar.gz']
-      job.call(send, dry_run=dry_run)
-    finally:
-      pathlib.Path(tar).unlink(missing_ok=True)
+    storage = ['gcloud', 'storage']
+    with tempfile.TemporaryDirectory() as folder:
+      tar = 'code.tar.gz' if dry_run else f'{folder}/code.tar.gz'
+      archive = ['git', 'archive', '--format=tar.gz', f'--output={tar}', commit]
+      job.call(archive, dry_run=dry_run)
+      job.call([*storage, 'cp', tar, f'{self._place}/'], dry_run=dry_run)
     # Of an earlier job of this name; it is no error that there is none.
-    if not dry_run:
-      forget = ['gcloud', 'storage', 'rm', f'{self._place}/exit_code']
+    forget = [*storage, 'rm', f'{self._place}/exit_code']
+    if dry_run:
+      print(shlex.join(forget), '|| true')
+    else:
       subprocess.run(forget, capture_output=True)
     nodes = [f'--node-id={args.name}']
     if args.slices > 1:

@@ -25,6 +25,9 @@ case "$*" in
   *' cat '*) cat "$STAND_IN/exit_code" ;;
   *' rm '*) rm "$STAND_IN/exit_code" ;;
   *create*)
+    if [ -e "$STAND_IN/no_creation" ]; then
+      rm "$STAND_IN/no_creation"; exit 5
+    fi
     all=$*; script=${all##*startup-script=}
     cp "${script%% *}" "$STAND_IN/startup.sh" ;;
 esac
@@ -105,6 +108,18 @@ def test_failures_in_a_row_are_limited_with_growing_waits(play, programs):
   assert 'It is FAILED; giving up after 2 retries' in done.stderr
   # An answer that gcloud could not get is no reason to create anything.
   assert _verbs(programs) == 'cp rm create delete cp rm create'
+
+
+def test_a_failing_creation_is_tried_again_unless_it_is_the_first(
+  play, programs
+):
+  no_creation = programs.folder / 'no_creation'
+  no_creation.touch()
+  play('absent', code=5)
+  no_creation.touch()
+  done = play('ACTIVE', 'SUSPENDED', 'absent', 'done:0')
+  assert 'gcloud ended with code 5; retry 1 of 5' in done.stderr
+  assert _verbs(programs).endswith('delete cp rm create cp rm create delete')
 
 
 def test_slices_are_nodes_of_one_resource(play, programs):
