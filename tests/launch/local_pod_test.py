@@ -15,7 +15,7 @@ from phenaki_jax.runs import goodput
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 POD = ROOT / 'launch' / 'local_pod.py'
-STEPS = 12
+STEPS = 8
 TRAIN = [
   *('train', '--config', 'configs/tokenizer/tiny.py'),
   *('--set', 'data.size=16,16', '--set', 'data.frames=5'),
@@ -88,14 +88,13 @@ def test_two_processes_train_like_one_although_one_is_killed(tmp_path):
   assert 'code 137; retry 1 of 1' in said
   assert 'Resuming' in said
   # Every step once, and the held-out loss after the last.
-  assert [record['step'] for record in records[2]] == [*range(1, STEPS + 1)] + [
-    STEPS
-  ]
-  names = ('train/loss', 'train/l2', 'train/gradient_norm', 'heldout/loss')
+  steps = [record['step'] for record in records[2]]
+  assert steps == [*range(1, STEPS + 1), STEPS]
+  names = {'train/loss', 'train/l2', 'train/gradient_norm', 'heldout/loss'}
   # Rounding differs, and grows from step to step.
   for one, two in list(zip(records[1], records[2], strict=True))[:3]:
-    assert one.keys() == two.keys()
-    for name in set(names) & one.keys():
+    assert names & one.keys() == names & two.keys() != set()
+    for name in names & one.keys():
       np.testing.assert_allclose(one[name], two[name], rtol=1e-5)
   found = goodput.measure(goodput.read(tmp_path / '2'))
   assert (found.starts, found.steps, found.preempted) == (2, STEPS, 0)
