@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from accelerators import accelerator
 
@@ -17,63 +18,47 @@ from accelerators import accelerator
 DONE, WRONG, PREEMPTED = 0, 2, 75
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-  """Return a parser with the options of every launcher."""
+def parser(doc: str | None, *names: str) -> argparse.ArgumentParser:
+  """Return a parser of the options that all launchers have, and of `names`."""
   result = argparse.ArgumentParser(
     description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  result.add_argument(
-    '--retries', type=at_least(0), default=5, metavar='N',
-    help='failures in a row, without a new checkpoint, after which to give up '
-    '(default %(default)s); a preempted job is always started again',
-  )  # fmt: skip
-  result.add_argument(
-    '--env', type=_setting, action='append', default=[], metavar='NAME=VALUE',
-    help='of the environment of the command; may be given several times',
-  )  # fmt: skip
-  result.add_argument(
-    '--dry-run', action='store_true', help='print what would be run'
-  )
+  for name in (*names, 'retries', 'env', 'dry-run'):
+    result.add_argument(f'--{name}', **_options()[name])
   result.add_argument(
     'command', nargs='*', help='a phenaki command and its arguments, after --'
   )
   return result
 
 
-def add_name(parser: argparse.ArgumentParser) -> None:
-  """Add --name, which is what a cluster calls the job."""
-  parser.add_argument(
-    '--name', required=True, type=_name,
-    help='of the job; the same name goes on with the same job',
-  )  # fmt: skip
-
-
-def add_action(parser: argparse.ArgumentParser) -> None:
-  """Add --action."""
-  parser.add_argument(
-    '--action', choices=('run', 'logs', 'delete'), default='run',
-    help='what to do with the job (default %(default)s)',
-  )  # fmt: skip
-
-
-def add_slices(parser: argparse.ArgumentParser) -> None:
-  """Add --accelerator and --slices."""
-  parser.add_argument(
-    '--accelerator', required=True, type=accelerator, metavar='TYPE',
-    help='such as v4-256, v5litepod-256, v5p-128 or v6e-64',
-  )  # fmt: skip
-  parser.add_argument(
-    '--slices', type=at_least(1), default=1, metavar='N',
-    help='of that type, connected by the data center network',
-  )  # fmt: skip
-
-
-def add_runtime(parser: argparse.ArgumentParser) -> None:
-  """Add --runtime-version, of the virtual machines of an accelerator."""
-  parser.add_argument(
-    '--runtime-version', metavar='VERSION',
-    help="of the machines (default: the accelerator's)",
-  )  # fmt: skip
+def _options() -> dict[str, dict[str, Any]]:
+  number = dict(metavar='N', type=at_least(1), default=1)
+  return {
+    'name': dict(required=True, type=_name, help='of the job'),
+    'accelerator': dict(
+      required=True, type=accelerator, metavar='TYPE', help='such as v5p-128'
+    ),
+    'slices': {**number, 'help': 'that the data center network connects'},
+    'runtime-version': dict(
+      metavar='VERSION', help="of the machines (default: the accelerator's)"
+    ),
+    'spot': dict(action='store_true', help='machines that may be preempted'),
+    'service-account': dict(metavar='ACCOUNT', help='of the hosts or pods'),
+    'action': dict(
+      choices=('run', 'logs', 'delete'), default='run', help='on the job'
+    ),
+    'retries': {
+      **number,
+      **dict(type=at_least(0), default=5),
+      'help': 'failures in a row, without a new checkpoint, after which to '
+      'give up (default %(default)s); a preempted job is always started again',
+    },
+    'env': dict(
+      metavar='NAME=VALUE', type=_setting, action='append', default=[],
+      help='of the environment of the command; may be given several times',
+    ),
+    'dry-run': dict(action='store_true', help='print what would be run'),
+  }  # fmt: skip
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:

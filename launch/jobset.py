@@ -13,6 +13,7 @@ xpk made.
 """
 
 import argparse
+import pathlib
 import shlex
 import subprocess
 import sys
@@ -21,24 +22,23 @@ from typing import Any
 import job
 import yaml
 
-# Seconds that a pod has to save after SIGTERM.
-_GRACE = 300
+_TEMPLATE = pathlib.Path(__file__).with_name('jobset.yaml')
 
 
 def main() -> int:
   """Apply the manifest, or print it."""
-  parser = job.parser(__doc__)
-  job.add_name(parser)
-  job.add_slices(parser)
-  parser.add_argument('--image', required=True, help='container image')
-  parser.add_argument('--namespace', default='default')
-  parser.add_argument('--queue', help='LocalQueue of Kueue')
-  parser.add_argument('--service-account', metavar='NAME', help='of the pods')
-  parser.add_argument('--spot', action='store_true', help='on spot nodes')
-  parser.add_argument(
-    '--xpk', metavar='CLUSTER', help='print the command of xpk instead'
+  parser = job.parser(
+    *(__doc__, 'name', 'accelerator', 'slices', 'spot', 'service-account'),
+    'action',
   )
-  job.add_action(parser)
+  for option, text in (
+    ('namespace', 'of the job (default: default)'),
+    ('queue', 'LocalQueue of Kueue'),
+    ('xpk', 'print the command of xpk for this cluster instead'),
+  ):
+    parser.add_argument(f'--{option}', metavar='NAME', help=text)
+  parser.set_defaults(namespace='default')
+  parser.add_argument('--image', required=True, help='container image')
   args = job.parse(parser)
   if args.slices > 1 and args.accelerator.hosts == 1:
     parser.error(
@@ -75,95 +75,34 @@ def main() -> int:
 
 
 def manifest(args: argparse.Namespace) -> dict[str, Any]:
-  """Return the JobSet: one job per slice, one pod per host."""
+  """Return the JobSet: jobset.yaml with the values of this job."""
   tpu = args.accelerator
-  chips = {'google.com/tpu': tpu.chips // tpu.hosts}
-  labels = {'kueue.x-k8s.io/queue-name': args.queue} if args.queue else {}
-  nodes = {
+  result = yaml.safe_load(_TEMPLATE.read_text())
+  result['metadata']['name'] = args.name
+  if args.queue:
+    result['metadata']['labels'] = {'kueue.x-k8s.io/queue-name': args.queue}
+  result['spec']['failurePolicy']['maxRestarts'] = args.retries
+  (slices,) = result['spec']['replicatedJobs']
+  slices['replicas'] = args.slices
+  hosts = slices['template']['spec']
+  hosts['parallelism'] = hosts['completions'] = tpu.hosts
+  pod = hosts['template']['spec']
+  if args.service_account:
+    pod['serviceAccountName'] = args.service_account
+  pod['nodeSelector'] = {
     'cloud.google.com/gke-tpu-accelerator': tpu.generation.label,
     'cloud.google.com/gke-tpu-topology': tpu.topology,
     **({'cloud.google.com/gke-spot': 'true'} if args.spot else {}),
   }
-  pod = {
-    'restartPolicy': 'Never',
-    'terminationGracePeriodSeconds': _GRACE,
-    'hostNetwork': True,
-    'dnsPolicy': 'ClusterFirstWithHostNet',
-    'nodeSelector': nodes,
-    **(
-      {'serviceAccountName': args.service_account}
-      if args.service_account
-      else {}
-    ),
-    'containers': [
-      {
-        'name': 'phenaki',
-        'image': args.image,
-        'command': job.phenaki(args),
-        'env': [{'name': n, 'value': v} for n, v in args.env.items()],
-        # 8471 for libtpu, 8482 for JAX, 8080 for several slices.
-        'ports': [{'containerPort': port} for port in (8471, 8482, 8080)],
-        'resources': {'limits': chips, 'requests': {**chips}},
-      }
-    ],
+  (container,) = pod['containers']
+  container['image'] = args.image
+  container['command'] = job.phenaki(args)
+  container['env'] = [{'name': n, 'value': v} for n, v in args.env.items()]
+  # The request is the same where only the limit is given.
+  container['resources'] = {
+    'limits': {'google.com/tpu': tpu.chips // tpu.hosts}
   }
-  # Both rules give the failed job the reason that the JobSet's rule names.
-  preempted = [
-    {
-      'action': 'FailJob',
-      'onExitCodes': {
-        'containerName': 'phenaki',
-        'operator': 'In',
-        'values': [job.PREEMPTED],
-      },
-    },
-    {
-      'action': 'FailJob',
-      'onPodConditions': [{'type': 'DisruptionTarget', 'status': 'True'}],
-    },
-  ]
-  return {
-    'apiVersion': 'jobset.x-k8s.io/v1alpha2',
-    'kind': 'JobSet',
-    'metadata': {
-      'name': args.name,
-      'labels': labels,
-      # Each slice has a node pool of its own.
-      'annotations': {
-        'alpha.jobset.sigs.k8s.io/exclusive-topology': (
-          'cloud.google.com/gke-nodepool'
-        )
-      },
-    },
-    'spec': {
-      'failurePolicy': {
-        'maxRestarts': args.retries,
-        'rules': [
-          {
-            'name': 'preempted',
-            'action': 'RestartJobSetAndIgnoreMaxRestarts',
-            'onJobFailureReasons': ['PodFailurePolicy'],
-          }
-        ],
-      },
-      'replicatedJobs': [
-        {
-          'name': 'slice',
-          'replicas': args.slices,
-          'template': {
-            'spec': {
-              'parallelism': tpu.hosts,
-              'completions': tpu.hosts,
-              'completionMode': 'Indexed',
-              'backoffLimit': 0,
-              'podFailurePolicy': {'rules': preempted},
-              'template': {'spec': pod},
-            }
-          },
-        }
-      ],
-    },
-  }
+  return result
 
 
 def xpk(args: argparse.Namespace) -> list[str]:

@@ -20,11 +20,9 @@ import yaml
 
 def main() -> int:
   """Start the job, or print its task."""
-  parser = job.parser(__doc__)
-  job.add_name(parser)
-  job.add_slices(parser)
-  job.add_runtime(parser)
-  parser.add_argument('--spot', action='store_true', help='may be preempted')
+  parser = job.parser(
+    __doc__, 'name', 'accelerator', 'runtime-version', 'slices', 'spot'
+  )
   parser.add_argument('--zone', help='(default: any)')
   args = job.parse(parser)
   if args.slices > 1:

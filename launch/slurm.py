@@ -19,8 +19,7 @@ import job
 
 def main() -> int:
   """Submit the script, or print it."""
-  parser = job.parser(__doc__)
-  job.add_name(parser)
+  parser = job.parser(__doc__, 'name')
   for option, text in (('nodes', 'nodes'), ('gpus', 'GPUs of each node')):
     parser.add_argument(
       f'--{option}', type=job.at_least(1), default=1, metavar='N', help=text

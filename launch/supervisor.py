@@ -10,6 +10,7 @@ a new checkpoint in its --workdir, are the end. A SIGTERM is passed on to the
 command, which saves; the supervisor then ends with 75.
 """
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -141,19 +142,20 @@ def _newest_checkpoint(command: Sequence[str]) -> int:
 
   A folder that cannot be read shows no progress, and does not end the job.
   """
-  for index, word in enumerate(command):
-    option, equals, value = word.partition('=')
-    if option == '--workdir' and (equals or index + 1 < len(command)):
-      try:
-        # Only here, because it takes a second.
-        from etils import epath
+  options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  options.add_argument('--workdir', nargs='?')
+  workdir = options.parse_known_args(list(command))[0].workdir
+  if workdir is None:
+    return -1
+  try:
+    # Only here, because it takes a second.
+    from etils import epath
 
-        folder = epath.Path(value if equals else command[index + 1])
-        found = folder.glob('checkpoints/*/manifest.json')
-        return max((int(path.parent.name) for path in found), default=-1)
-      except Exception as error:  # Any of a bucket's.
-        _say(f'The checkpoints cannot be read: {error}')
-  return -1
+    found = epath.Path(workdir).glob('checkpoints/*/manifest.json')
+    return max((int(path.parent.name) for path in found), default=-1)
+  except Exception as error:  # Any of a bucket's.
+    _say(f'The checkpoints cannot be read: {error}')
+    return -1
 
 
 def _say(message: str) -> None:

@@ -31,23 +31,20 @@ _LOST = ('SUSPENDED', 'FAILED')
 
 def main() -> int:
   """Create, follow, show or delete the job."""
-  parser = job.parser(__doc__)
-  job.add_name(parser)
-  job.add_slices(parser)
-  job.add_runtime(parser)
+  parser = job.parser(
+    *(__doc__, 'name', 'accelerator', 'runtime-version', 'slices', 'spot'),
+    *('service-account', 'action'),
+  )
   for option, text in (
     ('zone', 'of the TPUs'),
     ('bucket', 'gs:// folder of the code, the logs and the exit code'),
   ):
     parser.add_argument(f'--{option}', required=True, help=text)
   parser.add_argument('--project', help="(default: gcloud's)")
-  parser.add_argument('--spot', action='store_true', help='may be preempted')
   parser.add_argument('--reserved', action='store_true', help='reserved TPUs')
-  parser.add_argument('--service-account', metavar='EMAIL', help='of the hosts')
   parser.add_argument(
     '--poll', type=float, default=60.0, metavar='SECONDS', help='between looks'
   )
-  job.add_action(parser)
   args = job.parse(parser)
   if not args.bucket.startswith('gs://'):
     parser.error(f'--bucket is {args.bucket}, but must start with gs://')
