@@ -49,11 +49,12 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   """
   workdir = epath.Path(workdir)
   mesh = sharding.make_mesh(experiment.mesh)
-  events = Events(workdir, facts=conditions(experiment, mesh))
+  events = Events(workdir)
   run = assemble(experiment, workdir=workdir, mesh=mesh)
   experiment = run.experiment
   model = run.vocabulary.model if run.vocabulary else b''
   kept = saved(experiment, workdir)
+  events.facts = conditions(kept, mesh)
   files = {CONFIG_FILE: config_lib.to_json(kept).encode()}
   if model:
     files[VOCABULARY_FILE] = model

@@ -39,13 +39,15 @@ class Events:
 
   Nothing is written before `open`, because the directory may turn out to
   belong to another run. As a context, it records an exception as a fault.
+
+  Attributes:
+    facts: JSON values for the line of the start, to be set before `open`.
   """
 
   def __init__(
     self,
     workdir: epath.PathLike,
     *,
-    facts: Mapping[str, Any] | None = None,
     interval: float = 60.0,
     clock: Callable[[], float] = time.time,
   ) -> None:
@@ -53,13 +55,12 @@ class Events:
 
     Args:
       workdir: the run directory.
-      facts: JSON values for the line of the start.
       interval: seconds after which steps are recorded without another event.
         A killed process loses the record of so much time.
       clock: returns the time in seconds since 1970.
     """
     self._folder = epath.Path(workdir) / FOLDER
-    self._facts = dict(facts or {})
+    self.facts: dict[str, Any] = {}
     self._interval, self._clock = interval, clock
     self._path: epath.Path | None = None
     self._began = self._last = clock()
@@ -91,7 +92,7 @@ class Events:
       if re.fullmatch(r'\d+\.jsonl', path.name)
     ]
     self._path = self._folder / f'{max(numbers, default=0) + 1:04d}.jsonl'
-    start = {'event': 'start', 'step': step, **self._facts}
+    start = {'event': 'start', 'step': step, **self.facts}
     self._write(self._line(self._began, start), *self._lines)
 
   def record(self, event: str, **fields: Any) -> None:

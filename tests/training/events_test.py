@@ -27,7 +27,9 @@ def clock():
 
 @pytest.fixture
 def events(tmp_path, clock):
-  return Events(tmp_path, facts={'commit': 'abc'}, clock=clock)
+  events = Events(tmp_path, clock=clock)
+  events.facts = {'commit': 'abc'}
+  return events
 
 
 def _lines(folder, number=1):
