@@ -101,6 +101,7 @@ def test_two_processes_train_like_one_although_one_is_killed(tmp_path):
   first, second = goodput.read(tmp_path / '2')
   assert first[0]['devices']['processes'] == second[0]['devices']['processes']
   assert first[0]['devices']['processes'] == 2
+  assert (second[-1]['event'], second[-1]['code']) == ('stop', 0)
   for path in (tmp_path / '2/events').iterdir():
     assert str(tmp_path) not in path.read_text()
 
