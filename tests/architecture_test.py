@@ -102,6 +102,14 @@ NO_JAX = {'data', 'layouts', 'lpc', 'storyworld'}
 
 NAMELESS = {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}
 MAX_LINES = 500
+# Of a command, without its help text: it only parses and calls.
+MAX_COMMAND_LINES = 110
+# `exits` and `arguments` are parts of all commands.
+COMMANDS = sorted(
+  set((PACKAGE / 'cli').glob('*.py'))
+  - {PACKAGE / 'cli' / f'{name}.py' for name in ('exits', 'arguments')}
+)
+MAX_WALK = 8  # files that a newcomer reads to follow one text
 
 SHAPED = re.compile(
   r'(Array|Shaped|Num|Real|Inexact|Complex|Integer|Float|BFloat|Int|UInt|Bool'
@@ -166,6 +174,29 @@ def test_file_is_short_and_well_named(path):
   assert path.stem.removesuffix('_test') not in NAMELESS, (
     'name it after its content'
   )
+
+
+@pytest.mark.parametrize('path', COMMANDS, ids=_name)
+def test_command_only_parses_and_calls(path):
+  lines = len(path.read_text().splitlines())
+  tree = ast.parse(path.read_text())
+  for node in tree.body:
+    names = [getattr(one, 'id', '') for one in getattr(node, 'targets', ())]
+    if node is tree.body[0] or names == ['EXAMPLES']:
+      lines -= node.end_lineno - node.lineno + 1
+  assert lines <= MAX_COMMAND_LINES, f'{lines} lines; move work to runs'
+
+
+def test_walks_of_the_contributors_page_are_short_and_end_alike():
+  page = (ROOT / 'CONTRIBUTING.md').read_text()
+  section = page.split('## Two walks through the code')[1].split('\n## ')[0]
+  walks = re.findall(r'(?:^\d\. .*\n?)+', section, re.MULTILINE)
+  assert len(walks) == 2
+  for walk in walks:
+    files = re.findall(r'`([\w/]+\.py)`', walk)
+    assert len(files) == len(walk.splitlines()) <= MAX_WALK
+    assert all((PACKAGE / name).is_file() for name in files)
+    assert files[-1] == 'generator.py'
 
 
 @sources

@@ -12,6 +12,7 @@ text.source=OUT. An interrupted command goes on when it is run again, and
 import argparse
 import logging
 import shlex
+from typing import Any
 
 from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
@@ -25,10 +26,20 @@ EXAMPLES = """
     --encoder t5_1_1_small/checkpoint_1000000 --vocabulary spiece.model --int8
 """
 
-# The options of each kind of cache.
-_OPTIONS = {
-  'tokens': ('steps',),
-  'text': ('encoder', 'vocabulary', 'length', 'captions', 'int8'),
+_ENCODER = 'checkpoint of a T5 encoder'
+_VOCABULARY = 'its SentencePiece model'
+_LENGTH = 'token ids of a caption, with its end (default: text.max_length)'
+_CAPTIONS = 'captions to read (default: as many as train.steps can need)'
+_STEPS = 'training steps whose examples are encoded (default: train.steps)'
+# The options of each kind of cache: name, type, placeholder and help.
+_OPTIONS: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
+  'tokens': (('steps', arguments.positive, 'N', _STEPS),),
+  'text': (
+    ('encoder', str, 'PATH', _ENCODER),
+    ('vocabulary', str, 'FILE', _VOCABULARY),
+    ('length', arguments.positive, 'N', _LENGTH),
+    ('captions', arguments.positive, 'N', _CAPTIONS),
+  ),
 }
 
 _log = logging.getLogger(__name__)
@@ -36,50 +47,25 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
-  kind = parser.add_mutually_exclusive_group(required=True)
-  kind.add_argument(
+  kinds = parser.add_mutually_exclusive_group(required=True)
+  kinds.add_argument(
     '--tokens', action='store_true', help='write tokens of clips and images'
   )
-  kind.add_argument(
+  kinds.add_argument(
     '--text', action='store_true', help='write vectors of captions'
   )
   arguments.add_config(parser)
   parser.add_argument(
     '--out', required=True, metavar='DIR', help='folder of the cache'
   )
-  tokens = parser.add_argument_group('with --tokens')
-  arguments.add_numbers(
-    tokens,
-    (
-      'steps',
-      arguments.positive,
-      None,
-      'training steps whose examples are encoded (default: train.steps)',
-    ),
-  )
-  text = parser.add_argument_group('with --text')
-  text.add_argument(
-    '--encoder', metavar='PATH', help='checkpoint of a T5 encoder'
-  )
-  text.add_argument(
-    '--vocabulary', metavar='FILE', help='its SentencePiece model'
-  )
-  arguments.add_numbers(
-    text,
-    (
-      'length',
-      arguments.positive,
-      None,
-      'token ids of a caption, with its end (default: text.max_length)',
-    ),
-    (
-      'captions',
-      arguments.positive,
-      None,
-      'captions to read (default: as many as train.steps can need)',
-    ),
-  )
-  text.add_argument(
+  groups = {}
+  for kind, options in _OPTIONS.items():
+    groups[kind] = parser.add_argument_group(f'with --{kind}')
+    for name, type_, shown, words in options:
+      groups[kind].add_argument(
+        f'--{name}', type=type_, metavar=shown, help=words
+      )
+  groups['text'].add_argument(
     '--int8',
     action='store_true',
     default=None,
@@ -128,7 +114,9 @@ def run(args: argparse.Namespace) -> None:
 def _check_options(args: argparse.Namespace) -> None:
   """Refuse options that only the other kind of cache has."""
   kind, other = ('text', 'tokens') if args.text else ('tokens', 'text')
-  given = [name for name in _OPTIONS[other] if getattr(args, name) is not None]
+  names = [name for name, *_ in _OPTIONS[other]]
+  names += ['int8'] if other == 'text' else []
+  given = [name for name in names if getattr(args, name) is not None]
   if given:
     raise UserError(
       f'--{given[0]} belongs to --{other}, but --{kind} is given; leave it out'

@@ -16,6 +16,7 @@ from phenaki_jax.evaluation.score import ClipScore, score_clip
 from phenaki_jax.evaluation.world import Asked, World
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.generate import ClipMaker
+from phenaki_jax.types import Split
 
 # Part of the seeds, so that the reports use separate random streams.
 CLIPS, STORIES, IMAGE_ONLY, CHANGES = 11, 12, 13, 14
@@ -97,7 +98,7 @@ def report_clips(
   setup: Setup,
   *,
   prompts: int,
-  split: str = 'heldout',
+  split: Split = 'heldout',
   shown: int = 4,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> ClipReport:

@@ -2,8 +2,8 @@
 
 As in MAGVIT's COMMIT (arXiv 2212.05199, section 3.2) one model learns all tasks
 in the same step. Here the known tokens are simply shown: the tokenizer is
-causal, so that the first frames tell nothing of later ones. The same masks
-sample the tasks: `Sampler.uncover` takes any known tokens.
+causal, so that the first frames tell nothing of later ones. For
+sampling, `Sampler.uncover` takes the same masks of known tokens.
 """
 
 import dataclasses

@@ -93,7 +93,7 @@ def encode_text(
   data = experiment.data
   # Batches are also read ahead, and by an evaluator.
   steps = experiment.train.steps + data.prefetch + data.num_threads
-  # Perhaps all examples of the steps are clips, or all are images.
+  # All examples of the steps may be clips, or all may be images.
   most = 2 * max(steps, NUM_COUNTED) * data.batch_size
   captions = _captions(experiment, request.captions or most)
   length = request.length or experiment.text.max_length

@@ -29,6 +29,7 @@ from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.subject import Subject
 from phenaki_jax.storyworld import subset_named
+from phenaki_jax.types import Split
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Request:
   """
 
   prompts: int = 200
-  split: str = 'heldout'
+  split: Split = 'heldout'
   stories: int = 20
   scenes: int = 8
   changes: int = 20

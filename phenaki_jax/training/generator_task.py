@@ -59,9 +59,9 @@ class GeneratorTaskConfig:
       the tokenizer encoded and decoded them.
     schedule: distribution of the share of hidden tokens.
     label_smoothing: share of the target spread over all token ids.
-    balance: what counts alike in the loss. 'tokens': every hidden token, as in
-      the paper; an image has few of them, so that at the paper's sizes 20% of
-      images are 4% of the loss. 'examples': every clip and image.
+    balance: what has equal weight in the loss. 'tokens': every hidden token, as
+      in the paper; an image has few of them, so that at the paper's sizes 20%
+      of images are 4% of the loss. 'examples': every clip and image.
     critic_weight: weight of the critic's loss, for a generator with a critic.
     trained: 'all', or 'critic' alone, which `start_from` adds to a trained
       generator.
