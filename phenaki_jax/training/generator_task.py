@@ -36,7 +36,7 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.critic_loss import critic_loss
 from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.rows import Rows, clip_rows, image_rows, join_rows
-from phenaki_jax.training.state import Task
+from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
@@ -123,11 +123,11 @@ class GeneratorTask(Task):
   )
 
   @property
-  def fixed(self) -> tuple[str, ...]:  # type: ignore[override]
+  def roles(self) -> dict[str, Role]:  # type: ignore[override]
     """Return the networks that are not trained."""
     if self.training.trained == 'all':
-      return ()
-    return ('text', 'generator')
+      return {}
+    return dict.fromkeys(('text', 'generator'), Role(kind='fixed'))
 
   @property
   def frozen(self) -> Any:
