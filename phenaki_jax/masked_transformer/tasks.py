@@ -102,7 +102,8 @@ def known_tokens(
     clips: the clips.
     shares: share of the clips of each task; the rest is generation.
   """
-  drawn = jax.random.uniform(clips.key, clips.num_latent.shape, jnp.float32)
+  key = stream(clips.key, 'task')
+  drawn = jax.random.uniform(key, clips.num_latent.shape, jnp.float32)
   known = _generation(clips)
   below = 0.0
   for name, share in shares.items():

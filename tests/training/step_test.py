@@ -268,8 +268,9 @@ def test_a_late_opponent_starts_with_a_fresh_optimizer():
   params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
   zeros = jax.tree.map(jnp.zeros_like, params)
   first = state = optimizer.init(params)
+  update = jax.jit(optimizer.update)
   for step in range(start):
-    updates, state = optimizer.update(zeros, state, params, step=step)
+    updates, state = update(zeros, state, params, step=step)
     assert not any(np.any(x) for x in jax.tree.leaves(updates['critic']))
   for old, new in zip(
     *(jax.tree.leaves(x.inner_states['critic']) for x in (first, state)),
@@ -277,7 +278,7 @@ def test_a_late_opponent_starts_with_a_fresh_optimizer():
   ):
     np.testing.assert_array_equal(old, new)
   grads = jax.tree.map(lambda x: 0.01 * x, params)
-  updates, _ = optimizer.update(grads, state, params, step=start)
+  updates, _ = update(grads, state, params, step=start)
   # The first update of an optimizer that begins now, at the rate of now.
   critic = {'critic': params['critic']}
   alone = make_optimizer(
@@ -285,7 +286,7 @@ def test_a_late_opponent_starts_with_a_fresh_optimizer():
     steps=10,
     params={'critic': boxed_params(task)['critic']},
   )
-  expected, _ = alone.update(
+  expected, _ = jax.jit(alone.update)(
     {'critic': grads['critic']}, alone.init(critic), critic
   )
   rates = [float(make_schedule(config, steps=10)(n)) for n in (0, start)]
