@@ -8,7 +8,7 @@ generator from both, in turn. Without `tokenizer_dir`, the tokenizer config of
 the same name is trained for one step first. It prints the loss of every step of
 both, and the median seconds per step of the clock and of the CPU (of all cores;
 other programs disturb them less), the first step left out. Both include the
-reading of the data; `data.cache_bytes=0` reads every file anew.
+reading of the data; `data.frame_cache_bytes=0` reads every file anew.
 """
 
 import argparse

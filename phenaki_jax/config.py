@@ -217,17 +217,25 @@ def to_json(value: Any) -> str:
   return json.dumps(to_dict(value), indent=2) + '\n'
 
 
+def parse_json(text: str) -> Any:
+  """Read the values of a config, for `build`, from JSON.
+
+  Raises:
+    UserError: the text is not JSON.
+  """
+  try:
+    return json.loads(text)
+  except json.JSONDecodeError as error:
+    raise UserError(f'not a JSON config: {error}') from error
+
+
 def from_json(cls: type[T], text: str) -> T:
   """Build a dataclass from JSON.
 
   Raises:
     UserError: the text is not JSON, or `build` refuses its values.
   """
-  try:
-    values = json.loads(text)
-  except json.JSONDecodeError as error:
-    raise UserError(f'not a JSON config: {error}') from error
-  return build(cls, values)
+  return build(cls, parse_json(text))
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 With --tokens, the examples of the first --steps training steps become tokens of
 the trained tokenizer. Training then reads them instead of pixels, with the same
-losses: --set data.cache=OUT. A training of more steps repeats the examples in
-other orders. With --text, the different captions become vectors of a pretrained
-T5 encoder, a checkpoint of T5X or Hugging Face; training reads them with --set
-text.source=OUT. An interrupted command goes on when it is run again, and
---tokens with more --steps extends the cache.
+losses: --set data.token_cache=OUT. A training of more steps repeats the
+examples in other orders. With --text, the different captions become vectors of
+a pretrained T5 encoder, a checkpoint of T5X or Hugging Face; training reads
+them with --set text.source=OUT. An interrupted command goes on when it is run
+again, and --tokens with more --steps extends the cache.
 """
 
 import argparse
@@ -21,7 +21,7 @@ EXAMPLES = """
   phenaki encode --tokens --config configs/generator/tiny.py \\
     --set tokenizer_dir=runs/tokenizer --out runs/tokens
   phenaki train --config configs/generator/tiny.py --workdir runs/generator \\
-    --set tokenizer_dir=runs/tokenizer --set data.cache=runs/tokens
+    --set tokenizer_dir=runs/tokenizer --set data.token_cache=runs/tokens
   phenaki encode --text --config configs/generator/lpc.py --out runs/text \\
     --encoder t5_1_1_small/checkpoint_1000000 --vocabulary spiece.model --int8
 """
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
   held = ' and '.join(f'{n} {part}' for part, n in info.sizes.items())
   _log.info(
     '%s holds the tokens of %s. Train on them with the same config and --set '
-    'data.cache=%s',
+    'data.token_cache=%s',
     args.out,
     held,
     shlex.quote(args.out),

@@ -172,7 +172,7 @@ def _captions(experiment: Experiment, limit: int) -> list[str]:
   for split, most in splits:
     with contextlib.suppress(EmptySplitError):
       pipeline = Pipeline(
-        dataclasses.replace(experiment.data, split=split, cache=''),
+        dataclasses.replace(experiment.data, split=split, token_cache=''),
         lambda caption: np.ones(1, np.int32),
         tubelet=experiment.tokenizer.tubelet,
         text_length=1,
