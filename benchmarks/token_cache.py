@@ -73,7 +73,7 @@ def main():
       settings, f'{folder}/tokens', steps=args.steps, mesh=mesh
     )
     encoding = time.perf_counter() - began
-    cached = dataclasses.replace(settings.data, cache=f'{folder}/tokens')
+    cached = dataclasses.replace(settings.data, token_cache=f'{folder}/tokens')
     variants = {
       'pixels': settings,
       'tokens': dataclasses.replace(settings, data=cached),

@@ -30,6 +30,7 @@ _ENCODER = 'checkpoint of a T5 encoder'
 _VOCABULARY = 'its SentencePiece model'
 _LENGTH = 'token ids of a caption, with its end (default: text.max_length)'
 _CAPTIONS = 'captions to read (default: as many as train.steps can need)'
+_SEQIO = 'a Task of seqio whose captions replace those of the data'
 _STEPS = 'training steps whose examples are encoded (default: train.steps)'
 # The options of each kind of cache: name, type, placeholder and help.
 _OPTIONS: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
@@ -39,6 +40,7 @@ _OPTIONS: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     ('vocabulary', str, 'FILE', _VOCABULARY),
     ('length', arguments.positive, 'N', _LENGTH),
     ('captions', arguments.positive, 'N', _CAPTIONS),
+    ('seqio-task', str, 'FILE.py:NAME', _SEQIO),
   ),
 }
 
@@ -114,10 +116,11 @@ def run(args: argparse.Namespace) -> None:
 def _check_options(args: argparse.Namespace) -> None:
   """Refuse options that only the other kind of cache has."""
   kind, other = ('text', 'tokens') if args.text else ('tokens', 'text')
-  names = [name for name, *_ in _OPTIONS[other]]
+  names = [name.replace('-', '_') for name, *_ in _OPTIONS[other]]
   names += ['int8'] if other == 'text' else []
   given = [name for name in names if getattr(args, name) is not None]
   if given:
+    option = given[0].replace('_', '-')
     raise UserError(
-      f'--{given[0]} belongs to --{other}, but --{kind} is given; leave it out'
+      f'--{option} belongs to --{other}, but --{kind} is given; leave it out'
     )
