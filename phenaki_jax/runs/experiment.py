@@ -27,7 +27,7 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.losses import TokenizerLossWeights
 from phenaki_jax.training.compatibility import with_current_names
 from phenaki_jax.training.config import OptimConfig, TrainConfig
-from phenaki_jax.training.generator_task import GeneratorTaskConfig
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
 
 CONFIG_FILE = 'config.json'
 VOCABULARY_FILE = 'vocab.model'

@@ -33,6 +33,8 @@ _RENAMED = {
   ('data', 'cache_bytes'): 'frame_cache_bytes',
   ('data', 'cache'): 'token_cache',
 }
+# Settings of earlier releases that had no use, with the value that they had.
+_REMOVED = {('task', 'label_smoothing'): 0.0}
 _MODELS = {
   'tokenizer': TokenizerConfig,
   'text': TextConfig,
@@ -56,7 +58,7 @@ class RunDescription:
 
 
 def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Return a saved config with the names that its settings have now."""
+  """Return a saved config with the settings and names that there are now."""
   renamed = dict(config)
   for (group, former), name in _RENAMED.items():
     fields = renamed.get(group)
@@ -64,6 +66,10 @@ def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
       renamed[group] = {
         name if key == former else key: value for key, value in fields.items()
       }
+  for (group, former), unused in _REMOVED.items():
+    fields = renamed.get(group)
+    if isinstance(fields, Mapping) and fields.get(former) == unused:
+      renamed[group] = {k: v for k, v in fields.items() if k != former}
   return renamed
 
 

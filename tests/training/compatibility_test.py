@@ -157,6 +157,10 @@ def test_a_saved_config_is_read_with_the_names_of_today(caplog):
   }
   assert compatibility.with_current_names(then) == now
   assert compatibility.with_current_names(now) == now
+  # A setting that is gone is left out if it had no effect.
+  unused, used = ({'task': {'label_smoothing': x}} for x in (0.0, 0.1))
+  assert compatibility.with_current_names(unused) == {'task': {}}
+  assert compatibility.with_current_names(used) == used
   check_same_run(FOLDER, saved=_run(then), ours=_run(now), step=9)
   assert caplog.text == ''
 

@@ -15,10 +15,8 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.critic_loss import critic_loss
-from phenaki_jax.training.generator_task import (
-  GeneratorTask,
-  GeneratorTaskConfig,
-)
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.rows import clip_rows
