@@ -309,7 +309,7 @@ def test_folder_is_a_package(folder):
 
 # Tests of several modules together.
 WHOLE = {
-  *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
+  *('architecture', 'configs', 'entrypoints', 'notebooks'),
   'readme',
   'parameters',
   *('training/resume', 'training/distributed'),
@@ -324,8 +324,8 @@ def test_tests_mirror_the_package(path):
   module = inner.with_name(inner.stem.removesuffix('_test'))
   if module.as_posix() in WHOLE:
     return
-  is_benchmark = module.parts[0] == 'benchmarks'
-  twin = (ROOT if is_benchmark else PACKAGE) / module
+  is_script = module.parts[0] in ('benchmarks', 'launch')
+  twin = (ROOT if is_script else PACKAGE) / module
   assert twin.is_dir() or twin.with_suffix('.py').is_file(), (
     f'{_name(path)} tests no module; name it after the one it tests'
   )

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'story': 'generate a story video with one prompt per scene',
     'evaluate': 'measure how well a model knows StoryWorld',
     'reader': 'measure how well a reader reads the sprite world',
+    'goodput': 'tell on what the time of a run was spent, over all its starts',
     'export': 'make a bundle of a trained generator and its tokenizer',
   }
 )

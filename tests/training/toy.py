@@ -20,6 +20,7 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.training import loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.events import Events
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.writers import JsonlWriter
@@ -157,6 +158,7 @@ def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
     'files': {},
     'writers': [JsonlWriter(os.path.join(workdir, 'metrics.jsonl'))],
     'evaluators': [],
+    'events': Events(workdir, interval=0.0),
     'seed': 3,
     **kwargs,
   }
