@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -57,9 +58,11 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   if run.words:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
-  latent_frames = 0
+  latent_frames, tokens = 0, {}
   if experiment.kind != 'reader':
-    latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+    latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
+    of_image = math.prod(plane)
+    tokens = {'clips': latent_frames * of_image, 'images': of_image}
   with contextlib.closing(run.open_pipeline(data)) as pipeline:
     _log.info('%s', pipeline.describe(latent_frames))
     if jax.process_index() == 0:
@@ -85,6 +88,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
       ],
       evaluators=evaluators.build(run),
       seed=experiment.seed,
+      example_tokens=tokens,
     )
 
 

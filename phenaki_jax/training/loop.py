@@ -6,6 +6,7 @@ and evaluates; the comments explain where the order matters.
 """
 
 import contextlib
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,6 +28,7 @@ from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
+from phenaki_jax.training.seen import seen
 from phenaki_jax.training.speed import Speed
 from phenaki_jax.training.state import RunArrays, Task
 from phenaki_jax.training.step import check_finite, compile_step, make_step
@@ -71,6 +73,7 @@ def train(
   writers: Sequence[Writer],
   evaluators: Sequence[Evaluator],
   seed: int,
+  example_tokens: Mapping[str, int] = types.MappingProxyType({}),
 ) -> int:
   """Train a task, or resume a run that was stopped.
 
@@ -89,6 +92,7 @@ def train(
     writers: receive numbers and samples; closed at the end.
     evaluators: run at their own steps and after the last step.
     seed: determines the initial parameters and all random draws of the steps.
+    example_tokens: visual tokens of one example, by part of the batch.
 
   Returns:
     0 when all steps are done. 75 when a signal stopped the run after saving
@@ -196,6 +200,7 @@ def train(
       if is_logged:
         values = {
           **metrics.finalise(window),
+          **seen(batch, step, example_tokens),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }
