@@ -39,7 +39,8 @@ _STOPPED = (
 def launch_process(arguments: Sequence[str]) -> int:
   """Run `phenaki` in a process of its own and return its exit code.
 
-  An interruption of this process stops the other one and waits for it.
+  An interruption of this process stops the other one, waits until it has saved
+  and returns 75.
   """
   command = [sys.executable, '-m', 'phenaki_jax', *arguments]
   with subprocess.Popen(command) as process:
@@ -48,7 +49,7 @@ def launch_process(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
       process.terminate()
       process.wait()
-      raise
+      return PREEMPTED
 
 
 def run_sweep(
@@ -57,6 +58,7 @@ def run_sweep(
   *,
   cached: int,
   launch: Launch = launch_process,
+  report: Callable[[Sweep, epath.Path], object] = write_report,
 ) -> int:
   """Run all units that are not finished.
 
@@ -66,6 +68,7 @@ def run_sweep(
     cached: most clips, and most images, whose tokens all units share; 0 to
       train on pixels.
     launch: runs `phenaki`.
+    report: writes the report of what is finished.
 
   Returns:
     0 if all units are finished; 2 if some failed, which are named; 75 if a
@@ -95,16 +98,16 @@ def run_sweep(
       )
       code = _run_unit(unit, out, tokens.get(unit.name), launch)
       if code in _STOPPED:
-        write_report(sweep, out)
+        report(sweep, out)
         _log.info('The sweep was stopped; the same command goes on with it.')
         return PREEMPTED
       done += 1
       if code:
         failed.append(f'{unit.name} (exit code {code})')
         _log.error('Unit %s failed with exit code %d.', unit.name, code)
-      write_report(sweep, out)
+      report(sweep, out)
     if not left:
-      write_report(sweep, out)
+      report(sweep, out)
   if failed:
     _log.error(
       '%d of %d units failed: %s; the same command tries them again.',

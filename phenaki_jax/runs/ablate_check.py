@@ -44,6 +44,9 @@ def check_sweep(sweep: Sweep, *, num_devices: int) -> None:
       _check_unit(unit, num_devices, opened)
     except UserError as error:
       raise UserError(f'unit {unit.label}: {error}') from error
+  # Last, because it takes seconds.
+  if any(unit.evaluation.get('frechet') for unit in sweep.units):
+    FrameFeatures.open()
 
 
 def count_devices() -> int:
@@ -98,8 +101,6 @@ def _check_unit(
       opened.add((part, tubelet))
   if request.tells_stories:
     _check_world(unit, request)
-  if request.frechet:
-    FrameFeatures.open()
 
 
 def _open(data: DataConfig, tubelet: int) -> None:

@@ -130,7 +130,7 @@ def _cells(results: Results, point: Point) -> list[str]:
   ]
 
 
-def _settings(row: Row) -> list[float]:
+def _settings(row: Row) -> list[int | float]:
   """Return the values of `_SETTINGS`."""
   unit, experiment = row.unit, row.unit.experiment
   made = unit.composition
