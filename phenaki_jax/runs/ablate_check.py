@@ -52,9 +52,21 @@ def check_sweep(sweep: Sweep, *, num_devices: int) -> None:
 def count_devices() -> int:
   """Return the number of devices that a process of a unit has.
 
-  Another process counts them, and this one then uses CPUs alone, because a
-  process that opens an accelerator keeps it from the units.
+  Unless JAX is set to use CPUs, another process counts them, and this one then
+  uses CPUs alone: a process that opens an accelerator keeps it from the units.
+
+  Raises:
+    UserError: JAX finds no device.
   """
+  if jax.config.jax_platforms == 'cpu':
+    return jax.device_count()
+  count = count_elsewhere()
+  jax.config.update('jax_platforms', 'cpu')
+  return count
+
+
+def count_elsewhere() -> int:
+  """Return the number of devices that another process finds."""
   code = 'import jax; print(jax.device_count())'
   done = subprocess.run(
     [sys.executable, '-c', code], capture_output=True, text=True, check=False
@@ -62,7 +74,6 @@ def count_devices() -> int:
   if done.returncode:
     reason = (done.stderr.strip().splitlines() or ['no output'])[-1]
     raise UserError(f'JAX finds no device: {reason}')
-  jax.config.update('jax_platforms', 'cpu')
   return int(done.stdout.split()[-1])
 
 

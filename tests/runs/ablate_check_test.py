@@ -85,4 +85,7 @@ def test_a_sweep_that_can_run_passes(load_halves):
 @pytest.mark.slow
 def test_devices_are_counted_by_another_process(monkeypatch):
   monkeypatch.setenv('JAX_NUM_CPU_DEVICES', '3')
-  assert ablate_check.count_devices() == 3
+  assert ablate_check.count_elsewhere() == 3
+  monkeypatch.setenv('JAX_PLATFORMS', 'nonsense')
+  with pytest.raises(UserError, match='JAX finds no device: .*nonsense'):
+    ablate_check.count_elsewhere()
