@@ -18,6 +18,7 @@ _CLIP, _IMAGE = 1, 2
 _FULL_CAPTION_SHARE = 0.2  # captioned like a first scene
 _SAME_FACTS_SHARE = 0.2  # without a change of facts
 _FIRST_WINDOW_SHARE = 0.4  # all context frames show the previous scene
+_CHANGE_ALONE_SHARE = 0.5  # captioned by the change, not by a motion that stays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,10 @@ def _continuation_clip(rng, subset, frames, size, fps, context, split):
   if rng.random() < _FULL_CAPTION_SHARE:
     caption = grammar.caption(facts, rng, subset)
   else:
-    caption = grammar.continuation(previous, facts, rng)
+    repeats_motion = rng.random() >= _CHANGE_ALONE_SHARE
+    caption = grammar.continuation(
+      previous, facts, rng, repeats_motion=repeats_motion
+    )
   if subset.grid:
     # A position that straight motion can reach within a story.
     x, y = rng.integers(round(1 / scene_lib.SPEED), size=2) * scene_lib.SPEED
