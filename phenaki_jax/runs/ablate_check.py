@@ -58,7 +58,7 @@ def count_devices() -> int:
   Raises:
     UserError: JAX finds no device.
   """
-  if jax.config.jax_platforms == 'cpu':
+  if jax.config.values['jax_platforms'] == 'cpu':
     return jax.device_count()
   count = count_elsewhere()
   jax.config.update('jax_platforms', 'cpu')

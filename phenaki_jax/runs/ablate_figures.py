@@ -63,7 +63,18 @@ def trade_offs(results: Results) -> bytes | None:
     if x.better == 'lower':
       panel.invert_xaxis()
   _legend(figure, panels[0], results)
+  if absent := missing(results):
+    figure.suptitle(f'missing: {", ".join(absent)}', fontsize=9)
   return _png(figure)
+
+
+def missing(results: Results) -> list[str]:
+  """Return the points without a finished unit, by label and curve."""
+  return [
+    ' '.join(filter(None, (point.label, point.series)))
+    for point in results.sweep.points
+    if not results.finished(point)
+  ]
 
 
 def _labels(results: Results) -> list[str]:

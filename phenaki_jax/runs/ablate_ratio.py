@@ -34,7 +34,7 @@ def ratio_units(
     manifest='',
     match='both',
     batch=30,
-    steps=4000,
+    steps=3000,
     prompts=200,
     concepts=50,
   )

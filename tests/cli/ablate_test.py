@@ -13,7 +13,7 @@ from phenaki_jax.runs import experiment as experiment_lib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY_TOKENIZER = [
   *('data.size=16,16', 'data.frames=5', 'data.context_frames=3'),
-  *('data.batch_size=8', 'data.image_share=0.5', 'train.steps=2'),
+  *('data.batch_size=16', 'data.image_share=0.5', 'train.steps=2'),
   *('tokenizer.width=16', 'tokenizer.num_heads=2', 'tokenizer.mlp_dim=32'),
   *('tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1'),
 ]

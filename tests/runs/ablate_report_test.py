@@ -11,7 +11,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from phenaki_jax.runs import ablate_report, ablate_results
+from phenaki_jax.runs import ablate_figures, ablate_report, ablate_results
 from phenaki_jax.runs.ablate_results import STILL, TEXT, collect, mean_of
 
 
@@ -114,6 +114,11 @@ def test_the_page_holds_every_picture(reported):
   assert (pictures[-1] == 40).all()
   assert page.count('class="absent"') == 1
   assert page.count('<td class=missing>missing</td>') == 6
+
+
+def test_figures_name_the_points_that_are_missing(reported):
+  sweep, out, _ = reported
+  assert ablate_figures.missing(collect(sweep, out)) == ['half']
 
 
 def test_a_report_of_nothing_is_written(load_halves, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import pytest
 
@@ -75,6 +76,16 @@ def test_the_table_of_the_paper_has_its_ratios(tokenizers):
 def test_shipped_sweep_refuses_an_unknown_argument(path):
   with pytest.raises(UserError, match='unknown config argument nonsense'):
     load_sweep(f'{path}:nonsense', seeds=1)
+
+
+def test_the_sweep_in_the_documents_loads(tmp_path):
+  text = (CONFIGS.parent / 'docs' / 'ablation.md').read_text()
+  (block,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  path = tmp_path / 'rates.py'
+  path.write_text(block.replace('../generator', f'{CONFIGS}/generator'))
+  sweep = load_sweep(str(path), seeds=1)
+  rates = [unit.experiment.optim.learning_rate for unit in sweep.units]
+  assert rates == [float(point.label) for point in sweep.points]
 
 
 def test_units_run_seed_by_seed(load_halves):
