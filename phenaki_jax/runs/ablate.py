@@ -127,7 +127,10 @@ def _run_unit(
 ) -> int:
   """Train and evaluate a unit; return the first exit code that is not 0."""
   commands = []
-  if unit.state(out) != 'trained':
+  state = unit.state(out)
+  if state == 'finished':  # in the meantime, by a rendered command
+    return 0
+  if state != 'trained':
     if tokens is not None and not tokens.is_written():
       commands.append(tokens.command)
     cache = tokens.folder if tokens else None

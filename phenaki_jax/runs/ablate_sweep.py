@@ -109,8 +109,13 @@ def load_sweep(
     except UserError as error:
       raise UserError(f'entry {number + 1} of {spec}: {error}') from error
     first = first or experiment
-    series = entry.get('series', '')
-    points.append(Point(label=units[0].label, series=series, units=units))
+    label, series = units[0].label, entry.get('series', '')
+    if any((p.label, p.series) == (label, series) for p in points):
+      raise UserError(
+        f'two entries of {spec} are called {label!r}; give each a label of '
+        'its own'
+      )
+    points.append(Point(label=label, series=series, units=units))
   name = pathlib.Path(config_lib.split(spec)[0]).stem
   return Sweep(name=name, spec=spec, points=tuple(points))
 

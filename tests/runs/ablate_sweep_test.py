@@ -168,6 +168,11 @@ BAD = {
     "  yield {'config': TINY, 'evaluate.prompt': 3}",
     'unknown evaluation field prompt; did you mean prompts',
   ),
+  'twice': (
+    "  yield {'config': TINY, 'label': 'a'}\n"
+    "  yield {'config': TINY, 'label': 'a', 'optim.b1': 0.5}",
+    "two entries of .* are called 'a'",
+  ),
   'bug': ("  yield {'config': 1 / 0}", 'fails in line 4: ZeroDivisionError'),
 }
 

@@ -132,6 +132,24 @@ def test_a_failed_unit_does_not_stop_the_others(make, caplog, tmp_path):
   assert make()[1] == _both('none', 0)
 
 
+def test_a_unit_that_is_finished_meanwhile_is_left_alone(
+  load_halves, tmp_path, leave_files
+):
+  sweep = load_halves(seeds=1)
+  ran = []
+
+  def launch(argv):
+    ran.append(argv[0])
+    for unit in sweep.units:
+      leave_files(unit, tmp_path)
+    return 0
+
+  ablate.run_sweep(
+    sweep, tmp_path, cached=0, launch=launch, report=_write_table
+  )
+  assert ran == ['train', 'evaluate']
+
+
 def test_rendered_commands_are_those_that_run(load_halves, tmp_path):
   sweep = load_halves()
   caches, lines = ablate.render(sweep, tmp_path, cached=50)
