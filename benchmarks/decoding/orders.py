@@ -38,10 +38,8 @@ from phenaki_jax.storyworld import subset_named
 from phenaki_jax.training import checkpoints, loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
 from phenaki_jax.training.events import Events
-from phenaki_jax.training.generator_task import (
-  GeneratorTask,
-  GeneratorTaskConfig,
-)
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.writers import JsonlWriter
 
 ORDERS = ('random', 'confidence', 'critic')

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -61,9 +62,11 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   if run.words:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
-  latent_frames = 0
+  latent_frames, tokens = 0, {}
   if experiment.kind != 'reader':
-    latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
+    latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
+    of_image = math.prod(plane)
+    tokens = {'clips': latent_frames * of_image, 'images': of_image}
   with events, contextlib.closing(run.open_pipeline(data)) as pipeline:
     _log.info('%s', pipeline.describe(latent_frames))
     if jax.process_index() == 0:
@@ -90,6 +93,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
       evaluators=evaluators.build(run),
       events=events,
       seed=experiment.seed,
+      example_tokens=tokens,
     )
     event = 'preempt' if code == loop.PREEMPTED else 'stop'
     events.record(event, code=code)

@@ -10,7 +10,7 @@ from phenaki_jax.storyworld import grammar, random_scene, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
-from phenaki_jax.types import ImageU8, VideoU8
+from phenaki_jax.types import ImageU8, Split, VideoU8
 
 # Part of the seeds, so that clips and images use separate random streams.
 _CLIP, _IMAGE = 1, 2
@@ -104,7 +104,7 @@ def training_clip(
   fps: float | int = scene_lib.REFERENCE_FPS,
   continuation_share: float | int = 0.0,
   context_frames: int = 5,
-  split: str = 'train',
+  split: Split = 'train',
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -156,7 +156,7 @@ def training_image(
   subset: str | subset_lib.Subset,
   *,
   size: int | tuple[int, int],
-  split: str = 'train',
+  split: Split = 'train',
 ) -> ImageExample:
   """Make an image with its caption, which does not mention motion.
 

@@ -6,6 +6,7 @@ and evaluates; the comments explain where the order matters.
 """
 
 import contextlib
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,6 +29,7 @@ from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
+from phenaki_jax.training.seen import seen
 from phenaki_jax.training.speed import Speed
 from phenaki_jax.training.state import RunArrays, Task
 from phenaki_jax.training.step import check_finite, compile_step, make_step
@@ -73,6 +75,7 @@ def train(
   evaluators: Sequence[Evaluator],
   events: Events,
   seed: int,
+  example_tokens: Mapping[str, int] = types.MappingProxyType({}),
 ) -> int:
   """Train a task, or resume a run that was stopped.
 
@@ -92,6 +95,7 @@ def train(
     evaluators: run at their own steps and after the last step.
     events: records on what the time is spent.
     seed: determines the initial parameters and all random draws of the steps.
+    example_tokens: visual tokens of one example, by part of the batch.
 
   Returns:
     0 when all steps are done. 75 when a signal stopped the run after saving
@@ -203,6 +207,7 @@ def train(
       if is_logged:
         values = {
           **metrics.finalise(window),
+          **seen(batch, step, example_tokens),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }

@@ -125,8 +125,6 @@ def test_invalid_arguments_raise():
     _clip(0, 0, continuation_share=1.5)
   with pytest.raises(ValueError, match='context_frames'):
     _clip(0, 0, continuation_share=0.5, context_frames=7)
-  with pytest.raises(ValueError, match='unknown split'):
-    _clip(0, 0, split='test')
   with pytest.raises(ValueError, match='negative'):
     _clip(-1, 0)
 
