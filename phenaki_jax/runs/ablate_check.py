@@ -97,7 +97,7 @@ def _check_unit(
       f'{experiment.data.batch_size} is {made.num_clips} clips and '
       f'{made.num_images} images; use a larger batch, or a share of 0 or 1'
     )
-  data = dataclasses.replace(experiment.data, cache='', num_threads=0)
+  data = dataclasses.replace(experiment.data, token_cache='', num_threads=0)
   heldout = dataclasses.replace(
     data, split='heldout', image_share=0.0, continuation_share=0.0
   )

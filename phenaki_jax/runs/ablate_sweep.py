@@ -90,7 +90,7 @@ def load_sweep(
     )
   folder = pathlib.Path(config_lib.split(spec)[0]).parent
   first: Experiment | None = None
-  points = []
+  points: list[Point] = []
   for number, entry in enumerate(entries):
     _check_entry(entry, number, overrides)
     try:

@@ -88,7 +88,7 @@ class Unit:
       out: folder of the sweep.
       cache: tokens to train on; None to train on pixels.
     """
-    cached = [f'data.cache={cache}'] if cache else []
+    cached = [f'data.token_cache={cache}'] if cache else []
     return [
       *('train', '--config', self.config),
       *('--workdir', str(self.run_dir(out))),
@@ -114,7 +114,7 @@ class Unit:
     mine, found = (
       dataclasses.replace(
         each,
-        data=dataclasses.replace(each.data, cache=''),
+        data=dataclasses.replace(each.data, token_cache=''),
         text=dataclasses.replace(each.text, digest=''),
       )
       for each in (saved(self.experiment, folder), read(folder))

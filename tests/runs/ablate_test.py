@@ -167,7 +167,7 @@ def test_rendered_commands_are_those_that_run(load_halves, tmp_path):
   for unit, line in zip(sweep.units, lines, strict=True):
     train, evaluate = line.split(' && ')
     assert train.startswith(f'phenaki train --config {unit.config} ')
-    assert 'data.cache=' in train
+    assert 'data.token_cache=' in train
     assert evaluate == ablate.shell_line(unit.evaluate_command(tmp_path))
 
 

@@ -27,7 +27,7 @@ def test_the_training_command_trains_the_unit(unit, tmp_path):
   assert experiment_lib.resolve(args.config, args.set) == unit.experiment
   args = _parse(unit.train_command(tmp_path, cache='tokens'))
   cached = experiment_lib.resolve(args.config, args.set)
-  data = dataclasses.replace(unit.experiment.data, cache='tokens')
+  data = dataclasses.replace(unit.experiment.data, token_cache='tokens')
   assert cached == dataclasses.replace(unit.experiment, data=data)
 
 
