@@ -15,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 
 from phenaki_jax import sharding
+from phenaki_jax.files.digests import digest_array
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.training import checkpoint_files
+from phenaki_jax.training import checkpoints as checkpoints_lib
 from phenaki_jax.training.checkpoints import (
   CheckpointError,
   Checkpoints,
@@ -120,17 +123,65 @@ def test_state_is_restored_bit_for_bit(tmp_path):
   )
 
 
-@pytest.mark.parametrize('back', [False, True])
-def test_a_state_moves_to_another_mesh(tmp_path, back):
-  one, many = _mesh(), _mesh(MeshConfig(data=2, fsdp=2, tensor=2), 8)
-  first, then = (many, one) if back else (one, many)
+def test_a_state_moves_over_meshes_and_back(tmp_path):
+  meshes = [
+    _mesh(MeshConfig(data=2, fsdp=2, tensor=2), 8),
+    _mesh(MeshConfig(data=1, fsdp=4), 4),
+    _mesh(),
+    _mesh(MeshConfig(data=1, fsdp=8), 8),
+  ]
+  shapes = [(4, 2), (2, 4), (8, 4), (1, 4)]
+  state, checksums = _state(5, meshes[0]), []
+  for step, (mesh, then) in enumerate(zip(meshes, meshes[1:], strict=False)):
+    with _open(tmp_path) as checkpoints:
+      checkpoints.save(step, state, {})
+    manifest = (tmp_path / f'checkpoints/{step}/manifest.json').read_text()
+    checksums.append(json.loads(manifest)['arrays'])
+    restored = _restore(tmp_path, then)
+    assert restored.step == step
+    state = restored.state.replace(step=np.int32(5))
+    jax.tree.map(np.testing.assert_array_equal, state, _state(5, mesh))
+    kernel = state.params['net']['kernel']
+    expected = shapes[step + 1]
+    assert kernel.sharding.shard_shape(kernel.shape) == expected
+  assert checksums[0] == checksums[1] == checksums[2]
+
+
+def test_flipped_bit_is_seen_on_any_mesh(tmp_path):
+  many = _mesh(MeshConfig(data=1, fsdp=4, tensor=2), 8)
   with _open(tmp_path) as checkpoints:
-    checkpoints.save(5, _state(5, first), {})
-  restored = _restore(tmp_path, then)
-  _assert_is_step(restored, 5)
-  kernel = restored.state.params['net']['kernel']
-  expected = (8, 4) if back else (4, 2)
-  assert kernel.sharding.shard_shape(kernel.shape) == expected
+    checkpoints.save(5, _state(5, many), {})
+  _flip_numbers(tmp_path / 'checkpoints/5/opt_state')
+  for mesh in (many, _mesh()):
+    with pytest.raises(CheckpointError, match='opt_state is damaged'):
+      _restore(tmp_path, mesh)
+
+
+def _as_earlier_release(folder):
+  """Rewrite the manifest in the form with digests of whole arrays."""
+  path = folder / 'manifest.json'
+  manifest = json.loads(path.read_text())
+  del manifest['digest'], manifest['files']
+  step = manifest['step']
+  items = checkpoints_lib._items(_state(step, _mesh()))
+  flat = flatten_dict(items, sep='/')
+  for name, entry in manifest['arrays'].items():
+    del entry['checksum']
+    entry['blake2b'] = digest_array(np.asarray(flat[name]))
+  path.write_text(json.dumps({**manifest, 'format': 1}))
+
+
+def test_checkpoints_of_earlier_releases_are_read_and_verified(tmp_path):
+  _save(tmp_path, 2, 4)
+  for step in (2, 4):
+    _as_earlier_release(tmp_path / f'checkpoints/{step}')
+  many = _mesh(MeshConfig(data=1, fsdp=4), 4)
+  _assert_is_step(_restore(tmp_path, many), 4)
+  snapshot = load_params(tmp_path)
+  jax.tree.map(np.testing.assert_array_equal, snapshot.params, _arrays(104))
+  _flip_numbers(tmp_path / 'checkpoints/4/ema')
+  assert load_params(tmp_path).step == 2
+  _assert_is_step(_restore(tmp_path), 2)
 
 
 def test_only_the_newest_are_kept(tmp_path):

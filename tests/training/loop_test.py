@@ -1,6 +1,5 @@
 """What the loop writes, where it stops, and that resuming changes nothing."""
 
-import json
 import os
 import signal
 
@@ -208,12 +207,8 @@ def test_two_players_resume_bit_for_bit(tmp_path):
   assert toy.train(stopped, task=task, stream=hit) == loop.PREEMPTED
   assert toy.train(stopped, task=task) == loop.FINISHED
   _assert_same_run(whole, stopped)
-  digests = [
-    json.loads((folder / 'checkpoints/12/manifest.json').read_text())
-    for folder in (whole, stopped)
-  ]
   # All arrays, with the optimizer state of both players.
-  assert digests[0] == digests[1]
+  assert toy.content(whole, 12) == toy.content(stopped, 12)
   assert {'critic', 'scale', 'shift'} == set(
     load_params(whole, item='params').params
   )

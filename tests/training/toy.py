@@ -172,6 +172,14 @@ def records(workdir):
   ]
 
 
+def content(workdir, step):
+  """Return the checksum of every array of a checkpoint, and its digests."""
+  path = os.path.join(workdir, 'checkpoints', str(step), 'manifest.json')
+  with open(path) as file:
+    manifest = json.load(file)
+  return manifest['arrays'], manifest['json']
+
+
 class Sampler:
   """Evaluate every third step, and send a signal at one of them."""
 
