@@ -75,7 +75,8 @@ def work(folder: str, args: argparse.Namespace) -> None:
     print(
       f'{args.processes:>9} {args.index:>7} {size / 1e6:>9.1f} '
       f'{read / 1e6:>8.1f} {read / size:>6.0%} '
-      f'{hashed / 1e6:>10.1f} {hashed / size:>6.0%}',
+      f'{hashed / 1e6:>10.1f} {hashed / size:>6.0%}\n',
+      end='',
       flush=True,
     )
   state = state.replace(step=jnp.asarray(step, jnp.int32))
@@ -101,8 +102,8 @@ def main() -> int:
     work(args.folder, args)
     return 0
   print(
-    f'{"processes":>9} {"process":>7} {"state MB":>9} {"read MB":>8} {"share":>6} '
-    f'{"summed MB":>10} {"share":>6}',
+    f'{"processes":>9} {"process":>7} {"state MB":>9} {"read MB":>8} '
+    f'{"share":>6} {"summed MB":>10} {"share":>6}',
     flush=True,
   )
   with tempfile.TemporaryDirectory() as folder:

@@ -34,6 +34,9 @@ from phenaki_jax.training.state import TrainState
 
 _logger = logging.getLogger(__name__)
 
+# Parts in which an array is stored, and their sizes in bytes. Orbax cuts the
+# largest dimension first; so many parts divide a matrix along both.
+_CHUNKS, _MIN_CHUNK, _MAX_CHUNK = 512, 1 << 16, 1 << 24
 # TensorStore reports a full disk as a ValueError.
 _FAILED_WRITE = (OSError, ValueError)
 
@@ -199,7 +202,10 @@ class Checkpoints:
       'config': self._config,
     }
     args = {
-      **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
+      **{
+        name: ocp.args.StandardSave(tree, jax.tree.map(_in_chunks, tree))
+        for name, tree in items.items()
+      },
       **{name: ocp.args.JsonSave(value) for name, value in values.items()},
     }
     try:
@@ -434,6 +440,12 @@ def _verified(
   arrays, own = _agreed(read)
   files.check_arrays(folder, arrays, manifest, sums.exchange(own))
   return arrays
+
+
+def _in_chunks(leaf: Any) -> ocp.SaveArgs:
+  """Store an array in parts, of which a process reads only those it needs."""
+  size = min(max(leaf.nbytes // _CHUNKS, _MIN_CHUNK), _MAX_CHUNK)
+  return ocp.SaveArgs(chunk_byte_size=size)
 
 
 def _described(leaf: Any) -> jax.ShapeDtypeStruct:
