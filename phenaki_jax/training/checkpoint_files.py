@@ -31,6 +31,7 @@ from phenaki_jax.training.checkpoint_manifest import (
 from phenaki_jax.training.checkpoint_sums import (
   Sums,
   add_up,
+  check_finite,
   held_blocks,
   sum_blocks,
 )
@@ -153,9 +154,11 @@ def read_shards(
     with _damaged(folder, item):
       _check_files(folder, manifest, [item], turn)
       read[item] = _read(folder / item, abstract)
+      blocks = list(held_blocks({item: read[item]}, every_copy=True))
+      # A run whose state was lost goes back further.
+      check_finite(blocks)
       if not _is_old(manifest):
-        blocks = held_blocks({item: read[item]}, every_copy=True)
-        sums.update(sum_blocks(list(blocks)))
+        sums.update(sum_blocks(blocks))
   return read, sums
 
 

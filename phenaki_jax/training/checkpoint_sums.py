@@ -81,6 +81,18 @@ def sum_blocks(blocks: Sequence[Block]) -> Sums:
   return sums
 
 
+def check_finite(blocks: Sequence[Block]) -> None:
+  """Raise if a number is not finite.
+
+  Raises:
+    ValueError: naming the array.
+  """
+  for block in blocks:
+    is_float = jax.numpy.issubdtype(block.content.dtype, np.floating)
+    if is_float and not np.isfinite(block.content).all():
+      raise ValueError(f'{block.path} holds numbers that are not finite')
+
+
 def add_up(parts: Sequence[Sums], shapes: Mapping[str, Any]) -> dict[str, str]:
   """Return the checksum of every array, from the sums of all processes.
 

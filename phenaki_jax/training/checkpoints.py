@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 # Parts in which an array is stored, and their sizes in bytes. Orbax cuts the
 # largest dimension first; so many parts divide a matrix along both.
-_CHUNKS, _MIN_CHUNK, _MAX_CHUNK = 512, 1 << 16, 1 << 24
+_CHUNKS, _SMALL, _MAX_CHUNK = 512, 1 << 20, 1 << 24
 # TensorStore reports a full disk as a ValueError.
 _FAILED_WRITE = (OSError, ValueError)
 
@@ -161,6 +161,8 @@ class Checkpoints:
       UserError: if the directory belongs to another run.
     """
     items = _items(abstract)
+    # A new one is opened below, as Orbax remembers the steps that it saw.
+    self._close_orbax()
     steps = sums.exchange(files.steps(self._folder))[0]
     reasons: list[str] = []
     for step in steps:
@@ -262,10 +264,13 @@ class Checkpoints:
     try:
       self.finish()
     finally:
-      manager, self._manager = self._manager, None
-      if manager is not None:
-        manager.close()
+      self._close_orbax()
       self._thread.shutdown()
+
+  def _close_orbax(self) -> None:
+    manager, self._manager = self._manager, None
+    if manager is not None:
+      manager.close()
 
   def _read_json(
     self, step: int, items: Mapping[str, Any]
@@ -444,8 +449,9 @@ def _verified(
 
 def _in_chunks(leaf: Any) -> ocp.SaveArgs:
   """Store an array in parts, of which a process reads only those it needs."""
-  size = min(max(leaf.nbytes // _CHUNKS, _MIN_CHUNK), _MAX_CHUNK)
-  return ocp.SaveArgs(chunk_byte_size=size)
+  if leaf.nbytes < _SMALL:
+    return ocp.SaveArgs()
+  return ocp.SaveArgs(chunk_byte_size=min(leaf.nbytes // _CHUNKS, _MAX_CHUNK))
 
 
 def _described(leaf: Any) -> jax.ShapeDtypeStruct:

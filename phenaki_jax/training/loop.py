@@ -27,9 +27,10 @@ from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
+from phenaki_jax.training.recovery import Recovery, StateLost
 from phenaki_jax.training.speed import Speed
-from phenaki_jax.training.state import RunArrays, Task
-from phenaki_jax.training.step import check_finite, compile_step, make_step
+from phenaki_jax.training.state import RunArrays, Task, TrainState
+from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.writers import Writer
 
 FINISHED = 0
@@ -95,7 +96,8 @@ def train(
     it; the same call then resumes it.
 
   Raises:
-    FloatingPointError: if a step is not finite; it is not applied.
+    FloatingPointError: if many steps in a row are not finite; none of them is
+      applied (see `training.recovery`).
     CheckpointError: if a checkpoint cannot be written or read.
     UserError: if the directory belongs to another run, or is in use, or the
       parameters or the batch do not divide over the mesh.
@@ -132,14 +134,16 @@ def train(
       identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
     )
     stack.callback(checkpoints.close)
-    restored = checkpoints.restore(abstract)
-    if restored is None:
-      start, window = 0, {}
+
+    def begin() -> tuple[int, TrainState, dict[str, metrics.Mean]]:
+      """Return the state of the last checkpoint, or that of a new run."""
+      restored = checkpoints.restore(abstract)
+      if restored is not None:
+        return restored.step, restored.state, restored.metrics
       key = rngs.stream(root, 'init')
-      state = state_lib.create_state(task, optimizer, abstract, key)
-    else:
-      start, window = restored.step, restored.metrics
-      state = restored.state
+      return 0, state_lib.create_state(task, optimizer, abstract, key), {}
+
+    start, state, window = begin()
     if is_first:
       _keep(files, workdir)
     for writer in writers:
@@ -162,19 +166,20 @@ def train(
       return _finish(last, evaluators, writers, start, arrays, stop, progress)
     progress.say('Compiling the first step.')
     stream = batches(start)
-    if hasattr(stream, 'close'):
-      stack.callback(stream.close)
+    stack.callback(lambda: _close(stream))
     speed = Speed()
+    recovery = Recovery()
 
     # The metrics of a step are fetched while the next step runs, so that the
     # device does not wait for the host.
     in_flight: dict[str, metrics.Mean] | None = None
-    for step in range(start + 1, config.steps + 1):
+    step = start
+    while step < config.steps:
+      step += 1
       with speed.waiting():
         batch = sharding.global_batch(_next(stream, step), mesh)
       state, results = compiled(state, batch, root, frozen)
-      if in_flight is not None:
-        window = _take(step - 1, in_flight, window)
+      ready = [] if in_flight is None else [(step - 1, in_flight)]
       in_flight = results
       speed.count(batch)
       progress.advance(step)
@@ -190,9 +195,21 @@ def train(
       ]
 
       if is_logged or is_saved or due:
-        # Before anything is written: raises if the step is not finite.
-        window = _take(step, in_flight, window)
+        # Before anything is written, as the state may be lost.
+        ready.append((step, results))
         in_flight = None
+      try:
+        for number, found in ready:
+          window = recovery.take(number, metrics.fetched(found), window)
+      except StateLost:
+        checkpoints.finish()
+        _close(stream)
+        step, state, window = begin()
+        stream, in_flight = batches(step), None
+        for writer in writers:
+          writer.rewind(step)
+        progress.say(f'Repeating the steps after step {step}.')
+        continue
       if is_logged:
         values = {
           **metrics.finalise(window),
@@ -260,15 +277,6 @@ def _finish(
   return FINISHED
 
 
-def _take(
-  step: int, results: metrics.Metrics, window: metrics.Metrics
-) -> dict[str, metrics.Mean]:
-  """Fetch a step's metrics, check that they are finite, and add them up."""
-  fetched = metrics.fetched(results)
-  check_finite(step, fetched)
-  return metrics.merge(window, fetched)
-
-
 def _results(
   evaluator: Evaluator, step: int, state: RunArrays, stop: StopFlag
 ) -> dict[str, Any]:
@@ -294,6 +302,11 @@ def _write(
 ) -> None:
   for writer in writers:
     writer.write(step, values)
+
+
+def _close(stream: Any) -> None:
+  if hasattr(stream, 'close'):
+    stream.close()
 
 
 def _next(stream: Iterator[dict[str, Any]], step: int) -> dict[str, Any]:

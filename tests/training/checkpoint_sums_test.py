@@ -64,5 +64,16 @@ def test_a_missing_part_is_refused():
     sums.add_up([sums.sum_blocks(blocks[:-1])], SHAPES)
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_numbers_that_are_not_finite_are_found(value, dtype):
+  array = np.arange(6).astype(jax.numpy.dtype(dtype))
+  items = {'ema': {'n': np.arange(3), 'a': array}}
+  sums.check_finite(list(sums.held_blocks(items, every_copy=True)))
+  array[4] = value
+  with pytest.raises(ValueError, match='ema/a holds numbers'):
+    sums.check_finite(list(sums.held_blocks(items, every_copy=True)))
+
+
 def test_one_process_exchanges_with_itself():
   assert sums.exchange({'a': [1]}) == [{'a': [1]}]

@@ -138,6 +138,7 @@ def batches(start, **kwargs):
     step += 1
 
 
+OPTIM = OptimConfig(learning_rate=0.01, warmup_steps=3, ema_decay=0.9)
 EXPERIMENT = {'kind': 'toy', 'seed': 3, 'tokenizer': {'width': 12}}
 
 
@@ -145,7 +146,7 @@ def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
   """Train a toy; return the exit code."""
   settings = {
     'task': ToyTask(),
-    'optim': OptimConfig(learning_rate=0.01, warmup_steps=3, ema_decay=0.9),
+    'optim': OPTIM,
     'config': TrainConfig(steps=steps, log_every=5, checkpoint_every=4),
     'batches': stream,
     'data_fingerprint': 'toy data',
