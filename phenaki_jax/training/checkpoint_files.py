@@ -55,6 +55,7 @@ _NOT_DAMAGE = ('PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'UNAVAILABLE')
 _STEP = re.compile('0|[1-9][0-9]*')
 _OWNER = re.compile('ocdbt[.]process_([0-9]+)')
 _SMALL = 1 << 16  # bytes
+_COMMITTED = 'commit_success.txt'
 _EVERY = slice(None)
 
 
@@ -234,6 +235,13 @@ def small_files(folder: epath.Path, *, process: int = 0) -> dict[str, str]:
   return found
 
 
+def forget_paths(folder: epath.Path) -> None:
+  """Remove the path of this machine from the files that Orbax writes."""
+  for place in (folder, *(folder / name for name in (*ARRAYS, *JSON))):
+    if (place / _COMMITTED).exists():
+      (place / _COMMITTED).write_text('Checkpoint commit was successful.')
+
+
 def _check_files(
   folder: epath.Path,
   manifest: Mapping[str, Any],
@@ -241,13 +249,17 @@ def _check_files(
   turn: slice = _EVERY,
 ) -> None:
   """Raise if a small file of some items, or of the folder (''), differs."""
+  listed = manifest.get('files', {})
+  for name in listed:
+    if name.startswith('/') or '..' in name.split('/'):
+      raise ValueError(f'{name} leads out of the folder')
   names = sorted(
     name
-    for name in manifest.get('files', {})
+    for name in listed
     if (name.split('/')[0] if '/' in name else '') in tops
   )
   for name in names[turn]:
-    if file_digest(folder / name) != manifest['files'][name]:
+    if file_digest(folder / name) != listed[name]:
       raise ValueError(f'the digest of {name} differs')
 
 

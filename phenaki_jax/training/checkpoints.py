@@ -358,8 +358,14 @@ class Checkpoints:
     )
 
   def _digests(self, pending: _Pending) -> futures.Future[dict[str, str]]:
-    digests = functools.partial(files.small_files, process=jax.process_index())
-    return self._thread.submit(digests, self._folder / str(pending.step))
+    folder, process = self._folder / str(pending.step), jax.process_index()
+
+    def digests() -> dict[str, str]:
+      if process == 0:
+        files.forget_paths(folder)
+      return files.small_files(folder, process=process)
+
+    return self._thread.submit(digests)
 
   def _write_manifest(
     self, pending: _Pending, told: Sequence[dict[str, Any]]

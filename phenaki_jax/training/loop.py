@@ -17,6 +17,7 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
+from phenaki_jax.files.ownership import check_private
 from phenaki_jax.training import metrics
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -31,11 +32,15 @@ from phenaki_jax.training.recovery import Recovery, StateLost
 from phenaki_jax.training.speed import Speed
 from phenaki_jax.training.state import RunArrays, Task, TrainState
 from phenaki_jax.training.step import compile_step, make_step
+from phenaki_jax.training.watchdog import Watchdog
 from phenaki_jax.training.writers import Writer
 
 FINISHED = 0
 # EX_TEMPFAIL of sysexits.h: not finished, run the same command again.
 PREEMPTED = 75
+
+# Seconds. A first step of a large model may compile for many minutes.
+PATIENCE = 3600.0
 
 # The metrics of the progress line, with their names there.
 _SHOWN = {
@@ -72,6 +77,7 @@ def train(
   writers: Sequence[Writer],
   evaluators: Sequence[Evaluator],
   seed: int,
+  patience: float = PATIENCE,
 ) -> int:
   """Train a task, or resume a run that was stopped.
 
@@ -90,6 +96,8 @@ def train(
     writers: receive numbers and samples; closed at the end.
     evaluators: run at their own steps and after the last step.
     seed: determines the initial parameters and all random draws of the steps.
+    patience: seconds without a step, a result of an evaluator or a checkpoint
+      after which the process ends (see `training.watchdog`).
 
   Returns:
     0 when all steps are done. 75 when a signal stopped the run after saving
@@ -117,6 +125,11 @@ def train(
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopFlag())
     stack.enter_context(jax.set_mesh(mesh))
+    options: Any = jax.config
+    if options.jax_compilation_cache_dir:
+      cache = options.jax_compilation_cache_dir
+      check_private(cache, name='compilation cache')
+    watchdog = stack.enter_context(Watchdog(workdir, patience=patience))
     if is_first:
       stack.enter_context(run_lock(workdir))
     else:
@@ -163,7 +176,9 @@ def train(
         return FINISHED
       progress.say(f'Finishing the evaluation of step {start}.')
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-      return _finish(last, evaluators, writers, start, arrays, stop, progress)
+      return _finish(
+        last, evaluators, writers, start, arrays, stop, watchdog, progress
+      )
     progress.say('Compiling the first step.')
     stream = batches(start)
     stack.callback(lambda: _close(stream))
@@ -176,8 +191,10 @@ def train(
     step = start
     while step < config.steps:
       step += 1
+      watchdog.wait_for(f'the batch of step {step}')
       with speed.waiting():
         batch = sharding.global_batch(_next(stream, step), mesh)
+      watchdog.wait_for(f'step {step} on the devices')
       state, results = compiled(state, batch, root, frozen)
       ready = [] if in_flight is None else [(step - 1, in_flight)]
       in_flight = results
@@ -225,6 +242,7 @@ def train(
         last.record(0)
       if is_saved:
         # Before the evaluators, which may be slow and may fail.
+        watchdog.wait_for(f'the checkpoint of step {step}')
         checkpoints.save(step, state, window)
       if stopping and not is_last:
         if due:
@@ -234,9 +252,10 @@ def train(
         break
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
       for evaluator in due:
-        _write(writers, step, _results(evaluator, step, arrays, stop))
+        _write(writers, step, _results(evaluator, step, arrays, stop, watchdog))
       if due:
         speed.restart()
+    watchdog.wait_for(f'the checkpoint of step {step}')
     checkpoints.close()
     if step < config.steps:
       progress.say(
@@ -245,7 +264,9 @@ def train(
       )
       return PREEMPTED
     arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-    return _finish(last, evaluators, writers, step, arrays, stop, progress)
+    return _finish(
+      last, evaluators, writers, step, arrays, stop, watchdog, progress
+    )
 
 
 def _finish(
@@ -255,6 +276,7 @@ def _finish(
   step: int,
   arrays: RunArrays,
   stop: StopFlag,
+  watchdog: Watchdog,
   progress: Progress,
 ) -> int:
   """Run the evaluators of the last step that are not done; return the code."""
@@ -263,7 +285,7 @@ def _finish(
   for number in range(last.done() or 0, len(due)):
     results = {}
     if not (stop and is_alone):
-      results = _results(due[number], step, arrays, stop)
+      results = _results(due[number], step, arrays, stop, watchdog)
     # An evaluator that a signal cuts short leaves no record and is run again.
     if stop and is_alone:
       progress.say(
@@ -278,12 +300,18 @@ def _finish(
 
 
 def _results(
-  evaluator: Evaluator, step: int, state: RunArrays, stop: StopFlag
+  evaluator: Evaluator,
+  step: int,
+  state: RunArrays,
+  stop: StopFlag,
+  watchdog: Watchdog,
 ) -> dict[str, Any]:
   """Run an evaluator; after a signal, skip its remaining results."""
   results = {}
+  watchdog.wait_for(f'the evaluation of step {step}')
   for name, value in evaluator.run(step, state):
     results[name] = value
+    watchdog.wait_for(f'the evaluation of step {step} after {name}')
     # Several processes must all finish what they compute together.
     if stop and jax.process_count() == 1:
       break

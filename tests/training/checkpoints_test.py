@@ -1,17 +1,21 @@
 """A restored state is the saved one; anything else is refused."""
 
 import contextlib
+import io
 import json
 import os
 import pathlib
+import pickle
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
+import msgpack
 import numpy as np
 import pytest
 from etils import epath
@@ -19,7 +23,7 @@ from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 
 from phenaki_jax import sharding
-from phenaki_jax.files.digests import digest_array
+from phenaki_jax.files.digests import digest_array, digest_json, file_digest
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training import checkpoints as checkpoints_lib
@@ -430,6 +434,90 @@ def test_full_disk_is_reported_and_keeps_older_checkpoints(tmp_path):
   assert 'Traceback' not in result.stderr
   assert 'to resume from step 1' in result.stdout
   _assert_is_step(_restore(tmp_path), 1)
+
+
+def test_files_hold_no_paths_and_no_environment(tmp_path, monkeypatch):
+  monkeypatch.setenv('PHENAKI_SECRET', 'a value that nobody must see')
+  _save(tmp_path, 1)
+  words = [str(tmp_path), str(pathlib.Path.home()), 'nobody must see']
+  words.append(socket.gethostname())
+  files = [p for p in tmp_path.rglob('*') if p.is_file()]
+  assert len(files) > 20
+  for path in files:
+    content = path.read_bytes()
+    for word in words:
+      assert word.encode() not in content, f'{word} is in {path}'
+
+
+class Canary:
+  """Write a file when it is unpickled."""
+
+  def __init__(self, path):
+    self.path = str(path)
+
+  def __reduce__(self):
+    return pathlib.Path.touch, (pathlib.Path(self.path),)
+
+
+def _hostile(canary):
+  """Yield contents that an unsafe reader would execute, by name."""
+  yield 'pickle', pickle.dumps(Canary(canary))
+  target = io.BytesIO()
+  np.savez(target, kernel=np.array([Canary(canary)], object))
+  yield 'npz', target.getvalue()
+  yield (
+    'msgpack',
+    msgpack.packb(msgpack.ExtType(5, pickle.dumps(Canary(canary)))),
+  )
+  yield 'yaml', f'!!python/object/apply:pathlib.Path.touch [{canary}]'.encode()
+
+
+@pytest.mark.parametrize('kind', ['pickle', 'npz', 'msgpack', 'yaml'])
+def test_no_file_of_a_checkpoint_is_executed(tmp_path, kind):
+  canary = tmp_path / 'canary'
+  content = dict(_hostile(canary))[kind]
+  _save(tmp_path, 2)
+  folder = tmp_path / 'checkpoints/2'
+  files = [p.relative_to(folder) for p in folder.rglob('*') if p.is_file()]
+  chosen = ['manifest.json', 'config/metadata', 'params/_METADATA']
+  chosen.append(str(next(f for f in files if f.parts[:2] == ('ema', 'd'))))
+  clean = tmp_path / 'clean'
+  shutil.copytree(folder, clean)
+  for name in chosen:
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError):
+      load_params(tmp_path, item='params' if 'params' in name else 'ema')
+    shutil.copy(clean / name, folder / name)
+  assert not canary.exists()
+  assert load_params(tmp_path).step == 2
+
+
+def test_a_link_to_other_content_is_refused(tmp_path):
+  _save(tmp_path / 'run', 2)
+  _save(tmp_path / 'other', 4)
+  numbers = _numbers(tmp_path / 'run/checkpoints/2/ema')
+  others = _numbers(tmp_path / 'other/checkpoints/4/ema')
+  for path, other in zip(numbers, others, strict=True):
+    path.unlink()
+    path.symlink_to(other)
+  with pytest.raises(CheckpointError):
+    load_params(tmp_path / 'run')
+
+
+def test_a_manifest_leads_to_no_file_outside(tmp_path, caplog):
+  _save(tmp_path, 2)
+  outside = tmp_path / 'outside'
+  outside.write_text('secret')
+  path = tmp_path / 'checkpoints/2/manifest.json'
+  manifest = json.loads(path.read_text())
+  del manifest['digest']
+  for name in ('../../outside', str(outside)):
+    changed = {**manifest, 'files': {name: file_digest(outside)}}
+    changed['digest'] = digest_json(changed)
+    path.write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError):
+      load_params(tmp_path)
+    assert f'{name} leads out of the folder' in caplog.text
 
 
 def test_folders_that_are_not_steps_are_ignored(tmp_path):
