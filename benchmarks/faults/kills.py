@@ -13,6 +13,7 @@ import argparse
 import collections
 import pathlib
 import random
+import re
 import sys
 import tempfile
 import time
@@ -61,9 +62,9 @@ def main() -> int:
       delay = 1e9 if is_last else rng.uniform(0, seconds)
       code = child.wait(min(delay, 300.0))
       text = (root / 'log').read_text()
-      if reached and 'Resuming' in text.rpartition('Compiling')[0]:
-        begun = int(text.rpartition('after step ')[2].split('.')[0])
-        lost.append(max(0, reached - begun))
+      begun = re.findall(r'Resuming .* after step (\d+)[.]', text)
+      if reached and begun:
+        lost.append(reached - int(begun[-1]))
       if code is None:
         child.kill()
         child.wait()

@@ -17,7 +17,6 @@ from children import Child, Phase, same, train
 
 STEPS = 12
 PHASES = {
-  'start': 'before anything is read',
   'compile': 'while the first step is compiled',
   'load 1': 'while the first batch is loaded',
   'load 7': 'while a batch is loaded',

@@ -280,8 +280,14 @@ def manifest_entries(manifest: Mapping[str, Any], item: str) -> dict[str, Any]:
 
 
 def _read(folder: epath.Path, target: Any) -> Any:
-  with _checkpointer(ocp.StandardCheckpointHandler()) as reader:
-    return reader.restore(folder, args=ocp.args.StandardRestore(target))
+  try:
+    with _checkpointer(ocp.StandardCheckpointHandler()) as reader:
+      return reader.restore(folder, args=ocp.args.StandardRestore(target))
+  except Exception as error:
+    # Orbax wraps the errors of TensorStore in an Exception without a kind.
+    if type(error) is Exception and error.__cause__ is not None:
+      raise error.__cause__ from None
+    raise
 
 
 def _is_old(manifest: Mapping[str, Any]) -> bool:
