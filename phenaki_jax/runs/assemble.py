@@ -156,18 +156,19 @@ class Run:
       )
     if not self._uses_cache(data):
       return _pipeline(self.experiment, data, self.vocabulary)
-    cache = TokenCache(data.cache)
+    cache = TokenCache(data.token_cache)
     reencoded = self.task.uses_reencoded
     if reencoded and not cache.has_reencoded:
       raise UserError(
         f'task.reencoded_context is {self.experiment.task.reencoded_context}, '
-        f'but the cache of tokens in {data.cache} was built with 0; build it '
-        'again with `phenaki encode --tokens`, or set task.reencoded_context=0'
+        f'but the cache of tokens in {data.token_cache} was built with 0; '
+        'build it again with `phenaki encode --tokens`, or set '
+        'task.reencoded_context=0'
       )
     pipeline = _pipeline(
       self.experiment, data, self.vocabulary, cache=cache, reencoded=reencoded
     )
-    cache.info.check(data.cache, self.cache_settings(pipeline))
+    cache.info.check(data.token_cache, self.cache_settings(pipeline))
     return pipeline
 
   def cache_settings(self, pipeline: Pipeline) -> dict[str, Any]:
@@ -183,12 +184,12 @@ class Run:
     return digest_tree(self.task.tokenizer_params)
 
   def _uses_cache(self, data: DataConfig) -> bool:
-    if not data.cache or data.split != 'train':
+    if not data.token_cache or data.split != 'train':
       return False
     if self.experiment.kind != 'generator':
       raise UserError(
-        f'data.cache is {data.cache}, but a {self.experiment.kind} trains on '
-        'pixels; leave data.cache empty'
+        f'data.token_cache is {data.token_cache}, but a '
+        f'{self.experiment.kind} trains on pixels; leave data.token_cache empty'
       )
     return True
 

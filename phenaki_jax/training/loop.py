@@ -6,6 +6,7 @@ and evaluates; the comments explain where the order matters.
 """
 
 import contextlib
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,11 +25,13 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.events import Events
 from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
 from phenaki_jax.training.recovery import Recovery, StateLost
+from phenaki_jax.training.seen import seen
 from phenaki_jax.training.speed import Speed
 from phenaki_jax.training.state import RunArrays, Task, TrainState
 from phenaki_jax.training.step import compile_step, make_step
@@ -76,8 +79,10 @@ def train(
   files: Mapping[str, bytes],
   writers: Sequence[Writer],
   evaluators: Sequence[Evaluator],
+  events: Events,
   seed: int,
   patience: float = PATIENCE,
+  example_tokens: Mapping[str, int] = types.MappingProxyType({}),
 ) -> int:
   """Train a task, or resume a run that was stopped.
 
@@ -95,9 +100,11 @@ def train(
       belong to this run.
     writers: receive numbers and samples; closed at the end.
     evaluators: run at their own steps and after the last step.
+    events: records on what the time is spent.
     seed: determines the initial parameters and all random draws of the steps.
     patience: seconds without a step, a result of an evaluator or a checkpoint
       after which the process ends (see `training.watchdog`).
+    example_tokens: visual tokens of one example, by part of the batch.
 
   Returns:
     0 when all steps are done. 75 when a signal stopped the run after saving
@@ -150,7 +157,8 @@ def train(
 
     def begin() -> tuple[int, TrainState, dict[str, metrics.Mean]]:
       """Return the state of the last checkpoint, or that of a new run."""
-      restored = checkpoints.restore(abstract)
+      with events.during('restore'):
+        restored = checkpoints.restore(abstract)
       if restored is not None:
         return restored.step, restored.state, restored.metrics
       key = rngs.stream(root, 'init')
@@ -159,6 +167,7 @@ def train(
     start, state, window = begin()
     if is_first:
       _keep(files, workdir)
+    events.open(start)
     for writer in writers:
       writer.rewind(start)
     compiled = compile_step(
@@ -176,9 +185,10 @@ def train(
         return FINISHED
       progress.say(f'Finishing the evaluation of step {start}.')
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-      return _finish(
-        last, evaluators, writers, start, arrays, stop, watchdog, progress
-      )
+      with events.during('evaluate', step=start):
+        return _finish(
+          last, evaluators, writers, start, arrays, stop, watchdog, progress
+        )
     progress.say('Compiling the first step.')
     stream = batches(start)
     stack.callback(lambda: _close(stream))
@@ -192,10 +202,11 @@ def train(
     while step < config.steps:
       step += 1
       watchdog.wait_for(f'the batch of step {step}')
-      with speed.waiting():
+      with speed.waiting(), events.waiting():
         batch = sharding.global_batch(_next(stream, step), mesh)
       watchdog.wait_for(f'step {step} on the devices')
       state, results = compiled(state, batch, root, frozen)
+      events.step(step)
       ready = [] if in_flight is None else [(step - 1, in_flight)]
       in_flight = results
       speed.count(batch)
@@ -230,6 +241,7 @@ def train(
       if is_logged:
         values = {
           **metrics.finalise(window),
+          **seen(batch, step, example_tokens),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }
@@ -243,7 +255,8 @@ def train(
       if is_saved:
         # Before the evaluators, which may be slow and may fail.
         watchdog.wait_for(f'the checkpoint of step {step}')
-        checkpoints.save(step, state, window)
+        with events.during('save', step=step):
+          checkpoints.save(step, state, window)
       if stopping and not is_last:
         if due:
           progress.say(f'Stopping; step {step} is not evaluated.')
@@ -251,9 +264,11 @@ def train(
       if is_last:
         break
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-      for evaluator in due:
-        _write(writers, step, _results(evaluator, step, arrays, stop, watchdog))
       if due:
+        with events.during('evaluate', step=step):
+          for evaluator in due:
+            found = _results(evaluator, step, arrays, stop, watchdog)
+            _write(writers, step, found)
         speed.restart()
     watchdog.wait_for(f'the checkpoint of step {step}')
     checkpoints.close()
@@ -264,9 +279,10 @@ def train(
       )
       return PREEMPTED
     arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-    return _finish(
-      last, evaluators, writers, step, arrays, stop, watchdog, progress
-    )
+    with events.during('evaluate', step=step):
+      return _finish(
+        last, evaluators, writers, step, arrays, stop, watchdog, progress
+      )
 
 
 def _finish(

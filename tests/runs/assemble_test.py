@@ -52,6 +52,48 @@ def _mesh():
   return sharding.make_mesh(MeshConfig(fsdp=2), devices=jax.devices()[:2])
 
 
+@pytest.mark.parametrize(
+  ('kind', 'overrides', 'trained'),
+  [
+    (
+      'tokenizer',
+      [
+        *('losses.adversarial=0.1', 'losses.adversary.channels=(4, 4)'),
+        *('losses.adversary.judges=clips', 'losses.adversary.loss=hinge'),
+        *('losses.adversary.lecam=0.1', 'losses.adversary.start=9'),
+      ],
+      {'discriminator', 'decoder'},
+    ),
+    ('tokenizer', ['tokenizer.temporal_window=2'], {'encoder', 'decoder'}),
+    ('generator', ['generator.critic=self'], {'critic', 'generator'}),
+  ],
+)
+def test_options_that_no_config_sets_train(kind, overrides, trained):
+  """A step of them is traced; the tests of each part have its numbers."""
+  small = TOKENIZER if kind == 'tokenizer' else GENERATOR
+  mesh = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+  run = assemble.assemble_abstract(
+    _resolve(kind, [*small, *overrides]), mesh=mesh
+  )
+  key = jax.eval_shape(lambda: rng.root(0))
+  grads, metrics = jax.eval_shape(
+    run.task.gradients, run.state.params, run.frozen, run.batch, key
+  )
+  assert trained <= grads.keys()
+  wanted = {'discriminator': 'scores_fake', 'critic': 'critic_accuracy'}
+  assert {wanted[name] for name in trained & wanted.keys()} <= metrics.keys()
+  shapes = (
+    jax.tree.map(lambda leaf: leaf.shape, tree)
+    for tree in (grads, run.state.params)
+  )
+  first, second = shapes
+  assert first == second
+  if 'discriminator' in trained:
+    # Inflated in time.
+    assert len(grads['discriminator']['first']['kernel'].shape) == 5
+    assert run.task.opponents == {'discriminator': 9}
+
+
 @pytest.fixture(scope='module')
 def tokenizer_dir(tmp_path_factory):
   """Write the run directory of an untrained tokenizer."""
