@@ -3,11 +3,12 @@
 
     python launch/supervisor.py --retries 5 -- phenaki train --workdir DIR ...
 
-Exit code 0 is the end, and so is 2, an error that the user has to correct. 75
-means "preempted, start me again". After any other code the command is started
-again too, each time after a longer wait; --retries failures in a row, without
-a new checkpoint in its --workdir, are the end. A SIGTERM is passed on to the
-command, which saves; the supervisor then ends with 75.
+Exit code 0 is the end. 75 means "preempted, start me again". After any other
+code the command is started again too, each time after a longer wait; --retries
+failures in a row, without a new checkpoint in its --workdir, are the end. Code
+2, an error that the user has to correct, is the end at once while there is no
+checkpoint; later it may be the consequence of a process that died. A SIGTERM is
+passed on to the command, which saves; the supervisor then ends with 75.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def supervise(
         each.terminate()
     code = _wait(jobs)
     jobs = None
-    if code in (job.DONE, job.WRONG):
+    if code == job.DONE:
       return code
     if received:
       # SIGTERM also ends a process that has nothing to save yet.
@@ -103,6 +104,8 @@ def supervise(
       _say('Preempted; starting again.')
       continue
     before, newest = newest, _newest_checkpoint(command)
+    if code == job.WRONG and newest < 0:
+      return code
     if newest > before:
       retries.reset()
     if not retries.wait(f'The command ended with code {code}'):

@@ -44,7 +44,7 @@ def supervise(programs):
   ('codes', 'end', 'starts'),
   [
     ([0], 0, 1),
-    ([2], 2, 1),  # An error of the user is not tried again.
+    ([2], 2, 1),  # An error of the user, before the first checkpoint.
     ([75, 75, 75, 75, 75, 75, 0], 0, 7),  # More than --retries.
     ([1, 75, 'kill', 0], 0, 4),
     ([1, 1, 1, 1, 0], 1, 4),
@@ -81,6 +81,17 @@ def test_a_new_checkpoint_resets_the_count(supervise, programs, tmp_path):
   # Four starts with a new checkpoint, the last with two retries.
   assert len(programs.calls) == 6
   assert done.stderr.count('retry 1 of 2') == 4
+
+
+def test_a_job_with_a_checkpoint_goes_on_after_code_2(
+  supervise, programs, tmp_path
+):
+  place = tmp_path / 'run/checkpoints/5'
+  place.mkdir(parents=True)
+  (place / 'manifest.json').touch()
+  done = supervise([2, 2, 0], argv=[f'--workdir={tmp_path / "run"}'])
+  assert done.returncode == 0
+  assert len(programs.calls) == 3
 
 
 @pytest.mark.parametrize(
