@@ -267,8 +267,8 @@ def train(
       if due:
         with events.during('evaluate', step=step):
           for evaluator in due:
-            found = _results(evaluator, step, arrays, stop, watchdog)
-            _write(writers, step, found)
+            got = _results(evaluator, step, arrays, stop, watchdog)
+            _write(writers, step, got)
         speed.restart()
     watchdog.wait_for(f'the checkpoint of step {step}')
     checkpoints.close()
