@@ -17,8 +17,6 @@ import shutil
 import sys
 import tempfile
 
-os.environ.setdefault('JAX_NUM_CPU_DEVICES', '8')
-
 import jax
 import numpy as np
 
@@ -139,6 +137,7 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--flips', type=int, default=500)
   args = parser.parse_args()
+  jax.config.update('jax_num_cpu_devices', 8)
   logging.getLogger('phenaki_jax').setLevel(logging.ERROR)
   logging.getLogger('absl').setLevel(logging.FATAL)
   rng = np.random.default_rng(0)

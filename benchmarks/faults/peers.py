@@ -76,7 +76,7 @@ def main() -> int:
     said = [
       line
       for line in text.splitlines()
-      if 'Process 1' in line or 'task:1' in line or 'peer' in line.lower()
+      if 'Process 1 ' in line or 'task:1' in line or 'by peer' in line
     ]
     failed += codes[0] in (0, None) or not said
     print(

@@ -117,6 +117,31 @@ def test_a_signal_saves_and_the_run_resumes_unchanged(
   _assert_same_run(tmp_path, unbroken)
 
 
+@pytest.mark.slow
+def test_a_run_moves_over_devices(tmp_path, unbroken):
+  def hit(stop):
+    def stream(start):
+      for step, batch in enumerate(toy.batches(start), start):
+        if step == stop:
+          os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+    return stream
+
+  plan = [(8, 2), (4, 5), (1, 8), (8, -1)]
+  for devices, stop in plan:
+    config = sharding.MeshConfig(data=1, fsdp=min(devices, 4), tensor=-1)
+    mesh = sharding.make_mesh(config, devices=jax.devices()[:devices])
+    code = toy.train(tmp_path, stream=hit(stop), mesh=mesh)
+    assert code == (loop.PREEMPTED if stop > 0 else loop.FINISHED)
+  one, two = (
+    {r['step']: r['train/loss'] for r in toy.records(f) if 'train/loss' in r}
+    for f in (tmp_path, unbroken)
+  )
+  assert list(one) == [5, 10, 12]
+  assert one == pytest.approx(two, rel=1e-5)
+
+
 def test_a_signal_cuts_an_evaluation_short(tmp_path):
   sampler = toy.Sampler(at=6, number=signal.SIGTERM)
   assert toy.train(tmp_path, evaluators=[sampler]) == loop.PREEMPTED
