@@ -21,7 +21,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
-from phenaki_jax.data.spec import batch_spec
+from phenaki_jax.data.spec import batch_spec, composition
 from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.data.text_cache import TextCache
 from phenaki_jax.data.token_cache import TokenCache
@@ -46,6 +46,7 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.reader_task import ReaderTask
+from phenaki_jax.training.rows import Layout
 from phenaki_jax.training.state import (
   Task,
   TrainState,
@@ -60,7 +61,10 @@ from phenaki_jax.training.tokenizer_task import TokenizerTask
 _NUM_CAPTIONS = 10_000
 # Settings in which a run may differ from the generator that it starts from: its
 # critic is another network, and the others change no parameters.
-_FREE = ('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES)
+_FREE = (
+  *('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES),
+  'attention_kernel',
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,7 @@ class Run:
       grid=experiment.generator.grid if is_cached else None,
       reencoded=is_cached and self.task.uses_reencoded,
       text_width=_vector_width(experiment),
+      multiple=_multiple(experiment, self.mesh),
     )
     place = sharding.batch_sharding(self.mesh)
     return jax.tree.map(
@@ -127,13 +132,14 @@ class Run:
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
-    root = jax.eval_shape(functools.partial(rng.root, self.experiment.seed))
     one_step = step.make_step(
       self.task, self.optimizer, ema_decay=self.experiment.optim.ema_decay
     )
     compiled: Any = step.compile_step(one_step, self.state)
     with jax.set_mesh(self.mesh):
-      return compiled.lower(self.state, self.batch, root, self.frozen)
+      return compiled.lower(
+        self.state, self.batch, rng.described(), self.frozen
+      )
 
   def open_pipeline(self, data: DataConfig) -> Any:
     """Open data and read it as this run does.
@@ -154,8 +160,11 @@ class Run:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
       )
+    multiple = _multiple(self.experiment, self.mesh)
     if not self._uses_cache(data):
-      return _pipeline(self.experiment, data, self.vocabulary)
+      return _pipeline(
+        self.experiment, data, self.vocabulary, multiple=multiple
+      )
     cache = TokenCache(data.cache)
     reencoded = self.task.uses_reencoded
     if reencoded and not cache.has_reencoded:
@@ -165,7 +174,12 @@ class Run:
         'again with `phenaki encode --tokens`, or set task.reencoded_context=0'
       )
     pipeline = _pipeline(
-      self.experiment, data, self.vocabulary, cache=cache, reencoded=reencoded
+      self.experiment,
+      data,
+      self.vocabulary,
+      cache=cache,
+      reencoded=reencoded,
+      multiple=multiple,
     )
     cache.info.check(data.cache, self.cache_settings(pipeline))
     return pipeline
@@ -239,7 +253,7 @@ def assemble(
       ours.critic_layers,
     ):
       given.pop('critic', None)  # the critic of this run is another network
-  task = _generator(experiment, params)
+  task = _generator(experiment, params, mesh)
   return Run(
     experiment=experiment,
     mesh=mesh,
@@ -267,7 +281,7 @@ def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
   text = TextConfig(max_length=experiment.text.max_length)
   experiment = dataclasses.replace(experiment, text=text)
   return Run(
-    experiment=experiment, mesh=mesh, task=_generator(experiment, params)
+    experiment=experiment, mesh=mesh, task=_generator(experiment, params, mesh)
   )
 
 
@@ -284,7 +298,7 @@ def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
   """
   validate(experiment, num_devices=mesh.size)
   if experiment.kind == 'generator':
-    task: Task = _generator(experiment, tokenizer_params=None)
+    task: Task = _generator(experiment, None, mesh)
   else:
     task = _task(experiment, read=False)
   return Run(experiment=experiment, mesh=mesh, task=task)
@@ -315,14 +329,31 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
   )
 
 
-def _generator(experiment: Experiment, tokenizer_params: Any) -> GeneratorTask:
+def _generator(
+  experiment: Experiment, tokenizer_params: Any, mesh: Mesh
+) -> GeneratorTask:
+  made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
   return GeneratorTask(
     config=experiment.generator,
     text=experiment.text,
     tokenizer=experiment.tokenizer,
     tokenizer_params=tokenizer_params,
     training=experiment.task,
+    layout=Layout(
+      num_clips=made.num_clips,
+      num_images=made.num_images,
+      length=experiment.generator.grid[0],
+      groups=sharding.batch_ways(mesh),
+    ),
   )
+
+
+def _multiple(experiment: Experiment, mesh: Mesh) -> int:
+  """Return what each part of a batch is padded to a multiple of.
+
+  A generator's rows are even, and its clips and images need not be.
+  """
+  return sharding.batch_ways(mesh) if experiment.kind == 'generator' else 1
 
 
 def _text_length(experiment: Experiment) -> int:
@@ -341,7 +372,7 @@ def _pipeline(
   experiment: Experiment,
   data: DataConfig,
   vocabulary: SentencePieceVocabulary | None,
-  **cache: Any,
+  **options: Any,
 ) -> Pipeline:
   """Open the data; without a vocabulary every text is empty."""
   length = _text_length(experiment)
@@ -360,7 +391,7 @@ def _pipeline(
     text_length=length,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
-    **cache,
+    **options,
   )
 
 

@@ -176,7 +176,7 @@ def train(
       if in_flight is not None:
         window = _take(step - 1, in_flight, window)
       in_flight = results
-      speed.count(batch)
+      speed.count(task.num_examples(batch))
       progress.advance(step)
       checkpoints.poll()
 
