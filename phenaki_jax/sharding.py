@@ -116,6 +116,19 @@ def make_mesh(
   )
 
 
+def described_mesh(config: MeshConfig, num_devices: int) -> AbstractMesh:
+  """Describe the mesh over devices that are not on this machine.
+
+  Raises:
+    UserError: if the axes do not multiply to the number of devices.
+  """
+  return AbstractMesh(
+    config.shape(num_devices),
+    MESH_AXES,
+    axis_types=(AxisType.Auto,) * len(MESH_AXES),
+  )
+
+
 def check_names(names: Sequence[str | None]) -> None:
   """Raise unless every name is in the table and none is repeated.
 
@@ -277,7 +290,7 @@ def batch_ways(mesh: Mesh | AbstractMesh) -> int:
   return math.prod(mesh.shape[axis] for axis in RULES['batch'])
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:
   """Return the sharding of anything whose first dimension is the batch."""
   return NamedSharding(mesh, resolve(('batch',)))
 

@@ -51,7 +51,7 @@ class Block(nn.Module):
     text_mask: Bool[Array, 'S L'] | None = None,
     packing: Packing | None = None,
     over_time: dict[str, Array] | None = None,
-    segments: Int[Array, '*b t'] | None = None,
+    segments: Int[Array, '...'] | None = None,
     *,
     remembered: int = 0,
   ) -> Float[Array, '*b D']:

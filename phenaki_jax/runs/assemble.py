@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import optax
 from etils import epath
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
@@ -82,7 +82,7 @@ class Run:
   """
 
   experiment: Experiment
-  mesh: Mesh
+  mesh: Any
   task: Any
   vocabulary: SentencePieceVocabulary | None = None
   words: Words | None = None
@@ -285,13 +285,15 @@ def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
   )
 
 
-def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
+def assemble_abstract(
+  experiment: Experiment, *, mesh: Mesh | AbstractMesh
+) -> Run:
   """Describe a run by shapes, without reading a file or allocating an array.
 
   Args:
     experiment: a resolved experiment; a generator may leave `tokenizer_dir`
       empty.
-    mesh: from `sharding.make_mesh`.
+    mesh: from `sharding.make_mesh`, of described devices or abstract.
 
   Raises:
     UserError: the parts of the experiment contradict each other.
@@ -330,7 +332,7 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
 
 
 def _generator(
-  experiment: Experiment, tokenizer_params: Any, mesh: Mesh
+  experiment: Experiment, tokenizer_params: Any, mesh: Mesh | AbstractMesh
 ) -> GeneratorTask:
   made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
   return GeneratorTask(
@@ -348,7 +350,7 @@ def _generator(
   )
 
 
-def _multiple(experiment: Experiment, mesh: Mesh) -> int:
+def _multiple(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:
   """Return what each part of a batch is padded to a multiple of.
 
   A generator's rows are even, and its clips and images need not be.
