@@ -25,7 +25,7 @@ _NAMES = ('batch', 'heads', None, None)
 
 
 def choose(
-  kernel: AttentionKernel, query: Float[Array, 'B N K d'], *, is_plain: bool
+  kernel: AttentionKernel, query: Float[Array, '*b N K d'], *, is_plain: bool
 ) -> AttentionKernel:
   """Return the kernel that computes an attention layer.
 

@@ -18,8 +18,9 @@ _KINDS = (
 _OPERATION = re.compile(
   rf'= (?P<shape>.*?) (?P<kind>{"|".join(_KINDS)})(?P<start>-start)?\('
 )
-_CALLED = re.compile(r'(?:body|calls|to_apply|condition)=%?([\w.-]+)')
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CALLED = re.compile(r'(?:body|calls|to_apply)=%?([\w.-]+)')
+_CONDITION = re.compile(r'condition=%?([\w.-]+)')
+_LIMIT = re.compile(r's32\[\]\S* constant\((\d+)\)')
 _HEADER = re.compile(r'^(ENTRY )?%?([\w.-]+) .*\{$')
 
 
@@ -89,14 +90,23 @@ def collectives(text: str) -> dict[str, Collective]:
       if found:
         counts[found['kind']] += times
         sizes[found['kind']] += times * _received(found['shape'])
-      trips = _TRIPS.search(line)
+      condition = _CONDITION.search(line)
+      trips = _trips(inner[condition[1]]) if condition else 1
       for called in _CALLED.findall(line):
-        visit(called, times * (int(trips[1]) if trips else 1))
+        visit(called, times * trips)
 
   visit(entry, 1)
   return {
     kind: Collective(count=counts[kind], bytes=sizes[kind]) for kind in counts
   }
+
+
+def _trips(condition: list[str]) -> int:
+  """Return the number of iterations of a loop, which counts up from 0."""
+  limits = [
+    int(found[1]) for line in condition if (found := _LIMIT.search(line))
+  ]
+  return max(limits, default=1)
 
 
 def _received(shape: str) -> int:

@@ -57,7 +57,8 @@ class Report:
       sampler, which has no state.
     flops: operations of the network on each chip in a step, by formula; without
       recomputation. None for a sampler.
-    collectives: communication in a step, by kind.
+    collectives: communication in a step, by kind; None if the compiler refused
+      the program, or cannot print it, as it does for some.
     seconds: time to compile.
   """
 
@@ -72,7 +73,7 @@ class Report:
   memory: Memory | None
   donated: float | None
   flops: float | None
-  collectives: dict[str, Collective]
+  collectives: dict[str, Collective] | None
   seconds: float
 
 
@@ -131,7 +132,7 @@ def _report(run: Run, name: Program, topology: str) -> Report:
   is_step = name == 'step'
   began = time.monotonic()
   lowered = run.lower() if is_step else lower_sampler(run)
-  memory, donated, found = None, None, {}
+  memory, donated, found = None, None, None
   try:
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
@@ -141,7 +142,7 @@ def _report(run: Run, name: Program, topology: str) -> Report:
   else:
     memory = program.memory(compiled)
     needed = float(memory.peak)
-    found = program.collectives(compiled.as_text() or '')
+    found = _collectives(compiled)
     donated = memory.aliased / shard_bytes(run.state) if is_step else None
   available = chips_lib.chip(chip).memory
   return Report(
@@ -159,6 +160,13 @@ def _report(run: Run, name: Program, topology: str) -> Report:
     collectives=found,
     seconds=time.monotonic() - began,
   )
+
+
+def _collectives(compiled: Any) -> dict[str, Collective] | None:
+  try:
+    return program.collectives(compiled.as_text())
+  except jax.errors.JaxRuntimeError:
+    return None
 
 
 def _needed(message: str) -> float | None:
@@ -245,7 +253,9 @@ def to_text(report: Report) -> str:
     lines.append(
       f'  arithmetic        {report.flops / 1e12:.4g} TFLOP per chip'
     )
-  for kind, each in report.collectives.items():
+  if report.memory and report.collectives is None:
+    lines.append('  collectives       the compiler cannot print this program')
+  for kind, each in (report.collectives or {}).items():
     lines.append(
       f'  {kind:<18}{each.count}, {each.bytes / gib:.3f} GiB per chip'
     )

@@ -14,7 +14,6 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.data.mixture import compose
 from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.paths import is_remote
@@ -270,8 +269,8 @@ def _check_batch(
   data = experiment.data
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
+  made = composition(data, tubelet=experiment.tokenizer.tubelet)
   if experiment.kind == 'generator':
-    made = composition(data, tubelet=experiment.tokenizer.tubelet)
     rows = made.num_rows(experiment.generator.grid[0])
     if rows % ways:
       raise UserError(
@@ -287,7 +286,6 @@ def _check_batch(
         f'mesh.fsdp a multiple of {process_count}'
       )
     return
-  made = compose(batch_size=data.batch_size, image_share=data.image_share)
   for part, count in made.counts.items():
     for divisor, what in ((ways, 'devices'), (process_count, 'processes')):
       if count % divisor:

@@ -76,7 +76,7 @@ def plan(
   run = assemble_abstract(experiment, mesh=mesh)
   made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
   grid = experiment.tokenizer.grid(experiment.data.frames, experiment.data.size)
-  rows = made.num_clips + made.num_images / grid[0]
+  rows: int | float = made.num_clips + made.num_images / grid[0]
   if experiment.kind == 'generator':
     rows = made.num_rows(grid[0])
   arithmetic = {
@@ -117,13 +117,16 @@ def step_flops(run: Run) -> Flops:
   made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
   if experiment.kind == 'tokenizer':
     data = experiment.data
+    # Some tokenizers learn images as still clips.
+    latent = experiment.tokenizer.latent_frames_of_image
+    still = 1 + (latent - 1) * experiment.tokenizer.tubelet
     clips, images = (
       flops.tokenizer(
         experiment.tokenizer, batch=count, frames=frames, size=data.size
       )
       for count, frames in (
         (made.num_clips, data.frames),
-        (made.num_images, 1),
+        (made.num_images, still),
       )
     )
     return clips + images
@@ -166,7 +169,7 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   return parts
 
 
-def _memory(run: Run, tokens: float) -> dict[str, int]:
+def _memory(run: Run, tokens: int | float) -> dict[str, int]:
   """Return the bytes of one chip."""
   state = run.state
   return {
@@ -180,7 +183,7 @@ def _memory(run: Run, tokens: float) -> dict[str, int]:
   }
 
 
-def _activations(run: Run, tokens: float) -> int:
+def _activations(run: Run, tokens: int | float) -> int:
   """Estimate what the backward pass keeps for the tokens of one chip."""
   experiment = run.experiment
   config: Any = experiment.generator

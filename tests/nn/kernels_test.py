@@ -56,7 +56,7 @@ def test_splash_equals_plain_attention_with_its_gradients():
 
 
 def test_splash_is_split_over_a_mesh():
-  inputs, segments = _inputs(length=128), _segments(length=128)
+  inputs, segments = _inputs(length=128, heads=2), _segments(length=128)
   expected = _plain(*inputs, segments)
   config = sharding.MeshConfig(data=2, tensor=2)
   mesh = sharding.make_mesh(config, devices=jax.devices()[:4])

@@ -1,4 +1,4 @@
-"""Let the tests of planning import the walk beside them."""
+"""Let the tests of planning import the counter beside them."""
 
 import pathlib
 import sys

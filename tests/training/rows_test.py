@@ -130,7 +130,7 @@ def test_joined_rows_are_those_of_clips_and_images(images, groups):
   read = rows.texts[_texts_of_frames(rows.layout)][..., 0]
   real = np.asarray(rows.segments) >= 0
   expected = np.concatenate(
-    [[[10] * 3, [11] * 3], pack_images(50 + np.arange(images), 3, fill=0)]
+    [[[10] * 3, [11] * 3], pack_images(50 + jnp.arange(images), 3, fill=0)]
   )
   np.testing.assert_array_equal(read[real], expected[order][real])
 

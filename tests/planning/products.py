@@ -16,7 +16,7 @@ def _inner(value):
       yield from _inner(entry)
 
 
-def walk(jaxpr):
+def count_flops(jaxpr):
   """Add up the FLOPs of the matrix products of a jaxpr and inner jaxprs."""
   total = 0
   for equation in jaxpr.eqns:
@@ -29,5 +29,5 @@ def walk(jaxpr):
     times = equation.params.get('length', 1)
     for value in equation.params.values():
       for inner in _inner(value):
-        total += times * walk(inner)
+        total += times * count_flops(inner)
   return total
