@@ -8,7 +8,7 @@ generator from both, in turn. Without `tokenizer_dir`, the tokenizer config of
 the same name is trained for one step first. It prints the loss of every step of
 both, and the median seconds per step of the clock and of the CPU (of all cores;
 other programs disturb them less), the first step left out. Both include the
-reading of the data; `data.cache_bytes=0` reads every file anew.
+reading of the data; `data.frame_cache_bytes=0` reads every file anew.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main():
       settings, f'{folder}/tokens', steps=args.steps, mesh=mesh
     )
     encoding = time.perf_counter() - began
-    cached = dataclasses.replace(settings.data, cache=f'{folder}/tokens')
+    cached = dataclasses.replace(settings.data, token_cache=f'{folder}/tokens')
     variants = {
       'pixels': settings,
       'tokens': dataclasses.replace(settings, data=cached),

@@ -39,6 +39,7 @@ from phenaki_jax.tokenizer.quantizers.base import code_use
 from phenaki_jax.training import loop
 from phenaki_jax.training.checkpoints import load_params
 from phenaki_jax.training.collapse import CollapseAlarm
+from phenaki_jax.training.events import Events
 from phenaki_jax.training.writers import JsonlWriter
 
 _PERCEPTUAL = {
@@ -152,6 +153,7 @@ def _train(experiment: Experiment, folder: pathlib.Path) -> None:
       files={CONFIG_FILE: config_lib.to_json(experiment).encode()},
       writers=[JsonlWriter(folder / 'metrics.jsonl'), CollapseAlarm()],
       evaluators=[],
+      events=Events(folder),
       seed=experiment.seed,
     )
   if code:

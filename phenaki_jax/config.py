@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import inspect
 import json
 import os
 import pathlib
@@ -67,8 +68,31 @@ def load(spec: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     FileNotFoundError: the file does not exist.
     UserError: the file is not a config, fails, or refuses its argument.
   """
+  result = call(spec, 'get_config')
+  if not isinstance(result, ml_collections.ConfigDict):
+    raise UserError(
+      f'get_config of {split(spec)[0]} must return an '
+      f'ml_collections.ConfigDict, not a {type(result).__name__}'
+    )
+  return result.lock()
+
+
+def split(spec: str | os.PathLike[str]) -> tuple[str, str]:
+  """Return the path and the argument of `path.py[:arg]`."""
   name, colon, arg = str(spec).partition('.py:')
-  path = name + '.py' if colon else name
+  return (name + '.py' if colon else name), arg
+
+
+def call(spec: str | os.PathLike[str], function: str) -> Any:
+  """Call a function of the Python file `path.py[:arg]` with the argument.
+
+  What a generator yields is returned as a list.
+
+  Raises:
+    FileNotFoundError: the file does not exist.
+    UserError: the file has no such function, fails, or refuses its argument.
+  """
+  path, arg = split(spec)
   if not pathlib.Path(path).is_file():
     raise NotFoundError(
       f'there is no config file {path}; name a Python file such as '
@@ -76,9 +100,10 @@ def load(spec: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     )
   try:
     module = runpy.run_path(path)
-    if 'get_config' not in module:
-      raise UserError(f"the config {path} must define get_config(arg='')")
-    result = module['get_config'](arg)
+    if function not in module:
+      raise UserError(f"the config {path} must define {function}(arg='')")
+    result = module[function](arg)
+    return list(result) if inspect.isgenerator(result) else result
   except UserError:
     raise
   except Exception as error:
@@ -88,12 +113,6 @@ def load(spec: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     raise UserError(
       f'the config {path} fails in line {line}: {type(error).__name__}: {error}'
     ) from error
-  if not isinstance(result, ml_collections.ConfigDict):
-    raise UserError(
-      f'get_config of {path} must return an ml_collections.ConfigDict, not '
-      f'a {type(result).__name__}'
-    )
-  return result.lock()
 
 
 def parse_arg(arg: str, **defaults: Any) -> Any:
@@ -217,17 +236,25 @@ def to_json(value: Any) -> str:
   return json.dumps(to_dict(value), indent=2) + '\n'
 
 
+def parse_json(text: str) -> Any:
+  """Read the values of a config, for `build`, from JSON.
+
+  Raises:
+    UserError: the text is not JSON.
+  """
+  try:
+    return json.loads(text)
+  except json.JSONDecodeError as error:
+    raise UserError(f'not a JSON config: {error}') from error
+
+
 def from_json(cls: type[T], text: str) -> T:
   """Build a dataclass from JSON.
 
   Raises:
     UserError: the text is not JSON, or `build` refuses its values.
   """
-  try:
-    values = json.loads(text)
-  except json.JSONDecodeError as error:
-    raise UserError(f'not a JSON config: {error}') from error
-  return build(cls, values)
+  return build(cls, parse_json(text))
 
 
 def _plain(value: Any) -> dict[str, Any]:

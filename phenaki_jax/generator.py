@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.critic import Critic
 from phenaki_jax.masked_transformer.model import MaskedTransformer
-from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 
@@ -63,7 +62,7 @@ class Generator:
 
   def init(self, rng: PRNGKeyArray) -> dict[str, Any]:
     """Create the parameters of all networks, boxed with logical names."""
-    rng_text, rng_generator = jax.random.split(rng)
+    rng_text, rng_generator, rng_critic = jax.random.split(rng, 3)
     texts = jnp.ones((1, self.text.max_length), jnp.int32)
     params: dict[str, Any] = {}
     if self.config.text_width is None:
@@ -79,7 +78,7 @@ class Generator:
     params['generator'] = generator['params']
     if self.config.critic != 'none':
       params['critic'] = Critic(self.config).init(
-        stream(rng, 'critic'), ids, vectors, texts > 0
+        rng_critic, ids, vectors, texts > 0
       )['params']
     return params
 

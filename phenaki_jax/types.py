@@ -8,7 +8,7 @@ array.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -49,6 +49,9 @@ Params: TypeAlias = Mapping[str, Any]
 
 VideoU8: TypeAlias = UInt8[np.ndarray, 'T H W 3']
 """RGB frames, values 0 to 255."""
+
+Split: TypeAlias = Literal['train', 'heldout', 'all']
+"""The examples that are trained on, those that are held out, or both."""
 
 ImageU8: TypeAlias = UInt8[np.ndarray, 'H W 3']
 """An RGB image or frame, values 0 to 255."""

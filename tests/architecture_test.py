@@ -89,6 +89,9 @@ KEEPERS = {
     *('nn', 'tokenizer', 'text', 'masked_transformer', 'reader'),
     *('perceptual', 'sharding.py'),
   },
+  # They bring TensorFlow, of which the core is free.
+  'seqio': {'text/seqio_task.py'},
+  'tensorflow': {'text/seqio_task.py'},
   'orbax': {'training/checkpoints.py', 'training/checkpoint_files.py'},
 }
 
@@ -97,10 +100,8 @@ BANNED = {
   'jax.experimental.pjit': 'jax.jit with shardings is what pjit became',
   'jax.pmap': 'jax.jit with shardings replaces it',
   'pickle': 'only safe formats',
-  'tensorflow': 'the core is free of TensorFlow',
   'tensorflow_datasets': 'it brings TensorFlow',
   'tensorflow_text': 'it brings TensorFlow',
-  'seqio': 'it brings TensorFlow',
   'clu': 'it brings TensorFlow',
   'orbax.export': 'it brings TensorFlow',
   'torch': 'no PyTorch in the library',
@@ -111,6 +112,14 @@ NO_JAX = {'data', 'layouts', 'lpc', 'storyworld'}
 
 NAMELESS = {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}
 MAX_LINES = 500
+# Of a command, without its help text: it only parses and calls.
+MAX_COMMAND_LINES = 110
+# `exits` and `arguments` are parts of all commands.
+COMMANDS = sorted(
+  set((PACKAGE / 'cli').glob('*.py'))
+  - {PACKAGE / 'cli' / f'{name}.py' for name in ('exits', 'arguments')}
+)
+MAX_WALK = 8  # files that a newcomer reads to follow one text
 
 SHAPED = re.compile(
   r'(Array|Shaped|Num|Real|Inexact|Complex|Integer|Float|BFloat|Int|UInt|Bool'
@@ -175,6 +184,29 @@ def test_file_is_short_and_well_named(path):
   assert path.stem.removesuffix('_test') not in NAMELESS, (
     'name it after its content'
   )
+
+
+@pytest.mark.parametrize('path', COMMANDS, ids=_name)
+def test_command_only_parses_and_calls(path):
+  lines = len(path.read_text().splitlines())
+  tree = ast.parse(path.read_text())
+  for node in tree.body:
+    names = [getattr(one, 'id', '') for one in getattr(node, 'targets', ())]
+    if node is tree.body[0] or names == ['EXAMPLES']:
+      lines -= node.end_lineno - node.lineno + 1
+  assert lines <= MAX_COMMAND_LINES, f'{lines} lines; move work to runs'
+
+
+def test_walks_of_the_contributors_page_are_short_and_end_alike():
+  page = (ROOT / 'CONTRIBUTING.md').read_text()
+  section = page.split('## Two walks through the code')[1].split('\n## ')[0]
+  walks = re.findall(r'(?:^\d\. .*\n?)+', section, re.MULTILINE)
+  assert len(walks) == 2
+  for walk in walks:
+    files = re.findall(r'`([\w/]+\.py)`', walk)
+    assert len(files) == len(walk.splitlines()) <= MAX_WALK
+    assert all((PACKAGE / name).is_file() for name in files)
+    assert files[-1] == 'generator.py'
 
 
 @sources
@@ -244,6 +276,10 @@ def test_what_is_imported_is_what_is_declared():
     for module, _ in _imports(path)
   }
   tops -= {'phenaki_jax', *sys.stdlib_module_names}
+  # The tests do not install the extra `tf`.
+  extra = {_normal(one) for one in project['optional-dependencies']['tf']}
+  assert extra == tops & {'seqio', 'tensorflow'}
+  tops -= extra
   # A name such as `orbax` may be shared by several distributions.
   found = {top: {_normal(home) for home in homes[top]} for top in tops}
   missing = {top for top, names in found.items() if not names & declared}
@@ -282,7 +318,7 @@ def test_folder_is_a_package(folder):
 
 # Tests of several modules together.
 WHOLE = {
-  *('architecture', 'configs', 'entrypoints', 'launch', 'notebooks'),
+  *('architecture', 'configs', 'entrypoints', 'notebooks'),
   'readme',
   'parameters',
   *('training/resume', 'training/distributed'),
@@ -297,8 +333,8 @@ def test_tests_mirror_the_package(path):
   module = inner.with_name(inner.stem.removesuffix('_test'))
   if module.as_posix() in WHOLE:
     return
-  is_benchmark = module.parts[0] == 'benchmarks'
-  twin = (ROOT if is_benchmark else PACKAGE) / module
+  is_script = module.parts[0] in ('benchmarks', 'launch')
+  twin = (ROOT if is_script else PACKAGE) / module
   assert twin.is_dir() or twin.with_suffix('.py').is_file(), (
     f'{_name(path)} tests no module; name it after the one it tests'
   )

@@ -37,10 +37,9 @@ from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.storyworld import subset_named
 from phenaki_jax.training import checkpoints, loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
-from phenaki_jax.training.generator_task import (
-  GeneratorTask,
-  GeneratorTaskConfig,
-)
+from phenaki_jax.training.events import Events
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.writers import JsonlWriter
 
 ORDERS = ('random', 'confidence', 'critic')
@@ -147,6 +146,7 @@ def train_critic(
       files={},
       writers=[JsonlWriter(workdir / 'metrics.jsonl')],
       evaluators=[],
+      events=Events(workdir),
       seed=0,
     )
   params = checkpoints.load_params(workdir).params

@@ -24,7 +24,7 @@ def get_config(arg=''):
         'size': (48, 48),
         'batch_size': 20,
         'image_share': 0.2,
-        'cache_bytes': 1_000_000_000,
+        'frame_cache_bytes': 1_000_000_000,
       }
     )
     values.text.update(

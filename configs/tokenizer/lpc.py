@@ -24,7 +24,7 @@ def get_config(arg=''):
         'size': (48, 48),
         'batch_size': 16,
         'image_share': 0.25,
-        'cache_bytes': 1_000_000_000,
+        'frame_cache_bytes': 1_000_000_000,
       }
     )
     values.tokenizer.first_frame = 'apart'

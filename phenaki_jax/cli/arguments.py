@@ -38,6 +38,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--config', required=True, metavar='FILE[:ARG]', help='a Python config'
   )
+  add_set(parser)
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+  """Add --set, which overrides fields of a config."""
   parser.add_argument(
     '--set',
     action='append',

@@ -6,6 +6,7 @@ An older manifest is replaced only when the new one is complete.
 import argparse
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from phenaki_jax.cli.arguments import (
@@ -34,7 +35,7 @@ EXAMPLES = """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Declare the arguments."""
+  """Declare the"""
   parser.add_argument(
     '--out', required=True, metavar='DIR', help='folder of the manifest'
   )
@@ -78,37 +79,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
   from phenaki_jax.data import build, filters
-  from phenaki_jax.data.sources import (
-    img2dataset,
-    stories,
-    storyworld,
-    webvid,
-  )
+  from phenaki_jax.data.sources import img2dataset, stories, storyworld, webvid
 
-  def open_webvid(folder: str, indices: pathlib.Path) -> 'base.Source':
-    return webvid.WebVid(folder)
-
-  def open_img2dataset(folder: str, indices: pathlib.Path) -> 'base.Source':
-    return img2dataset.Img2Dataset(folder, index_folder=indices)
-
-  def open_stories(folder: str, indices: pathlib.Path) -> 'base.Source':
-    return stories.Stories(folder)
-
-  def open_storyworld(indices: pathlib.Path) -> 'base.Source':
-    kind = storyworld.StoryWorldReader
-    return storyworld.StoryWorld(
-      kind(**fields(args, kind)),
-      num_clips=args.storyworld,
-      num_images=args.storyworld,
-    )
-
+  folders: dict[str, 'Callable[[str, pathlib.Path], base.Source]'] = {
+    'webvid': lambda folder, _: webvid.WebVid(folder),
+    'img2dataset': lambda folder, indices: img2dataset.Img2Dataset(
+      folder, index_folder=indices
+    ),
+    'stories': lambda folder, _: stories.Stories(folder),
+  }
   openers: list[build.OpenSource] = [
-    *(functools.partial(open_webvid, name) for name in args.webvid),
-    *(functools.partial(open_img2dataset, name) for name in args.img2dataset),
-    *(functools.partial(open_stories, name) for name in args.stories),
+    functools.partial(open_folder, folder)
+    for layout, open_folder in folders.items()
+    for folder in getattr(args, layout)
   ]
   if args.storyworld is not None:
-    openers.append(open_storyworld)
+    number, kind = args.storyworld, storyworld.StoryWorldReader
+    openers.append(
+      lambda _: storyworld.StoryWorld(
+        kind(**fields(args, kind)), num_clips=number, num_images=number
+      )
+    )
   if not openers:
     raise UserError(
       'name at least one source: --webvid DIR, --img2dataset DIR, '

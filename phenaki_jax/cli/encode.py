@@ -2,16 +2,17 @@
 
 With --tokens, the examples of the first --steps training steps become tokens of
 the trained tokenizer. Training then reads them instead of pixels, with the same
-losses: --set data.cache=OUT. A training of more steps repeats the examples in
-other orders. With --text, the different captions become vectors of a pretrained
-T5 encoder, a checkpoint of T5X or Hugging Face; training reads them with --set
-text.source=OUT. An interrupted command goes on when it is run again, and
---tokens with more --steps extends the cache.
+losses: --set data.token_cache=OUT. A training of more steps repeats the
+examples in other orders. With --text, the different captions become vectors of
+a pretrained T5 encoder, a checkpoint of T5X or Hugging Face; training reads
+them with --set text.source=OUT. An interrupted command goes on when it is run
+again, and --tokens with more --steps extends the cache.
 """
 
 import argparse
 import logging
 import shlex
+from typing import Any
 
 from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
@@ -20,15 +21,27 @@ EXAMPLES = """
   phenaki encode --tokens --config configs/generator/tiny.py \\
     --set tokenizer_dir=runs/tokenizer --out runs/tokens
   phenaki train --config configs/generator/tiny.py --workdir runs/generator \\
-    --set tokenizer_dir=runs/tokenizer --set data.cache=runs/tokens
+    --set tokenizer_dir=runs/tokenizer --set data.token_cache=runs/tokens
   phenaki encode --text --config configs/generator/lpc.py --out runs/text \\
     --encoder t5_1_1_small/checkpoint_1000000 --vocabulary spiece.model --int8
 """
 
-# The options of each kind of cache.
-_OPTIONS = {
-  'tokens': ('steps',),
-  'text': ('encoder', 'vocabulary', 'length', 'captions', 'int8'),
+_ENCODER = 'checkpoint of a T5 encoder'
+_VOCABULARY = 'its SentencePiece model'
+_LENGTH = 'token ids of a caption, with its end (default: text.max_length)'
+_CAPTIONS = 'captions to read (default: as many as train.steps can need)'
+_SEQIO = 'a Task of seqio whose captions replace those of the data'
+_STEPS = 'training steps whose examples are encoded (default: train.steps)'
+# The options of each kind of cache: name, type, placeholder and help.
+_OPTIONS: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
+  'tokens': (('steps', arguments.positive, 'N', _STEPS),),
+  'text': (
+    ('encoder', str, 'PATH', _ENCODER),
+    ('vocabulary', str, 'FILE', _VOCABULARY),
+    ('length', arguments.positive, 'N', _LENGTH),
+    ('captions', arguments.positive, 'N', _CAPTIONS),
+    ('seqio-task', str, 'FILE.py:NAME', _SEQIO),
+  ),
 }
 
 _log = logging.getLogger(__name__)
@@ -36,50 +49,25 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
-  kind = parser.add_mutually_exclusive_group(required=True)
-  kind.add_argument(
+  kinds = parser.add_mutually_exclusive_group(required=True)
+  kinds.add_argument(
     '--tokens', action='store_true', help='write tokens of clips and images'
   )
-  kind.add_argument(
+  kinds.add_argument(
     '--text', action='store_true', help='write vectors of captions'
   )
   arguments.add_config(parser)
   parser.add_argument(
     '--out', required=True, metavar='DIR', help='folder of the cache'
   )
-  tokens = parser.add_argument_group('with --tokens')
-  arguments.add_numbers(
-    tokens,
-    (
-      'steps',
-      arguments.positive,
-      None,
-      'training steps whose examples are encoded (default: train.steps)',
-    ),
-  )
-  text = parser.add_argument_group('with --text')
-  text.add_argument(
-    '--encoder', metavar='PATH', help='checkpoint of a T5 encoder'
-  )
-  text.add_argument(
-    '--vocabulary', metavar='FILE', help='its SentencePiece model'
-  )
-  arguments.add_numbers(
-    text,
-    (
-      'length',
-      arguments.positive,
-      None,
-      'token ids of a caption, with its end (default: text.max_length)',
-    ),
-    (
-      'captions',
-      arguments.positive,
-      None,
-      'captions to read (default: as many as train.steps can need)',
-    ),
-  )
-  text.add_argument(
+  groups = {}
+  for kind, options in _OPTIONS.items():
+    groups[kind] = parser.add_argument_group(f'with --{kind}')
+    for name, type_, shown, words in options:
+      groups[kind].add_argument(
+        f'--{name}', type=type_, metavar=shown, help=words
+      )
+  groups['text'].add_argument(
     '--int8',
     action='store_true',
     default=None,
@@ -118,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
   held = ' and '.join(f'{n} {part}' for part, n in info.sizes.items())
   _log.info(
     '%s holds the tokens of %s. Train on them with the same config and --set '
-    'data.cache=%s',
+    'data.token_cache=%s',
     args.out,
     held,
     shlex.quote(args.out),
@@ -128,8 +116,11 @@ def run(args: argparse.Namespace) -> None:
 def _check_options(args: argparse.Namespace) -> None:
   """Refuse options that only the other kind of cache has."""
   kind, other = ('text', 'tokens') if args.text else ('tokens', 'text')
-  given = [name for name in _OPTIONS[other] if getattr(args, name) is not None]
+  names = [name.replace('-', '_') for name, *_ in _OPTIONS[other]]
+  names += ['int8'] if other == 'text' else []
+  given = [name for name in names if getattr(args, name) is not None]
   if given:
+    option = given[0].replace('_', '-')
     raise UserError(
-      f'--{given[0]} belongs to --{other}, but --{kind} is given; leave it out'
+      f'--{option} belongs to --{other}, but --{kind} is given; leave it out'
     )

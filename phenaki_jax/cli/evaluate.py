@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='also generate clips of concepts that only images have shown',
   )
   parser.add_argument(
+    '--frechet',
+    action='store_true',
+    help='also give the Frechet distances of the --prompts clips from as many '
+    'held-out ones, by the features of open_nsfw (needs phenaki-jax[eval])',
+  )
+  parser.add_argument(
     '--split',
     default='heldout',
     choices=('heldout', 'train', 'all'),
@@ -76,8 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--manifest',
     default='',
     metavar='DIR',
-    help='manifest whose held-out clips are reconstructed (default: the '
-    'training data)',
+    help='manifest whose held-out clips are read (default: the training data)',
   )
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
   arguments.add_numbers(

@@ -27,7 +27,9 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'train': 'train the tokenizer, the generator on its tokens, or a reader',
     'story': 'generate a story video with one prompt per scene',
     'evaluate': 'measure how well a model knows StoryWorld',
+    'ablate': 'train and compare models of different settings or data ratios',
     'reader': 'measure how well a reader reads the sprite world',
+    'goodput': 'tell on what the time of a run was spent, over all its starts',
     'export': 'make a bundle of a trained generator and its tokenizer',
   }
 )

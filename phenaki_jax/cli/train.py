@@ -2,8 +2,8 @@
 
 The same command with the same --workdir resumes from the last checkpoint. The
 run directory holds config.json, vocab.model (of a generator), checkpoints/,
-metrics.jsonl, tensorboard/ and samples/. Exit code 75 means that a signal
-stopped the run after it was saved; the same command resumes it.
+metrics.jsonl, tensorboard/, samples/ and events/. Exit code 75 means that a
+signal stopped the run after it was saved; the same command resumes it.
 """
 
 import argparse

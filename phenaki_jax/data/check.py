@@ -68,8 +68,8 @@ def _problems(
 def _problem(record: schema.Record, reader: base.Reader) -> Problem | None:
   assert record.info is not None, 'records of a manifest have been decoded'
   try:
-    # Without the expected hash, `examine` tells a changed file from a broken
-    # one.
+    # Without the expected hash, `examine` distinguishes a changed file
+    # from a broken one.
     bare = dataclasses.replace(record, info=None)
     info = reader.examine(bare)
   except schema.DecodeError as error:

@@ -64,11 +64,11 @@ class DataConfig:
     seed: of the order of the examples and of all random draws, 0 to 2**32 - 1.
     num_threads: loader threads; 0 loads in the caller's thread.
     prefetch: maximum number of batches that are loaded ahead.
-    cache_bytes: maximum size of the cache that keeps decoded clips and images
-      of manifests, so that each file is decoded once; 0 disables it.
-    cache: folder of the tokens of the training examples, which `phenaki encode
-      --tokens` wrote; a generator then trains on them instead of on pixels.
-      Empty for none.
+    frame_cache_bytes: maximum memory for decoded clips and images of manifests,
+      so that each file is decoded once; 0 keeps none.
+    token_cache: folder of the tokens of the training examples, which `phenaki
+      encode --tokens` wrote; a generator then trains on them instead of on
+      pixels. Empty for none.
   """
 
   sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)] = (
@@ -87,8 +87,8 @@ class DataConfig:
   seed: Seed = 0
   num_threads: NonNegativeInt = 2
   prefetch: NonNegativeInt = 4
-  cache_bytes: NonNegativeInt = 0
-  cache: str = ''
+  frame_cache_bytes: NonNegativeInt = 0
+  token_cache: str = ''
 
   def __post_init__(self) -> None:
     if self.has_continuations and self.context_frames >= self.frames:

@@ -13,7 +13,7 @@ from phenaki_jax.data import schema
 BinaryFile: TypeAlias = io.BufferedIOBase | io.RawIOBase
 
 _MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
-# A box that frames depend on. Bytes after the last box may look like others.
+# The boxes of media. Bytes after the last box may look like other boxes.
 _MP4_MEDIA = (b'moov', b'mdat', b'moof', b'styp', b'sidx', b'emsg', b'prft')
 # The major brands of images in the same container.
 _AVIF = (b'avif', b'avis')

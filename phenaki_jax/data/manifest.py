@@ -20,7 +20,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt32
@@ -115,7 +115,11 @@ class Manifest:
     return self._table.value('caption', row)
 
   def rows(
-    self, kind: str, *, split: str = 'train', heldout_share: float = 0.0
+    self,
+    kind: str,
+    *,
+    split: Literal['train', 'heldout'] = 'train',
+    heldout_share: float = 0.0,
   ) -> np.ndarray:
     """Return the rows of a kind and a split, in order.
 

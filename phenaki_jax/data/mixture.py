@@ -37,13 +37,17 @@ class Composition:
     """Return the realised share of images in examples."""
     return self.num_images / (self.num_clips + self.num_images)
 
-  def token_share(self, latent_frames: int) -> float:
-    """Return the share of images in visual tokens.
+  def latent_frames(self, of_clip: int) -> int:
+    """Return the latent frames of a batch; an image has one.
 
     Args:
-      latent_frames: latent frames of a clip.
+      of_clip: latent frames of a clip.
     """
-    return self.num_images / (self.num_images + self.num_clips * latent_frames)
+    return self.num_images + self.num_clips * of_clip
+
+  def token_share(self, of_clip: int) -> float:
+    """Return the share of images in visual tokens; see `latent_frames`."""
+    return self.num_images / self.latent_frames(of_clip)
 
   def num_rows(self, latent_frames: int) -> int:
     """Return the number of token rows: one per clip, images are packed.

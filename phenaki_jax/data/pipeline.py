@@ -33,7 +33,9 @@ _log = logging.getLogger(__name__)
 
 _KINDS = {'clips': schema.CLIP, 'images': schema.IMAGE}
 # How and from where examples are loaded does not change their content.
-_NOT_IN_FINGERPRINT = ('num_threads', 'prefetch', 'cache_bytes', 'cache')
+_NOT_IN_FINGERPRINT = (
+  *('num_threads', 'prefetch', 'frame_cache_bytes', 'token_cache'),
+)
 # The composition of a batch does not change the examples of either kind.
 _OF_THE_BATCH = ('batch_size', 'image_share', 'row_multiple')
 
@@ -115,7 +117,7 @@ class Pipeline(Loader):
       manifest.Manifest(source.path) if source.layout == 'manifest' else None
       for source in config.sources
     ]
-    frames = FrameCache(config.cache_bytes)
+    frames = FrameCache(config.frame_cache_bytes)
     request = schema.ExampleRequest(
       size=config.size, frames=config.frames, fps=config.fps, tubelet=tubelet
     )

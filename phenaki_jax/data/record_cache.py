@@ -67,7 +67,7 @@ class CacheInfo:
     """Read the file of a folder.
 
     Raises:
-      NotFoundError: the folder is no cache.
+      NotFoundError: the folder is not a cache.
       UserError: the file is damaged, of another kind or of another format.
     """
     path = epath.Path(folder) / CACHE_FILE
@@ -154,7 +154,7 @@ class CacheWriter:
       UserError: the folder holds something else, or more steps.
     """
     self._folder, self._info = pathlib.Path(folder), info
-    # Hidden are the lock, and what a killed build left of a file.
+    # The lock and the unfinished files of a killed build are hidden files.
     names = {path.name for path in self._folder.glob('[!.]*')}
     if CACHE_FILE in names:
       _check_same(self._folder, CacheInfo.read(folder, info.kind), info)

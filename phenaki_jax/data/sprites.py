@@ -23,7 +23,9 @@ Batch = dict[str, dict[str, np.ndarray]]
 
 SIZE = 128  # side of the rendered frames, in pixels
 _EMPTY_SHARE = 0.02  # share of examples that show no character
-_NOT_IN_FINGERPRINT = ('num_threads', 'prefetch', 'cache_bytes', 'sources')
+_NOT_IN_FINGERPRINT = (
+  *('num_threads', 'prefetch', 'frame_cache_bytes', 'token_cache', 'sources'),
+)
 
 
 class Sprites(Loader):

@@ -71,7 +71,7 @@ class TextCache:
     """Open the files.
 
     Raises:
-      NotFoundError: the folder is no cache of text vectors.
+      NotFoundError: the folder is not a cache of text vectors.
       UserError: the cache is unfinished or damaged.
     """
     self._folder = epath.Path(folder)

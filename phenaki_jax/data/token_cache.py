@@ -77,7 +77,7 @@ class TokenCache:
     """Open the files.
 
     Raises:
-      NotFoundError: the folder is no cache of tokens.
+      NotFoundError: the folder is not a cache of tokens.
       UserError: the cache is unfinished or damaged.
     """
     self.folder = epath.Path(folder)
@@ -113,7 +113,7 @@ class TokenCache:
 
 
 class CachedExamples:
-  """The examples of a cache again and again.
+  """The examples of a cache, repeated indefinitely.
 
   The first epoch has the order of the loader whose examples were encoded; each
   later epoch has an order of its own.

@@ -1,7 +1,7 @@
 """The matrix of changes: what one change between two scenes does to each fact.
 
-Averages over stories hide it: a prompt that changes the place may change the
-colour too, always and only there.
+Averages over stories hide systematic errors, such as a colour that changes
+whenever the prompt changes the place.
 """
 
 import dataclasses

@@ -16,6 +16,7 @@ from phenaki_jax.evaluation.score import ClipScore, score_clip
 from phenaki_jax.evaluation.world import Asked, World
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.generate import ClipMaker
+from phenaki_jax.types import Split, VideoU8
 
 # Part of the seeds, so that the reports use separate random streams.
 CLIPS, STORIES, IMAGE_ONLY, CHANGES = 11, 12, 13, 14
@@ -97,8 +98,9 @@ def report_clips(
   setup: Setup,
   *,
   prompts: int,
-  split: str = 'heldout',
+  split: Split = 'heldout',
   shown: int = 4,
+  on_clip: Callable[[VideoU8], object] = lambda frames: None,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> ClipReport:
   """Generate a clip for each of many prompts and read its facts.
@@ -109,6 +111,7 @@ def report_clips(
     prompts: number of prompts, at least 1.
     split: 'heldout' (combinations never seen in training), 'train' or 'all'.
     shown: number of examples of each kind.
+    on_clip: called with each clip.
     on_done: called with the number of clips finished since the last call.
   """
   asked = []
@@ -120,6 +123,7 @@ def report_clips(
   mistakes: collections.Counter[str] = collections.Counter()
   samples: dict[str, list[Sample]] = {'best': [], 'worst': [], 'random': []}
   for (drawn, _, _), frames in _clips(maker, setup, asked, on_done):
+    on_clip(frames)
     score = score_clip(frames, drawn, setup.world)
     scores.append(score)
     for fact, is_right in score.right.items():

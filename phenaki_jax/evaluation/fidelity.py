@@ -1,8 +1,9 @@
 """How close the reconstructions of a tokenizer are to held-out clips.
 
 Beside the similarity of whole frames (see `evaluation.reconstruction`), it
-measures the box of the object or character, of which large plain grounds hide
-the errors, and whether the facts can still be read.
+measures the bounding box of the object or character, whose errors are a small
+part of an average over the whole frame, and whether the facts can still be
+read.
 """
 
 import collections

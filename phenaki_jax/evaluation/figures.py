@@ -61,7 +61,7 @@ def find_figures(frames: VideoU8, place: str) -> Figures:
     groups = ndimage.label(ndimage.binary_dilation(mask, near))[0] * mask
     areas = np.bincount(groups.ravel(), minlength=2)[1:] / mask.size
     is_large = areas > _MIN_AREA
-    # More than a character can cover is not one.
+    # An area larger than a character can cover counts as two.
     found.count[index] = is_large.sum() + (areas.max() > _MAX_AREA)
     if is_large.any():
       rows, columns = np.nonzero(groups == areas.argmax() + 1)

@@ -187,7 +187,7 @@ def lowest_threshold(readings: Sequence[tuple[float, bool]]) -> float:
   probabilities = np.array([probability for probability, _ in ordered])
   right = np.cumsum([is_right for _, is_right in ordered])
   share = right / np.arange(1, len(ordered) + 1)
-  # Equal probabilities are sure together.
+  # Readings of equal probability are either all sure or all unsure.
   is_last = np.append(probabilities[1:] != probabilities[:-1], True)
   good = np.flatnonzero((share >= _SURE) & is_last)
   return float(probabilities[good[-1]]) if good.size else 1.01

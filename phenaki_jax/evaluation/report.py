@@ -11,6 +11,7 @@ from phenaki_jax.evaluation.changes import ChangeReport
 from phenaki_jax.evaluation.clips import ClipReport, ImageOnlyReport, Sample
 from phenaki_jax.evaluation.counts import Counts
 from phenaki_jax.evaluation.fidelity import FidelityReport
+from phenaki_jax.evaluation.frechet import FrechetReport
 from phenaki_jax.evaluation.stories import StoryReport
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.provenance import NOTICE
@@ -27,6 +28,7 @@ class Report:
     changes: the matrix of changes.
     image_only: report of image-only concepts.
     fidelity: report of reconstructions.
+    frechet: distances of the single clips from real ones.
   """
 
   protocol: dict[str, Any]
@@ -35,6 +37,7 @@ class Report:
   changes: ChangeReport | None = None
   image_only: ImageOnlyReport | None = None
   fidelity: FidelityReport | None = None
+  frechet: FrechetReport | None = None
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -78,6 +81,8 @@ def to_json(report: Report) -> dict[str, Any]:
       'psnr_by_frame': fidelity.positions,
       'facts': fidelity.facts,
     }
+  if frechet := report.frechet:
+    found['frechet'] = dataclasses.asdict(frechet)
   return {'protocol': report.protocol, **_json_value(found)}
 
 
@@ -114,6 +119,8 @@ def to_markdown(report: Report) -> str:
     lines += [f'## Image-only concepts ({count} prompts each)']
     rows = {**only.values, 'other facts of the same clips': only.others}
     lines += _table('concept', rows, only.values.total)
+  if frechet := report.frechet:
+    lines += _frechet_lines(frechet)
   if fidelity := report.fidelity:
     lines += _fidelity_lines(fidelity)
   if any('| right | ±' in line for line in lines):
@@ -208,6 +215,22 @@ def _matrix(changes: ChangeReport) -> list[str]:
     head = f'| {fact}: "{prompts[-1]}" | '
     lines.append(head + ' | '.join(numbers) + f' | {row.changed.asked} |')
   return lines
+
+
+def _frechet_lines(frechet: FrechetReport) -> list[str]:
+  made, real = frechet.clips
+  name = frechet.network['network']
+  lines = [
+    f'## Frechet distances ({made} generated clips, {real} real ones)',
+    '',
+    '| compared | distance | generated | real |',
+    '|---|---:|---:|---:|',
+  ]
+  for what, distance in frechet.distances.items():
+    counts = ' | '.join(map(str, frechet.vectors[what]))
+    lines.append(f'| {what}@{name} | {distance:.2f} | {counts} |')
+  settings = ', '.join(f'{k} {v}' for k, v in frechet.network.items())
+  return [*lines, '', f'Features of {settings}.', '']
 
 
 def _fidelity_lines(fidelity: FidelityReport) -> list[str]:

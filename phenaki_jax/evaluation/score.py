@@ -118,7 +118,7 @@ def _score_join(before, after, world):
     for fact in world.persistent
     if fact in old and old[fact] == new.get(fact)
   )
-  # It is nan where nothing was found, which is not smooth.
+  # NaN, where no object was found, compares as False: the join is not smooth.
   return bool(world.jump(moved, old, new) < _JUMP), kept
 
 

@@ -14,7 +14,7 @@ from phenaki_jax.lpc import facts as facts_lib
 from phenaki_jax.lpc import grammar, renderer
 from phenaki_jax.lpc.random_story import STORY_ACTIONS
 from phenaki_jax.reader.reader import Reader
-from phenaki_jax.types import VideoU8
+from phenaki_jax.types import Split, VideoU8
 
 _SIZE = 128  # side of the frames of the data sets, in pixels
 _HELD_OUT_SHARE = 0.1  # as in the sprite world
@@ -65,7 +65,7 @@ class SpriteWorld:
       clean=(figures.count == 1) & is_sure,
     )
 
-  def draw(self, rng: np.random.Generator, split: str) -> Asked:
+  def draw(self, rng: np.random.Generator, split: Split) -> Asked:
     """Draw a prompt of a split."""
     source = _random(rng)
     facts = _clip_facts(source, split)
@@ -131,7 +131,7 @@ def _is_rare(source: random.Random) -> bool:
   return source.random() < _HELD_OUT_SHARE
 
 
-def _clip_facts(source: random.Random, split: str) -> facts_lib.Facts:
+def _clip_facts(source: random.Random, split: Split) -> facts_lib.Facts:
   """Draw the facts of a clip; each of a held-out one is visible."""
   held_out = _is_rare(source) if split == 'all' else split == 'heldout'
   while True:

@@ -21,7 +21,7 @@ from phenaki_jax.storyworld import (
 from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld.subset import Subset
-from phenaki_jax.types import VideoU8
+from phenaki_jax.types import Split, VideoU8
 
 # Of an object to its shape. Rendered frames stay above it, also after H.264.
 _CLEAN_SIMILARITY = 0.9
@@ -81,7 +81,7 @@ class StoryWorld:
       clean=(found.objects == 1) & has_outline,
     )
 
-  def draw(self, rng: np.random.Generator, split: str) -> Asked:
+  def draw(self, rng: np.random.Generator, split: Split) -> Asked:
     """Draw a prompt of a split."""
     facts = sample_facts(rng, self.subset, split)
     return self._asked(facts, caption(facts, rng, self.subset))

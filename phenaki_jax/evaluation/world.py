@@ -1,6 +1,6 @@
 """The contract of a world: what prompts ask for, and what frames show.
 
-The reports ask no further. StoryWorld is read by its oracle
+The reports use nothing else of a world. StoryWorld is read by its oracle
 (`evaluation.storyworld`), the sprite world by a trained network
 (`evaluation.sprites`).
 """
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from phenaki_jax.reader.reader import FactReading
-from phenaki_jax.types import VideoU8
+from phenaki_jax.types import Split, VideoU8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class World(Protocol):
   def read(self, frames: VideoU8) -> Reading:
     """Read a clip that shows a single scene."""
 
-  def draw(self, rng: np.random.Generator, split: str) -> Asked:
+  def draw(self, rng: np.random.Generator, split: Split) -> Asked:
     """Draw a prompt of a split: 'heldout', 'train' or 'all'."""
 
   def draw_with(self, rng: np.random.Generator, fact: str, value: str) -> Asked:

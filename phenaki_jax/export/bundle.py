@@ -10,7 +10,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import safetensors
@@ -37,7 +37,7 @@ _FILES = (_TOKENIZER, _GENERATOR, _CONFIG, _VOCABULARY, _MODEL_CARD)
 # Bundles of earlier releases lack it, and no frame depends on it.
 _WORDS = 'words.json'
 
-_STORED_DTYPES = ('float32', 'float16')
+StoredDtype = Literal['float32', 'float16']
 _OTHER_DTYPES = ('bool', 'uint8', 'int8', 'int32', 'uint32', 'int64')
 
 
@@ -75,7 +75,7 @@ def write_bundle(
   vocabulary: bytes,
   model_card: str,
   words: bytes = b'',
-  dtype: str = 'float32',
+  dtype: StoredDtype = 'float32',
 ) -> Bundle:
   """Write a bundle to the folder `path`, and return it as read back.
 
@@ -97,10 +97,6 @@ def write_bundle(
     UserError: for content that a bundle cannot have, and for a folder with
       other files.
   """
-  if dtype not in _STORED_DTYPES:
-    raise UserError(
-      f'a bundle stores {" or ".join(_STORED_DTYPES)}, not {dtype!r}'
-    )
   target = absolute(path)
   _check_replaceable(target)
   contents = {
@@ -198,7 +194,7 @@ def flatten_params(params: Params) -> dict[str, np.ndarray]:
   return dict(sorted(flat.items()))
 
 
-def _encode_arrays(params: Params, dtype: str, where: str) -> bytes:
+def _encode_arrays(params: Params, dtype: StoredDtype, where: str) -> bytes:
   flat = flatten_params(params)
   if not flat:
     raise UserError(f'the {where} has no parameters')
@@ -233,7 +229,7 @@ def _decode_arrays(data: bytes, path: epath.Path) -> Params:
   paths = {tuple(name.split('/')) for name in flat}
   for name, array in flat.items():
     dtype = array.dtype.name
-    if dtype not in (*_STORED_DTYPES, *_OTHER_DTYPES):
+    if dtype not in (*get_args(StoredDtype), *_OTHER_DTYPES):
       raise UserError(f'{path}: {name} has the dtype {dtype}')
     parts = tuple(name.split('/'))
     if not all(parts) or any(parts[:n] in paths for n in range(len(parts))):

@@ -30,7 +30,7 @@ _PLACES = {
   'water': 'by the water',
   'snow': 'in the snow',
 }
-# The captions of clips. Two are equal: half of the captions are plain.
+# The captions of clips. The plain one occurs twice, so half of them are plain.
 _CAPTIONS = (
   '{who} {does} {where}',
   '{where}, {who} {does}',

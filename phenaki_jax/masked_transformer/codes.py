@@ -19,7 +19,7 @@ def digits(codes: int, levels: tuple[int, ...]) -> np.ndarray:
 
 
 class CodeTable(nn.Module):
-  """One vector per code: the sum of its own and one for each of its digits.
+  """One vector per code: its own vector plus one vector for each of its digits.
 
   The digits of a code of finite scalar quantization have a meaning of their
   own, and codes that share a digit share its vector. Codes without digits have

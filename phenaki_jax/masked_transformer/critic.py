@@ -1,4 +1,4 @@
-"""The critic: it tells real tokens from drawn ones.
+"""The critic, which distinguishes real tokens from drawn ones.
 
 It reads a grid without hidden tokens, some of which a generator has drawn
 (Token-Critic, arXiv 2209.04439, section 3.1).

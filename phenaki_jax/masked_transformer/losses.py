@@ -16,13 +16,11 @@ class TokenLoss:
 
   Attributes:
     total: negative log-likelihood in nats.
-    smoothed: the same with label smoothing.
     correct: number of tokens whose largest logit is at the true id.
     count: number of hidden tokens; the sum of the weights if given.
   """
 
   total: Float[Array, '']
-  smoothed: Float[Array, '']
   correct: Float[Array, '']
   count: Float[Array, '']
 
@@ -33,7 +31,6 @@ def token_loss(
   hidden: Bool[Array, '*b'],
   *,
   weights: Float[Array, '*b'] | None = None,
-  label_smoothing: float = 0.0,
 ) -> TokenLoss:
   """Sum the cross-entropy over the hidden tokens; known tokens do not count.
 
@@ -42,7 +39,6 @@ def token_loss(
     ids: the true token ids.
     hidden: True at hidden tokens.
     weights: weight of each token in all sums; 1 if not given.
-    label_smoothing: share of the target distribution spread over all codes.
   """
   logits = logits.astype(jnp.float32)
   total = jax.nn.logsumexp(logits, -1)
@@ -50,17 +46,12 @@ def token_loss(
   # A masked sum, because the gradient of a gather would be a scatter.
   right = jnp.sum(jnp.where(ids[..., None] == codes, logits, 0.0), -1)
   nll = total - right
-  smoothed = nll
-  if label_smoothing:
-    spread = total - jnp.mean(logits, -1)
-    smoothed = (1.0 - label_smoothing) * nll + label_smoothing * spread
   weight = hidden.astype(jnp.float32)
   if weights is not None:
     weight = weight * weights
   correct = (jnp.argmax(logits, -1) == ids).astype(jnp.float32)
   return TokenLoss(
     total=jnp.sum(nll * weight),
-    smoothed=jnp.sum(smoothed * weight),
     correct=jnp.sum(correct * weight),
     count=jnp.sum(weight),
   )

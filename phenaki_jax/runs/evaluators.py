@@ -112,7 +112,8 @@ def _key(number: int | jax.Array) -> jax.Array:
 def _part(number: int | jax.Array) -> Any:
   """Return the place of a batch among the held-out ones, in (0, 1).
 
-  More batches, as those that are counted, go round again.
+  Further numbers, such as those of training batches, start from the first place
+  again.
   """
   return (number % NUM_BATCHES + 0.5) / NUM_BATCHES
 

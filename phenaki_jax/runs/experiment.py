@@ -25,8 +25,9 @@ from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.losses import TokenizerLossWeights
+from phenaki_jax.training.compatibility import with_current_names
 from phenaki_jax.training.config import OptimConfig, TrainConfig
-from phenaki_jax.training.generator_task import GeneratorTaskConfig
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
 
 CONFIG_FILE = 'config.json'
 VOCABULARY_FILE = 'vocab.model'
@@ -312,6 +313,9 @@ def read(folder: epath.PathLike) -> Experiment:
       '--workdir of a `phenaki train` command'
     )
   try:
-    return config_lib.from_json(Experiment, path.read_text())
+    values = config_lib.parse_json(path.read_text())
+    if isinstance(values, dict):
+      values = with_current_names(values)
+    return config_lib.build(Experiment, values)
   except UserError as error:
     raise UserError(f'{path}: {error}') from error

@@ -11,6 +11,7 @@ import phenaki_jax
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import NotFoundError
 from phenaki_jax.export import bundle as bundle_lib
+from phenaki_jax.export.bundle import StoredDtype
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import (
@@ -31,7 +32,7 @@ def export(
   run_dir: epath.PathLike,
   out: epath.PathLike,
   *,
-  dtype: str = 'float32',
+  dtype: StoredDtype = 'float32',
   scores: epath.PathLike | None = None,
   tokenizer: epath.PathLike | None = None,
   encoder: epath.PathLike | None = None,

@@ -118,7 +118,8 @@ def load(
     else bundle_lib.load_bundle(folder)
   )
   try:
-    config = config_lib.build(StoryModelConfig, bundle.config)
+    values = compatibility.with_current_names(bundle.config)
+    config = config_lib.build(StoryModelConfig, values)
   except UserError as error:
     raise UserError(
       f'the config of {folder} describes no story model: {error}'

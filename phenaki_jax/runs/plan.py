@@ -155,7 +155,7 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
     parts['frozen text encoder'] = text.forward
   elif experiment.generator.text_width is None:
     parts['text encoder'] = text.training
-  if not experiment.data.cache:
+  if not experiment.data.token_cache:
     size = experiment.data.size
     for count, frames in (
       (made.num_clips, experiment.data.frames),

@@ -83,7 +83,7 @@ class Subject:
       batch_size=min(number, batch_size),
       num_threads=0,
       prefetch=0,
-      cache_bytes=0,
+      frame_cache_bytes=0,
     )
     if manifest:
       source = SourceConfig(layout='manifest', path=manifest)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.runs import evaluators
 from phenaki_jax.runs.assemble import assemble
+from phenaki_jax.runs.conditions import conditions
 from phenaki_jax.runs.experiment import (
   CONFIG_FILE,
   VOCABULARY_FILE,
@@ -23,6 +25,7 @@ from phenaki_jax.runs.experiment import (
 )
 from phenaki_jax.training import loop, writers
 from phenaki_jax.training.collapse import CollapseAlarm
+from phenaki_jax.training.events import Events
 
 _log = logging.getLogger(__name__)
 
@@ -47,24 +50,28 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   """
   workdir = epath.Path(workdir)
   mesh = sharding.make_mesh(experiment.mesh)
+  events = Events(workdir)
   run = assemble(experiment, workdir=workdir, mesh=mesh)
   experiment = run.experiment
   model = run.vocabulary.model if run.vocabulary else b''
   kept = saved(experiment, workdir)
+  events.facts = conditions(kept, mesh)
   files = {CONFIG_FILE: config_lib.to_json(kept).encode()}
   if model:
     files[VOCABULARY_FILE] = model
   if run.words:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
-  latent_frames = 0
+  latent_frames, tokens = 0, {}
   if experiment.kind != 'reader':
-    latent_frames, _, _ = experiment.tokenizer.grid(data.frames, data.size)
-  with contextlib.closing(run.open_pipeline(data)) as pipeline:
+    latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
+    of_image = math.prod(plane)
+    tokens = {'clips': latent_frames * of_image, 'images': of_image}
+  with events, contextlib.closing(run.open_pipeline(data)) as pipeline:
     _log.info('%s', pipeline.describe(latent_frames))
     if jax.process_index() == 0:
       log_missing_huge_pages()
-    return loop.train(
+    code = loop.train(
       task=run.task,
       optim=experiment.optim,
       config=experiment.train,
@@ -84,8 +91,13 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
         CollapseAlarm(),
       ],
       evaluators=evaluators.build(run),
+      events=events,
       seed=experiment.seed,
+      example_tokens=tokens,
     )
+    event = 'preempt' if code == loop.PREEMPTED else 'stop'
+    events.record(event, code=code)
+    return code
 
 
 @contextlib.contextmanager
@@ -93,7 +105,8 @@ def joined_processes() -> Iterator[bool]:
   """Join the processes of a job, if a launcher has started several.
 
   Enter this before anything asks jax for its devices. The launcher sets
-  PHENAKI_COORDINATOR, PHENAKI_NUM_PROCESSES and PHENAKI_PROCESS_INDEX.
+  PHENAKI_COORDINATOR, PHENAKI_NUM_PROCESSES and PHENAKI_PROCESS_INDEX, or only
+  PHENAKI_COORDINATOR=auto on TPUs and under Slurm, where jax finds the others.
 
   Yields:
     Whether this is the first process, which does the reporting.
@@ -102,11 +115,14 @@ def joined_processes() -> Iterator[bool]:
   if coordinator is None:
     yield True
     return
-  jax.distributed.initialize(
-    coordinator_address=coordinator,
-    num_processes=int(os.environ['PHENAKI_NUM_PROCESSES']),
-    process_id=int(os.environ['PHENAKI_PROCESS_INDEX']),
-  )
+  if coordinator == 'auto':
+    jax.distributed.initialize()
+  else:
+    jax.distributed.initialize(
+      coordinator_address=coordinator,
+      num_processes=int(os.environ['PHENAKI_NUM_PROCESSES']),
+      process_id=int(os.environ['PHENAKI_PROCESS_INDEX']),
+    )
   try:
     yield jax.process_index() == 0
   finally:

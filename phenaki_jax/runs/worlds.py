@@ -1,4 +1,4 @@
-"""The world of a model: the one place that tells StoryWorld from sprites."""
+"""Choose the world of a model: StoryWorld or the sprite world."""
 
 import pathlib
 

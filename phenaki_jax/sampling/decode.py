@@ -8,6 +8,7 @@ program. Each sample has its own random key, so that its result does not depend
 on the rest of the batch.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Literal, no_type_check
 
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import PositiveInt
 
+from phenaki_jax import rng as rngs
 from phenaki_jax.config import validated
 from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
@@ -149,15 +151,17 @@ def decode(
     return critic(filled) + weight * noise
 
   def body(step: Array, state: DecodeState) -> DecodeState:
-    folded = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
+    of_step = jax.vmap(lambda key: rngs.at_step(key, step))(keys)
+    of_draw, of_order = (
+      jax.vmap(functools.partial(rngs.stream, name=name))(of_step)
+      for name in ('draw', 'order')
+    )
     logits = predict(jnp.where(state.hidden, mask_id, state.ids))
-    drawn, confidence = draw(folded, logits, temperature)
+    drawn, confidence = draw(of_draw, logits, temperature)
     filled = jnp.where(state.hidden, drawn, state.ids)
     noise = jax.vmap(
-      lambda key: jax.random.gumbel(
-        jax.random.fold_in(key, 1), confidence.shape[1:], jnp.float32
-      )
-    )(folded)
+      lambda key: jax.random.gumbel(key, confidence.shape[1:], jnp.float32)
+    )(of_order)
     keep = _keep_hidden(
       config.schedule,
       step,

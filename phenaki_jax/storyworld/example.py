@@ -10,7 +10,7 @@ from phenaki_jax.storyworld import grammar, random_scene, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
-from phenaki_jax.types import ImageU8, VideoU8
+from phenaki_jax.types import ImageU8, Split, VideoU8
 
 # Part of the seeds, so that clips and images use separate random streams.
 _CLIP, _IMAGE = 1, 2
@@ -18,6 +18,7 @@ _CLIP, _IMAGE = 1, 2
 _FULL_CAPTION_SHARE = 0.2  # captioned like a first scene
 _SAME_FACTS_SHARE = 0.2  # without a change of facts
 _FIRST_WINDOW_SHARE = 0.4  # all context frames show the previous scene
+_CHANGE_ALONE_SHARE = 0.5  # captioned by the change, not by a motion that stays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,10 @@ def _continuation_clip(rng, subset, frames, size, fps, context, split):
   if rng.random() < _FULL_CAPTION_SHARE:
     caption = grammar.caption(facts, rng, subset)
   else:
-    caption = grammar.continuation(previous, facts, rng)
+    repeats_motion = rng.random() >= _CHANGE_ALONE_SHARE
+    caption = grammar.continuation(
+      previous, facts, rng, repeats_motion=repeats_motion
+    )
   if subset.grid:
     # A position that straight motion can reach within a story.
     x, y = rng.integers(round(1 / scene_lib.SPEED), size=2) * scene_lib.SPEED
@@ -100,7 +104,7 @@ def training_clip(
   fps: float | int = scene_lib.REFERENCE_FPS,
   continuation_share: float | int = 0.0,
   context_frames: int = 5,
-  split: str = 'train',
+  split: Split = 'train',
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -152,7 +156,7 @@ def training_image(
   subset: str | subset_lib.Subset,
   *,
   size: int | tuple[int, int],
-  split: str = 'train',
+  split: Split = 'train',
 ) -> ImageExample:
   """Make an image with its caption, which does not mention motion.
 

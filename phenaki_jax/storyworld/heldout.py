@@ -3,10 +3,9 @@
 import functools
 import hashlib
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
+from phenaki_jax.types import Split
 
-SPLITS = ('train', 'heldout', 'all')
 _SALT = 'storyworld-0'
 _ONE_IN = 10
 
@@ -28,12 +27,6 @@ def is_held_out(facts: facts_lib.Facts) -> bool:
   return int.from_bytes(digest[:8], 'big') % _ONE_IN == 0
 
 
-def in_split(facts: facts_lib.Facts, split: str) -> bool:
-  """Return whether facts belong to a split: 'train', 'heldout' or 'all'.
-
-  Raises:
-    UserError: the split is unknown.
-  """
-  if split not in SPLITS:
-    raise UserError(f'unknown split {split!r}; use one of {", ".join(SPLITS)}')
+def in_split(facts: facts_lib.Facts, split: Split) -> bool:
+  """Return whether facts belong to a split."""
   return split == 'all' or is_held_out(facts) == (split == 'heldout')

@@ -10,6 +10,7 @@ from phenaki_jax.layouts import img2dataset, webvid
 from phenaki_jax.storyworld import example, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
+from phenaki_jax.types import Split
 
 _FIRST_ID = 10_000_000
 # Scores in the range of a clean, safe web image.
@@ -30,7 +31,7 @@ def write_webvid(
   size: int | tuple[int, int],
   frames: int = 16,
   fps: int = int(scene_lib.REFERENCE_FPS),
-  split: str = 'train',
+  split: Split = 'train',
   on_written: Callable[[], object] = lambda: None,
 ) -> pathlib.Path:
   """Write clips in the WebVid layout; clip i is `training_clip(seed, i, ...)`.
@@ -84,7 +85,7 @@ def write_img2dataset(
   subset: str | subset_lib.Subset,
   size: int | tuple[int, int],
   shard_size: int = 1000,
-  split: str = 'train',
+  split: Split = 'train',
   on_written: Callable[[], object] = lambda: None,
 ) -> tuple[pathlib.Path, ...]:
   """Write images in the img2dataset layout.

@@ -9,6 +9,7 @@ from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import heldout
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
+from phenaki_jax.types import Split
 
 # Relative probabilities of the facts that change between scenes of a story.
 _CHANGE_WEIGHTS = {
@@ -58,7 +59,7 @@ def _until_valid(draw, split, problem):
 def sample_facts(
   rng: np.random.Generator,
   subset: str | subset_lib.Subset,
-  split: str = 'train',
+  split: Split = 'train',
   *,
   image: bool = False,
 ) -> facts_lib.Facts:
@@ -72,7 +73,7 @@ def sample_facts(
       image-only values; clips have none.
 
   Raises:
-    UserError: the split is unknown, or the subset has no such combination.
+    UserError: the subset has no such combination.
   """
   subset = subset_lib.subset_named(subset)
   rare = [f for f in facts_lib.FACT_NAMES if subset.image_values(f)]
@@ -132,7 +133,7 @@ def sample_change(
   rng: np.random.Generator,
   facts: facts_lib.Facts,
   subset: subset_lib.Subset,
-  split: str = 'train',
+  split: Split = 'train',
 ) -> facts_lib.Facts:
   """Draw the facts of the next scene of a story, with one or two changes.
 

@@ -9,7 +9,7 @@ from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import grammar, random_scene, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
-from phenaki_jax.types import VideoU8
+from phenaki_jax.types import Split, VideoU8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def sample_story(
   subset: str | subset_lib.Subset,
   num_scenes: int,
   frames_per_scene: int,
-  split: str = 'train',
+  split: Split = 'train',
 ) -> Story:
   """Draw a story in which one or two facts change from scene to scene.
 

@@ -13,6 +13,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import validated
 
+AdversarialLoss = Literal['non_saturating', 'hinge']
+
 LECAM_DECAY = 0.99
 """Decay of the mean scores that LeCAM compares with."""
 
@@ -42,14 +44,16 @@ class AdversaryConfig:
   channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (
     *(128, 256, 512, 512, 512, 512),
   )
-  loss: Literal['non_saturating', 'hinge'] = 'non_saturating'
+  loss: AdversarialLoss = 'non_saturating'
   r1: NonNegativeFloat = 10.0
   lecam: NonNegativeFloat = 0.0
   start: NonNegativeInt = 0
   ramp: NonNegativeInt = 0
 
 
-def model_loss(fake: Float[Array, '*b'], *, loss: str) -> Float[Array, '*b']:
+def model_loss(
+  fake: Float[Array, '*b'], *, loss: AdversarialLoss
+) -> Float[Array, '*b']:
   """Return the adversarial term of the tokenizer for each score.
 
   Non-saturating (arXiv 1406.2661): softplus(-D(fake)). Hinge (arXiv
@@ -59,7 +63,7 @@ def model_loss(fake: Float[Array, '*b'], *, loss: str) -> Float[Array, '*b']:
 
 
 def discriminator_loss(
-  real: Float[Array, '*b'], fake: Float[Array, '*b'], *, loss: str
+  real: Float[Array, '*b'], fake: Float[Array, '*b'], *, loss: AdversarialLoss
 ) -> Float[Array, '*b']:
   """Return the discriminator's loss for each pair of scores.
 

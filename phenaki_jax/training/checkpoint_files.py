@@ -26,7 +26,7 @@ MANIFEST = 'manifest.json'
 ARRAYS = ('params', 'ema', 'opt_state')
 JSON = ('data', 'config')
 # Raised for damaged content. Other errors, such as a lack of memory or of
-# permission, say nothing about the checkpoint and must not condemn it.
+# permission, are not evidence of damage.
 DAMAGE = (
   FileNotFoundError,
   NotADirectoryError,

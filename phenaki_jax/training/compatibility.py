@@ -28,6 +28,13 @@ _BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
 _UNBOUND = tuple(f'text.{name}' for name in PLACES)
 _SHOWN = 8
 
+# Settings that had other names in earlier releases.
+_RENAMED = {
+  ('data', 'cache_bytes'): 'frame_cache_bytes',
+  ('data', 'cache'): 'token_cache',
+}
+# Settings of earlier releases that had no use, with the value that they had.
+_REMOVED = {('task', 'label_smoothing'): 0.0}
 _MODELS = {
   'tokenizer': TokenizerConfig,
   'text': TextConfig,
@@ -48,6 +55,22 @@ class RunDescription:
   config: Mapping[str, Any]
   identity: Mapping[str, str]
   arrays: Mapping[str, str]
+
+
+def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Return a saved config with the settings and names that there are now."""
+  renamed = dict(config)
+  for (group, former), name in _RENAMED.items():
+    fields = renamed.get(group)
+    if isinstance(fields, Mapping) and former in fields:
+      renamed[group] = {
+        name if key == former else key: value for key, value in fields.items()
+      }
+  for (group, former), unused in _REMOVED.items():
+    fields = renamed.get(group)
+    if isinstance(fields, Mapping) and fields.get(former) == unused:
+      renamed[group] = {k: v for k, v in fields.items() if k != former}
+  return renamed
 
 
 def check_same_run(
@@ -141,7 +164,7 @@ def _rate(config: Mapping[str, Any], step: int) -> float | None:
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
   """Fill in options of models that an earlier release did not have yet."""
-  completed = dict(config)
+  completed = with_current_names(config)
   for name, kind in _MODELS.items():
     if name in completed:
       # As JSON, like the settings that were saved.

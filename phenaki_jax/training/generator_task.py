@@ -7,15 +7,12 @@ step, unless the batch holds their vectors.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from pydantic import NonNegativeFloat, PositiveInt
 
-from phenaki_jax.config import Share, validated
-from phenaki_jax.errors import UserError
 from phenaki_jax.generator import (
   EncodedTexts,
   Generator,
@@ -25,7 +22,6 @@ from phenaki_jax.generator import (
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
-from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.masked_transformer.tasks import Clips, known_tokens
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
@@ -34,6 +30,7 @@ from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.critic_loss import critic_loss
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.rows import (
   Layout,
@@ -42,64 +39,8 @@ from phenaki_jax.training.rows import (
   image_rows,
   join_rows,
 )
-from phenaki_jax.training.state import Task
+from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
-
-
-@validated
-class GeneratorTaskConfig:
-  """How the generator's training examples are made.
-
-  Attributes:
-    text_dropout: share of the captions replaced by the empty caption, for
-      guidance (paper: 0.1).
-    prediction_share: share of the clips without context frames for which a
-      prefix is known instead (see `masked_transformer.tasks`).
-    prediction_frames: frames of that prefix, 1 + k * tubelet (paper: 5).
-    interpolation_share: share for which the first and the last latent frame
-      are known.
-    inpainting_share: share for which all but a box is known.
-    outpainting_share: share for which a box is known.
-    reencoded_context: share of the clips with context frames whose context
-      has the tokens that the sampler sees: those of the context frames after
-      the tokenizer encoded and decoded them.
-    schedule: distribution of the share of hidden tokens.
-    label_smoothing: share of the target spread over all token ids.
-    balance: what counts alike in the loss. 'tokens': every hidden token, as in
-      the paper; an image has few of them, so that at the paper's sizes 20% of
-      images are 4% of the loss. 'examples': every clip and image.
-    critic_weight: weight of the critic's loss, for a generator with a critic.
-    trained: 'all', or 'critic' alone, which `start_from` adds to a trained
-      generator.
-  """
-
-  text_dropout: Share = 0.1
-  prediction_share: Share = 0.1
-  prediction_frames: PositiveInt = 5
-  interpolation_share: Share = 0.0
-  inpainting_share: Share = 0.0
-  outpainting_share: Share = 0.0
-  reencoded_context: Share = 0.0
-  schedule: Schedule = 'cosine'
-  label_smoothing: Share = 0.0
-  balance: Literal['tokens', 'examples'] = 'tokens'
-  critic_weight: NonNegativeFloat = 1.0
-  trained: Literal['all', 'critic'] = 'all'
-
-  def __post_init__(self) -> None:
-    """Check that the shares of the tasks leave none below zero."""
-    total = sum(self.task_shares.values())
-    if total > 1 + 1e-6:
-      raise UserError(
-        f'the shares of the tasks ({", ".join(self.task_shares)}) add up to '
-        f'{total:g}; they must be at most 1, and the rest is generation'
-      )
-
-  @property
-  def task_shares(self) -> dict[str, float]:
-    """Return the share of the clips of each task but generation."""
-    names = ('prediction', 'interpolation', 'inpainting', 'outpainting')
-    return {name: getattr(self, f'{name}_share') for name in names}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,11 +73,11 @@ class GeneratorTask(Task):
   )
 
   @property
-  def fixed(self) -> tuple[str, ...]:  # type: ignore[override]
+  def roles(self) -> dict[str, Role]:  # type: ignore[override]
     """Return the networks that are not trained."""
     if self.training.trained == 'all':
-      return ()
-    return ('text', 'generator')
+      return {}
+    return dict.fromkeys(('text', 'generator'), Role(kind='fixed'))
 
   @property
   def frozen(self) -> Any:
@@ -389,15 +330,15 @@ class GeneratorTask(Task):
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     """Compute the masked-token loss of a batch and its metrics.
 
-    All metrics of the tokens are means over hidden tokens, without label
-    smoothing, whatever is minimised.
+    All metrics of the tokens are means over hidden tokens, also if examples
+    have equal weight in what is minimised.
 
     Args:
       params: the parameters.
       frozen: see `frozen`.
       batch: see `data.spec`.
       rng: key of all random draws.
-      deterministic: no dropout, no dropped texts and no label smoothing.
+      deterministic: no dropout and no dropped texts.
       part: see `rows`.
     """
     params = {
@@ -423,9 +364,8 @@ class GeneratorTask(Task):
       rows.ids,
       rows.hidden,
       weights=rows.weights if self.training.balance == 'examples' else None,
-      label_smoothing=0.0 if deterministic else self.training.label_smoothing,
     )
-    total = result.smoothed / jnp.maximum(result.count, 1.0)
+    total = result.total / jnp.maximum(result.count, 1.0)
     if self.config.critic != 'none':
       found = critic_loss(
         self.generator, params, rows, texts, logits, stream(rng, 'critic')

@@ -6,6 +6,7 @@ and evaluates; the comments explain where the order matters.
 """
 
 import contextlib
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,10 +24,12 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.events import Events
 from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
+from phenaki_jax.training.seen import seen
 from phenaki_jax.training.speed import Speed
 from phenaki_jax.training.state import RunArrays, Task
 from phenaki_jax.training.step import check_finite, compile_step, make_step
@@ -70,7 +73,9 @@ def train(
   files: Mapping[str, bytes],
   writers: Sequence[Writer],
   evaluators: Sequence[Evaluator],
+  events: Events,
   seed: int,
+  example_tokens: Mapping[str, int] = types.MappingProxyType({}),
 ) -> int:
   """Train a task, or resume a run that was stopped.
 
@@ -88,7 +93,9 @@ def train(
       belong to this run.
     writers: receive numbers and samples; closed at the end.
     evaluators: run at their own steps and after the last step.
+    events: records on what the time is spent.
     seed: determines the initial parameters and all random draws of the steps.
+    example_tokens: visual tokens of one example, by part of the batch.
 
   Returns:
     0 when all steps are done. 75 when a signal stopped the run after saving
@@ -132,7 +139,8 @@ def train(
       identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
     )
     stack.callback(checkpoints.close)
-    restored = checkpoints.restore(abstract)
+    with events.during('restore'):
+      restored = checkpoints.restore(abstract)
     if restored is None:
       start, window = 0, {}
       key = rngs.stream(root, 'init')
@@ -142,6 +150,7 @@ def train(
       state = restored.state
     if is_first:
       _keep(files, workdir)
+    events.open(start)
     for writer in writers:
       writer.rewind(start)
     compiled = compile_step(
@@ -159,7 +168,8 @@ def train(
         return FINISHED
       progress.say(f'Finishing the evaluation of step {start}.')
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-      return _finish(last, evaluators, writers, start, arrays, stop, progress)
+      with events.during('evaluate', step=start):
+        return _finish(last, evaluators, writers, start, arrays, stop, progress)
     progress.say('Compiling the first step.')
     stream = batches(start)
     if hasattr(stream, 'close'):
@@ -170,9 +180,10 @@ def train(
     # device does not wait for the host.
     in_flight: dict[str, metrics.Mean] | None = None
     for step in range(start + 1, config.steps + 1):
-      with speed.waiting():
+      with speed.waiting(), events.waiting():
         batch = sharding.global_batch(_next(stream, step), mesh)
       state, results = compiled(state, batch, root, frozen)
+      events.step(step)
       if in_flight is not None:
         window = _take(step - 1, in_flight, window)
       in_flight = results
@@ -196,6 +207,7 @@ def train(
       if is_logged:
         values = {
           **metrics.finalise(window),
+          **seen(task.num_examples(batch), step, example_tokens),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }
@@ -208,7 +220,8 @@ def train(
         last.record(0)
       if is_saved:
         # Before the evaluators, which may be slow and may fail.
-        checkpoints.save(step, state, window)
+        with events.during('save', step=step):
+          checkpoints.save(step, state, window)
       if stopping and not is_last:
         if due:
           progress.say(f'Stopping; step {step} is not evaluated.')
@@ -216,9 +229,10 @@ def train(
       if is_last:
         break
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-      for evaluator in due:
-        _write(writers, step, _results(evaluator, step, arrays, stop))
       if due:
+        with events.during('evaluate', step=step):
+          for evaluator in due:
+            _write(writers, step, _results(evaluator, step, arrays, stop))
         speed.restart()
     checkpoints.close()
     if step < config.steps:
@@ -228,7 +242,8 @@ def train(
       )
       return PREEMPTED
     arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
-    return _finish(last, evaluators, writers, step, arrays, stop, progress)
+    with events.during('evaluate', step=step):
+      return _finish(last, evaluators, writers, step, arrays, stop, progress)
 
 
 def _finish(

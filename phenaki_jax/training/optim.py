@@ -8,7 +8,8 @@ neutral value.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -51,10 +52,13 @@ def make_optimizer(
   *,
   steps: int,
   params: Any,
-  opponents: Sequence[str] = (),
+  opponents: Mapping[str, int] = MappingProxyType({}),
   unoptimized: Sequence[str] = (),
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
   """Chain clipping, AdamW or Muon, weight decay and the schedule.
+
+  With an opponent that starts late, updates need the keyword argument `step`,
+  the number of completed steps.
 
   Args:
     config: optimizer settings; opponents may have a learning rate and a
@@ -62,12 +66,13 @@ def make_optimizer(
     steps: length of the run, which the schedule spans.
     params: boxed parameters or shapes, read for their optimizer rules.
     opponents: top-level entries of the parameters with a state and a clip norm
-      of their own (see `state.Task`).
+      of their own, with the step at which their training begins (see
+      `state.Role`).
     unoptimized: top-level entries that no optimizer changes; without a state.
   """
   chain = _make_chain(config, steps=steps, params=params)
   if not opponents and not unoptimized:
-    return chain
+    return optax.with_extra_args_support(chain)
   apart = (*opponents, *unoptimized)
   labels = {
     name: jax.tree.map(
@@ -76,10 +81,15 @@ def make_optimizer(
     )
     for name, tree in params.items()
   }
-  own = _make_chain(_of_opponents(config), steps=steps, params=params)
+  own = _of_opponents(config)
   chains = {
     'model': chain,
-    **dict.fromkeys(opponents, own),
+    **{
+      name: _from_step(
+        start, _make_chain(own, steps=steps, params=params, start=start)
+      )
+      for name, start in opponents.items()
+    },
     **dict.fromkeys(unoptimized, optax.set_to_zero()),
   }
   return optax.partition(chains, labels)
@@ -96,10 +106,39 @@ def _of_opponents(config: OptimConfig) -> OptimConfig:
   return dataclasses.replace(config, **given)
 
 
-def _make_chain(
-  config: OptimConfig, *, steps: int, params: Any
+def _from_step(
+  start: int, inner: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-  schedule = make_schedule(config, steps=steps)
+  """Change neither parameters nor state before a step.
+
+  Gradients of zero would advance the state: the bias correction of Adam's
+  second moment counts them, so that the first update would be too large.
+  """
+  if not start:
+    return inner
+
+  def update(
+    grads: Any, state: Any, params: Any = None, *, step: Any, **_: Any
+  ) -> tuple[Any, Any]:
+    updates, after = inner.update(grads, state, params)
+    has_begun = step >= start
+    return (
+      jax.tree.map(lambda x: jnp.where(has_begun, x, 0), updates),
+      jax.tree.map(lambda a, b: jnp.where(has_begun, a, b), after, state),
+    )
+
+  return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def _make_chain(
+  config: OptimConfig, *, steps: int, params: Any, start: int = 0
+) -> optax.GradientTransformation:
+  """Chain the transformations of one player, which is updated from `start`."""
+  rate = make_schedule(config, steps=steps)
+
+  def schedule(done: Any) -> Any:
+    return rate(done + start)
+
   clip = optax.clip_by_global_norm(config.clip_norm)
   if config.optimizer == 'adamw':
     decayed = sharding.map_parameters(lambda param: param.decay, params)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -42,25 +42,53 @@ class RunArrays:
   frozen: Any
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Role:
+  """How a top-level entry of the parameters is trained, if not as the model.
+
+  Attributes:
+    kind: an 'opponent' is trained against the model, such as a discriminator;
+      it is clipped and optimized on its own, and is not averaged. A 'fixed'
+      entry is not trained. No optimizer changes 'statistics', such as running
+      means, and they are not averaged; see `Task.settle`.
+    start: completed steps before an opponent is trained.
+  """
+
+  kind: Literal['opponent', 'fixed', 'statistics']
+  start: int = 0
+
+
 @runtime_checkable
 class Task(Protocol):
   """A model to train, and the computation of its gradients.
 
   Attributes:
-    opponents: top-level entries of the parameters that are trained against the
-      model, such as a discriminator. Each is clipped and optimized on its
-      own, and is not averaged.
-    fixed: top-level entries of the parameters that are not trained.
+    roles: the roles of top-level entries of the parameters, by name; the other
+      entries are the model.
     given: top-level entries of the parameters that a new run starts from,
       instead of random ones.
-    statistics: top-level entries of the parameters that no optimizer changes
-      and that are not averaged, such as running means; see `settle`.
   """
 
-  opponents: tuple[str, ...] = ()
-  fixed: tuple[str, ...] = ()
+  roles: Mapping[str, Role] = MappingProxyType({})
   given: Mapping[str, Any] = MappingProxyType({})
-  statistics: tuple[str, ...] = ()
+
+  @property
+  def opponents(self) -> Mapping[str, int]:
+    """Return the first step of each opponent's training, by name."""
+    return {name: self.roles[name].start for name in self._with('opponent')}
+
+  @property
+  def fixed(self) -> tuple[str, ...]:
+    """Return the names of the entries that are not trained."""
+    return self._with('fixed')
+
+  @property
+  def statistics(self) -> tuple[str, ...]:
+    """Return the names of the entries that no optimizer changes."""
+    return self._with('statistics')
+
+  def _with(self, kind: str) -> tuple[str, ...]:
+    return tuple(name for name, x in self.roles.items() if x.kind == kind)
 
   @property
   def frozen(self) -> Any:

@@ -24,7 +24,10 @@ Step = Callable[
 
 
 def make_step(
-  task: Task, optimizer: optax.GradientTransformation, *, ema_decay: float
+  task: Task,
+  optimizer: optax.GradientTransformationExtraArgs,
+  *,
+  ema_decay: float,
 ) -> Step:
   """Build the pure step of a task.
 
@@ -39,7 +42,9 @@ def make_step(
   ) -> tuple[TrainState, dict[str, Mean]]:
     key = rngs.at_step(root, state.step)
     grads, measured = task.gradients(state.params, frozen, batch, key)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(
+      grads, state.opt_state, state.params, step=state.step
+    )
     params = optax.apply_updates(state.params, updates)
     params = task.settle(params, grads)
     model = {name: params[name] for name in state.ema}

@@ -38,7 +38,7 @@ from phenaki_jax.tokenizer.quantizers.codebook import (
   kmeans,
 )
 from phenaki_jax.training.metrics import Mean
-from phenaki_jax.training.state import Task
+from phenaki_jax.training.state import Role, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,15 +74,15 @@ class TokenizerTask(Task):
   video_network: PerceptualNetwork | None = None
 
   @property
-  def opponents(self) -> tuple[str, ...]:  # type: ignore[override]
-    """Return the name of the discriminator, if there is one."""
-    return ('discriminator',) if self.weights.adversarial else ()
-
-  @property
-  def statistics(self) -> tuple[str, ...]:  # type: ignore[override]
-    """Return the name of the statistics, if there are any."""
-    needed = self.weights.adversarial or self._renews_codes
-    return ('statistics',) if needed else ()
+  def roles(self) -> dict[str, Role]:  # type: ignore[override]
+    """Return the roles of the discriminator and of the statistics, if any."""
+    found = {}
+    if self.weights.adversarial:
+      start = self.weights.adversary.start
+      found['discriminator'] = Role(kind='opponent', start=start)
+    if found or self._renews_codes:
+      found['statistics'] = Role(kind='statistics')
+    return found
 
   @property
   def _renews_codes(self) -> bool:

@@ -16,8 +16,8 @@ from etils import epath
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from phenaki_jax.files.append import append
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.files.paths import is_remote
 from phenaki_jax.media.gif import MAX_FPS, encode_gif
 from phenaki_jax.media.png import encode_png
 
@@ -96,14 +96,7 @@ class JsonlWriter(Writer):
     if not record:
       return
     line = json.dumps({'step': step, **record}) + '\n'
-    if is_remote(self._path):
-      # An object in a bucket cannot be appended to.
-      before = self._path.read_bytes() if self._path.exists() else b''
-      replace_file(self._path, before + line.encode())
-      return
-    self._path.parent.mkdir(parents=True, exist_ok=True)
-    with self._path.open('a') as file:
-      file.write(line)
+    append(self._path, line)
 
 
 class TensorBoardWriter(Writer):

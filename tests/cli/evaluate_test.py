@@ -81,6 +81,10 @@ BAD = {
     ['--image-only', '--image-only-prompts', '0'],
     'image_only_prompts is 0; it must be at least 1',
   ),
+  'no clips to compare': (
+    ['--frechet', '--prompts', '0'],
+    'frechet compares the clips of single prompts, but prompts is 0',
+  ),
   'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),
   'no scenes': (['--scenes', '0'], 'scenes is 0; it must be at least 1'),
   'unknown subset': (['--subset', 'hard'], "unknown subset 'hard'"),

@@ -13,6 +13,13 @@ def test_shares_are_given_in_examples_and_in_tokens():
   assert found.token_share(6) == pytest.approx(2 / (2 + 8 * 6))
 
 
+def test_tokens_of_a_batch_are_those_of_its_examples():
+  found = mixture.compose(batch_size=30, image_share=0.2)
+  assert found.latent_frames(5) == 24 * 5 + 6
+  assert mixture.compose(batch_size=30, image_share=0.0).latent_frames(5) == 150
+  assert mixture.compose(batch_size=30, image_share=1.0).latent_frames(5) == 30
+
+
 @pytest.mark.parametrize('share, images', [(0, 0), (0.05, 0), (0.2, 2), (1, 8)])
 def test_the_number_of_images_is_rounded(share, images):
   found = mixture.compose(batch_size=8, image_share=float(share))

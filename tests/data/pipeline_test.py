@@ -162,7 +162,7 @@ def make_from(folder, *processes, **fields):
   return make(*processes, **{'sources': (source(folder),), **fields})
 
 
-@pytest.mark.parametrize('fields', [{}, {'cache_bytes': 10**8}])
+@pytest.mark.parametrize('fields', [{}, {'frame_cache_bytes': 10**8}])
 def test_iterating_yields_the_batches_of_a_manifest(folder, fields):
   whole = make_from(folder)
   loader = make_from(folder, **fields)

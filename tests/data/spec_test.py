@@ -115,6 +115,22 @@ def test_frames_of_images_alone_need_not_fit():
   assert set(spec_lib.batch_spec(data, tubelet=3, text_length=7)) == {'images'}
 
 
+@pytest.mark.parametrize('share', [count / 6 for count in range(7)])
+@pytest.mark.parametrize('hosts', [1, 5])
+def test_the_hosts_together_have_the_composition_of_the_batch(share, hosts):
+  data = dataclasses.replace(
+    DATA, frames=5, context_frames=3, batch_size=30, image_share=share
+  )
+  spec = spec_lib.batch_spec(data, tubelet=2, text_length=7)
+  rows = {
+    part: arrays['text'].shape[0] * hosts
+    for part, arrays in spec_lib.process_spec(spec, hosts).items()
+  }
+  images = round(30 * share)
+  expected = {'clips': 30 - images, 'images': images}
+  assert rows == {part: count for part, count in expected.items() if count}
+
+
 def test_rows_are_divided_among_the_processes():
   parts = spec_lib.process_spec({'images': SPEC['images']}, 3)
   assert parts['images']['pixels'].shape == (1, 4, 6, 3)

@@ -7,6 +7,7 @@ from phenaki_jax.evaluation.changes import ChangeReport, ChangeRow
 from phenaki_jax.evaluation.clips import ClipReport, ImageOnlyReport, Sample
 from phenaki_jax.evaluation.counts import Counts, Table
 from phenaki_jax.evaluation.fidelity import FidelityReport
+from phenaki_jax.evaluation.frechet import FrechetReport
 from phenaki_jax.evaluation.report import Report, sheets, to_json, to_markdown
 from phenaki_jax.evaluation.stories import StoryReport
 
@@ -79,6 +80,12 @@ FIDELITY = FidelityReport(
   facts=Table(shape=Counts(asked=2, right=1)),
   samples=((FRAMES, FRAMES),),
 )
+FRECHET = FrechetReport(
+  distances={'frames': 12.345, 'motion': 6.7},
+  clips=(200, 100),
+  vectors={'frames': (1800, 900), 'motion': (1600, 800)},
+  network={'network': 'open_nsfw', 'side': 112},
+)
 REPORT = Report(
   protocol=PROTOCOL,
   clips=CLIPS,
@@ -86,6 +93,7 @@ REPORT = Report(
   changes=CHANGES,
   image_only=IMAGE_ONLY,
   fidelity=FIDELITY,
+  frechet=FRECHET,
 )
 
 
@@ -114,6 +122,9 @@ def test_json_has_all_numbers():
   assert found['reconstruction']['psnr_first'] == 30
   assert found['reconstruction']['psnr_by_frame'] == [30, 32]
   assert found['reconstruction']['facts']['shape']['accuracy'] == 0.5
+  assert found['frechet']['distances'] == {'frames': 12.345, 'motion': 6.7}
+  assert found['frechet']['vectors']['frames'] == [1800, 900]
+  assert found['frechet']['network']['side'] == 112
   assert found['image_only']['total']['accuracy'] == 0.8
   assert found['image_only']['others']['asked'] == 15
 
@@ -121,6 +132,9 @@ def test_json_has_all_numbers():
 def test_markdown_tables_are_complete():
   text = to_markdown(REPORT)
   assert '| shape | 0.950 | 0.015 | 0.010 | 200 |' in text
+  # The name of the network belongs to the name of the measure.
+  assert '| frames@open_nsfw | 12.35 | 1800 | 900 |' in text
+  assert '(200 generated clips, 100 real ones)' in text
   assert '| **all** | 0.725 | 0.022 | 0.005 | 400 |' in text
   assert '| held out | 1.000 | 0.000 | 0.000 | 10 |' in text
   assert (

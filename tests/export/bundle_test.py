@@ -167,7 +167,6 @@ class TestReplacing:
 @pytest.mark.parametrize(
   'change, message',
   [
-    ({'dtype': 'int8'}, "float32 or float16, not 'int8'"),
     ({'tokenizer_params': {}}, 'tokenizer has no parameters'),
     ({'tokenizer_params': {'a/b': np.ones(2)}}, "'a/b' under the top"),
     ({'tokenizer_params': {'a': {'': np.ones(2)}}}, "'' under a"),

@@ -12,7 +12,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import SIZES
-from phenaki_jax.runs import assemble, experiment
+from phenaki_jax.runs import assemble, experiment, starting
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -50,6 +50,48 @@ def _describe(leaf):
 
 def _mesh():
   return sharding.make_mesh(MeshConfig(fsdp=2), devices=jax.devices()[:2])
+
+
+@pytest.mark.parametrize(
+  ('kind', 'overrides', 'trained'),
+  [
+    (
+      'tokenizer',
+      [
+        *('losses.adversarial=0.1', 'losses.adversary.channels=(4, 4)'),
+        *('losses.adversary.judges=clips', 'losses.adversary.loss=hinge'),
+        *('losses.adversary.lecam=0.1', 'losses.adversary.start=9'),
+      ],
+      {'discriminator', 'decoder'},
+    ),
+    ('tokenizer', ['tokenizer.temporal_window=2'], {'encoder', 'decoder'}),
+    ('generator', ['generator.critic=self'], {'critic', 'generator'}),
+  ],
+)
+def test_options_that_no_config_sets_train(kind, overrides, trained):
+  """A step of them is traced; the tests of each part have its numbers."""
+  small = TOKENIZER if kind == 'tokenizer' else GENERATOR
+  mesh = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+  run = assemble.assemble_abstract(
+    _resolve(kind, [*small, *overrides]), mesh=mesh
+  )
+  key = jax.eval_shape(lambda: rng.root(0))
+  grads, metrics = jax.eval_shape(
+    run.task.gradients, run.state.params, run.frozen, run.batch, key
+  )
+  assert trained <= grads.keys()
+  wanted = {'discriminator': 'scores_fake', 'critic': 'critic_accuracy'}
+  assert {wanted[name] for name in trained & wanted.keys()} <= metrics.keys()
+  shapes = (
+    jax.tree.map(lambda leaf: leaf.shape, tree)
+    for tree in (grads, run.state.params)
+  )
+  first, second = shapes
+  assert first == second
+  if 'discriminator' in trained:
+    # Inflated in time.
+    assert len(grads['discriminator']['first']['kernel'].shape) == 5
+    assert run.task.opponents == {'discriminator': 9}
 
 
 @pytest.fixture(scope='module')
@@ -204,7 +246,7 @@ def test_a_run_starts_from_a_trained_generator(
     text=models.text,
     generator=dataclasses.replace(models.generator, critic='token'),
   )
-  found = assemble._start(
+  found = starting.starting_model(
     settings, epath.Path(tmp_path), tiny_sampler.tokenizer_params
   )
   jax.tree.map(
@@ -214,22 +256,24 @@ def test_a_run_starts_from_a_trained_generator(
   )
   other = jax.tree.map(lambda x: x + 1, tiny_sampler.tokenizer_params)
   with pytest.raises(UserError, match='the tokens of another tokenizer'):
-    assemble._start(settings, epath.Path(tmp_path), other)
+    starting.starting_model(settings, epath.Path(tmp_path), other)
   wider = dataclasses.replace(
     settings, generator=dataclasses.replace(models.generator, mlp_dim=64)
   )
   with pytest.raises(UserError, match=r'generator\.mlp_dim is 32 there and 64'):
-    assemble._start(wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params)
+    starting.starting_model(
+      wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params
+    )
   # What a killed first save leaves is no start of this run.
   begun = tmp_path / 'checkpoints' / '1'
   begun.mkdir(parents=True)
   (tmp_path / 'checkpoints' / '1.orbax-checkpoint-tmp-7').mkdir()
-  assert assemble._start(
+  assert starting.starting_model(
     settings, epath.Path(tmp_path), tiny_sampler.tokenizer_params
   )
   # A run that has begun continues from its own checkpoint.
   (begun / checkpoint_files.MANIFEST).touch()
-  assert assemble._start(settings, epath.Path(tmp_path), {}) is None
+  assert starting.starting_model(settings, epath.Path(tmp_path), {}) is None
 
 
 def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):

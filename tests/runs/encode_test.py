@@ -80,7 +80,7 @@ def _settings(tokenizer_dir, *, cache='', reencoded=0.5, **data):
       'kind': 'generator',
       'tokenizer_dir': tokenizer_dir,
       'tokenizer': TOKENIZER,
-      'data': {**DATA, 'cache': cache, **data},
+      'data': {**DATA, 'token_cache': cache, **data},
       'text': {'width': 16, 'num_layers': 1, 'mlp_dim': 32, 'vocab_size': 64},
       'generator': {
         'width': 16,
@@ -116,6 +116,15 @@ def folder(tmp_path_factory):
   _write_tokenizer(root / 'tokenizer', seed=0)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(record_cache, 'STEPS_PER_FILE', 2)
+    # Each run of these tests would read the same checkpoint again.
+    read, found = assemble.tokenizer_params, {}
+
+    def read_once(settings):
+      place = settings.tokenizer_dir
+      found[place] = found.get(place) or read(settings)
+      return found[place]
+
+    patch.setattr(assemble, 'tokenizer_params', read_once)
     settings = _settings(str(root / 'tokenizer'))
     encode.encode_tokens(settings, root / 'tokens', steps=3, mesh=_mesh())
     yield root
@@ -242,10 +251,13 @@ def test_cache_without_reencoded_contexts_does_not_fit(folder, tmp_path):
 def test_only_generators_encode_and_use_a_cache(folder, tmp_path):
   settings = config_lib.build(
     Experiment,
-    {'kind': 'tokenizer', 'data': {**DATA, 'cache': str(folder / 'tokens')}},
+    {
+      'kind': 'tokenizer',
+      'data': {**DATA, 'token_cache': str(folder / 'tokens')},
+    },
   )
   run = assemble.assemble(settings, workdir=tmp_path, mesh=_mesh())
-  with pytest.raises(UserError, match='trains on pixels; leave data.cache'):
+  with pytest.raises(UserError, match='pixels; leave data.token_cache'):
     _pipeline(run)
   with pytest.raises(UserError, match='the config is of a tokenizer'):
     encode.encode_tokens(settings, tmp_path / 'out', steps=1, mesh=_mesh())

@@ -1,9 +1,10 @@
 """Caches of text vectors hold what the frozen encoder makes of captions."""
 
+import dataclasses
+import importlib.util
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,7 +21,11 @@ from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 
 ENCODER = pathlib.Path(__file__).parents[1] / 'golden' / 't5_torch' / 'relu'
-DATA = {'size': (8, 8), 'frames': 3, 'context_frames': 1, 'seed': 1}
+# Of few held-out captions: as many are read as batches of evaluation hold.
+DATA = {
+  **{'size': (8, 8), 'frames': 3, 'context_frames': 1, 'seed': 1},
+  'batch_size': 2,
+}
 EXPERIMENT = config_lib.build(Experiment, {'kind': 'generator', 'data': DATA})
 
 
@@ -59,15 +64,15 @@ def test_cache_holds_the_vectors_of_the_captions(
     TextExample.from_record(cache._records[i]).caption for i in (0, 1, 2)
   ]
   assert texts[0] == '' and len(set(texts)) == 3
-  encoder = T5Encoder(found.config)
-  for text in texts:
-    ids = vocabulary.encode_padded(text, 20)
+  ids = np.stack([vocabulary.encode_padded(text, 20) for text in texts])
+  encode = jax.jit(T5Encoder(found.config).apply)
+  wanted = encode({'params': found.params}, ids)
+  for text, expected in zip(texts, wanted, strict=True):
     # The end of text belongs to the caption: without it all vectors change.
     length = min(len(vocabulary.encode(text)) + 1, 20)
-    wanted = encoder.apply({'params': found.params}, jnp.asarray(ids)[None])
     vectors = cache.vectors(text)
     assert vectors.shape == (length, 24)
-    np.testing.assert_allclose(vectors, wanted[0, :length], atol=1e-5)
+    np.testing.assert_allclose(vectors, expected[:length], atol=1e-5)
 
   def stop(self):
     raise KeyboardInterrupt
@@ -80,6 +85,32 @@ def test_cache_holds_the_vectors_of_the_captions(
     TextCache(tmp_path / 'b')
   encode_text(EXPERIMENT, tmp_path / 'b', request_, mesh=mesh)
   assert content(tmp_path / 'a') == content(tmp_path / 'b')
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec('seqio') is None, reason='needs the extra tf'
+)
+def test_captions_of_a_seqio_task_have_the_same_vectors(
+  mesh, request_, tmp_path
+):
+  encode_text(EXPERIMENT, tmp_path / 'a', request_, mesh=mesh)
+  cache = TextCache(tmp_path / 'a')
+  texts = [TextExample.from_record(cache._records[i]).caption for i in range(3)]
+  (tmp_path / 'task.py').write_text(
+    'from phenaki_jax.text.seqio_task import register\n'
+    f'register("captions", {texts[1:]!r}, '
+    f'vocabulary={request_.vocabulary!r})\n'
+  )
+  task = dataclasses.replace(
+    request_, captions=None, seqio_task=f'{tmp_path}/task.py:captions'
+  )
+  info = encode_text(EXPERIMENT, tmp_path / 'b', task, mesh=mesh)
+  assert info.sizes['captions'] == 64
+  other = TextCache(tmp_path / 'b')
+  for text in texts:
+    np.testing.assert_array_equal(other.vectors(text), cache.vectors(text))
+  with pytest.raises(UserError, match='no caption'):
+    other.vectors('a caption of the data that the Task lacks')
 
 
 def test_vocabulary_and_cache_of_another_encoder_are_refused(

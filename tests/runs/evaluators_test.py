@@ -15,10 +15,8 @@ from phenaki_jax.evaluation.heldout import HeldoutEvaluator
 from phenaki_jax.evaluation.reconstruction import ReconstructionEvaluator
 from phenaki_jax.runs import assemble, evaluators, experiment
 from phenaki_jax.sharding import MeshConfig
-from phenaki_jax.training.generator_task import (
-  GeneratorTask,
-  GeneratorTaskConfig,
-)
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.state import RunArrays
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'

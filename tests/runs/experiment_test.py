@@ -1,5 +1,6 @@
 """Experiments are resolved from configs, validated, written and read."""
 
+import json
 import pathlib
 
 import pytest
@@ -131,6 +132,15 @@ def test_read_names_the_file_that_is_broken(tmp_path):
   (tmp_path / experiment_lib.CONFIG_FILE).write_text('{"kind": "tokenizer",')
   with pytest.raises(UserError, match=r'config\.json: not a JSON config'):
     experiment_lib.read(tmp_path)
+
+
+def test_read_translates_the_names_of_an_earlier_release(tmp_path):
+  data = {'cache': 'tokens', 'cache_bytes': 5}
+  (tmp_path / experiment_lib.CONFIG_FILE).write_text(
+    json.dumps({'kind': 'tokenizer', 'data': data})
+  )
+  found = experiment_lib.read(tmp_path).data
+  assert (found.token_cache, found.frame_cache_bytes) == ('tokens', 5)
 
 
 @pytest.mark.parametrize('seed', [-1, 2**32, 2**64])

@@ -12,6 +12,7 @@ import pytest
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.generator import Generator
 from phenaki_jax.runs import assemble, experiment, export, train
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.encode_text import TextRequest, encode_text
@@ -144,16 +145,36 @@ def _drawn(run):
 
 
 def test_losses_from_a_cache_equal_those_with_the_encoder(runs):
-  losses = {}
+  batches, described = {}, {}
   for name, run in runs.items():
     assert set(run.state.params) == {'generator'}
     batch = run.open_pipeline(run.experiment.data).batch(0)
     assert ('text_vectors' in batch['clips']) == (name == 'cache')
-    described = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), run.batch)
-    assert described == jax.tree.map(lambda a: (a.shape, a.dtype), batch)
-    frozen = place_frozen(run.task, run.mesh)
-    loss, _ = jax.jit(run.task.loss)(_drawn(run), frozen, batch, rng.root(0))
-    losses[name] = float(loss)
+    spec = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), run.batch)
+    assert spec == jax.tree.map(lambda a: (a.shape, a.dtype), batch)
+    batches[name] = batch['clips']
+    described[name] = jax.eval_shape(
+      run.task.loss, run.state.params, run.task.frozen, run.batch, rng.root(0)
+    )
+  assert described['cache'] == described['encoder']
+  # The vectors that the step makes are those of the cache; what follows is the
+  # same program, which runs here on tokens.
+  run = runs['encoder']
+  texts = {'clips': {'text': batches['encoder'].pop('text')}}
+  frozen = place_frozen(run.task, run.mesh)
+  made = jax.jit(run.task.tokenized)(frozen, texts)['clips']
+  shape = (4, *run.experiment.generator.grid)
+  tokens = np.arange(np.prod(shape), dtype=np.int32).reshape(shape) % 16
+  for batch in batches.values():
+    del batch['pixels']
+    batch['tokens'] = tokens
+  batches['encoder'] |= made
+  task = runs['cache'].task
+  loss = jax.jit(
+    lambda clips: task.loss(params, {}, {'clips': clips}, rng.root(0))[0]
+  )
+  params = _drawn(runs['cache'])
+  losses = {name: float(loss(clips)) for name, clips in batches.items()}
   # Captions of the evaluations are in the cache, too.
   data = dataclasses.replace(runs['cache'].experiment.data, split='heldout')
   assert runs['cache'].open_pipeline(data).batch(3)
@@ -193,12 +214,18 @@ def test_prompts_are_encoded_with_the_recorded_encoder(
   large = export.export(workdir, tmp_path / 'large')
   for model in (small, large):
     _assert_has(model, params)
-  prompts = ['a red circle', 'grass']
-  settings = small.defaults.settings
-  one, other = small.sampler.clips(
-    prompts, size=(16, 16), seeds=[1, 1], settings=settings
+  # A slow test tells a story with the encoder.
+  sampler = small.sampler
+  ids = [
+    sampler.vocabulary.encode_padded(text, 20)
+    for text in ('a red circle', 'grass')
+  ]
+  networks = Generator(
+    config=sampler.models.generator, text=sampler.models.text
   )
-  assert (one != other).any()
+  texts = jax.jit(networks.encode)(sampler.generator_params, np.stack(ids))
+  assert texts.vectors.shape == (2, 20, 24)
+  assert (texts.vectors[0] != texts.vectors[1]).any()
 
   shutil.move(folder / 'encoder', folder / 'moved')
   try:

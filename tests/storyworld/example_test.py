@@ -95,17 +95,21 @@ def test_image_only_values_are_only_in_images(subset):
 
 
 def test_continuations_are_captioned_by_their_own_facts():
-  pronouns = 0
+  pronouns = changes_alone = 0
   for index in range(60):
     clip = _clip(6, index, 'medium', continuation_share=1.0, context_frames=3)
     assert clip.context_frames == 3
     assert clip.previous_facts is not None
-    pronouns += clip.caption.startswith(('it ', 'now it '))
+    pronouns += clip.caption.startswith(('it ', 'now '))
     named = grammar.parse(clip.caption)
-    assert named['motion'] == clip.facts.motion
     for fact, value in named.items():
       assert getattr(clip.facts, fact) == value
+    if 'motion' not in named:
+      changes_alone += 1
+      assert clip.facts.motion == clip.previous_facts.motion
   assert 30 < pronouns < 60
+  # A motion that goes on is not always named.
+  assert 5 < changes_alone < 30
 
 
 def test_captions_match_what_the_oracle_reads():
@@ -121,8 +125,6 @@ def test_invalid_arguments_raise():
     _clip(0, 0, continuation_share=1.5)
   with pytest.raises(ValueError, match='context_frames'):
     _clip(0, 0, continuation_share=0.5, context_frames=7)
-  with pytest.raises(ValueError, match='unknown split'):
-    _clip(0, 0, split='test')
   with pytest.raises(ValueError, match='negative'):
     _clip(-1, 0)
 

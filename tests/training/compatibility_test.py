@@ -149,6 +149,22 @@ def test_a_run_of_an_earlier_release_has_the_defaults_of_new_options():
     )
 
 
+def test_a_saved_config_is_read_with_the_names_of_today(caplog):
+  then = {'data': {'size': [8, 8], 'cache': 'a', 'cache_bytes': 3}, 'seed': 1}
+  now = {
+    'data': {'size': [8, 8], 'token_cache': 'a', 'frame_cache_bytes': 3},
+    'seed': 1,
+  }
+  assert compatibility.with_current_names(then) == now
+  assert compatibility.with_current_names(now) == now
+  # A setting that is gone is left out if it had no effect.
+  unused, used = ({'task': {'label_smoothing': x}} for x in (0.0, 0.1))
+  assert compatibility.with_current_names(unused) == {'task': {}}
+  assert compatibility.with_current_names(used) == used
+  check_same_run(FOLDER, saved=_run(then), ours=_run(now), step=9)
+  assert caplog.text == ''
+
+
 def test_other_weights_of_a_perceptual_network_are_refused_with_advice():
   saved, ours = (
     {**IDENTITY, compatibility.FROZEN: name} for name in ('then', 'now')

@@ -10,6 +10,7 @@ import pytest
 import real
 import toy
 
+from phenaki_jax.runs import goodput
 from phenaki_jax.training import loop
 from phenaki_jax.training.checkpoints import load_params
 from phenaki_jax.training.config import TrainConfig
@@ -42,6 +43,22 @@ def test_a_run_leaves_records_samples_and_checkpoints(unbroken):
   names = {p.name for p in (unbroken / 'checkpoints').iterdir()}
   assert names == {'8', '12'}
   assert load_params(unbroken).config == toy.EXPERIMENT
+
+
+def test_the_time_of_a_run_is_recorded(unbroken):
+  (events,) = goodput.read(unbroken)
+  # An evaluation every three steps, and a save every four and at the end.
+  kinds = [e['event'] for e in events if e['event'] != 'steps']
+  assert kinds == [
+    *('start', 'prepare', 'restore', 'compile', 'evaluate', 'save'),
+    *('evaluate', 'save', 'evaluate', 'save', 'evaluate'),
+  ]
+  ranges = [(e['first'], e['last']) for e in events if e['event'] == 'steps']
+  assert [step for a, b in ranges for step in range(a, b + 1)] == [
+    *range(1, 13)
+  ]
+  times = [e['time'] for e in events]
+  assert times == sorted(times)
 
 
 def test_an_evaluator_without_an_interval_does_not_run(tmp_path):
@@ -146,6 +163,8 @@ def test_a_crash_loses_only_the_steps_since_the_checkpoint(tmp_path, unbroken):
   assert load_params(tmp_path).step == 4
   assert toy.train(tmp_path, evaluators=sampler) == loop.FINISHED
   _assert_same_run(tmp_path, unbroken)
+  found = goodput.measure(goodput.read(tmp_path))
+  assert (found.starts, found.steps, found.lost) == (2, 12, 2)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, unbroken):

@@ -15,7 +15,7 @@ from phenaki_jax import sharding
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.training import metrics
 from phenaki_jax.training.config import OptimConfig
-from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.state import (
   abstract_state,
   boxed_params,
@@ -258,6 +258,52 @@ def test_an_opponent_has_a_learning_rate_and_a_decay_of_its_own():
   # The model keeps its own: with a decay of 0.9 its update is another.
   assert abs(float(updates['scale'][0])) < 0.01
   assert abs(float(updates['critic']['bias'][0])) > 0.015
+
+
+def test_a_late_opponent_starts_with_a_fresh_optimizer():
+  start, task = 4, toy.DuelTask(start=4)
+  config = dataclasses.replace(OPTIM, opponent_b1=0.0)
+  optimizer = _optimizer(task, config)
+  shapes = sharding.unbox(boxed_params(task))
+  params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  first = state = optimizer.init(params)
+  update = jax.jit(optimizer.update)
+  for step in range(start):
+    updates, state = update(zeros, state, params, step=step)
+    assert not any(np.any(x) for x in jax.tree.leaves(updates['critic']))
+  for old, new in zip(
+    *(jax.tree.leaves(x.inner_states['critic']) for x in (first, state)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(old, new)
+  grads = jax.tree.map(lambda x: 0.01 * x, params)
+  updates, _ = update(grads, state, params, step=start)
+  # The first update of an optimizer that begins now, at the rate of now.
+  critic = {'critic': params['critic']}
+  alone = make_optimizer(
+    dataclasses.replace(OPTIM, b1=0.0),
+    steps=10,
+    params={'critic': boxed_params(task)['critic']},
+  )
+  expected, _ = jax.jit(alone.update)(
+    {'critic': grads['critic']}, alone.init(critic), critic
+  )
+  rates = [float(make_schedule(config, steps=10)(n)) for n in (0, start)]
+  assert rates[1] < rates[0]
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b * rates[1] / rates[0], 1e-5),
+    updates['critic'],
+    expected['critic'],
+  )
+
+
+def test_a_late_opponent_waits_in_the_compiled_step():
+  batches = [toy.batch(step) for step in range(3)]
+  states, _ = _run(toy.DuelTask(start=2), batches, _mesh((1,)))
+  critics = [state.params['critic'] for state in states]
+  jax.tree.map(np.testing.assert_array_equal, critics[0], critics[2])
+  assert np.any(critics[3]['out'] != critics[2]['out'])
 
 
 def test_joint_gradients_equal_two_passes():

@@ -20,8 +20,9 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.training import loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.events import Events
 from phenaki_jax.training.metrics import Mean
-from phenaki_jax.training.state import Task
+from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.writers import JsonlWriter
 
 ROWS = 8
@@ -80,7 +81,8 @@ class DuelTask(Task):
   non-saturating losses, and their gradients come from one forward pass.
   """
 
-  opponents = ('critic',)
+  def __init__(self, start=0):
+    self.roles = {'critic': Role(kind='opponent', start=start)}
 
   def init(self, rng):
     keys = jax.random.split(rng)
@@ -156,6 +158,7 @@ def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
     'files': {},
     'writers': [JsonlWriter(os.path.join(workdir, 'metrics.jsonl'))],
     'evaluators': [],
+    'events': Events(workdir, interval=0.0),
     'seed': 3,
     **kwargs,
   }

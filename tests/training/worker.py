@@ -17,6 +17,7 @@ from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.events import Events
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 from phenaki_jax.training.writers import JsonlWriter
 
@@ -72,6 +73,7 @@ def main(argv):
     files={},
     writers=[JsonlWriter(os.path.join(args.workdir, 'metrics.jsonl'))],
     evaluators=[],
+    events=Events(args.workdir),
     seed=0,
   )
   pipeline.close()

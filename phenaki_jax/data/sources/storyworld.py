@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from phenaki_jax import storyworld
 from phenaki_jax.data import schema
@@ -28,7 +28,7 @@ class StoryWorldReader:
 
   subset: str
   seed: int = 0
-  split: str = 'train'
+  split: Literal['train', 'heldout'] = 'train'
   continuation_share: float = 0.0
   context_frames: int = 5
 

@@ -2,7 +2,7 @@
 
 Vectors are projected to one dimension per bit, and each dimension is replaced
 by its sign, so that the codebook is all corners of a cube. An entropy penalty
-makes single vectors sure of their code, and the codes of a batch diverse.
+makes the code of each vector certain and the codes of a batch diverse.
 """
 
 from typing import no_type_check
@@ -107,7 +107,7 @@ def code_entropies(
   A vector z has code c with probability softmax(-|z - c|^2), which is a product
   over its dimensions: dimension i is +1 with probability sigmoid(4 z_i). An
   entropy of one vector is therefore a sum over dimensions. The mean over
-  vectors is no product; it is the product of two matrices, the probabilities of
+  vectors is not; it is the product of two matrices, the probabilities of
   the lower and of the upper half of the bits, whose sizes are the square root
   of the codebook's.
 
