@@ -209,7 +209,7 @@ def train(
       events.step(step)
       ready = [] if in_flight is None else [(step - 1, in_flight)]
       in_flight = results
-      speed.count(batch)
+      speed.count(task.num_examples(batch))
       progress.advance(step)
       checkpoints.poll()
 
@@ -241,7 +241,7 @@ def train(
       if is_logged:
         values = {
           **metrics.finalise(window),
-          **seen(batch, step, example_tokens),
+          **seen(task.num_examples(batch), step, example_tokens),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }
