@@ -154,7 +154,7 @@ def test_rows_hold_segments_and_each_text_once(many_rows):
   # A clip has one text, and a row of images one for each latent frame.
   assert rows.layout.packing == Packing(packed=2)
   np.testing.assert_array_equal(
-    rows.layout.text_order, [0, 1, 2, 3, 4, 5, 6, 7, 4, 4]
+    rows.layout.text_order, [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]
   )
 
 
