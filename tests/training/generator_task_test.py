@@ -254,10 +254,9 @@ def _predict_alone(task, rows):
   Latent frames without tokens keep zeros.
   """
   texts = jnp.asarray(rows.texts)
-  clips, length = rows.layout.num_clips, rows.layout.length
-  order = rows.layout.text_order
+  clips, order = rows.layout.num_clips, rows.layout.text_order
   index = np.concatenate(
-    [order[:clips, None].repeat(length, 1), order[clips:].reshape(-1, length)]
+    [order[:clips, None].repeat(3, 1), order[clips:].reshape(-1, 3)]
   )
   logits = np.zeros((*rows.ids.shape, CONFIG.codebook_size), np.float32)
   for row, segments in enumerate(rows.segments):
