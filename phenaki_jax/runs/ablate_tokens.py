@@ -21,7 +21,7 @@ from phenaki_jax.runs.experiment import Experiment
 _ROWS = 32
 # Fields of the data that do not change the examples of a kind.
 _OF_THE_BATCH = (
-  *('batch_size', 'image_share', 'cache', 'num_threads', 'prefetch'),
+  *('batch_size', 'image_share', 'token_cache', 'num_threads', 'prefetch'),
   'cache_bytes',
 )
 
