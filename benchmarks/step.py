@@ -4,9 +4,10 @@ r"""Compare the speed of training steps and decoding with a large matmul.
       python benchmarks/step.py [--rounds 5] [--cases tokenizer generator]
 
 The sizes are those of `versus/shapes.py`, in float32. FLOPs are those of
-`flops.py`; times are the best of several rounds, after a first call that is not
-counted. A large matmul is timed in the same process and in every round: the
-ratio to it is meaningful on a busy machine, where seconds are not.
+`phenaki_jax/planning/flops.py`; times are the best of several rounds, after a
+first call that is not counted. A large matmul is timed in the same process and
+in every round: the ratio to it is meaningful on a busy machine, where seconds
+are not.
 
 GLIBC_TUNABLES asks glibc for huge pages. A compiled step allocates its scratch
 memory anew at each call, and the kernel clears every page on first use; with

@@ -136,7 +136,7 @@ class Generator:
       ids: token ids; `config.codebook_size` marks a hidden token.
       texts: from `encode`.
       dropout: key of the dropout; None switches dropout off.
-      **rows: `segments`, `frames_at` and `text_index` of `MaskedTransformer`.
+      **rows: `segments`, `frames_at` and `packing` of `MaskedTransformer`.
     """
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']},

@@ -8,12 +8,18 @@ change the others. Keys are threefry keys, whose bits do not depend on sharding.
 import hashlib
 
 import jax
+import numpy as np
 from jaxtyping import Array, Int, Key, UInt
 
 
 def root(seed: int | UInt[Array, '']) -> Key[Array, '']:
   """Create the root key of a run or a sample from its seed."""
   return jax.random.key(seed, impl='threefry2x32')
+
+
+def described() -> jax.ShapeDtypeStruct:
+  """Describe a key, for tracing; nothing is allocated."""
+  return jax.eval_shape(root, jax.ShapeDtypeStruct((), np.uint32))
 
 
 def at_step(key: Key[Array, ''], step: int | Int[Array, '']) -> Key[Array, '']:

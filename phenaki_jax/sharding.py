@@ -48,7 +48,8 @@ RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     'codebook': ('tensor',),
     'frames': (),
     'kv': (),
-    'text': (),
+    'text': ('fsdp',),
+    'exchanged': ('data', 'fsdp'),
     'layers': (),
   }
 )
@@ -112,6 +113,19 @@ def make_mesh(
     MESH_AXES,
     axis_types=(AxisType.Auto,) * len(MESH_AXES),
     devices=chosen,
+  )
+
+
+def described_mesh(config: MeshConfig, num_devices: int) -> AbstractMesh:
+  """Describe the mesh over devices that are not on this machine.
+
+  Raises:
+    UserError: if the axes do not multiply to the number of devices.
+  """
+  return AbstractMesh(
+    config.shape(num_devices),
+    MESH_AXES,
+    axis_types=(AxisType.Auto,) * len(MESH_AXES),
   )
 
 
@@ -196,13 +210,21 @@ def logical(
   return init
 
 
-def constrain(x: Array, *names: str | None) -> Array:
+def constrain(
+  x: Array, *names: str | None, uneven: Otherwise = 'replicate'
+) -> Array:
   """Constrain the sharding of an activation by its logical names.
 
-  Has no effect without a mesh (`jax.set_mesh`), and on dimensions that the
-  mesh axes do not divide.
+  Has no effect without a mesh (`jax.set_mesh`).
+
+  Args:
+    x: the activation.
+    *names: logical name of each dimension.
+    uneven: what to do with a dimension that its mesh axes do not divide:
+      'replicate' it, which is logged once, or 'raise'.
 
   Raises:
+    UserError: for an uneven dimension under 'raise'.
     ValueError: if a name is unknown or the count is not the array's rank.
   """
   if len(names) != x.ndim:
@@ -213,11 +235,49 @@ def constrain(x: Array, *names: str | None) -> Array:
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return x
-  entries = [
-    entry if size % _ways(mesh, entry) == 0 else None
-    for size, entry in zip(x.shape, spec, strict=True)
-  ]
+  what = f'An activation of shape {x.shape}'
+  entries = _even(mesh, what, x.shape, names, spec, uneven)
   return jax.lax.with_sharding_constraint(x, PartitionSpec(*entries))
+
+
+def splits_evenly(shape: Sequence[int], names: Sequence[str | None]) -> bool:
+  """Return whether the mesh, if there is one, divides each dimension."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return mesh.empty or all(
+    size % _ways(mesh, entry) == 0
+    for size, entry in zip(shape, resolve(names), strict=True)
+  )
+
+
+def platform() -> str:
+  """Return 'cpu', 'gpu' or 'tpu': that of the mesh, or the default one.
+
+  The devices of a mesh may be described ones that are not on this machine.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return device.platform if device else jax.default_backend()
+
+
+def on_each_device(
+  function: Callable[..., Any],
+  inputs: Sequence[Sequence[str | None]],
+  output: Sequence[str | None],
+) -> Callable[..., Any]:
+  """Return a function that each device computes on its own shards.
+
+  Args:
+    function: of arrays; without a mesh it is returned as it is.
+    inputs: logical names of the dimensions of each array.
+    output: logical names of the dimensions of the result.
+  """
+  if jax.sharding.get_abstract_mesh().empty:
+    return function
+  return jax.shard_map(
+    function,
+    in_specs=tuple(resolve(names) for names in inputs),
+    out_specs=resolve(output),
+    check_vma=False,
+  )
 
 
 def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
@@ -225,7 +285,12 @@ def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_ways(mesh: Mesh | AbstractMesh) -> int:
+  """Return among how many devices a mesh divides a batch."""
+  return math.prod(mesh.shape[axis] for axis in RULES['batch'])
+
+
+def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:
   """Return the sharding of anything whose first dimension is the batch."""
   return NamedSharding(mesh, resolve(('batch',)))
 
@@ -286,22 +351,7 @@ def param_shardings(
     names, shape = _names(path, leaf), _shape(leaf)
     if len(names) != len(shape):
       raise ValueError(f'{path} has shape {shape} but axes {names}.')
-    entries = list(resolve(names))
-    for dim, (size, entry) in enumerate(zip(shape, entries, strict=True)):
-      ways = _ways(mesh, entry)
-      if size % ways == 0:
-        continue
-      sentence = (
-        f'{path}: dimension {dim} ({names[dim]!r}, size {size}) is not '
-        f'divisible by the {ways} devices of mesh axis {entry!r}'
-      )
-      if uneven == 'raise':
-        raise UserError(
-          f'{sentence}. Change the size or the mesh, or state '
-          "uneven='replicate'."
-        )
-      _warn_once(f'{sentence}; it is replicated.')
-      entries[dim] = None
+    entries = _even(mesh, path, shape, names, resolve(names), uneven)
     shardings.append(NamedSharding(mesh, PartitionSpec(*entries)))
   structure = jax.tree.structure(unbox(tree))
   return jax.tree.unflatten(structure, shardings)
@@ -345,6 +395,33 @@ def global_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.make_array_from_process_local_data(sharding, rows, shape)
 
   return jax.tree_util.tree_map_with_path(join, batch)
+
+
+def _even(
+  mesh: Any,
+  what: str,
+  shape: Sequence[int],
+  names: Sequence[str | None],
+  spec: PartitionSpec,
+  uneven: Otherwise,
+) -> list[Any]:
+  """Return the entries of a spec for dimensions that mesh axes divide."""
+  entries = list(spec)
+  for dim, (size, entry) in enumerate(zip(shape, entries, strict=True)):
+    ways = _ways(mesh, entry)
+    if size % ways == 0:
+      continue
+    sentence = (
+      f'{what}: dimension {dim} ({names[dim]!r}, size {size}) is not divisible '
+      f'by the {ways} devices of mesh axis {entry!r}'
+    )
+    if uneven == 'raise':
+      raise UserError(
+        f"{sentence}. Change the size or the mesh, or state uneven='replicate'."
+      )
+    _warn_once(f'{sentence}; it is replicated.')
+    entries[dim] = None
+  return entries
 
 
 def _is_box(leaf: Any) -> bool:

@@ -54,8 +54,17 @@ LAYERS = {
     *('reader', 'lpc'),
   },
   'export': {'files', *BASE},
+  'planning': {'nn', *MODELS, *BASE},
   'runs': {
-    *('data', 'training', 'evaluation', 'export', 'sampling', 'stories'),
+    *(
+      'planning',
+      'data',
+      'training',
+      'evaluation',
+      'export',
+      'sampling',
+      'stories',
+    ),
     *('storyworld', 'sharding', 'media', 'files', *MODELS, *BASE),
     *('reader', 'lpc'),
   },

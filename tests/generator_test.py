@@ -10,6 +10,7 @@ import numpy as np
 from phenaki_jax import rng, sharding
 from phenaki_jax.generator import EncodedTexts, Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.attention import Packing
 from phenaki_jax.text.config import TextConfig
 
 GENERATOR = Generator(
@@ -49,13 +50,13 @@ def _params():
   )
 
 
-def test_rows_read_their_texts_by_index():
+def test_rows_may_have_a_text_for_each_latent_frame():
   params = _params()
   own = GENERATOR.encode(params, TEXTS)
-  distinct = GENERATOR.encode(params, TEXTS[::-1])
+  each = GENERATOR.encode(params, TEXTS.repeat(3, 0))
   np.testing.assert_allclose(
     GENERATOR.logits(params, IDS, own),
-    GENERATOR.logits(params, IDS, distinct, text_index=jnp.array([2, 1, 0])),
+    GENERATOR.logits(params, IDS, each, packing=Packing(packed=3)),
     atol=1e-5,
   )
 

@@ -1,5 +1,6 @@
 """One table maps names to mesh axes; a name that is not in it raises."""
 
+import functools
 import logging
 
 import jax
@@ -11,6 +12,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, PartitionSpec
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.errors import UserError
 from phenaki_jax.sharding import MeshConfig
 
 MESHES = {
@@ -198,13 +200,26 @@ def test_constrain_without_a_mesh_changes_nothing():
     sharding.constrain(x, 'batch', 'width')
 
 
-def test_constrain_does_not_split_an_uneven_dimension():
+def test_constrain_says_when_it_does_not_split_a_dimension(caplog):
   mesh = _mesh((8,))
-  with jax.set_mesh(mesh):
-    y = jax.jit(lambda x: sharding.constrain(x * 2, 'batch', None))(
-      jnp.ones((3, 2))
-    )
+
+  def double(x, **options):
+    return sharding.constrain(x * 2, 'batch', None, **options)
+
+  with jax.set_mesh(mesh), caplog.at_level(logging.WARNING):
+    y = jax.jit(double)(jnp.ones((3, 2)))
+    with pytest.raises(UserError, match='size 3. is not divisible by the 8'):
+      jax.jit(functools.partial(double, uneven='raise'))(jnp.ones((3, 2)))
   np.testing.assert_array_equal(y, np.full((3, 2), 2.0))
+  assert 'size 3) is not divisible by the 8 devices' in caplog.text
+
+
+def test_a_mesh_may_be_described():
+  mesh = sharding.described_mesh(MeshConfig(data=2, fsdp=-1), 128)
+  assert dict(mesh.shape) == {'data': 2, 'fsdp': 64, 'tensor': 1}
+  assert sharding.batch_ways(mesh) == 128
+  with pytest.raises(UserError, match='does not fit 3'):
+    sharding.described_mesh(MeshConfig(data=2), 3)
 
 
 def test_a_batch_is_split_by_rows():

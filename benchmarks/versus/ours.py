@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import flops as flops_lib
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +23,7 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.planning import flops as flops_lib
 from phenaki_jax.sampling.decode import DecodeConfig, decode
 from phenaki_jax.sampling.guidance import guide
 from phenaki_jax.tokenizer.config import TokenizerConfig

@@ -8,8 +8,8 @@ Another manifest than `runs/paper_data` is an argument of the config, as in
 from vectors of a frozen T5-XXL encoder, 4,096 wide. It needs a pod of TPUs or
 GPUs; nobody has run it with this code yet, and the paper states no hours.
 
-The paper trained on 80% clips and 20% images. Here 96 of 512 are images, so
-that both parts divide among 32 devices.
+The paper trained on 512 examples a step, 80% clips and 20% images. Here a batch
+is the nearest whose rows divide among up to 256 chips (docs/pods.md).
 """
 
 import pathlib
@@ -37,7 +37,8 @@ def get_config(arg=''):
         'frames': 11,
         'fps': 8.0,
         'batch_size': 512,
-        'image_share': 96 / 512,
+        'image_share': 0.2,
+        'row_multiple': 256,
         'context_frames': 5,
       },
       'tokenizer': tokenizer.tokenizer.to_dict(),
@@ -61,6 +62,7 @@ def get_config(arg=''):
         'weight_decay': 1e-4,
         'clip_norm': 10.0,
       },
+      'mesh': {'data': 1, 'fsdp': -1},
       'train': {
         'steps': 1_000_000,
         'log_every': 100,

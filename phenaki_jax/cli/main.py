@@ -20,6 +20,9 @@ from phenaki_jax.cli import arguments, exits
 COMMANDS: Mapping[str, str] = types.MappingProxyType(
   {
     'data': 'build, check and inspect data; write StoryWorld to disk',
+    'plan': 'count what a run needs: parameters, arithmetic, memory, days',
+    'compile': 'compile a run for a pod of TPUs, without a TPU',
+    'doctor': 'check this machine, and say what is missing',
     'encode': 'encode training examples once, for faster training',
     'train': 'train the tokenizer, the generator on its tokens, or a reader',
     'story': 'generate a story video with one prompt per scene',

@@ -52,6 +52,10 @@ class DataConfig:
     fps: frames per second of the clips.
     batch_size: examples per step, over all processes.
     image_share: share of images among the examples of every batch, 0 to 1.
+    row_multiple: number that divides the token rows of a generator's batch; a
+      clip is a row, and images are packed. If it is more than 1, the number of
+      examples is the nearest to `batch_size` for which it does. A mesh splits a
+      batch among data * fsdp devices, which must divide its rows.
     continuation_share: share of the clips that continue an earlier scene, 0
       to 1, among those of StoryWorld and the later scenes of story films.
     context_frames: leading frames of such a clip that show the earlier scene,
@@ -76,6 +80,7 @@ class DataConfig:
   fps: PositiveFloat = 8.0
   batch_size: PositiveInt = 32
   image_share: Share = 0.2
+  row_multiple: PositiveInt = 1
   continuation_share: Share = 0.5
   context_frames: PositiveInt = 5
   heldout_share: Rate = 0.02

@@ -11,6 +11,9 @@ import fractions
 import math
 from collections.abc import Sequence
 
+# Largest share of empty latent frames in a batch with a row multiple.
+MAX_PADDING = 0.01
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Composition:
@@ -46,16 +49,53 @@ class Composition:
     """Return the share of images in visual tokens; see `latent_frames`."""
     return self.num_images / self.latent_frames(of_clip)
 
+  def num_rows(self, latent_frames: int) -> int:
+    """Return the number of token rows: one per clip, images are packed.
 
-def compose(*, batch_size: int, image_share: float) -> Composition:
+    Args:
+      latent_frames: latent frames of a clip, and images of a row.
+    """
+    return self.num_clips + math.ceil(self.num_images / latent_frames)
+
+
+def compose(
+  *,
+  batch_size: int,
+  image_share: float,
+  row_multiple: int = 1,
+  latent_frames: int = 1,
+) -> Composition:
   """Divide a batch into clips and images.
+
+  With a row multiple, the batch is that whose number of rows (see
+  `Composition.num_rows`) is the multiple nearest to that of `batch_size`
+  examples, and whose share of images is the nearest possible. At most 1% of the
+  latent frames of its rows are empty.
 
   Args:
     batch_size: examples of a batch, over all processes.
     image_share: requested share of images, 0 to 1.
+    row_multiple: a number that divides the number of rows.
+    latent_frames: latent frames of a clip.
   """
   num_images = round(image_share * batch_size)
-  return Composition(num_clips=batch_size - num_images, num_images=num_images)
+  made = Composition(num_clips=batch_size - num_images, num_images=num_images)
+  if row_multiple == 1:
+    return made
+  size = made.num_clips + num_images / latent_frames
+  num_rows = row_multiple * max(1, round(size / row_multiple))
+  found = []
+  for packed in range(num_rows + 1):
+    for empty in range(latent_frames if packed else 1):
+      if empty > MAX_PADDING * num_rows * latent_frames:
+        break
+      found.append(
+        Composition(
+          num_clips=num_rows - packed,
+          num_images=packed * latent_frames - empty,
+        )
+      )
+  return min(found, key=lambda one: abs(one.image_share - image_share))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

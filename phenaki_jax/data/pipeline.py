@@ -17,7 +17,7 @@ import numpy as np
 
 from phenaki_jax import config as config_io
 from phenaki_jax.data import config as config_lib
-from phenaki_jax.data import examples, manifest, mixture, schema
+from phenaki_jax.data import examples, manifest, schema
 from phenaki_jax.data import spec as spec_lib
 from phenaki_jax.data.cache import FrameCache
 from phenaki_jax.data.loader import Loader
@@ -37,7 +37,7 @@ NOT_IN_FINGERPRINT = (
   *('num_threads', 'prefetch', 'frame_cache_bytes', 'token_cache'),
 )
 # The composition of a batch does not change the examples of either kind.
-OF_THE_BATCH = ('batch_size', 'image_share')
+OF_THE_BATCH = ('batch_size', 'image_share', 'row_multiple')
 
 
 class Pipeline(Loader):
@@ -64,6 +64,7 @@ class Pipeline(Loader):
     cache: TokenCache | None = None,
     reencoded: bool = False,
     text_cache: TextCache | None = None,
+    multiple: int = 1,
   ):
     """Open the sources.
 
@@ -79,6 +80,7 @@ class Pipeline(Loader):
       reencoded: whether the batches of a cache have `reencoded`.
       text_cache: the vectors of the captions, which the batches then hold
         beside their token ids.
+      multiple: see `spec.batch_spec`.
 
     Raises:
       UserError: the frames do not fit the tubelet, the batch cannot be divided
@@ -90,9 +92,7 @@ class Pipeline(Loader):
     if not 0 <= process_index < process_count:
       raise ValueError(f'process {process_index} of {process_count}')
     super().__init__(config)
-    self.composition = mixture.compose(
-      batch_size=config.batch_size, image_share=config.image_share
-    )
+    self.composition = spec_lib.composition(config, tubelet=tubelet)
     if config.image_share > 0 and not self.composition.num_images:
       _log.warning(
         'data.image_share=%g of %d examples is less than one image, so the '
@@ -107,6 +107,7 @@ class Pipeline(Loader):
       grid=cache.grid if cache else None,
       reencoded=reencoded,
       text_width=text_cache.width if text_cache else 0,
+      multiple=multiple,
     )
     self._process_spec = spec_lib.process_spec(self.spec, process_count)
     self._process_index = process_index
@@ -143,7 +144,7 @@ class Pipeline(Loader):
     text = json.dumps({'config': fields, **model}, sort_keys=True)
     self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
     for name in OF_THE_BATCH:
-      del fields[name]
+      fields.pop(name, None)
     self.content = {**fields, 'tubelet': tubelet}
     self._cache = cache
 
@@ -167,9 +168,11 @@ class Pipeline(Loader):
     for part, arrays in self._process_spec.items():
       rows = arrays['text'].shape[0]
       total = self.composition.counts[part]
-      first = step * total + self._process_index * rows
+      first = self._process_index * rows
       dataset: Any = (self._cached or self._examples)[part]
-      found[part] = [dataset[first + row] for row in range(rows)]
+      found[part] = [
+        dataset[step * total + (first + row) % total] for row in range(rows)
+      ]
     return found
 
   def captions(self, limit: int) -> Iterator[str]:
@@ -231,6 +234,9 @@ def _fields(
   fields = config_io.to_dict(config)
   for name in NOT_IN_FINGERPRINT:
     del fields[name]
+  if config.row_multiple == 1:
+    # The fingerprints of runs that were started before there were others.
+    del fields['row_multiple']
   for source, content in zip(fields['sources'], manifests, strict=True):
     source['path'] = content.hash if content else ''
   return fields

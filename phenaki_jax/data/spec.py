@@ -23,7 +23,8 @@ A batch of a cache of text vectors also holds, in each part:
 
              text_vectors    float32 [B, L, E]: of the ids in `text`, then zeros
 
-A part without examples is absent.
+A part without examples is absent. The parts of a batch that is split over
+devices may end with padding, which repeats the first examples of the part.
 """
 
 import dataclasses
@@ -52,6 +53,23 @@ BatchSpec: TypeAlias = dict[str, dict[str, ArraySpec]]
 """The spec of every array of a batch, by part and name."""
 
 
+def composition(
+  data: config_lib.DataConfig, *, tubelet: int
+) -> mixture.Composition:
+  """Return the numbers of clips and images of every batch.
+
+  Args:
+    data: the examples of the batch.
+    tubelet: frames per latent frame of the tokenizer.
+  """
+  return mixture.compose(
+    batch_size=data.batch_size,
+    image_share=data.image_share,
+    row_multiple=data.row_multiple,
+    latent_frames=1 + (data.frames - 1) // tubelet,
+  )
+
+
 def batch_spec(
   data: config_lib.DataConfig,
   *,
@@ -60,6 +78,7 @@ def batch_spec(
   grid: tuple[int, int, int] | None = None,
   reencoded: bool = False,
   text_width: int = 0,
+  multiple: int = 1,
 ) -> BatchSpec:
   """Describe every array of a global batch.
 
@@ -70,13 +89,15 @@ def batch_spec(
     grid: token grid of a clip, for a batch of tokens instead of pixels.
     reencoded: whether a batch of tokens has `reencoded`.
     text_width: E, for a batch with text vectors.
+    multiple: pad each part to a multiple of this number of examples.
 
   Raises:
     UserError: data.frames or data.context_frames is not 1 + k * tubelet.
   """
-  counts = mixture.compose(
-    batch_size=data.batch_size, image_share=data.image_share
-  ).counts
+  counts = {
+    part: -(-count // multiple) * multiple
+    for part, count in composition(data, tubelet=tubelet).counts.items()
+  }
   parts: BatchSpec = {}
   if 'clips' in counts:
     for name in ['frames'] + ['context_frames'] * data.has_continuations:

@@ -63,11 +63,11 @@ class GeneratorConfig(TransformerConfig):
 # text-to-video model, and `paper_prediction` its model of video prediction
 # (Phenaki, appendix A.2). One clip of 1,536 tokens through the blocks of
 # `paper_1p8b` keeps about 30 GB of activations, so that the backward pass
-# recomputes them.
+# recomputes all but the matrix products (docs/pods.md).
 _PAPER: dict[str, Any] = {
   'positions': 'learned',
   'scan': True,
-  'remat': 'full',
+  'remat': 'matmuls',
   'dtype': 'bfloat16',
 }
 SIZES: dict[str, dict[str, Any]] = {

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.masked_transformer.codes import CodeTable
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.attention import Packing
 from phenaki_jax.nn.blocks import Stack
 from phenaki_jax.nn.layers import Dense, RMSNorm, dropout
 from phenaki_jax.nn.positions import (
@@ -49,7 +50,7 @@ class MaskedTransformer(nn.Module):
     text_mask: Bool[Array, 'S L'],
     segments: Int[Array, 'B t'] | None = None,
     frames_at: Int[Array, 'B t'] | None = None,
-    text_index: Int[Array, 'B *r'] | None = None,
+    packing: Packing | None = None,
   ) -> Float[Array, 'B t h w out']:
     """Return the logits (out = V) or the features (out = D) of every token.
 
@@ -61,8 +62,7 @@ class MaskedTransformer(nn.Module):
         not attend to each other. None: one segment.
       frames_at: index of each latent frame in its clip, 0 to t - 1. None: its
         index in the row.
-      text_index: the text of each row, [B], or of each latent frame, [B, t].
-        None: row i reads text i.
+      packing: the texts of the rows. None: row i reads text i.
 
     Raises:
       ValueError: learned positions and a grid other than the config's, or
@@ -97,14 +97,15 @@ class MaskedTransformer(nn.Module):
     positions = self._positions(t, h, w)
     x = x + (positions[None] if frames_at is None else positions[frames_at])
     x = dropout(self, config.dropout)(x.astype(dtype))
-    x = constrain(x, 'batch', 'frames', None, None, None)
+    if not self.is_initializing():
+      x = constrain(x, 'batch', 'frames', None, None, None)
 
     inputs = self._attention(segments, t, h, w)
     if text.shape[-1]:
       inputs |= {
         'text': text.astype(dtype),
         'text_mask': text_mask,
-        'text_index': text_index,
+        'packing': packing,
       }
     x = x.reshape(batch, t, h * w, config.width)
     is_factorized = config.attention == 'factorized'
@@ -144,19 +145,15 @@ class MaskedTransformer(nn.Module):
       }
 
     grid = grid_coordinates(t, h, w)
-    same = None
-    if segments is not None:
-      same = segments[:, :, None] == segments[:, None, :]
     if config.attention == 'factorized':
       over_time = places(grid[:: h * w])
-      if same is not None:
+      if segments is not None:
+        same = segments[:, :, None] == segments[:, None, :]
         over_time['mask'] = same[:, None]
       return {**places(grid[: h * w]), 'over_time': over_time}
     inputs = places(grid)
-    if same is not None:
-      inputs['mask'] = jnp.repeat(
-        jnp.repeat(same, h * w, axis=1), h * w, axis=2
-      )
+    if segments is not None:
+      inputs['segments'] = segments
     return inputs
 
   def _positions(self, t: int, h: int, w: int) -> Float[Array, 't h w D']:

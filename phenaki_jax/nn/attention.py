@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from phenaki_jax.nn import kernels
 from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import Kernel, dropout, multiply
 from phenaki_jax.nn.positions import rotate
@@ -20,7 +22,7 @@ def dot_product_attention(
   query: Float[Array, '*b Q K d'],
   key: Float[Array, '*b M K d'],
   value: Float[Array, '*b M K value'],
-  mask: Bool[Array, '*#b #Q M'] | None = None,
+  mask: Bool[Array, '*#b queries keys'] | None = None,
   *,
   scale: float | None = None,
   drop: Callable[[Array], Array] = lambda weights: weights,
@@ -34,7 +36,9 @@ def dot_product_attention(
     query: queries.
     key: keys.
     value: values.
-    mask: True where a query may attend to a key; shared by the heads.
+    mask: True where a query may attend to a key; shared by the heads. Its
+      sides may be divisors of Q and M: each entry is then of a block of
+      consecutive queries and keys, such as those of two latent frames.
     scale: scale of the scores; 1/sqrt(d) by default.
     drop: dropout of the weights.
   """
@@ -46,8 +50,14 @@ def dot_product_attention(
   query = scale * query
   scores = jnp.einsum('...QKd,...MKd->...KQM', query, key, **exact)
   if mask is not None:
-    mask = jnp.broadcast_to(mask[..., None, :, :], scores.shape)
-    scores = jnp.where(mask, scores, NEGATIVE)
+    # Blocks are dims of the scores: a mask of all pairs is never built.
+    rows, columns = mask.shape[-2:]
+    blocks = scores.reshape(
+      *scores.shape[:-2], rows, -1, columns, scores.shape[-1] // columns
+    )
+    mask = mask[..., None, :, None, :, None]
+    blocks = jnp.where(jnp.broadcast_to(mask, blocks.shape), blocks, NEGATIVE)
+    scores = blocks.reshape(scores.shape)
   # Normalise after the product with the values: the output has fewer elements
   # than the weights. The gradient is cheaper, too.
   highest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
@@ -118,6 +128,7 @@ class SelfAttention(nn.Module):
     mask: Bool[Array, '*#b N M'] | None = None,
     angles: Float[Array, 'N p'] | None = None,
     distances: Float[Array, '3 N boundaries'] | None = None,
+    segments: Int[Array, '*b t'] | None = None,
     *,
     remembered: int = 0,
   ) -> Float[Array, '*b N D']:
@@ -129,6 +140,8 @@ class SelfAttention(nn.Module):
         positions are remembered.
       angles: rotary angles of the positions.
       distances: distance features of the positions.
+      segments: segment of each of t equal parts of the sequence; tokens attend
+        to those of their segment. None: one segment. Not with a mask.
       remembered: number of positions before the sequence whose keys and values
         are kept in the collection 'cache', which the call creates and updates.
     """
@@ -158,15 +171,36 @@ class SelfAttention(nn.Module):
     if remembered:
       key = self._with_past('key', key, remembered)
       value = self._with_past('value', value, remembered)
-    out = dot_product_attention(
-      query,
-      key,
-      value,
-      mask,
-      scale=head_dim**-0.5,
-      drop=dropout(self, self.dropout),
-    )
+    out = self._attend(query, key, value, mask, segments)
     return _project_out(self.config, out)
+
+  def _attend(
+    self,
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    segments: Array | None,
+  ) -> Array:
+    """Attend by the configured kernel."""
+    scale = self.config.head_dim**-0.5
+    drop = dropout(self, self.dropout)
+    is_plain = mask is None and query.ndim == 4
+    is_plain &= not self.dropout or bool(drop.deterministic)
+    kernel = kernels.choose(
+      self.config.attention_kernel, query, is_plain=is_plain
+    )
+    if kernel == 'xla':
+      if segments is not None:
+        mask = segments[..., :, None] == segments[..., None, :]
+      return dot_product_attention(
+        query, key, value, mask, scale=scale, drop=drop
+      )
+    if segments is not None:
+      size = query.shape[1] // segments.shape[1]
+      segments = jnp.repeat(segments, size, axis=1)
+    fused = {'splash': kernels.splash, 'cudnn': kernels.cudnn}[kernel]
+    return fused(query, key, value, segments, scale=scale)
 
   def _with_past(
     self, name: str, new: Float[Array, '*b N K d'], remembered: int
@@ -179,12 +213,25 @@ class SelfAttention(nn.Module):
     return joined
 
 
+@flax.struct.dataclass
+class Packing:
+  """Which rows have one text, and which have one for each latent frame.
+
+  The rows are in equal groups, each of which ends with `packed` rows of the
+  second kind. The texts are in the order of the groups, and within a group in
+  that of the rows and of their latent frames.
+  """
+
+  groups: int = flax.struct.field(pytree_node=False, default=1)
+  packed: int = flax.struct.field(pytree_node=False, default=0)
+
+
 class CrossAttention(nn.Module):
   """Cross-attention of tokens to the text of their row or latent frame.
 
   Keys and values are projected directly from the text encoder's width, which
   the parameter count of the paper's 1.8B model implies (Phenaki, section 2.2).
-  They are computed once per text and gathered by index.
+  They are computed once per text.
   """
 
   config: TransformerConfig
@@ -196,7 +243,7 @@ class CrossAttention(nn.Module):
     x: Float[Array, 'B t n D'],
     text: Float[Array, 'S L E'],
     text_mask: Bool[Array, 'S L'],
-    text_index: Int[Array, 'B *r'] | None = None,
+    packing: Packing | None = None,
   ) -> Float[Array, 'B t n D']:
     """Return the output, which is zero at initialisation.
 
@@ -204,8 +251,7 @@ class CrossAttention(nn.Module):
       x: the tokens, grouped by latent frame.
       text: vectors of each text.
       text_mask: True at text vectors that are not padding.
-      text_index: the text of each row, [B], or of each latent frame, [B, t].
-        None: row i reads text i.
+      packing: the texts of the rows. None: row i reads text i.
     """
     batch, t, n, width = x.shape
     heads = (self.config.num_heads, self.config.head_dim)
@@ -217,19 +263,30 @@ class CrossAttention(nn.Module):
     shape = (text.shape[-1], *heads)
     key = multiply(text, Kernel(shape, **memory, name='key')())
     value = multiply(text, Kernel(shape, **memory, name='value')())
-    if text_index is not None:
-      key, value = key[text_index], value[text_index]
-      text_mask = text_mask[text_index]
-    if key.ndim == 4:
-      # One text for all latent frames of a row.
-      key, value, text_mask = key[:, None], value[:, None], text_mask[:, None]
-      query = query.reshape(batch, 1, t * n, *heads)
-    out = dot_product_attention(
-      query,
-      key,
-      value,
-      text_mask[..., None, :],
-      drop=dropout(self, self.dropout),
-    )
-    out = out.reshape(batch, t, n, *heads)
-    return _project_out(self.config, out)
+    drop = dropout(self, self.dropout)
+    groups, packed = (packing.groups, packing.packed) if packing else (1, 0)
+    plain = batch // groups - packed
+
+    def grouped(x: Array) -> Array:
+      return x.reshape(groups, -1, *x.shape[1:])
+
+    query, key, value = grouped(query), grouped(key), grouped(value)
+    mask = grouped(text_mask)[..., None, :]
+    parts = []
+    # The queries of one text are a row, or a latent frame of a packed row.
+    for rows, texts, length in (
+      (slice(None, plain), slice(None, plain), t * n),
+      (slice(plain, None), slice(plain, None), n),
+    ):
+      own = query[:, rows]
+      if own.size:
+        out = dot_product_attention(
+          own.reshape(groups, -1, length, *heads),
+          key[:, texts],
+          value[:, texts],
+          mask[:, texts],
+          drop=drop,
+        )
+        parts.append(out.reshape(own.shape))
+    out = jnp.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+    return _project_out(self.config, out.reshape(batch, t, n, *heads))

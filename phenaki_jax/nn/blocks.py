@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from phenaki_jax.nn.attention import CrossAttention, SelfAttention
+from phenaki_jax.nn.attention import CrossAttention, Packing, SelfAttention
 from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import MLP, RMSNorm, dropout
 
@@ -49,8 +49,9 @@ class Block(nn.Module):
     distances: Float[Array, '3 N boundaries'] | None = None,
     text: Float[Array, 'S L E'] | None = None,
     text_mask: Bool[Array, 'S L'] | None = None,
-    text_index: Int[Array, 'B *r'] | None = None,
+    packing: Packing | None = None,
     over_time: dict[str, Array] | None = None,
+    segments: Int[Array, '...'] | None = None,
     *,
     remembered: int = 0,
   ) -> Float[Array, '*b D']:
@@ -64,9 +65,10 @@ class Block(nn.Module):
       distances: distance features of the N positions.
       text: see `CrossAttention`.
       text_mask: see `CrossAttention`.
-      text_index: see `CrossAttention`.
+      packing: see `CrossAttention`.
       over_time: if factorized, `mask`, `angles` and `distances` of the layer
         over time; those above are of the layer within latent frames.
+      segments: see `SelfAttention`; not if factorized.
       remembered: see `SelfAttention`.
     """
     config, rate = self.config, self.dropout
@@ -75,7 +77,7 @@ class Block(nn.Module):
     if x.ndim == 4 and not self.factorized:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
     attention = SelfAttention(config, rate, name='attention')
-    y = attention(y, mask, angles, distances, remembered=remembered)
+    y = attention(y, mask, angles, distances, segments, remembered=remembered)
     x = x + drop(y).reshape(x.shape)
     if self.factorized:
       y = jnp.swapaxes(RMSNorm(name='time_norm')(x), 1, 2)
@@ -84,7 +86,7 @@ class Block(nn.Module):
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
       cross = CrossAttention(config, rate, name='cross')
-      x = x + drop(cross(y, text, text_mask, text_index))
+      x = x + drop(cross(y, text, text_mask, packing))
     y = RMSNorm(name='mlp_norm')(x)
     return x + drop(MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y))
 

@@ -7,6 +7,8 @@ from pydantic import PositiveInt
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 
+AttentionKernel = Literal['auto', 'xla', 'splash', 'cudnn']
+
 
 @validated
 class TransformerConfig:
@@ -20,6 +22,9 @@ class TransformerConfig:
       not grow with depth; unrolled blocks run faster on a CPU.
     remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all
       but the matrix products, 'full' everything.
+    attention_kernel: what computes self-attention: 'xla', the fused 'splash'
+      (TPU) or 'cudnn' (GPU), or 'auto', the best for the platform and the
+      layer. They differ in rounding alone.
     dtype: dtype of the computation; parameters are always float32.
   """
 
@@ -28,6 +33,7 @@ class TransformerConfig:
   mlp_dim: PositiveInt = 2048
   scan: bool = False
   remat: Literal['none', 'matmuls', 'full'] = 'none'
+  attention_kernel: AttentionKernel = 'auto'
   dtype: Literal['float32', 'bfloat16'] = 'float32'
 
   def __post_init__(self) -> None:

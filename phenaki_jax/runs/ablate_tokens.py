@@ -106,7 +106,7 @@ def _key(experiment: Experiment) -> str:
   """Return a digest of what determines the tokens of the examples."""
   data = config_lib.to_dict(experiment.data)
   for name in (*NOT_IN_FINGERPRINT, *OF_THE_BATCH):
-    del data[name]
+    data.pop(name, None)
   uses_reencoded = experiment.task.reencoded_context > 0
   settings = [data, experiment.tokenizer_dir, uses_reencoded]
   return digest_json(settings)[:8]

@@ -6,46 +6,49 @@ alone. It reads no data, checkpoint or vocabulary and allocates no array, so it
 works for models that do not fit on this machine.
 """
 
-import contextlib
 import dataclasses
 import functools
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from etils import epath
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
-from phenaki_jax.data.spec import batch_spec
+from phenaki_jax.data.spec import batch_spec, composition
 from phenaki_jax.data.sprites import Sprites
-from phenaki_jax.data.text_cache import TextCache
 from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
 from phenaki_jax.perceptual.weights import image_network, video_network
-from phenaki_jax.runs import open as open_lib
 from phenaki_jax.runs.experiment import (
-  VOCABULARY_FILE,
-  WORDS_FILE,
   Experiment,
   check_tokenizer_dir,
   validate,
 )
 from phenaki_jax.runs.frozen_text import load_text
-from phenaki_jax.runs.model import Model
-from phenaki_jax.text.config import PLACES, TextConfig
-from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
+from phenaki_jax.runs.pipelines import (
+  open_pipeline,
+  text_length,
+  vector_width,
+)
+from phenaki_jax.runs.starting import (
+  starting_model,
+  tokenizer_params,
+  vocabulary_of,
+)
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
-from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training import checkpoint_files, checkpoints, step
+from phenaki_jax.training import step
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.reader_task import ReaderTask
+from phenaki_jax.training.rows import Layout
 from phenaki_jax.training.state import (
   Task,
   TrainState,
@@ -54,13 +57,6 @@ from phenaki_jax.training.state import (
   boxed_params,
 )
 from phenaki_jax.training.tokenizer_task import TokenizerTask
-
-# Number of captions from which a vocabulary is learned; more would change
-# little.
-_NUM_CAPTIONS = 10_000
-# Settings in which a run may differ from the generator that it starts from: its
-# critic is another network, and the others change no parameters.
-_FREE = ('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +74,7 @@ class Run:
   """
 
   experiment: Experiment
-  mesh: Mesh
+  mesh: Any
   task: Any
   vocabulary: SentencePieceVocabulary | None = None
   words: Words | None = None
@@ -114,10 +110,11 @@ class Run:
     spec = batch_spec(
       experiment.data,
       tubelet=experiment.tokenizer.tubelet,
-      text_length=_text_length(experiment),
+      text_length=text_length(experiment),
       grid=experiment.generator.grid if is_cached else None,
       reencoded=is_cached and self.task.uses_reencoded,
-      text_width=_vector_width(experiment),
+      text_width=vector_width(experiment),
+      multiple=_multiple(experiment, self.mesh),
     )
     place = sharding.batch_sharding(self.mesh)
     return jax.tree.map(
@@ -127,13 +124,14 @@ class Run:
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
-    root = jax.eval_shape(functools.partial(rng.root, self.experiment.seed))
     one_step = step.make_step(
       self.task, self.optimizer, ema_decay=self.experiment.optim.ema_decay
     )
     compiled: Any = step.compile_step(one_step, self.state)
     with jax.set_mesh(self.mesh):
-      return compiled.lower(self.state, self.batch, root, self.frozen)
+      return compiled.lower(
+        self.state, self.batch, rng.described(), self.frozen
+      )
 
   def open_pipeline(self, data: DataConfig) -> Any:
     """Open data and read it as this run does.
@@ -154,8 +152,11 @@ class Run:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
       )
+    multiple = _multiple(self.experiment, self.mesh)
     if not self._uses_cache(data):
-      return _pipeline(self.experiment, data, self.vocabulary)
+      return open_pipeline(
+        self.experiment, data, self.vocabulary, multiple=multiple
+      )
     cache = TokenCache(data.token_cache)
     reencoded = self.task.uses_reencoded
     if reencoded and not cache.has_reencoded:
@@ -165,8 +166,13 @@ class Run:
         'build it again with `phenaki encode --tokens`, or set '
         'task.reencoded_context=0'
       )
-    pipeline = _pipeline(
-      self.experiment, data, self.vocabulary, cache=cache, reencoded=reencoded
+    pipeline = open_pipeline(
+      self.experiment,
+      data,
+      self.vocabulary,
+      cache=cache,
+      reencoded=reencoded,
+      multiple=multiple,
     )
     cache.info.check(data.token_cache, self.cache_settings(pipeline))
     return pipeline
@@ -221,14 +227,14 @@ def assemble(
   if experiment.kind != 'generator':
     task: Task = _task(experiment, read=True)
     return Run(experiment=experiment, mesh=mesh, task=task)
-  params, text_params = _tokenizer_params(experiment), None
+  params, text_params = tokenizer_params(experiment), None
   if experiment.text.encodes_in_step:
     text_params, digest = load_text(experiment.text)
     text = dataclasses.replace(experiment.text, digest=digest)
     experiment = dataclasses.replace(experiment, text=text)
-  start = _start(experiment, epath.Path(workdir), params)
+  start = starting_model(experiment, epath.Path(workdir), params)
   if start is None:
-    vocabulary, words = _vocabulary(experiment, epath.Path(workdir))
+    vocabulary, words = vocabulary_of(experiment, epath.Path(workdir))
     given = {}
   else:
     found: Any = start.sampler.vocabulary
@@ -240,7 +246,7 @@ def assemble(
       ours.critic_layers,
     ):
       given.pop('critic', None)  # the critic of this run is another network
-  task = _generator(experiment, params)
+  task = _generator(experiment, params, mesh)
   return Run(
     experiment=experiment,
     mesh=mesh,
@@ -263,29 +269,31 @@ def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
     )
   check_tokenizer_dir(experiment)
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
-  params = _tokenizer_params(experiment)
+  params = tokenizer_params(experiment)
   # A frozen text encoder is not needed.
   text = TextConfig(max_length=experiment.text.max_length)
   experiment = dataclasses.replace(experiment, text=text)
   return Run(
-    experiment=experiment, mesh=mesh, task=_generator(experiment, params)
+    experiment=experiment, mesh=mesh, task=_generator(experiment, params, mesh)
   )
 
 
-def assemble_abstract(experiment: Experiment, *, mesh: Mesh) -> Run:
+def assemble_abstract(
+  experiment: Experiment, *, mesh: Mesh | AbstractMesh
+) -> Run:
   """Describe a run by shapes, without reading a file or allocating an array.
 
   Args:
     experiment: a resolved experiment; a generator may leave `tokenizer_dir`
       empty.
-    mesh: from `sharding.make_mesh`.
+    mesh: from `sharding.make_mesh`, of described devices or abstract.
 
   Raises:
     UserError: the parts of the experiment contradict each other.
   """
   validate(experiment, num_devices=mesh.size)
   if experiment.kind == 'generator':
-    task: Task = _generator(experiment, tokenizer_params=None)
+    task: Task = _generator(experiment, None, mesh)
   else:
     task = _task(experiment, read=False)
   return Run(experiment=experiment, mesh=mesh, task=task)
@@ -316,155 +324,28 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
   )
 
 
-def _generator(experiment: Experiment, tokenizer_params: Any) -> GeneratorTask:
+def _generator(
+  experiment: Experiment, tokenizer_params: Any, mesh: Mesh | AbstractMesh
+) -> GeneratorTask:
+  made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
   return GeneratorTask(
     config=experiment.generator,
     text=experiment.text,
     tokenizer=experiment.tokenizer,
     tokenizer_params=tokenizer_params,
     training=experiment.task,
+    layout=Layout(
+      num_clips=made.num_clips,
+      num_images=made.num_images,
+      length=experiment.generator.grid[0],
+      groups=sharding.batch_ways(mesh),
+    ),
   )
 
 
-def _text_length(experiment: Experiment) -> int:
-  """Return the number of token ids of each text; a tokenizer reads none."""
-  return experiment.text.max_length if experiment.kind == 'generator' else 1
+def _multiple(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:
+  """Return what each part of a batch is padded to a multiple of.
 
-
-def _vector_width(experiment: Experiment) -> int:
-  """Return the width of the text vectors of a batch; 0 for none."""
-  if experiment.kind != 'generator' or experiment.text.encodes_in_step:
-    return 0
-  return experiment.generator.text_width or 0
-
-
-def _pipeline(
-  experiment: Experiment,
-  data: DataConfig,
-  vocabulary: SentencePieceVocabulary | None,
-  **cache: Any,
-) -> Pipeline:
-  """Open the data; without a vocabulary every text is empty."""
-  length = _text_length(experiment)
-
-  def tokenize(caption: str) -> np.ndarray:
-    if vocabulary is None:
-      return np.array([EOS_ID] + [PAD_ID] * (length - 1), np.int32)
-    return vocabulary.encode_padded(caption, length)
-
-  source = experiment.text.source
-  return Pipeline(
-    data,
-    tokenize,
-    text_cache=TextCache(source) if source and vocabulary else None,
-    tubelet=experiment.tokenizer.tubelet,
-    text_length=length,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    **cache,
-  )
-
-
-def _is_started(workdir: epath.Path) -> bool:
-  return bool(checkpoint_files.finished(workdir / checkpoint_files.FOLDER))
-
-
-def _start(
-  experiment: Experiment, workdir: epath.Path, tokenizer_params: Any
-) -> Model | None:
-  """Open the generator that a new run starts from, if it names one."""
-  if not experiment.start_from or _is_started(workdir):
-    return None
-  model = open_lib.load(
-    experiment.start_from, encoder=experiment.text.encoder or None
-  )
-  same = config_lib.to_dict(
-    {
-      'text': experiment.text,
-      'generator': dataclasses.replace(
-        experiment.generator, critic='none', critic_layers=1
-      ),
-    }
-  )
-  models = model.sampler.models
-  found = config_lib.to_dict(
-    {'text': models.text, 'generator': models.generator}
-  )
-  differing = sorted(
-    f'{group}.{name} is {found[group][name]} there and {value} here'
-    for group, fields in same.items()
-    for name, value in fields.items()
-    if found[group][name] != value and name not in _FREE
-  )
-  if not differing and digest_tree(model.sampler.tokenizer_params) != (
-    digest_tree(tokenizer_params)
-  ):
-    differing = ['it was trained on the tokens of another tokenizer']
-  if differing:
-    raise UserError(
-      f'start_from={experiment.start_from} does not fit this run: '
-      f'{"; ".join(differing)}; give the settings of that generator'
-    )
-  return model
-
-
-def _vocabulary(
-  experiment: Experiment, workdir: epath.Path
-) -> tuple[SentencePieceVocabulary, Words | None]:
-  """Read the vocabulary and words, or learn them when the run starts."""
-  path = workdir / VOCABULARY_FILE
-  if path.is_file() and _is_started(workdir):
-    vocabulary = SentencePieceVocabulary(path.read_bytes())
-    return vocabulary, read_words(workdir)
-  # Every process learns the same vocabulary; the first process writes it.
-  with contextlib.closing(
-    _pipeline(experiment, experiment.data, None)
-  ) as pipeline:
-    captions = list(pipeline.captions(_NUM_CAPTIONS))
-  size = experiment.text.vocab_size
-  if not experiment.text.is_frozen:
-    vocabulary = SentencePieceVocabulary.learn(captions, size)
-    return vocabulary, Words.count(captions)
-  place = experiment.text.vocabulary
-  vocabulary = SentencePieceVocabulary.from_file(place)
-  if vocabulary.size > size:
-    raise UserError(
-      f'{place} has {vocabulary.size} ids, but the text encoder has {size}; '
-      'name its own vocabulary'
-    )
-  return vocabulary, Words.count(captions)
-
-
-def read_words(workdir: epath.PathLike) -> Words | None:
-  """Read the words of a run's captions; runs of earlier releases have none.
-
-  Raises:
-    UserError: the file is damaged.
+  A generator's rows are even, and its clips and images need not be.
   """
-  path = epath.Path(workdir) / WORDS_FILE
-  if not path.is_file():
-    return None
-  try:
-    return Words.from_json(path.read_bytes())
-  except UserError as error:
-    raise UserError(f'{path}: {error}; delete it') from error
-
-
-def _tokenizer_params(experiment: Experiment) -> Any:
-  """Read the trained tokenizer and check that it has the expected shape."""
-  snapshot = checkpoints.load_params(experiment.tokenizer_dir)
-  expected = config_lib.to_dict(experiment.tokenizer)
-  saved = config_lib.to_dict(
-    config_lib.build(TokenizerConfig, snapshot.config['tokenizer'])
-  )
-  differing = sorted(
-    f'{key} is {saved.get(key)} there and {value} in its config.json'
-    for key, value in expected.items()
-    if saved.get(key) != value
-  )
-  if differing:
-    raise UserError(
-      f'the checkpoint in {experiment.tokenizer_dir} is of another tokenizer: '
-      f'{"; ".join(differing)}; train it again or name another tokenizer_dir'
-    )
-  return snapshot.params
+  return sharding.batch_ways(mesh) if experiment.kind == 'generator' else 1

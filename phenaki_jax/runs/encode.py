@@ -112,6 +112,7 @@ def _encoder(run: Run) -> Any:
       if part == 'clips':
         frames = [one.context_frames for one in found]
         batch[part]['context_frames'] = np.array(frames, np.int32)
+    counts = run.task.num_examples(batch)
     tokens = tokenized(task, frozen, sharding.global_batch(batch, run.mesh))
     return {
       part: [
@@ -124,7 +125,7 @@ def _encoder(run: Run) -> Any:
           num_frames=one.num_frames,
           context_frames=one.context_frames,
         ).to_record()
-        for row, one in enumerate(examples[part])
+        for row, one in enumerate(examples[part][: counts[part]])
       ]
       for part, ids in jax.tree.map(np.asarray, tokens).items()
     }

@@ -14,7 +14,7 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.data.mixture import compose
+from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
@@ -263,20 +263,37 @@ def find_tokenizer(
 def _check_batch(
   experiment: Experiment, num_devices: int, process_count: int
 ) -> None:
-  """Check that each part of the batch divides over devices and processes."""
+  """Check that the batch divides over devices and processes.
+
+  The parts of a generator's batch are padded, and its rows must divide.
+  """
   data = experiment.data
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
-  composition = compose(
-    batch_size=data.batch_size, image_share=data.image_share
-  )
-  for part, count in composition.counts.items():
+  made = composition(data, tubelet=experiment.tokenizer.tubelet)
+  if experiment.kind == 'generator':
+    rows = made.num_rows(experiment.generator.grid[0])
+    if rows % ways:
+      raise UserError(
+        f'data.batch_size={data.batch_size} with data.image_share='
+        f'{data.image_share} is {made.num_clips} clips and {made.num_images} '
+        f'images per step, in {rows} rows, which cannot be divided among '
+        f'{ways} devices; set data.row_multiple={ways}'
+      )
+    if ways % process_count:
+      raise UserError(
+        f'a batch is divided among {ways} devices (mesh axes data and fsdp), '
+        f'which {process_count} processes cannot share; make mesh.data * '
+        f'mesh.fsdp a multiple of {process_count}'
+      )
+    return
+  for part, count in made.counts.items():
     for divisor, what in ((ways, 'devices'), (process_count, 'processes')):
       if count % divisor:
         raise UserError(
           f'data.batch_size={data.batch_size} with data.image_share='
-          f'{data.image_share} is {composition.num_clips} clips and '
-          f'{composition.num_images} images per step; the {count} {part} '
+          f'{data.image_share} is {made.num_clips} clips and '
+          f'{made.num_images} images per step; the {count} {part} '
           f'cannot be divided among {divisor} {what}; make both counts '
           f'multiples of {divisor}'
         )

@@ -129,6 +129,13 @@ def joined_processes() -> Iterator[bool]:
     jax.distributed.shutdown()
 
 
+def huge_pages_missing() -> bool:
+  """Return whether this is a CPU run that could use huge pages and does not."""
+  if jax.default_backend() != 'cpu' or platform.libc_ver()[0] != 'glibc':
+    return False
+  return _HUGE_PAGES not in os.environ.get('GLIBC_TUNABLES', '')
+
+
 def log_missing_huge_pages() -> None:
   """Log the cost of a CPU run without huge pages, and how to enable them.
 
@@ -139,9 +146,7 @@ def log_missing_huge_pages() -> None:
   starts, and needs a kernel whose transparent huge pages are `madvise` or
   `always`.
   """
-  if jax.default_backend() != 'cpu' or platform.libc_ver()[0] != 'glibc':
-    return
-  if _HUGE_PAGES not in os.environ.get('GLIBC_TUNABLES', ''):
+  if huge_pages_missing():
     _log.info(
       'Huge pages are off; they save about a quarter of each training step on '
       'a CPU. To use them, start with GLIBC_TUNABLES=%s=1 in the environment.',

@@ -88,7 +88,7 @@ def _pixels(
 
 
 @functools.partial(jax.jit, static_argnames=('models', 'config'))
-def _tokens(
+def uncover_tokens(
   models: Models,
   config: DecodeConfig,
   params: Any,
@@ -201,7 +201,7 @@ class Sampler:
       settings.temperature,
       settings.choice_temperature,
     ]
-    state = _tokens(
+    state = uncover_tokens(
       self.models,
       DecodeConfig(
         steps=settings.steps, schedule=settings.schedule, order=settings.order

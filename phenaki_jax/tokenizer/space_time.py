@@ -115,7 +115,8 @@ class SpaceTime(nn.Module):
       added = place(seen.place).reshape(1, t, h, w, width)
       # In the dtype of the computation; the sum would be float32 otherwise.
       x = x + added.astype(x.dtype)
-    x = constrain(x, 'batch', 'frames', None, None, None)
+    if not self.is_initializing():
+      x = constrain(x, 'batch', 'frames', None, None, None)
     grid = grid_coordinates(1, h, w)
     space = Stack(config, self.spatial_layers, name='space')
     time = Stack(config, config.temporal_layers, name='time')

@@ -2,13 +2,16 @@
 
 Orbax writes checkpoints in the background; a checkpoint counts once it has its
 manifest (see `checkpoint_files`). A run may be killed at any time, and nothing
-on disk is used before its digest was verified.
+on disk is used before its checksum was verified.
 """
 
 import dataclasses
+import functools
+import itertools
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from typing import Any, Literal
 
 import jax
@@ -16,11 +19,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax.traverse_util import flatten_dict
-from jax.experimental import multihost_utils
 
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.paths import absolute
 from phenaki_jax.training import checkpoint_files as files
+from phenaki_jax.training import checkpoint_parts as parts
+from phenaki_jax.training import checkpoint_sums as sums
 from phenaki_jax.training import orbax_reports
 from phenaki_jax.training.checkpoint_files import CheckpointError, DamagedError
 from phenaki_jax.training.checkpoint_manifest import make_manifest
@@ -30,7 +34,9 @@ from phenaki_jax.training.state import TrainState
 
 _logger = logging.getLogger(__name__)
 
-_NOTHING, _REFUSED = -1, -2
+# Parts in which an array is stored, and their sizes in bytes. Orbax cuts the
+# largest dimension first; so many parts divide a matrix along both.
+_CHUNKS, _SMALL, _MAX_CHUNK = 512, 1 << 20, 1 << 24
 # TensorStore reports a full disk as a ValueError.
 _FAILED_WRITE = (OSError, ValueError)
 
@@ -93,6 +99,25 @@ def load_params(
   )
 
 
+@dataclasses.dataclass(kw_only=True)
+class _Pending:
+  """A save in the background.
+
+  Attributes:
+    step: the step of the checkpoint.
+    items: descriptions of the arrays.
+    values: the JSON items.
+    sums: of this process' shards.
+    files: digests of small files, which are computed once all are written.
+  """
+
+  step: int
+  items: dict[str, Any]
+  values: dict[str, Any]
+  sums: futures.Future[dict[str, Any]]
+  files: futures.Future[dict[str, str]] | None = None
+
+
 class Checkpoints:
   """Save and restore one run."""
 
@@ -118,7 +143,9 @@ class Checkpoints:
     self._config = json.loads(json.dumps(config))
     self._identity = dict(identity)
     self._manager: ocp.CheckpointManager | None = None
-    self._pending: dict[str, Any] | None = None
+    self._pending: _Pending | None = None
+    # Checksums are computed here, not in the thread that trains.
+    self._thread = futures.ThreadPoolExecutor(1, 'checksums')
 
   def restore(self, abstract: TrainState) -> Restored | None:
     """Return the newest intact state, or None in a fresh directory.
@@ -133,49 +160,23 @@ class Checkpoints:
       CheckpointError: if there are checkpoints and all are damaged.
       UserError: if the directory belongs to another run.
     """
-    # One process chooses, so that all processes resume from the same step.
-    failure: Exception | None = None
-    step = _NOTHING
-    read: dict[str, Any] = {}
-    if jax.process_index() == 0:
+    items = _items(abstract)
+    # A new one is opened below, as Orbax remembers the steps that it saw.
+    self._close_orbax()
+    steps = sums.exchange(files.steps(self._folder))[0]
+    reasons: list[str] = []
+    for step in steps:
+      folder = self._folder / str(step)
       try:
-        step, read = self._choose(abstract)
-      except Exception as error:
-        # Raised below: the other processes are waiting for the step.
-        step, failure = _REFUSED, error
-    step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
-    if step == _REFUSED:
-      raise failure or CheckpointError('Process 0 cannot resume; see its log.')
-    if step == _NOTHING:
-      return None
-    # This makes Orbax delete the leftovers of a killed save.
-    self._open()
-    folder = self._folder / str(step)
-    _, values = files.read_json(folder)
-    restored = {
-      name: _place(tree, folder / name, read.get(name))
-      for name, tree in _items(abstract).items()
-    }
-    opt_state = jax.tree.unflatten(
-      jax.tree.structure(abstract.opt_state),
-      [restored['opt_state'][name] for name in _flat(abstract.opt_state)],
-    )
-    place = abstract.step.sharding
-    return Restored(
-      step=step,
-      state=TrainState(
-        step=jax.make_array_from_callback(
-          (), place, lambda _: np.asarray(step, np.int32)
-        ),
-        params=restored['params'],
-        ema=restored['ema'],
-        opt_state=opt_state,
-      ),
-      metrics={
-        name: Mean(sum=total, count=count)
-        for name, (total, count) in values['data']['metrics'].items()
-      },
-    )
+        manifest, values = self._read_json(step, items)
+        read = _verified(folder, items, manifest)
+      except DamagedError as error:
+        reasons.append(str(error))
+        continue
+      _agreed(functools.partial(self._choose, step, steps, reasons))
+      return self._restored(abstract, step, read, values)
+    _agreed(functools.partial(self._choose, None, steps, reasons))
+    return None
 
   def save(
     self, step: int, state: TrainState, metrics: Mapping[str, Mean]
@@ -202,20 +203,35 @@ class Checkpoints:
       },
       'config': self._config,
     }
-    manifest = make_manifest(step, items, values)
     args = {
-      **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
+      **{
+        name: ocp.args.StandardSave(tree, jax.tree.map(_in_chunks, tree))
+        for name, tree in items.items()
+      },
       **{name: ocp.args.JsonSave(value) for name, value in values.items()},
     }
     try:
       self._open().save(step, args=ocp.args.Composite(**args), force=True)
     except _FAILED_WRITE as error:
       raise self._failed(step, error) from error
-    self._pending = manifest
+    # Orbax has copied them to the host already, where they do not change.
+    blocks = list(sums.held_blocks(items, every_copy=False))
+    self._pending = _Pending(
+      step=step,
+      items=jax.tree.map(_described, items),
+      values=values,
+      sums=self._thread.submit(sums.sum_blocks, blocks),
+    )
 
   def poll(self) -> None:
     """Finish the running save if its background part is over; do not wait."""
-    if self._pending and not self._open().is_saving_in_progress():
+    pending = self._pending
+    if pending is None or self._open().is_saving_in_progress():
+      return
+    if pending.files is None:
+      pending.files = self._digests(pending)
+    done = pending.sums.done() and pending.files.done()
+    if done and not parts.missing(self._folder / str(pending.step)):
       self.finish()
 
   def finish(self) -> None:
@@ -226,17 +242,18 @@ class Checkpoints:
     """
     if self._pending is None:
       return
-    manifest, self._pending = self._pending, None
-    folder = self._folder / str(manifest['step'])
+    pending, self._pending = self._pending, None
     try:
       self._open().wait_until_finished()
       self._open().check_for_errors()
+      digests = pending.files or self._digests(pending)
+      own = {'sums': pending.sums.result(), 'files': digests.result()}
+      told = parts.gather(self._folder / str(pending.step), own)
       if jax.process_index() == 0:
-        text = json.dumps(manifest, indent=1, sort_keys=True)
-        replace_file(folder / files.MANIFEST, text.encode())
+        self._write_manifest(pending, told)
         self._drop_old()
     except _FAILED_WRITE as error:
-      raise self._failed(manifest['step'], error) from error
+      raise self._failed(pending.step, error) from error
 
   def close(self) -> None:
     """Finish the running save and close Orbax.
@@ -247,43 +264,58 @@ class Checkpoints:
     try:
       self.finish()
     finally:
-      manager, self._manager = self._manager, None
-      if manager is not None:
-        manager.close()
+      self._close_orbax()
+      self._thread.shutdown()
 
-  def _choose(self, abstract: TrainState) -> tuple[int, dict[str, Any]]:
-    """Return the newest intact step and its arrays; move newer ones aside."""
-    reasons = []
-    chosen, read = _NOTHING, {}
-    ours = RunDescription(
-      config=self._config,
-      identity=self._identity,
-      arrays={
-        path: f'{leaf.dtype.name}{tuple(leaf.shape)}'
-        for path, leaf in flatten_dict(_items(abstract), sep='/').items()
-      },
-    )
-    steps = files.steps(self._folder)
-    for step in steps:
-      folder = self._folder / str(step)
-      try:
-        manifest, values = files.read_json(folder)
-        saved = RunDescription(
-          config=values['config'],
-          identity=values['data']['identity'],
-          arrays={
-            path: f'{entry["dtype"]}{tuple(entry["shape"])}'
-            for path, entry in manifest['arrays'].items()
-          },
-        )
-        check_same_run(folder, saved=saved, ours=ours, step=step)
-        read = {i: files.read_arrays(folder, i, manifest) for i in files.ARRAYS}
-      except DamagedError as error:
-        reasons.append(str(error))
-        continue
-      chosen = step
-      break
-    if chosen == _NOTHING and files.finished(self._folder):
+  def _close_orbax(self) -> None:
+    manager, self._manager = self._manager, None
+    if manager is not None:
+      manager.close()
+
+  def _read_json(
+    self, step: int, items: Mapping[str, Any]
+  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the manifest and the JSON items; process 0 reads them for all.
+
+    Raises:
+      DamagedError: if they are damaged.
+      UserError: if the checkpoint belongs to another run.
+    """
+    folder = self._folder / str(step)
+
+    def read() -> Any:
+      if jax.process_index():
+        return None
+      manifest, values = files.read_json(folder)
+      saved = RunDescription(
+        config=values['config'],
+        identity=values['data']['identity'],
+        arrays={
+          path: f'{entry["dtype"]}{tuple(entry["shape"])}'
+          for path, entry in manifest['arrays'].items()
+        },
+      )
+      ours = RunDescription(
+        config=self._config,
+        identity=self._identity,
+        arrays={
+          path: f'{leaf.dtype.name}{tuple(leaf.shape)}'
+          for path, leaf in flatten_dict(dict(items), sep='/').items()
+        },
+      )
+      check_same_run(folder, saved=saved, ours=ours, step=step)
+      return manifest, values
+
+    manifest, values = sums.exchange(_agreed(read))[0]
+    return manifest, values
+
+  def _choose(
+    self, chosen: int | None, steps: list[int], reasons: list[str]
+  ) -> None:
+    """Say which step was chosen and why, and move newer ones aside."""
+    if jax.process_index():
+      return
+    if chosen is None and files.finished(self._folder):
       raise CheckpointError(
         f'{" ".join(reasons)} None of the checkpoints in {self._folder} is '
         'usable. Move that directory away to start from the beginning.'
@@ -291,10 +323,68 @@ class Checkpoints:
     for reason in reasons:
       _logger.warning('%s', reason)
     if reasons:
-      start = 'the beginning' if chosen == _NOTHING else f'step {chosen}'
+      start = 'the beginning' if chosen is None else f'step {chosen}'
       _logger.warning('Resuming from %s.', start)
-    self._set_aside([step for step in steps if step > chosen])
-    return chosen, read
+    self._set_aside([s for s in steps if chosen is None or s > chosen])
+
+  def _restored(
+    self,
+    abstract: TrainState,
+    step: int,
+    read: Mapping[str, Any],
+    values: Mapping[str, Any],
+  ) -> Restored:
+    # This makes Orbax delete the leftovers of a killed save.
+    self._open()
+    opt_state = jax.tree.unflatten(
+      jax.tree.structure(abstract.opt_state),
+      [read['opt_state'][name] for name in _flat(abstract.opt_state)],
+    )
+    place = abstract.step.sharding
+    return Restored(
+      step=step,
+      state=TrainState(
+        step=jax.make_array_from_callback(
+          (), place, lambda _: np.asarray(step, np.int32)
+        ),
+        params=read['params'],
+        ema=read['ema'],
+        opt_state=opt_state,
+      ),
+      metrics={
+        name: Mean(sum=total, count=count)
+        for name, (total, count) in values['data']['metrics'].items()
+      },
+    )
+
+  def _digests(self, pending: _Pending) -> futures.Future[dict[str, str]]:
+    folder, process = self._folder / str(pending.step), jax.process_index()
+
+    def digests() -> dict[str, str]:
+      if process == 0:
+        files.forget_paths(folder)
+      return files.small_files(folder, process=process)
+
+    return self._thread.submit(digests)
+
+  def _write_manifest(
+    self, pending: _Pending, told: Sequence[dict[str, Any]]
+  ) -> None:
+    folder = self._folder / str(pending.step)
+    shapes = {
+      path: leaf.shape
+      for path, leaf in flatten_dict(pending.items, sep='/').items()
+    }
+    manifest = make_manifest(
+      pending.step,
+      pending.items,
+      sums.add_up([part['sums'] for part in told], shapes),
+      pending.values,
+      dict(itertools.chain(*(part['files'].items() for part in told))),
+    )
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    replace_file(folder / files.MANIFEST, text.encode())
+    parts.delete(folder)
 
   def _set_aside(self, steps: list[int]) -> None:
     """Move checkpoints away, so that their steps can be saved again."""
@@ -349,20 +439,52 @@ def _flat(opt_state: Any) -> dict[str, Any]:
   }
 
 
-def _place(
-  abstract: Any, folder: epath.Path, read: dict[str, Any] | None
-) -> Any:
-  """Shard an item; of several processes, each reads its own shards."""
-  if jax.process_count() == 1 and read is not None:
-    # The verified arrays are used; the disk is not read a second time.
-    return jax.tree.map(
-      lambda leaf, array: jax.device_put(array, leaf.sharding), abstract, read
-    )
+def _verified(
+  folder: epath.Path, items: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Read the arrays; each process reads and sums up its own shards.
+
+  Raises:
+    DamagedError: on every process, if any shard is damaged.
+  """
+  read = functools.partial(files.read_shards, folder, items, manifest)
+  arrays, own = _agreed(read)
+  files.check_arrays(folder, arrays, manifest, sums.exchange(own))
+  return arrays
+
+
+def _in_chunks(leaf: Any) -> ocp.SaveArgs:
+  """Store an array in parts, of which a process reads only those it needs."""
+  if leaf.nbytes < _SMALL:
+    return ocp.SaveArgs()
+  return ocp.SaveArgs(chunk_byte_size=min(leaf.nbytes // _CHUNKS, _MAX_CHUNK))
+
+
+def _described(leaf: Any) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def _agreed(work: Callable[[], Any]) -> Any:
+  """Do something on every process; raise on all if it fails on one.
+
+  Raises:
+    DamagedError: if a file is damaged for one of them.
+    CheckpointError: if another process failed.
+  """
+  result, failure, report = None, None, None
   try:
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-      return reader.restore(folder, args=ocp.args.StandardRestore(abstract))
-  except files.DAMAGE as error:
-    raise CheckpointError(
-      f'{folder} cannot be read ({files.first_line(error)}). Move '
-      f'{folder.parent} away to resume from the checkpoint before it.'
-    ) from error
+    result = work()
+  except Exception as error:
+    # Raised below: the other processes are waiting for the report.
+    failure = error
+    report = [isinstance(error, DamagedError), files.first_line(error)]
+  reports = sums.exchange(report)
+  if failure is not None:
+    raise failure
+  for process, (is_damaged, text) in (
+    (process, found) for process, found in enumerate(reports) if found
+  ):
+    if is_damaged:
+      raise DamagedError(f'{text}.')
+    raise CheckpointError(f'Process {process} cannot resume: {text}.')
+  return result

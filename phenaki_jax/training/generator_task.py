@@ -32,7 +32,13 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.critic_loss import critic_loss
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
-from phenaki_jax.training.rows import Rows, clip_rows, image_rows, join_rows
+from phenaki_jax.training.rows import (
+  Layout,
+  Rows,
+  clip_rows,
+  image_rows,
+  join_rows,
+)
 from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -49,6 +55,8 @@ class GeneratorTask(Task):
     text_params: parameters of a frozen text encoder that encodes the captions
       in the step.
     training: how training examples are made.
+    layout: the rows of every batch, whose parts may end with padding; None:
+      no padding, and one group of rows.
     given: parameters that a new run starts from, by network.
   """
 
@@ -58,6 +66,7 @@ class GeneratorTask(Task):
   tokenizer_params: Any
   text_params: Any = None
   training: GeneratorTaskConfig = GeneratorTaskConfig()
+  layout: Layout | None = None
   # No part of the hash: a task is a static argument of compiled functions.
   given: Mapping[str, Any] = dataclasses.field(
     default_factory=dict, hash=False, compare=False
@@ -106,12 +115,29 @@ class GeneratorTask(Task):
     `part` makes the shares of hidden tokens evenly spaced, see `hide`.
     """
     batch = self.tokenized(frozen, batch)
+    counts = self.num_examples(batch)
+    batch = {
+      part: {name: array[: counts[part]] for name, array in arrays.items()}
+      for part, arrays in batch.items()
+    }
     if 'images' not in batch:
       return self._clip_rows(batch['clips'], rng, part)
     images = self._image_rows(batch['images'], rng, part)
     if 'clips' not in batch:
       return images
-    return join_rows(self._clip_rows(batch['clips'], rng, part), images)
+    clips = self._clip_rows(batch['clips'], rng, part)
+    groups = self.layout.groups if self.layout else 1
+    return join_rows(clips, images, groups=groups)
+
+  def num_examples(self, batch: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of examples of each part, without its padding."""
+    if self.layout is None:
+      return super().num_examples(batch)
+    counts = (
+      ('clips', self.layout.num_clips),
+      ('images', self.layout.num_images),
+    )
+    return {part: count for part, count in counts if count}
 
   def tokenized(self, frozen: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Replace pixels by tokens, as `data/spec.py` has them.
@@ -247,7 +273,10 @@ class GeneratorTask(Task):
   def _encoded(
     self, params: Any, rows: Rows, rng: PRNGKeyArray, *, deterministic: bool
   ) -> EncodedTexts:
-    """Encode the captions, a share of which is dropped in training."""
+    """Encode the captions, a share of which is dropped in training.
+
+    They are in the order in which the networks read them.
+    """
     texts, dropout = rows.texts, None
     if not deterministic:
       dropout = stream(rng, 'dropout')
@@ -264,7 +293,12 @@ class GeneratorTask(Task):
           empty_texts(texts),
           texts,
         )
-    return self.generator.encode(params, texts, dropout)
+    encoded = self.generator.encode(params, texts, dropout)
+    # In the dtype of the computation, which makes them smaller to exchange.
+    dtype = jnp.dtype(self.config.dtype)
+    return rows.arranged(
+      EncodedTexts(vectors=encoded.vectors.astype(dtype), mask=encoded.mask)
+    )
 
   def _logits(
     self,

@@ -18,6 +18,7 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
+from phenaki_jax.files.ownership import check_private
 from phenaki_jax.training import metrics
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -29,15 +30,20 @@ from phenaki_jax.training.last_evaluation import LastEvaluation
 from phenaki_jax.training.optim import make_optimizer, make_schedule
 from phenaki_jax.training.preemption import StopFlag
 from phenaki_jax.training.progress import Progress
+from phenaki_jax.training.recovery import Recovery, StateLost
 from phenaki_jax.training.seen import seen
 from phenaki_jax.training.speed import Speed
-from phenaki_jax.training.state import RunArrays, Task
-from phenaki_jax.training.step import check_finite, compile_step, make_step
+from phenaki_jax.training.state import RunArrays, Task, TrainState
+from phenaki_jax.training.step import compile_step, make_step
+from phenaki_jax.training.watchdog import Watchdog
 from phenaki_jax.training.writers import Writer
 
 FINISHED = 0
 # EX_TEMPFAIL of sysexits.h: not finished, run the same command again.
 PREEMPTED = 75
+
+# Seconds. A first step of a large model may compile for many minutes.
+PATIENCE = 3600.0
 
 # The metrics of the progress line, with their names there.
 _SHOWN = {
@@ -75,6 +81,7 @@ def train(
   evaluators: Sequence[Evaluator],
   events: Events,
   seed: int,
+  patience: float = PATIENCE,
   example_tokens: Mapping[str, int] = types.MappingProxyType({}),
 ) -> int:
   """Train a task, or resume a run that was stopped.
@@ -95,6 +102,8 @@ def train(
     evaluators: run at their own steps and after the last step.
     events: records on what the time is spent.
     seed: determines the initial parameters and all random draws of the steps.
+    patience: seconds without a step, a result of an evaluator or a checkpoint
+      after which the process ends (see `training.watchdog`).
     example_tokens: visual tokens of one example, by part of the batch.
 
   Returns:
@@ -102,7 +111,8 @@ def train(
     it; the same call then resumes it.
 
   Raises:
-    FloatingPointError: if a step is not finite; it is not applied.
+    FloatingPointError: if many steps in a row are not finite; none of them is
+      applied (see `training.recovery`).
     CheckpointError: if a checkpoint cannot be written or read.
     UserError: if the directory belongs to another run, or is in use, or the
       parameters or the batch do not divide over the mesh.
@@ -122,6 +132,11 @@ def train(
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopFlag())
     stack.enter_context(jax.set_mesh(mesh))
+    options: Any = jax.config
+    if options.jax_compilation_cache_dir:
+      cache = options.jax_compilation_cache_dir
+      check_private(cache, name='compilation cache')
+    watchdog = stack.enter_context(Watchdog(workdir, patience=patience))
     if is_first:
       stack.enter_context(run_lock(workdir))
     else:
@@ -139,15 +154,17 @@ def train(
       identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
     )
     stack.callback(checkpoints.close)
-    with events.during('restore'):
-      restored = checkpoints.restore(abstract)
-    if restored is None:
-      start, window = 0, {}
+
+    def begin() -> tuple[int, TrainState, dict[str, metrics.Mean]]:
+      """Return the state of the last checkpoint, or that of a new run."""
+      with events.during('restore'):
+        restored = checkpoints.restore(abstract)
+      if restored is not None:
+        return restored.step, restored.state, restored.metrics
       key = rngs.stream(root, 'init')
-      state = state_lib.create_state(task, optimizer, abstract, key)
-    else:
-      start, window = restored.step, restored.metrics
-      state = restored.state
+      return 0, state_lib.create_state(task, optimizer, abstract, key), {}
+
+    start, state, window = begin()
     if is_first:
       _keep(files, workdir)
     events.open(start)
@@ -169,25 +186,30 @@ def train(
       progress.say(f'Finishing the evaluation of step {start}.')
       arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
       with events.during('evaluate', step=start):
-        return _finish(last, evaluators, writers, start, arrays, stop, progress)
+        return _finish(
+          last, evaluators, writers, start, arrays, stop, watchdog, progress
+        )
     progress.say('Compiling the first step.')
     stream = batches(start)
-    if hasattr(stream, 'close'):
-      stack.callback(stream.close)
+    stack.callback(lambda: _close(stream))
     speed = Speed()
+    recovery = Recovery()
 
     # The metrics of a step are fetched while the next step runs, so that the
     # device does not wait for the host.
     in_flight: dict[str, metrics.Mean] | None = None
-    for step in range(start + 1, config.steps + 1):
+    step = start
+    while step < config.steps:
+      step += 1
+      watchdog.wait_for(f'the batch of step {step}')
       with speed.waiting(), events.waiting():
         batch = sharding.global_batch(_next(stream, step), mesh)
+      watchdog.wait_for(f'step {step} on the devices')
       state, results = compiled(state, batch, root, frozen)
       events.step(step)
-      if in_flight is not None:
-        window = _take(step - 1, in_flight, window)
+      ready = [] if in_flight is None else [(step - 1, in_flight)]
       in_flight = results
-      speed.count(batch)
+      speed.count(task.num_examples(batch))
       progress.advance(step)
       checkpoints.poll()
 
@@ -201,13 +223,25 @@ def train(
       ]
 
       if is_logged or is_saved or due:
-        # Before anything is written: raises if the step is not finite.
-        window = _take(step, in_flight, window)
+        # Before anything is written, as the state may be lost.
+        ready.append((step, results))
         in_flight = None
+      try:
+        for number, found in ready:
+          window = recovery.take(number, metrics.fetched(found), window)
+      except StateLost:
+        checkpoints.finish()
+        _close(stream)
+        step, state, window = begin()
+        stream, in_flight = batches(step), None
+        for writer in writers:
+          writer.rewind(step)
+        progress.say(f'Repeating the steps after step {step}.')
+        continue
       if is_logged:
         values = {
           **metrics.finalise(window),
-          **seen(batch, step, example_tokens),
+          **seen(task.num_examples(batch), step, example_tokens),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }
@@ -220,6 +254,7 @@ def train(
         last.record(0)
       if is_saved:
         # Before the evaluators, which may be slow and may fail.
+        watchdog.wait_for(f'the checkpoint of step {step}')
         with events.during('save', step=step):
           checkpoints.save(step, state, window)
       if stopping and not is_last:
@@ -232,8 +267,10 @@ def train(
       if due:
         with events.during('evaluate', step=step):
           for evaluator in due:
-            _write(writers, step, _results(evaluator, step, arrays, stop))
+            got = _results(evaluator, step, arrays, stop, watchdog)
+            _write(writers, step, got)
         speed.restart()
+    watchdog.wait_for(f'the checkpoint of step {step}')
     checkpoints.close()
     if step < config.steps:
       progress.say(
@@ -243,7 +280,9 @@ def train(
       return PREEMPTED
     arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
     with events.during('evaluate', step=step):
-      return _finish(last, evaluators, writers, step, arrays, stop, progress)
+      return _finish(
+        last, evaluators, writers, step, arrays, stop, watchdog, progress
+      )
 
 
 def _finish(
@@ -253,6 +292,7 @@ def _finish(
   step: int,
   arrays: RunArrays,
   stop: StopFlag,
+  watchdog: Watchdog,
   progress: Progress,
 ) -> int:
   """Run the evaluators of the last step that are not done; return the code."""
@@ -261,7 +301,7 @@ def _finish(
   for number in range(last.done() or 0, len(due)):
     results = {}
     if not (stop and is_alone):
-      results = _results(due[number], step, arrays, stop)
+      results = _results(due[number], step, arrays, stop, watchdog)
     # An evaluator that a signal cuts short leaves no record and is run again.
     if stop and is_alone:
       progress.say(
@@ -275,22 +315,19 @@ def _finish(
   return FINISHED
 
 
-def _take(
-  step: int, results: metrics.Metrics, window: metrics.Metrics
-) -> dict[str, metrics.Mean]:
-  """Fetch a step's metrics, check that they are finite, and add them up."""
-  fetched = metrics.fetched(results)
-  check_finite(step, fetched)
-  return metrics.merge(window, fetched)
-
-
 def _results(
-  evaluator: Evaluator, step: int, state: RunArrays, stop: StopFlag
+  evaluator: Evaluator,
+  step: int,
+  state: RunArrays,
+  stop: StopFlag,
+  watchdog: Watchdog,
 ) -> dict[str, Any]:
   """Run an evaluator; after a signal, skip its remaining results."""
   results = {}
+  watchdog.wait_for(f'the evaluation of step {step}')
   for name, value in evaluator.run(step, state):
     results[name] = value
+    watchdog.wait_for(f'the evaluation of step {step} after {name}')
     # Several processes must all finish what they compute together.
     if stop and jax.process_count() == 1:
       break
@@ -309,6 +346,11 @@ def _write(
 ) -> None:
   for writer in writers:
     writer.write(step, values)
+
+
+def _close(stream: Any) -> None:
+  if hasattr(stream, 'close'):
+    stream.close()
 
 
 def _next(stream: Iterator[dict[str, Any]], step: int) -> dict[str, Any]:

@@ -4,35 +4,110 @@ A row is a token grid of one clip, or of several packed images. An image takes
 one latent frame of a row, as a segment of its own with its own caption, so that
 clips and images share one compiled forward pass and no image is padded to the
 length of a clip.
+
+The devices of a mesh hold equal groups of rows. Rows of images are spread over
+the groups, and every group has its rows in the same order, so that each device
+computes the same program on rows and texts of its own.
 """
 
 import dataclasses
-from typing import no_type_check
+import functools
+from typing import Any, no_type_check
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from phenaki_jax.generator import Texts
+from phenaki_jax.generator import EncodedTexts, Texts
+from phenaki_jax.nn.attention import Packing
+from phenaki_jax.sharding import constrain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+  """Where the clips and the images of a batch are in its rows.
+
+  Each group has first rows of a clip, then rows that may hold packed images. A
+  place for packed images that none are left for holds a clip.
+
+  Attributes:
+    num_clips, num_images: examples of a batch, without padding.
+    length: latent frames of a row.
+    groups: number of equal groups of rows, as many as devices split a batch.
+
+  Raises:
+    ValueError: the groups do not divide the rows.
+  """
+
+  num_clips: int
+  num_images: int
+  length: int
+  groups: int = 1
+
+  def __post_init__(self) -> None:
+    if self.num_rows % self.groups:
+      raise ValueError(f'{self.num_rows} rows in {self.groups} groups')
+
+  @property
+  def image_rows(self) -> int:
+    """Return the number of rows of packed images."""
+    return -(-self.num_images // self.length)
+
+  @property
+  def num_rows(self) -> int:
+    """Return R."""
+    return self.num_clips + self.image_rows
+
+  @property
+  def packing(self) -> Packing:
+    """Return where the rows are that may have several texts."""
+    packed = -(-self.image_rows // self.groups)
+    return Packing(groups=self.groups, packed=packed)
+
+  @functools.cached_property
+  def order(self) -> np.ndarray:
+    """Return the index of each row among those of clips, then of images."""
+    packed, each = self.packing.packed, self.num_rows // self.groups
+    order = np.full((self.groups, each), -1)
+    # One row of images for each group, then the second for each group, ...
+    place = np.arange(self.image_rows)
+    column = each - packed + place // self.groups
+    order[place % self.groups, column] = self.num_clips + place
+    order[order < 0] = np.arange(self.num_clips)
+    return order.reshape(-1)
+
+  @functools.cached_property
+  def text_order(self) -> np.ndarray:
+    """Return the text of each place, in the order of `nn.attention.Packing`.
+
+    Texts are numbered by clips, then by images.
+    """
+    clips = np.repeat(np.arange(self.num_clips)[:, None], self.length, 1)
+    images = np.zeros((self.image_rows, self.length), clips.dtype)
+    images.flat[: self.num_images] = self.num_clips + np.arange(self.num_images)
+    frames = np.concatenate([clips, images])[self.order]
+    frames = frames.reshape(self.groups, -1, self.length)
+    plain = frames.shape[1] - self.packing.packed
+    texts = [frames[:, :plain, 0], frames[:, plain:].reshape(self.groups, -1)]
+    return np.concatenate(texts, 1).reshape(-1)
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.
 @no_type_check
 @flax.struct.dataclass
 class Rows:
-  """Token rows; the rows of clips come first.
+  """Token rows, in the order of their layout.
 
   Attributes:
     ids: true token ids.
     hidden: True at tokens that the model must predict.
     segments: segment of each latent frame, -1 where the row is empty.
     frames_at: index of each latent frame in its clip.
-    texts: the caption of each clip and image, as ids or as vectors; equal ones
-      are not merged.
-    text_index: the caption of each latent frame, or of each row [R] if no row
-      has more than one.
-    num_clips: number of rows that hold a clip.
+    texts: the caption of each clip, then of each image, as ids or as vectors;
+      equal ones are not merged.
+    layout: which clips and images the rows hold.
   """
 
   ids: Int[Array, 'R t h w']
@@ -40,8 +115,7 @@ class Rows:
   segments: Int[Array, 'R t']
   frames_at: Int[Array, 'R t']
   texts: Texts
-  text_index: Int[Array, 'R *r']
-  num_clips: int = flax.struct.field(pytree_node=False)
+  layout: Layout = flax.struct.field(pytree_node=False)
 
   @property
   def num_texts(self) -> int:
@@ -49,10 +123,28 @@ class Rows:
     return jax.tree.leaves(self.texts)[0].shape[0]
 
   @property
-  def places(self) -> dict[str, Array]:
+  def places(self) -> dict[str, Any]:
     """Return what the networks read beside the tokens and the texts."""
-    names = ('segments', 'frames_at', 'text_index')
-    return {name: getattr(self, name) for name in names}
+    return {
+      'segments': self.segments,
+      'frames_at': self.frames_at,
+      'packing': self.layout.packing,
+    }
+
+  def arranged(self, texts: EncodedTexts) -> EncodedTexts:
+    """Bring encoded captions into the order in which the networks read them.
+
+    Each device then holds the texts of its own rows. The vectors are exchanged
+    once, and not the keys and values of every layer.
+    """
+    order = self.layout.text_order
+    if np.array_equal(order, np.arange(self.num_texts)):
+      return texts
+    # Split by width, every device takes from all texts without a copy of them.
+    vectors = constrain(texts.vectors, None, None, 'exchanged')[order]
+    return EncodedTexts(
+      vectors=constrain(vectors, 'batch', None, None), mask=texts.mask[order]
+    )
 
   @property
   def weights(self) -> Float[Array, 'R t h w']:
@@ -66,7 +158,7 @@ class Rows:
   @property
   def is_clip(self) -> Bool[Array, 'R']:
     """Return True at rows that hold a clip."""
-    return jnp.arange(self.ids.shape[0]) < self.num_clips
+    return jnp.asarray(self.layout.order < self.layout.num_clips)
 
 
 def clip_rows(
@@ -87,8 +179,7 @@ def clip_rows(
     segments=jnp.where(index < num_latent[:, None], 0, -1),
     frames_at=index,
     texts=texts,
-    text_index=jnp.arange(batch),
-    num_clips=batch,
+    layout=Layout(num_clips=batch, num_images=0, length=t),
   )
 
 
@@ -111,8 +202,7 @@ def image_rows(
     segments=pack_images(images % length, length, fill=-1),
     frames_at=pack_images(frames_at, length, fill=0),
     texts=texts,
-    text_index=pack_images(images, length, fill=0),
-    num_clips=0,
+    layout=Layout(num_clips=0, num_images=ids.shape[0], length=length),
   )
 
 
@@ -134,13 +224,28 @@ def pack_images(values: Array, length: int, *, fill: int) -> Array:
   return values.reshape(rows, length, *values.shape[1:])
 
 
-def join_rows(clips: Rows, images: Rows) -> Rows:
-  """Join the rows of clips and of images; every row then has t text indices."""
-  t = clips.ids.shape[1]
-  per_frame = jnp.repeat(clips.text_index[:, None], t, axis=1)
-  shifted = images.text_index + clips.num_texts
-  return jax.tree.map(
-    lambda one, other: jnp.concatenate([one, other]),
-    dataclasses.replace(clips, text_index=per_frame),
-    dataclasses.replace(images, text_index=shifted, num_clips=clips.num_clips),
+def join_rows(clips: Rows, images: Rows, *, groups: int = 1) -> Rows:
+  """Join the rows of clips and of images in one layout.
+
+  Args:
+    clips: from `clip_rows`.
+    images: from `image_rows`.
+    groups: see `Layout`.
+  """
+  layout = Layout(
+    num_clips=clips.layout.num_clips,
+    num_images=images.layout.num_images,
+    length=images.layout.length,
+    groups=groups,
   )
+  places = ('ids', 'hidden', 'segments', 'frames_at')
+  joined = {
+    name: jnp.concatenate([getattr(clips, name), getattr(images, name)])
+    for name in places
+  }
+  if groups > 1:
+    joined = {name: array[layout.order] for name, array in joined.items()}
+  texts = jax.tree.map(
+    lambda one, other: jnp.concatenate([one, other]), clips.texts, images.texts
+  )
+  return Rows(**joined, texts=texts, layout=layout)

@@ -5,18 +5,15 @@ one batch, also after a resume.
 """
 
 from collections.abc import Mapping
-from typing import Any
-
-import jax
 
 
 def seen(
-  batch: Mapping[str, Any], step: int, tokens: Mapping[str, int]
+  num_examples: Mapping[str, int], step: int, tokens: Mapping[str, int]
 ) -> dict[str, float]:
   """Return what the steps up to this one have trained on.
 
   Args:
-    batch: a global batch, part -> name -> array.
+    num_examples: of each part of a global batch.
     step: number of the step, from 1.
     tokens: visual tokens of one example, by part; empty for a model without
       tokens.
@@ -25,14 +22,13 @@ def seen(
     The number of examples of each part (`clips_seen`), their tokens
     (`tokens_seen`), and the share of images in each of the two.
   """
-  rows = {
-    part: jax.tree.leaves(arrays)[0].shape[0] for part, arrays in batch.items()
+  images = num_examples.get('images', 0)
+  values = {
+    f'{part}_seen': float(step * count) for part, count in num_examples.items()
   }
-  images = rows.get('images', 0)
-  values = {f'{part}_seen': float(step * count) for part, count in rows.items()}
-  values['image_share'] = images / sum(rows.values())
+  values['image_share'] = images / sum(num_examples.values())
   if tokens:
-    total = sum(count * tokens[part] for part, count in rows.items())
+    total = sum(count * tokens[part] for part, count in num_examples.items())
     values['tokens_seen'] = float(step * total)
     values['image_token_share'] = images * tokens['images'] / total
   return values

@@ -4,9 +4,6 @@ import collections
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import jax
 
 
 class Speed:
@@ -26,14 +23,13 @@ class Speed:
     yield
     self._waited += time.monotonic() - began
 
-  def count(self, batch: Mapping[str, Any]) -> None:
-    """Count a step, and the rows of each part of its (global) batch."""
+  def count(self, num_examples: Mapping[str, int]) -> None:
+    """Count a step, and the examples of each part of its global batch."""
     if self._since is None:
       self._since, self._waited = time.monotonic(), 0.0
       return
     self._steps += 1
-    for part, arrays in batch.items():
-      self._rows[part] += jax.tree.leaves(arrays)[0].shape[0]
+    self._rows.update(num_examples)
 
   def take(self) -> dict[str, float]:
     """Return rates per second since the last call, and the share of waiting.

@@ -135,6 +135,13 @@ class Task(Protocol):
     """
     return jax.grad(self.loss, has_aux=True)(params, frozen, batch, rng)
 
+  def num_examples(self, batch: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of examples of each part of a global batch."""
+    return {
+      part: jax.tree.leaves(arrays)[0].shape[0]
+      for part, arrays in batch.items()
+    }
+
   def settle(self, params: Any, gradients: Any) -> Any:
     """Return the parameters with updated statistics, after the optimizer.
 
@@ -157,7 +164,7 @@ class Task(Protocol):
 
 def boxed_params(task: Task) -> Any:
   """Return the shapes of the parameters, boxed; nothing is allocated."""
-  return jax.eval_shape(lambda: task.init(rngs.root(0)))
+  return jax.eval_shape(task.init, rngs.described())
 
 
 def abstract_state(
@@ -180,7 +187,8 @@ def abstract_state(
     ValueError: if a parameter has no names.
   """
   boxed = jax.eval_shape(
-    lambda: _fresh(task.init(rngs.root(0)), optimizer, _apart(task))
+    lambda key: _fresh(task.init(key), optimizer, _apart(task)),
+    rngs.described(),
   )
   return TrainState(
     **{
@@ -199,7 +207,7 @@ def abstract_frozen(
   task: Task, mesh: Mesh | AbstractMesh, *, uneven: sharding.Otherwise = 'raise'
 ) -> Any:
   """Describe the frozen arrays as `abstract_state` describes the state."""
-  boxed = jax.eval_shape(lambda: task.init_frozen(rngs.root(0)))
+  boxed = jax.eval_shape(task.init_frozen, rngs.described())
   return sharding.describe(boxed, mesh, uneven=uneven)
 
 

@@ -32,9 +32,10 @@ def make_step(
   """Build the pure step of a task.
 
   It takes (state, batch, root key, frozen arrays) and returns (state, metrics).
-  If a metric, a gradient or an update of any player is not finite, parameters,
-  average and optimizer state stay unchanged, and the metric 'nonfinite' is 1.
-  The step number advances in either case; the loop then stops.
+  If a metric, a gradient or an update of any player is not finite, or a
+  parameter or its average is not, then parameters, average and optimizer state
+  stay unchanged, and the metric 'nonfinite' is 1. The step number advances in
+  either case; the loop decides what follows (see `training.recovery`).
   """
 
   def step(
@@ -49,7 +50,12 @@ def make_step(
     params = task.settle(params, grads)
     model = {name: params[name] for name in state.ema}
     ema = average(state.ema, model, decay=ema_decay, step=state.step)
-    metrics = {**_norms(task, grads, updates), **measured}
+    metrics = {
+      **_norms(task, grads, updates),
+      'parameter_norm': Mean.of(optax.tree.norm(state.params)),
+      'average_norm': Mean.of(optax.tree.norm(state.ema)),
+      **measured,
+    }
     sums = [mean.sum for mean in metrics.values()]
     finite = jnp.isfinite(jnp.stack(sums)).all()
     kept = jax.tree.map(

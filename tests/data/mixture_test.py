@@ -28,6 +28,26 @@ def test_the_number_of_images_is_rounded(share, images):
   assert found.image_share == images / 8
 
 
+@pytest.mark.parametrize('multiple', [8, 64, 128, 256])
+def test_rows_divide_for_every_share_of_images(multiple):
+  """At most 1% of the latent frames are empty, and the share is the nearest."""
+  for percent in range(0, 101, 3):
+    found = mixture.compose(
+      batch_size=512,
+      image_share=percent / 100,
+      row_multiple=multiple,
+      latent_frames=6,
+    )
+    rows = found.num_rows(6)
+    assert rows % multiple == 0
+    frames = 6 * found.num_clips + found.num_images
+    assert 0.99 * 6 * rows <= frames <= 6 * rows
+    step = 6 / (found.num_clips + found.num_images)
+    assert abs(found.image_share - percent / 100) <= step
+    wanted = 512 * (1 - 5 / 6 * percent / 100)
+    assert rows == multiple or abs(rows - wanted) <= multiple / 2
+
+
 @pytest.mark.parametrize(
   'weights, integers',
   [

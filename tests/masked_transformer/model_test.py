@@ -11,6 +11,7 @@ import pytest
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.nn.attention import Packing
 
 CONFIG = GeneratorConfig(
   codebook_size=12,
@@ -24,14 +25,14 @@ LEARNED = dataclasses.replace(CONFIG, positions='learned')
 FACTORIZED = dataclasses.replace(CONFIG, attention='factorized')
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, 13, size=(2, 3, 2, 2)).astype(np.int32)
-# Six texts: those of the images of the first row come first.
+# Six texts, one for each latent frame of two packed rows.
 TEXT = GENERATOR.normal(size=(6, 5, 10)).astype(np.float32)
 TEXT_MASK = np.arange(5)[None] < GENERATOR.integers(1, 6, (6, 1))
 # A row of three images, and one of two images and an empty latent frame.
 SEGMENTS = np.array([[0, 1, 2], [0, 1, -1]], np.int32)
 FRAMES_AT = np.zeros((2, 3), np.int32)
-TEXT_INDEX = np.array([[0, 1, 2], [3, 4, 0]], np.int32)
-PACKED = (TEXT, TEXT_MASK, SEGMENTS, FRAMES_AT, TEXT_INDEX)
+TEXT_INDEX = np.arange(6).reshape(2, 3)
+PACKED = (TEXT, TEXT_MASK, SEGMENTS, FRAMES_AT, Packing(packed=2))
 # One text per row.
 OWN = (TEXT[:2], TEXT_MASK[:2])
 
@@ -216,16 +217,19 @@ def test_one_segment_equals_none():
   )
 
 
-def test_an_index_of_rows_equals_one_of_latent_frames():
+def test_texts_of_rows_equal_those_of_latent_frames():
   segments, frames = np.zeros((2, 3), np.int32), np.array([[0, 1, 2]] * 2)
-  index = np.array([4, 1])
-  logits = [
-    _logits(IDS, TEXT, TEXT_MASK, segments, frames, each)
-    for each in (index, index[:, None].repeat(3, 1))
-  ]
-  np.testing.assert_allclose(*logits, atol=1e-5)
-  own = _logits(IDS, TEXT[index], TEXT_MASK[index])
-  np.testing.assert_allclose(logits[0], own, atol=1e-5)
+  own = _logits(IDS, TEXT[:2], TEXT_MASK[:2])
+  for packing, index in (
+    (Packing(), [0, 1]),
+    (Packing(packed=2), [0, 0, 0, 1, 1, 1]),
+    (Packing(packed=1), [0, 1, 1, 1]),
+    (Packing(groups=2, packed=1), [0, 0, 0, 1, 1, 1]),
+  ):
+    found = _logits(
+      IDS, TEXT[index], TEXT_MASK[index], segments, frames, packing
+    )
+    np.testing.assert_allclose(found, own, atol=1e-5)
 
 
 def test_empty_latent_frames_have_no_effect():

@@ -10,6 +10,7 @@ import pytest
 from phenaki_jax import rng, sharding
 from phenaki_jax.nn.attention import (
   CrossAttention,
+  Packing,
   SelfAttention,
   dot_product_attention,
 )
@@ -199,24 +200,26 @@ def test_self_attention_equals_loops(rotary):
 
 
 @pytest.mark.parametrize(
-  'index', [None, [3, 1], [[0, 1, 2], [3, 3, 0]]], ids=['own', 'row', 'frame']
+  ('packing', 'index'),
+  [
+    (None, [[0] * 3, [1] * 3]),
+    (Packing(packed=1), [[0] * 3, [1, 2, 3]]),
+    (Packing(groups=2, packed=1), [[0, 1, 2], [3, 4, 5]]),
+  ],
+  ids=['own', 'some', 'frame'],
 )
-def test_cross_attention_equals_loops(index):
+def test_cross_attention_equals_loops(packing, index):
   x = _normal(2, 3, 4, 16)
-  text = _normal(2 if index is None else 4, 5, 10, seed=1)
+  text = _normal(1 + np.max(index), 5, 10, seed=1)
   mask = np.random.default_rng(5).random(text.shape[:2]) < 0.6
   mask[..., 0] = True
   layer = CrossAttention(CONFIG)
-  inputs = x, text, jnp.asarray(mask)
-  if index is not None:
-    inputs = *inputs, jnp.asarray(index)
+  inputs = x, text, jnp.asarray(mask), packing
   boxed = jax.eval_shape(layer.init, rng.root(0), *inputs)
   params = _awake(boxed['params'])
   expected = np.zeros(x.shape)
   for row, frame in np.ndindex(2, 3):
-    own = np.broadcast_to(
-      np.reshape([0, 1] if index is None else index, (2, -1)), (2, 3)
-    )[row, frame]
+    own = index[row][frame]
     query, key, value = (
       np.einsum('nd,dkh->nkh', source, params[name]['kernel'])[None]
       for name, source in (
@@ -235,15 +238,34 @@ def test_cross_attention_equals_loops(index):
 
 
 def test_keys_and_values_are_computed_once_per_text():
-  """The kernels multiply the texts, and not the rows that refer to them."""
-  x, text = _normal(8, 3, 4, 16), _normal(2, 5, 10)
-  index = jnp.zeros((8, 3), jnp.int32)
-  layer, mask = CrossAttention(CONFIG), jnp.ones((2, 5), bool)
-  params = layer.init(rng.root(0), x, text, mask, index)
-  program = jax.make_jaxpr(layer.apply)(params, x, text, mask, index)
+  """A text of a row is multiplied once, not for each latent frame."""
+  x, text, mask = _normal(8, 3, 4, 16), _normal(10, 5, 10), jnp.ones((10, 5))
+  layer, inputs = CrossAttention(CONFIG), (x, text, mask > 0, Packing(packed=1))
+  params = layer.init(rng.root(0), *inputs)
+  program = jax.make_jaxpr(layer.apply)(params, *inputs)
   products = [e for e in program.eqns if e.primitive.name == 'dot_general']
   shapes = [tuple(v.aval.shape for v in e.invars) for e in products]
-  assert shapes.count(((2 * 5, 10), (10, 2 * 8))) == 2
+  assert shapes.count(((10 * 5, 10), (10, 2 * 8))) == 2
+  # Queries of a whole row read the keys of its text.
+  batches = [e.invars[1].aval.shape for e in products]
+  assert (1, 7, 5, 2, 8) in batches and (1, 3, 5, 2, 8) in batches
+
+
+def test_segments_equal_a_mask_of_all_pairs():
+  x = _normal(2, 12, 16)
+  segments = jnp.asarray([[0, 1, 1], [0, 0, -1]])
+  tokens = np.repeat(segments, 4, 1)
+  mask = jnp.asarray(tokens[:, :, None] == tokens[:, None])
+  layer = SelfAttention(CONFIG)
+  params = _awake(layer.init(rng.root(0), x))
+  np.testing.assert_array_equal(
+    layer.apply(params, x, segments=segments), layer.apply(params, x, mask)
+  )
+  program = jax.make_jaxpr(lambda x: layer.apply(params, x, segments=segments))
+  for equation in program(x).eqns:
+    for out in equation.outvars:
+      is_pairs = out.aval.shape[-2:] == (12, 12)
+      assert not (is_pairs and out.aval.dtype == bool), 'a mask of all pairs'
 
 
 def test_both_attentions_start_at_zero():

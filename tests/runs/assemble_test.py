@@ -12,7 +12,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import SIZES
-from phenaki_jax.runs import assemble, experiment
+from phenaki_jax.runs import assemble, experiment, starting
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -35,7 +35,7 @@ GENERATOR = [
   *SMALL,
   *('generator.width=16', 'generator.num_heads=2', 'generator.mlp_dim=32'),
   *('generator.num_layers=1', 'text.width=16', 'text.num_layers=1'),
-  'task.prediction_frames=3',
+  *('task.prediction_frames=3', 'data.row_multiple=2'),
 ]
 
 
@@ -193,6 +193,7 @@ def test_paper_sized_run_is_assembled_without_an_array():
         'frames': 11,
         'batch_size': 512,
         'image_share': 0.5,
+        'row_multiple': 8,
       },
     },
   )
@@ -203,6 +204,7 @@ def test_paper_sized_run_is_assembled_without_an_array():
   assert {id(array) for array in jax.live_arrays()} <= before
   assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 1.8e9
   assert sum(leaf.size for leaf in jax.tree.leaves(frozen)) > 5e7
+  # 256 clips, and 240 images in 40 rows; no part needs padding to 4.
   assert batch['clips']['pixels'].shape == (256, 11, 128, 128, 3)
   specs = [leaf.sharding.spec for leaf in jax.tree.leaves(params)]
   assert any('fsdp' in spec and 'tensor' in spec for spec in specs)
@@ -244,7 +246,7 @@ def test_a_run_starts_from_a_trained_generator(
     text=models.text,
     generator=dataclasses.replace(models.generator, critic='token'),
   )
-  found = assemble._start(
+  found = starting.starting_model(
     settings, epath.Path(tmp_path), tiny_sampler.tokenizer_params
   )
   jax.tree.map(
@@ -254,22 +256,24 @@ def test_a_run_starts_from_a_trained_generator(
   )
   other = jax.tree.map(lambda x: x + 1, tiny_sampler.tokenizer_params)
   with pytest.raises(UserError, match='the tokens of another tokenizer'):
-    assemble._start(settings, epath.Path(tmp_path), other)
+    starting.starting_model(settings, epath.Path(tmp_path), other)
   wider = dataclasses.replace(
     settings, generator=dataclasses.replace(models.generator, mlp_dim=64)
   )
   with pytest.raises(UserError, match=r'generator\.mlp_dim is 32 there and 64'):
-    assemble._start(wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params)
+    starting.starting_model(
+      wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params
+    )
   # What a killed first save leaves is no start of this run.
   begun = tmp_path / 'checkpoints' / '1'
   begun.mkdir(parents=True)
   (tmp_path / 'checkpoints' / '1.orbax-checkpoint-tmp-7').mkdir()
-  assert assemble._start(
+  assert starting.starting_model(
     settings, epath.Path(tmp_path), tiny_sampler.tokenizer_params
   )
   # A run that has begun continues from its own checkpoint.
   (begun / checkpoint_files.MANIFEST).touch()
-  assert assemble._start(settings, epath.Path(tmp_path), {}) is None
+  assert starting.starting_model(settings, epath.Path(tmp_path), {}) is None
 
 
 def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):
@@ -282,3 +286,83 @@ def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):
   described = dataclasses.replace(settings, tokenizer_dir='')
   run = assemble.assemble_abstract(described, mesh=_mesh())
   assert run.batch['clips']['text_vectors'].shape[-1] == 32
+
+
+SPREAD = [
+  *('data.size=32,32', 'data.frames=5', 'data.context_frames=3'),
+  *('task.prediction_frames=3', 'text.width=16', 'text.num_layers=1'),
+  *('text.max_length=4', 'generator.width=64', 'generator.num_heads=2'),
+  *('generator.mlp_dim=256', 'generator.num_layers=1', 'tokenizer.width=16'),
+  *('tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1'),
+  *('tokenizer.num_heads=2', 'tokenizer.mlp_dim=16'),
+  *('data.batch_size=48', 'data.row_multiple=8'),
+]
+
+
+def _flops_per_device(share, mesh):
+  """Compile the gradients of a mixed batch; count what each device computes."""
+  settings = _resolve('generator', [*SPREAD, f'data.image_share={share}'])
+  devices = jax.devices()[: 1 if mesh == MeshConfig(data=1) else 8]
+  run = assemble.assemble_abstract(
+    settings, mesh=sharding.make_mesh(mesh, devices=devices)
+  )
+  with jax.set_mesh(run.mesh):
+    lowered = jax.jit(run.task.gradients).lower(
+      run.state.params, run.frozen, run.batch, rng.described()
+    )
+  return lowered.compile().cost_analysis()['flops'], run.task.layout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('share', [0.0, 0.2, 0.7])
+def test_devices_share_the_arithmetic_of_every_mixture(share):
+  """Eight devices compute an eighth each, whatever the share of images.
+
+  What is left over is the exchange of texts and the work of places for texts
+  that are empty, which weighs more in so small a model.
+  """
+  alone, layout = _flops_per_device(share, MeshConfig(data=1))
+  assert layout.num_rows % 8 == 0
+  for mesh in (MeshConfig(fsdp=-1, data=1), MeshConfig(data=4, fsdp=2)):
+    each, spread = _flops_per_device(share, mesh)
+    assert spread.num_rows == layout.num_rows and spread.groups == 8
+    assert 0.98 < 8 * each / alone < 1.1
+
+
+@pytest.mark.slow
+def test_losses_do_not_depend_on_the_mesh():
+  """Rows of clips and images are the same examples in another order."""
+  losses = []
+  for mesh in (MeshConfig(data=1), MeshConfig(data=4, fsdp=2)):
+    settings = _resolve('generator', [*SPREAD, 'data.image_share=0.4'])
+    devices = jax.devices()[: 1 if mesh == MeshConfig(data=1) else 8]
+    run = assemble.assemble_abstract(
+      settings, mesh=sharding.make_mesh(mesh, devices=devices)
+    )
+    bits = np.random.default_rng(0)
+
+    def draw(leaf, bits=bits):
+      values = bits.normal(size=leaf.shape) / 4
+      if leaf.dtype != np.float32:
+        values = bits.integers(1, 5, leaf.shape)
+      return jax.device_put(values.astype(leaf.dtype), leaf.sharding)
+
+    params, frozen = jax.tree.map(draw, (run.state.params, run.frozen))
+    # The examples of both meshes are the same; only their padding differs.
+    counts = run.task.num_examples(run.batch)
+    batch = {}
+    for part, arrays in run.batch.items():
+      batch[part] = {}
+      for name, leaf in arrays.items():
+        shape = (counts[part], *leaf.shape[1:])
+        values = bits.integers(1, 4, shape).astype(leaf.dtype)
+        if name == 'num_frames':
+          values = values // 2 * 2 + 1
+        if name == 'context_frames':
+          values[:] = 0
+        padded = np.resize(values, leaf.shape)
+        batch[part][name] = jax.device_put(padded, leaf.sharding)
+    with jax.set_mesh(run.mesh):
+      loss, _ = jax.jit(run.task.loss)(params, frozen, batch, rng.root(1))
+    losses.append(float(loss))
+  assert losses[1] == pytest.approx(losses[0], rel=1e-5)

@@ -117,14 +117,14 @@ def folder(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(record_cache, 'STEPS_PER_FILE', 2)
     # Each run of these tests would read the same checkpoint again.
-    read, found = assemble._tokenizer_params, {}
+    read, found = assemble.tokenizer_params, {}
 
     def read_once(settings):
       place = settings.tokenizer_dir
       found[place] = found.get(place) or read(settings)
       return found[place]
 
-    patch.setattr(assemble, '_tokenizer_params', read_once)
+    patch.setattr(assemble, 'tokenizer_params', read_once)
     settings = _settings(str(root / 'tokenizer'))
     encode.encode_tokens(settings, root / 'tokens', steps=3, mesh=_mesh())
     yield root

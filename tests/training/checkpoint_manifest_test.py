@@ -1,23 +1,44 @@
-"""Digests of a checkpoint do not depend on its sharding."""
+"""A manifest covers its own content."""
 
-import jax
+import json
+
 import numpy as np
+import pytest
 
-from phenaki_jax import sharding
-from phenaki_jax.training.checkpoint_manifest import digest_tree, make_manifest
+from phenaki_jax.training.checkpoint_manifest import (
+  check_manifest,
+  digest_tree,
+  make_manifest,
+)
 
 
-def test_manifest_is_the_same_on_any_mesh():
-  def manifest(config, devices):
-    mesh = sharding.make_mesh(config, devices=jax.devices()[:devices])
-    place = jax.NamedSharding(mesh, sharding.resolve(('embed', 'mlp')))
-    w = jax.device_put(np.arange(32.0, dtype=np.float32).reshape(8, 4), place)
-    return make_manifest(3, {'params': {'w': w}}, {'data': {'s': 3}})
+def _manifest(**changes):
+  w = np.ones((2, 3), np.float32)
+  made = make_manifest(
+    3, {'params': {'w': w}}, {'params/w': '0f'}, {'data': {'s': 3}}, {'f': '1'}
+  )
+  return {**made, **changes}
 
-  one = manifest(sharding.MeshConfig(), 1)
-  many = manifest(sharding.MeshConfig(data=2, fsdp=2, tensor=2), 8)
-  assert one == many
-  assert one['arrays']['params/w']['shape'] == [8, 4]
+
+def test_manifest_lists_shape_dtype_and_checksum():
+  entry = {'shape': [2, 3], 'dtype': 'float32', 'checksum': '0f'}
+  assert _manifest()['arrays'] == {'params/w': entry}
+  assert check_manifest(json.loads(json.dumps(_manifest())), '3') == _manifest()
+
+
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [
+    ({'format': 3}, 'format 3 is not known'),
+    ({'step': 4}, 'belongs to step 4'),
+    ({'json': {}}, 'its digest differs'),
+    ({'extra': 1}, 'its digest differs'),
+    ({'format': 1, 'arrays': {'params/w': 1}}, 'not objects'),
+  ],
+)
+def test_a_changed_manifest_is_refused(change, said):
+  with pytest.raises(ValueError, match=said):
+    check_manifest(_manifest(**change), '3')
 
 
 def test_tree_digest_depends_on_names():

@@ -11,6 +11,7 @@ import pytest
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
+from phenaki_jax.nn.attention import Packing
 from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -130,7 +131,7 @@ def many_rows():
 def test_rows_hold_the_tokens_of_clips_and_then_of_images(many_rows):
   batch, rows = many_rows
   assert rows.ids.shape == (200, 6, 3, 2, 2)
-  assert rows.num_clips == 4
+  assert rows.layout.num_clips == 4
   encode = jax.jit(_task()._encode)
   clips = encode(_frozen(), batch['clips']['pixels'] / np.float32(127.5) - 1)
   images = batch['images']['pixels'][:, None] / np.float32(127.5) - 1
@@ -150,9 +151,11 @@ def test_rows_hold_segments_and_each_text_once(many_rows):
   ):
     np.testing.assert_array_equal(rows.segments[0, row], segments)
   np.testing.assert_array_equal(rows.texts[0], np.concatenate([clips, images]))
-  index = rows.text_index[0]
-  np.testing.assert_array_equal(index[:4], np.arange(4)[:, None].repeat(3, 1))
-  np.testing.assert_array_equal(index[4:].reshape(6)[:4], [4, 5, 6, 7])
+  # A clip has one text, and a row of images one for each latent frame.
+  assert rows.layout.packing == Packing(packed=2)
+  np.testing.assert_array_equal(
+    rows.layout.text_order, [0, 1, 2, 3, 4, 5, 6, 7, 4, 4]
+  )
 
 
 def test_known_and_padding_latent_frames_are_never_hidden(many_rows):
@@ -251,8 +254,11 @@ def _predict_alone(task, rows):
   Latent frames without tokens keep zeros.
   """
   texts = jnp.asarray(rows.texts)
-  index = rows.text_index.reshape(len(rows.ids), -1)
-  index = np.broadcast_to(index, rows.segments.shape)
+  clips, length = rows.layout.num_clips, rows.layout.length
+  order = rows.layout.text_order
+  index = np.concatenate(
+    [order[:clips, None].repeat(length, 1), order[clips:].reshape(-1, length)]
+  )
   logits = np.zeros((*rows.ids.shape, CONFIG.codebook_size), np.float32)
   for row, segments in enumerate(rows.segments):
     for segment in set(segments) - {-1}:
@@ -365,7 +371,7 @@ def test_the_loss_is_the_mean_over_hidden_tokens_of_both_kinds():
   log_probability = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   nll = -np.take_along_axis(log_probability, rows.ids[..., None], -1)[..., 0]
   clips, images = rows.hidden.copy(), rows.hidden.copy()
-  clips[rows.num_clips :], images[: rows.num_clips] = False, False
+  clips[rows.layout.num_clips :], images[: rows.layout.num_clips] = False, False
   assert loss == pytest.approx(nll[rows.hidden].mean(), rel=1e-4)
   assert metrics['loss'] == pytest.approx(loss, rel=1e-5)
   assert metrics['loss_clips'] == pytest.approx(nll[clips].mean(), rel=1e-4)

@@ -1,7 +1,8 @@
 """What the loop writes, where it stops, and that resuming changes nothing."""
 
-import json
+import ctypes
 import os
+import re
 import signal
 
 import jax
@@ -10,10 +11,20 @@ import pytest
 import real
 import toy
 
+from phenaki_jax import rng as rngs
+from phenaki_jax import sharding
+from phenaki_jax.errors import UserError
 from phenaki_jax.runs import goodput
 from phenaki_jax.training import loop
 from phenaki_jax.training.checkpoints import load_params
 from phenaki_jax.training.config import TrainConfig
+from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+)
+from phenaki_jax.training.step import make_step
 
 
 @pytest.fixture(scope='module')
@@ -106,6 +117,31 @@ def test_a_signal_saves_and_the_run_resumes_unchanged(
   _assert_same_run(tmp_path, unbroken)
 
 
+@pytest.mark.slow
+def test_a_run_moves_over_devices(tmp_path, unbroken):
+  def hit(stop):
+    def stream(start):
+      for step, batch in enumerate(toy.batches(start), start):
+        if step == stop:
+          os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+    return stream
+
+  plan = [(8, 2), (4, 5), (1, 8), (8, -1)]
+  for devices, stop in plan:
+    config = sharding.MeshConfig(data=1, fsdp=min(devices, 4), tensor=-1)
+    mesh = sharding.make_mesh(config, devices=jax.devices()[:devices])
+    code = toy.train(tmp_path, stream=hit(stop), mesh=mesh)
+    assert code == (loop.PREEMPTED if stop > 0 else loop.FINISHED)
+  one, two = (
+    {r['step']: r['train/loss'] for r in toy.records(f) if 'train/loss' in r}
+    for f in (tmp_path, unbroken)
+  )
+  assert list(one) == [5, 10, 12]
+  assert one == pytest.approx(two, rel=1e-5)
+
+
 def test_a_signal_cuts_an_evaluation_short(tmp_path):
   sampler = toy.Sampler(at=6, number=signal.SIGTERM)
   assert toy.train(tmp_path, evaluators=[sampler]) == loop.PREEMPTED
@@ -167,17 +203,101 @@ def test_a_crash_loses_only_the_steps_since_the_checkpoint(tmp_path, unbroken):
   assert (found.starts, found.steps, found.lost) == (2, 12, 2)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, unbroken):
-  def spoiled(start):
-    return toy.batches(start, spoil_at=7)
+def _by_hand(batches):
+  """Apply the steps of some batches, by number, and of no others."""
+  task, optim = toy.ToyTask(), toy.OPTIM
+  mesh = sharding.make_mesh(sharding.MeshConfig(), devices=jax.devices()[:1])
+  optimizer = make_optimizer(optim, steps=12, params=boxed_params(task))
+  root = rngs.root(3)
+  with jax.set_mesh(mesh):
+    abstract = abstract_state(task, optimizer, mesh)
+    state = create_state(task, optimizer, abstract, rngs.stream(root, 'init'))
+    step = jax.jit(make_step(task, optimizer, ema_decay=optim.ema_decay))
+    for number in range(12):
+      if number in batches:
+        state, _ = step(state, toy.batch(number), root, task.frozen)
+      else:
+        state = state.replace(step=state.step + 1)
+  return state
 
-  sampler = [toy.Sampler()]
-  with pytest.raises(FloatingPointError, match=r'Step 8 .*\(loss, spoil\)'):
-    toy.train(tmp_path, stream=spoiled, evaluators=sampler)
-  # A checkpoint was due at step 8, and is not written.
-  assert load_params(tmp_path).step == 4
-  assert toy.train(tmp_path, evaluators=sampler) == loop.FINISHED
+
+def _spoiled(*bad):
+  def stream(start):
+    step = start
+    while True:
+      yield toy.batch(step, spoil_at=step if step in bad else -1)
+      step += 1
+
+  return stream
+
+
+def test_a_gradient_that_is_not_finite_skips_exactly_one_step(tmp_path, caplog):
+  # A checkpoint is written after that step.
+  assert toy.train(tmp_path, stream=_spoiled(7)) == loop.FINISHED
+  assert 'Step 8 is not finite (average' not in caplog.text
+  assert re.findall('Step 8 .*It is skipped', caplog.text)
+  assert caplog.text.count('is skipped') == 1
+  expected = _by_hand(set(range(12)) - {7})
+  for item in ('params', 'ema'):
+    found = load_params(tmp_path, item=item).params
+    jax.tree.map(np.testing.assert_array_equal, found, getattr(expected, item))
+  shares = {r['step']: r['train/nonfinite'] for r in toy.records(tmp_path)}
+  assert shares == {5: 0.0, 10: 0.2, 12: 0.0}
+  assert all(np.isfinite(r['train/loss']) for r in toy.records(tmp_path))
+
+
+def test_a_range_of_bad_batches_is_skipped_the_same_way_twice(tmp_path):
+  for name in ('a', 'b'):
+    # In the second run the state is lost in between.
+    extra = [Corrupting(8)] if name == 'b' else [toy.Sampler()]
+    folder = tmp_path / name
+    toy.train(folder, stream=_spoiled(5, 6, 8), evaluators=extra)
+  _assert_same_run(tmp_path / 'a', tmp_path / 'b')
+
+
+def test_many_steps_that_are_not_finite_stop_the_run(tmp_path):
+  bad = _spoiled(*range(6, 40))
+  with pytest.raises(FloatingPointError, match=r'Step 17 .*\(loss, spoil'):
+    toy.train(tmp_path, steps=30, stream=bad)
+  # The steps before are kept.
+  assert load_params(tmp_path).step == 16
+
+
+class Corrupting(toy.Sampler):
+  """Overwrite a parameter in memory at a step, as a defective chip might."""
+
+  def __init__(self, at, item='params', often=False):
+    super().__init__()
+    self.broken_at, self.item, self.often = at, item, often
+    self.every = 1
+
+  def run(self, step, state):
+    if step % toy.Sampler.every == 0:
+      yield from super().run(step, state)
+    if step == self.broken_at:
+      self.broken_at = step if self.often else -1
+      leaf = getattr(state, self.item)['bias']
+      nan = np.float32(np.nan).tobytes()
+      ctypes.memmove(leaf.unsafe_buffer_pointer(), nan, 4)
+
+
+@pytest.mark.parametrize('item', ['params', 'ema'])
+@pytest.mark.parametrize('at', [1, 6])
+def test_a_state_that_is_not_finite_is_rolled_back(
+  tmp_path, unbroken, at, item, caplog, capsys
+):
+  evaluators = [Corrupting(at, item)]
+  assert toy.train(tmp_path, evaluators=evaluators) == loop.FINISHED
+  assert f'not finite before step {at + 1}' in caplog.text
+  back = {1: 0, 6: 4}[at]
+  assert f'Repeating the steps after step {back}' in capsys.readouterr().err
   _assert_same_run(tmp_path, unbroken)
+
+
+def test_a_state_that_is_lost_again_stops_the_run(tmp_path):
+  with pytest.raises(FloatingPointError, match=r'Step 7 .*parameter_norm'):
+    toy.train(tmp_path, evaluators=[Corrupting(6, often=True)])
+  assert load_params(tmp_path).step == 4
 
 
 def test_a_finished_run_is_not_changed(unbroken, capsys):
@@ -210,6 +330,20 @@ def test_files_are_written_only_by_their_own_run(tmp_path):
   assert (tmp_path / 'config.json').read_bytes() == b'{"a": 1}'
 
 
+def test_a_compilation_cache_that_others_can_write_to_is_refused(tmp_path):
+  cache = tmp_path / 'cache'
+  cache.mkdir()
+  cache.chmod(0o777)
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update('jax_compilation_cache_dir', str(cache))
+  try:
+    with pytest.raises(UserError, match='compilation cache .* 777'):
+      toy.train(tmp_path / 'run')
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
+  assert not list(cache.iterdir())
+
+
 class OtherFrozen(toy.ToyTask):
   frozen = {'offset': np.full((1, 12), 0.5, np.float32)}
 
@@ -227,12 +361,8 @@ def test_two_players_resume_bit_for_bit(tmp_path):
   assert toy.train(stopped, task=task, stream=hit) == loop.PREEMPTED
   assert toy.train(stopped, task=task) == loop.FINISHED
   _assert_same_run(whole, stopped)
-  digests = [
-    json.loads((folder / 'checkpoints/12/manifest.json').read_text())
-    for folder in (whole, stopped)
-  ]
   # All arrays, with the optimizer state of both players.
-  assert digests[0] == digests[1]
+  assert toy.content(whole, 12) == toy.content(stopped, 12)
   assert {'critic', 'scale', 'shift'} == set(
     load_params(whole, item='params').params
   )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from phenaki_jax.generator import EncodedTexts
 from phenaki_jax.training.rows import (
+  Layout,
   clip_rows,
   image_rows,
   join_rows,
@@ -51,31 +52,87 @@ def test_a_clip_is_a_row_with_one_text():
     rows.segments, [[0, 0, 0], [0, 0, -1], [0, -1, -1]]
   )
   np.testing.assert_array_equal(rows.frames_at, [[0, 1, 2]] * 3)
-  np.testing.assert_array_equal(rows.text_index, [0, 1, 2])
+  np.testing.assert_array_equal(rows.layout.text_order, [0, 1, 2])
   np.testing.assert_array_equal(rows.is_clip, [True] * 3)
 
 
 def test_images_are_segments_with_texts_of_their_own():
   rows = _images()
   np.testing.assert_array_equal(rows.segments, [[0, 1, 2], [0, -1, -1]])
-  np.testing.assert_array_equal(rows.text_index, [[0, 1, 2], [3, 0, 0]])
-  assert rows.texts.shape == (4, 4) and rows.num_clips == 0
+  np.testing.assert_array_equal(rows.layout.text_order, [0, 1, 2, 3, 0, 0])
+  assert rows.texts.shape == (4, 4) and rows.layout.num_clips == 0
 
 
-@pytest.mark.parametrize('images', [1, 3, 4])
-def test_joined_rows_refer_to_the_same_texts(images):
+def _texts_of_frames(layout):
+  """Return the index of the text of each latent frame, as networks read it."""
+  packed = layout.packing.packed
+  plain = layout.num_rows // layout.groups - packed
+  groups = layout.text_order.reshape(layout.groups, -1)
+  rows = np.concatenate(
+    [
+      groups[:, :plain, None].repeat(layout.length, 2),
+      groups[:, plain:].reshape(layout.groups, packed, layout.length),
+    ],
+    axis=1,
+  )
+  return rows.reshape(-1, layout.length)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+  groups=st.integers(1, 4),
+  each=st.integers(1, 4),
+  images=st.integers(0, 12),
+  length=st.integers(1, 3),
+)
+def test_every_group_has_the_rows_of_its_texts(groups, each, images, length):
+  """Each example is in one row, and each row reads the texts of its own."""
+  num_rows = groups * each
+  clips = num_rows - -(-images // length)
+  if clips < 0:
+    return
+  layout = Layout(
+    num_clips=clips, num_images=images, length=length, groups=groups
+  )
+  assert sorted(layout.order) == list(range(num_rows))
+  is_image = (layout.order >= clips).reshape(groups, each)
+  counts = is_image.sum(1)
+  assert counts.max() - counts.min() <= 1, 'images are spread over the groups'
+  plain = each - layout.packing.packed
+  assert not is_image[:, :plain].any(), 'packed rows come last'
+  for row, texts in zip(layout.order, _texts_of_frames(layout), strict=True):
+    if row < clips:
+      assert set(texts) == {row}
+    else:
+      first = (row - clips) * length
+      real = texts[: images - first]
+      np.testing.assert_array_equal(real, clips + first + np.arange(len(real)))
+
+
+def test_groups_that_do_not_divide_the_rows_are_refused():
+  with pytest.raises(ValueError, match='5 rows in 2 groups'):
+    Layout(num_clips=4, num_images=1, length=3, groups=2)
+
+
+@pytest.mark.parametrize(('images', 'groups'), [(1, 1), (3, 3), (4, 2)])
+def test_joined_rows_are_those_of_clips_and_images(images, groups):
   clips, packed = _clips(2), _images(images)
-  rows = join_rows(clips, packed)
-  assert rows.num_clips == 2 and rows.texts.shape == (2 + images, 4)
-  np.testing.assert_array_equal(rows.is_clip[:2], [True, True])
-  assert not rows.is_clip[2:].any()
+  rows = join_rows(clips, packed, groups=groups)
+  assert rows.num_texts == 2 + images
+  order = rows.layout.order
+  for name in ('ids', 'hidden', 'segments', 'frames_at'):
+    parts = [getattr(clips, name), getattr(packed, name)]
+    np.testing.assert_array_equal(
+      getattr(rows, name), np.concatenate(parts)[order]
+    )
+  np.testing.assert_array_equal(rows.is_clip, order < 2)
   # The caption of each latent frame is the one it had before.
-  read = rows.texts[rows.text_index][..., 0]
-  np.testing.assert_array_equal(read[:2], [[10] * 3, [11] * 3])
-  real = np.asarray(packed.segments >= 0)
-  np.testing.assert_array_equal(read[2:][real], 50 + np.arange(images))
-  np.testing.assert_array_equal(rows.ids[2:], packed.ids)
-  np.testing.assert_array_equal(rows.ids[:2], clips.ids)
+  read = rows.texts[_texts_of_frames(rows.layout)][..., 0]
+  real = np.asarray(rows.segments) >= 0
+  expected = np.concatenate(
+    [[[10] * 3, [11] * 3], pack_images(50 + jnp.arange(images), 3, fill=0)]
+  )
+  np.testing.assert_array_equal(read[real], expected[order][real])
 
 
 def test_the_weights_of_each_example_sum_to_one():
@@ -88,7 +145,7 @@ def test_the_weights_of_each_example_sum_to_one():
       assert total == pytest.approx(float(rows.hidden[row, own].any()))
 
 
-def test_vectors_of_texts_are_joined_as_ids_are():
+def test_vectors_of_texts_are_arranged_as_ids_are():
   clips, images = _clips(), _images()
 
   def with_vectors(rows):
@@ -97,9 +154,8 @@ def test_vectors_of_texts_are_joined_as_ids_are():
       texts=EncodedTexts(vectors=vectors, mask=rows.texts > 12)
     )
 
-  ids = join_rows(clips, images)
   joined = join_rows(with_vectors(clips), with_vectors(images))
-  assert joined.num_texts == ids.num_texts == 7
-  np.testing.assert_array_equal(joined.text_index, ids.text_index)
-  np.testing.assert_array_equal(joined.texts.vectors[..., 1], ids.texts)
-  np.testing.assert_array_equal(joined.texts.mask, ids.texts > 12)
+  texts = joined.arranged(joined.texts)
+  expected = join_rows(clips, images).texts[joined.layout.text_order]
+  np.testing.assert_array_equal(texts.vectors[..., 1], expected)
+  np.testing.assert_array_equal(texts.mask, expected > 12)

@@ -140,6 +140,7 @@ def batches(start, **kwargs):
     step += 1
 
 
+OPTIM = OptimConfig(learning_rate=0.01, warmup_steps=3, ema_decay=0.9)
 EXPERIMENT = {'kind': 'toy', 'seed': 3, 'tokenizer': {'width': 12}}
 
 
@@ -147,7 +148,7 @@ def train(workdir, *, steps=12, stream=batches, mesh=None, **kwargs):
   """Train a toy; return the exit code."""
   settings = {
     'task': ToyTask(),
-    'optim': OptimConfig(learning_rate=0.01, warmup_steps=3, ema_decay=0.9),
+    'optim': OPTIM,
     'config': TrainConfig(steps=steps, log_every=5, checkpoint_every=4),
     'batches': stream,
     'data_fingerprint': 'toy data',
@@ -173,6 +174,14 @@ def records(workdir):
   return [
     {k: v for k, v in line.items() if not k.endswith(clocks)} for line in lines
   ]
+
+
+def content(workdir, step):
+  """Return the checksum of every array of a checkpoint, and its digests."""
+  path = os.path.join(workdir, 'checkpoints', str(step), 'manifest.json')
+  with open(path) as file:
+    manifest = json.load(file)
+  return manifest['arrays'], manifest['json']
 
 
 class Sampler:

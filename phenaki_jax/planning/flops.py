@@ -5,17 +5,14 @@ softmax, lookups, the optimizer and rematerialisation are not counted. Attention
 is counted in full, without a discount for masks.
 
 The tests compare the formulas with the matrix products of the traced programs.
-Run as a script, this file prints the FLOPs of the named sizes.
 """
 
 import dataclasses
 import math
 
-from phenaki_jax.masked_transformer import config as generator_config
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.positions import absolute_features
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
 
 # Number of position features, by whether they include the latent frame.
@@ -151,8 +148,9 @@ def tokenizer(
   config: TokenizerConfig, *, batch: int, frames: int, size: tuple[int, int]
 ) -> Flops:
   """Count C-ViViT from pixels to pixels; arguments as for `encoder`."""
-  shape = {'batch': batch, 'frames': frames, 'size': size}
-  return encoder(config, **shape) + decoder(config, **shape)
+  return encoder(config, batch=batch, frames=frames, size=size) + decoder(
+    config, batch=batch, frames=frames, size=size
+  )
 
 
 def generator(
@@ -209,30 +207,3 @@ def text_encoder(config: TextConfig, *, batch: int) -> Flops:
     + dense(batch * length, width, 3 * config.mlp_dim)
   )
   return layer * config.num_layers
-
-
-def main() -> None:
-  """Print the FLOPs of the named sizes for one clip."""
-  frames, size = 9, (64, 64)
-  print(f'GFLOP for one clip of {frames} frames of {size[0]}x{size[1]}')
-  print('(generator: 32 text vectors, of width 768 or as the paper has).\n')
-  print(f'{"model":<22} {"forward":>12} {"training":>12}')
-  for name, sizes in tokenizer_config.SIZES.items():
-    shape = TokenizerConfig(**sizes)
-    flops = tokenizer(shape, batch=1, frames=frames, size=size)
-    _print_row(f'tokenizer {name}', flops)
-  grid = TokenizerConfig().grid(frames, size)
-  for name, sizes in generator_config.SIZES.items():
-    config = GeneratorConfig(**{**sizes, 'grid': grid})
-    width = 768 if config.text_width is None else config.text_width
-    flops = generator(config, batch=1, text_length=32, text_width=width)
-    _print_row(f'generator {name}', flops)
-
-
-def _print_row(name: str, flops: Flops) -> None:
-  forward, training = flops.forward / 1e9, flops.training / 1e9
-  print(f'{name:<22} {forward:>12.2f} {training:>12.2f}')
-
-
-if __name__ == '__main__':
-  main()

@@ -1,0 +1,71 @@
+"""Train many small steps, and see that nothing grows.
+
+    python benchmarks/faults/soak.py [--steps 5000]
+
+A checkpoint is saved every 50 steps and the two newest are kept. `RSS` is the
+memory of the process, `files` the number of its open files, `threads` that of
+its threads. The memory at the end must be less than 2% above that after a fifth
+of the steps, and the other two must not have grown.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+import threading
+
+from children import toy
+
+from phenaki_jax.training.config import TrainConfig
+
+EVERY, KEPT = 50, 2
+
+
+def rss() -> float:
+  """Return the resident memory of this process, in MB."""
+  pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+  return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+def main() -> int:
+  """Print a row for each fifth of the steps; return 1 if something grew."""
+  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+  parser.add_argument('--steps', type=int, default=5000)
+  args = parser.parse_args()
+  part, rows = args.steps // 5, []
+  print(f'{"step":>6} {"RSS MB":>8} {"files":>6} {"threads":>8} {"kept":>5}')
+
+  def take(step: int, folder: pathlib.Path) -> None:
+    kept = list((folder / 'checkpoints').glob('*/manifest.json'))
+    files = len(os.listdir('/proc/self/fd'))
+    rows.append((step, rss(), files, threading.active_count(), len(kept)))
+    print('{:>6} {:>8.1f} {:>6} {:>8} {:>5}'.format(*rows[-1]), flush=True)
+
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+
+    def stream(start: int):
+      for step, batch in enumerate(toy.batches(start), start):
+        # In the middle between two checkpoints, when none is being written.
+        if step % part == EVERY // 2 and step > part // 2:
+          take(step, folder)
+        yield batch
+
+    config = TrainConfig(
+      steps=args.steps + EVERY,
+      log_every=100,
+      checkpoint_every=EVERY,
+      keep_checkpoints=KEPT,
+    )
+    code = toy.train(folder, stream=stream, config=config)
+  first, last = rows[0], rows[-1]
+  growth = last[1] / first[1] - 1
+  print(f'growth of the memory: {growth:.2%}')
+  flat = last[2] <= first[2] + 1 and last[3] <= first[3] + 1
+  exact = all(row[4] in (KEPT, KEPT + 1) for row in rows)
+  return int(code != 0 or growth >= 0.02 or not flat or not exact)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,1 @@
+"""Arithmetic, memory and chips of a run, before anything is allocated."""

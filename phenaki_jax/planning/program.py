@@ -1,0 +1,122 @@
+"""What a compiled program needs: memory, donation and collectives.
+
+The compiler's own count of operations is not used: it counts a loop once and a
+fused kernel not at all.
+"""
+
+import collections
+import dataclasses
+import math
+import re
+from typing import Any
+
+_ITEM = re.compile(r'(pred|[suf]\d+|bf16|f8\w*)\[([\d,]*)\]')
+_KINDS = (
+  *('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all'),
+  'collective-permute',
+)
+_OPERATION = re.compile(
+  rf'= (?P<shape>.*?) (?P<kind>{"|".join(_KINDS)})(?P<start>-start)?\('
+)
+_CALLED = re.compile(r'(?:body|calls|to_apply)=%?([\w.-]+)')
+_CONDITION = re.compile(r'condition=%?([\w.-]+)')
+_LIMIT = re.compile(r's32\[\]\S* constant\((\d+)\)')
+_HEADER = re.compile(r'^(ENTRY )?%?([\w.-]+) .*\{$')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+  """Bytes on one chip.
+
+  Attributes:
+    arguments: state, batch and frozen parameters.
+    temporary: everything that lives only in a step.
+    aliased: arguments whose memory results reuse.
+    peak: the most at any time.
+  """
+
+  arguments: int
+  temporary: int
+  aliased: int
+  peak: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Collective:
+  """Communication of one kind in a run of the program.
+
+  Attributes:
+    count: operations, those of a loop in each of its iterations.
+    bytes: what they give one chip, in all.
+  """
+
+  count: int
+  bytes: int
+
+
+def memory(compiled: Any) -> Memory:
+  """Return the memory of a compiled program."""
+  found = compiled.memory_analysis()
+  return Memory(
+    arguments=found.argument_size_in_bytes,
+    temporary=found.temp_size_in_bytes,
+    aliased=found.alias_size_in_bytes,
+    peak=found.peak_memory_in_bytes,
+  )
+
+
+def collectives(text: str) -> dict[str, Collective]:
+  """Count the collectives of a compiled program by kind.
+
+  Args:
+    text: the optimised HLO of one device.
+  """
+  inner: dict[str, list[str]] = {}
+  entry = name = ''
+  for line in text.splitlines():
+    header = _HEADER.match(line)
+    if header and not line.startswith('HloModule'):
+      name = header[2]
+      inner[name] = []
+      entry = name if header[1] else entry
+    elif name:
+      inner[name].append(line)
+  counts: collections.Counter[str] = collections.Counter()
+  sizes: collections.Counter[str] = collections.Counter()
+
+  def visit(name: str, times: int) -> None:
+    for line in inner.get(name, ()):
+      found = _OPERATION.search(line)
+      if found:
+        counts[found['kind']] += times
+        sizes[found['kind']] += times * _received(found['shape'])
+      condition = _CONDITION.search(line)
+      trips = _trips(inner[condition[1]]) if condition else 1
+      for called in _CALLED.findall(line):
+        visit(called, times * trips)
+
+  visit(entry, 1)
+  return {
+    kind: Collective(count=counts[kind], bytes=sizes[kind]) for kind in counts
+  }
+
+
+def _trips(condition: list[str]) -> int:
+  """Return the number of iterations of a loop, which counts up from 0."""
+  limits = [
+    int(found[1]) for line in condition if (found := _LIMIT.search(line))
+  ]
+  return max(limits, default=1)
+
+
+def _received(shape: str) -> int:
+  """Return the bytes of the largest array of a result.
+
+  The result of an operation that starts one is a tuple of its input and output.
+  """
+  sizes = []
+  for dtype, dims in _ITEM.findall(shape):
+    bits = 8 if dtype == 'pred' else int(re.findall(r'\d+', dtype)[0])
+    number = math.prod(int(dim) for dim in dims.split(',') if dim)
+    sizes.append(number * bits // 8)
+  return max(sizes, default=0)

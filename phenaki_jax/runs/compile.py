@@ -1,0 +1,263 @@
+"""Compile a run for a pod of TPUs that need not be there.
+
+The programs are those that train and sample: the same functions, shardings and
+donation, with described devices and arrays.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from phenaki_jax import config as config_lib
+from phenaki_jax import rng, sharding
+from phenaki_jax.errors import UserError
+from phenaki_jax.planning import chips as chips_lib
+from phenaki_jax.planning import program
+from phenaki_jax.planning.program import Collective, Memory
+from phenaki_jax.runs.assemble import Run, assemble_abstract
+from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.runs.plan import shard_bytes, step_flops
+from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.sampler import Models, uncover_tokens
+from phenaki_jax.text import config as text_config
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.t5 import T5Encoder
+
+Program = Literal['step', 'sampler']
+PROGRAMS: Mapping[str, tuple[Program, ...]] = MappingProxyType(
+  {'step': ('step',), 'sampler': ('sampler',), 'both': ('step', 'sampler')}
+)
+
+# Share of the memory of a chip that is left for what the compiler cannot know.
+ROOM = 0.1
+_NEEDED = re.compile(r'Used ([\d.]+)([KMGT]) of')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+  """A program compiled for a pod.
+
+  Attributes:
+    program: the training step, or the sampler with one prompt per chip.
+    topology: the pod.
+    num_chips: its chips.
+    mesh: devices on each mesh axis.
+    remat: what the backward pass recomputes.
+    fits: whether at least 10% of the memory of a chip stay free.
+    needed: bytes of a chip that it needs.
+    available: bytes of a chip that a program may use.
+    memory: what the compiler says; None if it refused the program.
+    donated: share of the state whose memory the new state reuses; None for a
+      sampler, which has no state.
+    flops: operations of the network on each chip in a step, by formula; without
+      recomputation. None for a sampler.
+    collectives: communication in a step, by kind; None if the compiler refused
+      the program, or cannot print it, as it does for some.
+    seconds: time to compile.
+  """
+
+  program: Program
+  topology: str
+  num_chips: int
+  mesh: dict[str, int]
+  remat: str
+  fits: bool
+  needed: float
+  available: float
+  memory: Memory | None
+  donated: float | None
+  flops: float | None
+  collectives: dict[str, Collective] | None
+  seconds: float
+
+
+def compile_run(
+  experiment: Experiment,
+  *,
+  topology: str,
+  programs: Sequence[Program] = ('step',),
+  remat: str = '',
+) -> Iterator[Report]:
+  """Compile the programs of a run for a pod.
+
+  Args:
+    experiment: a resolved experiment.
+    topology: such as 'v4:4x4x8'.
+    programs: which to compile; only a generator has a sampler.
+    remat: what the backward pass recomputes; '' for the config's, 'auto' for
+      the least that fits.
+
+  Yields:
+    A report on each program, as soon as it is compiled; with 'auto' also on the
+    policies that do not fit.
+
+  Raises:
+    UserError: no such topology, no libtpu, or a run that does not divide.
+  """
+  if 'sampler' in programs and experiment.kind != 'generator':
+    raise UserError(f'a {experiment.kind} has no sampler; compile its step')
+  devices = chips_lib.described_devices(topology)
+  mesh = sharding.make_mesh(experiment.mesh, devices=devices)
+  for name in programs:
+    policies = [remat or _config(experiment).remat]
+    if remat == 'auto':
+      policies = ['none', 'matmuls', 'full']
+    for policy in policies if name == 'step' else policies[:1]:
+      chosen = experiment if policy == 'auto' else _with(experiment, policy)
+      run = assemble_abstract(chosen, mesh=mesh)
+      report = _report(run, name, topology)
+      yield report
+      if report.fits:
+        break
+
+
+def _config(experiment: Experiment) -> Any:
+  """Return the settings of the network that the run trains."""
+  return getattr(experiment, experiment.kind)
+
+
+def _with(experiment: Experiment, remat: str) -> Experiment:
+  config = dataclasses.replace(_config(experiment), remat=remat)
+  return dataclasses.replace(experiment, **{experiment.kind: config})
+
+
+def _report(run: Run, name: Program, topology: str) -> Report:
+  chip, num_chips = chips_lib.split_topology(topology)
+  is_step = name == 'step'
+  began = time.monotonic()
+  lowered = run.lower() if is_step else lower_sampler(run)
+  memory, donated, found = None, None, None
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    needed = _needed(str(error))
+    if needed is None:
+      raise
+  else:
+    memory = program.memory(compiled)
+    needed = float(memory.peak)
+    found = _collectives(compiled)
+    donated = memory.aliased / shard_bytes(run.state) if is_step else None
+  available = chips_lib.chip(chip).memory
+  return Report(
+    program=name,
+    topology=topology,
+    num_chips=num_chips,
+    mesh=dict(run.mesh.shape),
+    remat=_config(run.experiment).remat,
+    fits=needed <= (1 - ROOM) * available,
+    needed=needed,
+    available=available,
+    memory=memory,
+    donated=donated,
+    flops=step_flops(run).training / num_chips if is_step else None,
+    collectives=found,
+    seconds=time.monotonic() - began,
+  )
+
+
+def _collectives(compiled: Any) -> dict[str, Collective] | None:
+  try:
+    return program.collectives(compiled.as_text())
+  except jax.errors.JaxRuntimeError:
+    return None
+
+
+def _needed(message: str) -> float | None:
+  """Return the bytes of a program that the compiler refused for its memory."""
+  found = _NEEDED.search(message)
+  if not found:
+    return None
+  return float(found[1]) * 1024.0 ** (1 + 'KMGT'.index(found[2]))
+
+
+def lower_sampler(run: Run) -> jax.stages.Lowered:
+  """Lower the decoding of one clip per device that divides a batch.
+
+  A frozen text encoder is part of it. If the run does not name one, it is that
+  of T5 whose width the generator reads.
+  """
+  experiment, mesh = run.experiment, run.mesh
+  text = experiment.text
+  if experiment.generator.text_width and not text.is_frozen:
+    text = _t5(experiment.generator.text_width, text.max_length)
+  models = Models(
+    tokenizer=experiment.tokenizer, generator=experiment.generator, text=text
+  )
+  params = dict(run.state.params)
+  batch = sharding.batch_ways(mesh)
+  ids = (batch, *experiment.generator.grid)
+  place = sharding.batch_sharding(mesh)
+
+  def described(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+  texts = described((batch, text.max_length), jnp.int32)
+  with jax.set_mesh(mesh):
+    if 'text' not in params and experiment.generator.text_width:
+      boxed = jax.eval_shape(T5Encoder(text).init, rng.described(), texts)[
+        'params'
+      ]
+      params['text'] = sharding.describe(boxed, mesh)
+    sampling = experiment.sampling
+    return uncover_tokens.lower(
+      models,
+      DecodeConfig(
+        steps=sampling.steps, schedule=sampling.schedule, order=sampling.order
+      ),
+      params,
+      texts,
+      described(ids, jnp.int32),
+      described(ids, jnp.bool_),
+      described((batch,), rng.described().dtype),
+      described((batch, 3), jnp.float32),
+    )
+
+
+def _t5(width: int, max_length: int) -> TextConfig:
+  """Return the settings of the T5 encoder of a width."""
+  for size in text_config.SIZES.values():
+    if size['width'] == width:
+      values = {**size, 'max_length': max_length, 'source': 'described'}
+      return config_lib.build(TextConfig, values)
+  raise UserError(
+    f'generator.text_width is {width}, which no T5 encoder has; name the '
+    'encoder with --set text.encoder=PATH'
+  )
+
+
+def to_text(report: Report) -> str:
+  """Return the lines that a user reads."""
+  gib = 2.0**30
+  room = 1 - report.needed / report.available
+  lines = [
+    f'{report.program} for {report.topology}, {report.num_chips} chips, remat '
+    f'{report.remat}: {"fits" if report.fits else "does not fit"}',
+    f'  memory per chip   {report.needed / gib:.2f} of '
+    f'{report.available / gib:.2f} GiB, {room:.0%} free',
+  ]
+  if report.memory:
+    lines[-1] += (
+      f' (arguments {report.memory.arguments / gib:.2f}, temporary '
+      f'{report.memory.temporary / gib:.2f})'
+    )
+  if report.donated is not None:
+    lines.append(f'  state donated     {report.donated:.1%}')
+  if report.flops is not None:
+    lines.append(
+      f'  arithmetic        {report.flops / 1e12:.4g} TFLOP per chip'
+    )
+  if report.memory and report.collectives is None:
+    lines.append('  collectives       the compiler cannot print this program')
+  for kind, each in (report.collectives or {}).items():
+    lines.append(
+      f'  {kind:<18}{each.count}, {each.bytes / gib:.3f} GiB per chip'
+    )
+  lines.append(f'  compiled in       {report.seconds:.0f} s')
+  return '\n'.join(lines)

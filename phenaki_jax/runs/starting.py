@@ -1,0 +1,139 @@
+"""What a run starts from: its vocabulary, a tokenizer, another generator."""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+from etils import epath
+
+from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
+from phenaki_jax.runs import open as open_lib
+from phenaki_jax.runs.experiment import (
+  VOCABULARY_FILE,
+  WORDS_FILE,
+  Experiment,
+)
+from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.pipelines import open_pipeline
+from phenaki_jax.text.config import PLACES
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.text.words import Words
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training import checkpoint_files, checkpoints
+from phenaki_jax.training.checkpoint_manifest import digest_tree
+
+# Number of captions from which a vocabulary is learned; more would change
+# little.
+_NUM_CAPTIONS = 10_000
+# Settings in which a run may differ from the generator that it starts from: its
+# critic is another network, and the others change no parameters.
+_FREE = (
+  *('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES),
+  'attention_kernel',
+)
+
+
+def _is_started(workdir: epath.Path) -> bool:
+  return bool(checkpoint_files.finished(workdir / checkpoint_files.FOLDER))
+
+
+def starting_model(
+  experiment: Experiment, workdir: epath.Path, tokenizer_params: Any
+) -> Model | None:
+  """Open the generator that a new run starts from, if it names one."""
+  if not experiment.start_from or _is_started(workdir):
+    return None
+  model = open_lib.load(
+    experiment.start_from, encoder=experiment.text.encoder or None
+  )
+  same = config_lib.to_dict(
+    {
+      'text': experiment.text,
+      'generator': dataclasses.replace(
+        experiment.generator, critic='none', critic_layers=1
+      ),
+    }
+  )
+  models = model.sampler.models
+  found = config_lib.to_dict(
+    {'text': models.text, 'generator': models.generator}
+  )
+  differing = sorted(
+    f'{group}.{name} is {found[group][name]} there and {value} here'
+    for group, fields in same.items()
+    for name, value in fields.items()
+    if found[group][name] != value and name not in _FREE
+  )
+  if not differing and digest_tree(model.sampler.tokenizer_params) != (
+    digest_tree(tokenizer_params)
+  ):
+    differing = ['it was trained on the tokens of another tokenizer']
+  if differing:
+    raise UserError(
+      f'start_from={experiment.start_from} does not fit this run: '
+      f'{"; ".join(differing)}; give the settings of that generator'
+    )
+  return model
+
+
+def vocabulary_of(
+  experiment: Experiment, workdir: epath.Path
+) -> tuple[SentencePieceVocabulary, Words | None]:
+  """Read the vocabulary and words, or learn them when the run starts."""
+  path = workdir / VOCABULARY_FILE
+  if path.is_file() and _is_started(workdir):
+    vocabulary = SentencePieceVocabulary(path.read_bytes())
+    return vocabulary, read_words(workdir)
+  # Every process learns the same vocabulary; the first process writes it.
+  with contextlib.closing(
+    open_pipeline(experiment, experiment.data, None)
+  ) as pipeline:
+    captions = list(pipeline.captions(_NUM_CAPTIONS))
+  size = experiment.text.vocab_size
+  if not experiment.text.is_frozen:
+    vocabulary = SentencePieceVocabulary.learn(captions, size)
+    return vocabulary, Words.count(captions)
+  place = experiment.text.vocabulary
+  vocabulary = SentencePieceVocabulary.from_file(place)
+  if vocabulary.size > size:
+    raise UserError(
+      f'{place} has {vocabulary.size} ids, but the text encoder has {size}; '
+      'name its own vocabulary'
+    )
+  return vocabulary, Words.count(captions)
+
+
+def read_words(workdir: epath.PathLike) -> Words | None:
+  """Read the words of a run's captions; runs of earlier releases have none.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = epath.Path(workdir) / WORDS_FILE
+  if not path.is_file():
+    return None
+  try:
+    return Words.from_json(path.read_bytes())
+  except UserError as error:
+    raise UserError(f'{path}: {error}; delete it') from error
+
+
+def tokenizer_params(experiment: Experiment) -> Any:
+  """Read the trained tokenizer and check that it has the expected shape."""
+  snapshot = checkpoints.load_params(experiment.tokenizer_dir)
+  expected = config_lib.to_dict(experiment.tokenizer)
+  saved = config_lib.to_dict(
+    config_lib.build(TokenizerConfig, snapshot.config['tokenizer'])
+  )
+  differing = sorted(
+    f'{key} is {saved.get(key)} there and {value} in its config.json'
+    for key, value in expected.items()
+    if saved.get(key) != value
+  )
+  if differing:
+    raise UserError(
+      f'the checkpoint in {experiment.tokenizer_dir} is of another tokenizer: '
+      f'{"; ".join(differing)}; train it again or name another tokenizer_dir'
+    )
+  return snapshot.params

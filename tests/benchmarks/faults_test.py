@@ -1,0 +1,57 @@
+"""Short forms of the benchmarks of faults."""
+
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks' / 'faults'
+
+
+def test_no_damage_is_restored(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(str(FOLDER))
+  import damage
+
+  case = damage.Case(tmp_path)
+  assert case.outcome() == 'unharmed'
+  by_size = sorted(
+    case.files(), key=lambda file: -(case.newer / file).stat().st_size
+  )
+  rng = np.random.default_rng(0)
+  # A part of an array, which no digest of a file covers, and a small file.
+  assert (case.newer / by_size[0]).stat().st_size > 1 << 16
+  for file in (by_size[0], by_size[20]):
+    path = case.newer / file
+    damage.flip(path, int(rng.integers(8 * path.stat().st_size)))
+    assert case.outcome() == 'repaired', file
+  (case.newer / by_size[1]).unlink()
+  assert case.outcome() == 'repaired'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'command',
+  [
+    'crash_points.py --every 14',
+    'kills.py --kills 4 --steps 8',
+    'peers.py --ways killed',
+    'restore_bytes.py --layers 1 --processes 2',
+    'save_pause.py --layers 1 --rounds 1',
+    'signals.py --phases compile "write 8"',
+    'soak.py --steps 250',
+  ],
+)
+def test_benchmark_finds_no_fault(command):
+  name, *options = shlex.split(command)
+  result = subprocess.run(
+    [sys.executable, str(FOLDER / name), *options],
+    capture_output=True,
+    text=True,
+    timeout=900,
+    env={**os.environ, 'PYTHONPATH': str(FOLDER.parents[1])},
+  )
+  assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,59 @@
+"""Memory and collectives of programs that are small enough to count by hand."""
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from phenaki_jax import sharding
+from phenaki_jax.planning import program
+from phenaki_jax.planning.program import Collective
+
+
+def _compiled(length):
+  """Sum over the devices in every iteration of a loop, and once after it."""
+  mesh = sharding.make_mesh(sharding.MeshConfig())
+  split = NamedSharding(mesh, PartitionSpec('data'))
+
+  def total(x, shards):
+    def body(carry, _):
+      return carry + jax.lax.psum(shards * carry[0], 'data'), None
+
+    return jax.lax.psum(jax.lax.scan(body, x, length=length)[0], 'data')
+
+  mapped = jax.shard_map(
+    total,
+    mesh=mesh,
+    in_specs=(PartitionSpec(), PartitionSpec('data')),
+    out_specs=PartitionSpec(),
+    check_vma=False,
+  )
+  shapes = (
+    jax.ShapeDtypeStruct((16,), jnp.float32),
+    jax.ShapeDtypeStruct((128,), jnp.float32, sharding=split),
+  )
+  return jax.jit(mapped, donate_argnums=0).lower(*shapes).compile()
+
+
+def test_collectives_of_a_loop_count_in_each_iteration():
+  found = program.collectives(_compiled(5).as_text())
+  assert found == {'all-reduce': Collective(count=6, bytes=6 * 16 * 4)}
+
+
+def test_an_operation_that_starts_one_counts_its_largest_array():
+  text = """HloModule x
+ENTRY %main (a: bf16[4,8]) -> bf16[32,8] {
+  %a = bf16[4,8]{1,0} parameter(0)
+  %s = (bf16[4,8]{1,0}, bf16[32,8]{1,0}) all-gather-start(%a), dimensions={0}
+  ROOT %d = bf16[32,8]{1,0} all-gather-done(%s)
+}
+"""
+  found = program.collectives(text)
+  assert found == {'all-gather': Collective(count=1, bytes=32 * 8 * 2)}
+
+
+def test_donated_arguments_are_aliased():
+  found = program.memory(_compiled(2))
+  # 16 replicated numbers and an eighth of 128.
+  assert found.arguments == 2 * 16 * 4
+  assert found.aliased == 16 * 4
+  assert found.peak >= found.arguments

@@ -1,0 +1,96 @@
+"""Compile small runs for pods that are not there."""
+
+import dataclasses
+import importlib.util
+import pathlib
+
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.planning import chips
+from phenaki_jax.planning.program import Collective, Memory
+from phenaki_jax.runs import compile as compile_lib
+from phenaki_jax.runs import experiment
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+SMALL = [
+  *('data.size=64,64', 'data.batch_size=8', 'data.row_multiple=4'),
+  *('data.image_share=0.3', 'generator.num_layers=2', 'generator.width=128'),
+  *('generator.num_heads=2', 'generator.mlp_dim=256', 'text.max_length=16'),
+  *('tokenizer.width=64', 'tokenizer.mlp_dim=128', 'tokenizer.num_heads=2'),
+  *('tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1'),
+  *('tokenizer.vq_codes=256', 'sampling.steps=2'),
+]
+
+needs_libtpu = pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None, reason='without the extra tpu'
+)
+
+
+def _paper(overrides=()):
+  path = CONFIGS / 'generator' / 'paper_1p8b.py'
+  return experiment.resolve(str(path), [*SMALL, *overrides])
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_the_step_of_a_small_pod_fits_and_reuses_its_state():
+  """Splash attention, remat, sharding and donation, as libtpu compiles them."""
+  chosen = _paper(['generator.attention_kernel=splash'])
+  (report,) = compile_lib.compile_run(chosen, topology='v5e:2x2')
+  assert report.fits and report.num_chips == 4
+  assert report.donated == pytest.approx(1.0, abs=1e-3)
+  assert report.collectives['all-gather'].count > 0
+  assert 'fits' in compile_lib.to_text(report)
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_a_step_that_does_not_fit_is_a_report(monkeypatch):
+  chip = dataclasses.replace(chips.CHIPS['v5e'], memory=1e6)
+  monkeypatch.setattr(chips, 'CHIPS', {**chips.CHIPS, 'v5e': chip})
+  chosen = _paper(['generator.num_layers=1'])
+  (report,) = compile_lib.compile_run(
+    chosen, topology='v5e:2x2', programs=('sampler',)
+  )
+  assert not report.fits and report.donated is None
+
+
+def test_what_the_compiler_needed_is_read_from_its_refusal():
+  message = 'RESOURCE_EXHAUSTED: Used 72.46G of 30.75G hbm. Exceeded by 41.7G.'
+  assert compile_lib._needed(message) == pytest.approx(72.46 * 2**30)
+  assert compile_lib._needed('INTERNAL: something else') is None
+
+
+def test_a_report_is_text():
+  report = compile_lib.Report(
+    program='step',
+    topology='v4:2x2x1',
+    num_chips=4,
+    mesh={'data': 1, 'fsdp': 4, 'tensor': 1},
+    remat='matmuls',
+    fits=True,
+    needed=3.0 * 2**30,
+    available=30.0 * 2**30,
+    memory=Memory(
+      arguments=2**30, temporary=2 * 2**30, aliased=2**30, peak=3 * 2**30
+    ),
+    donated=1.0,
+    flops=2e12,
+    collectives={'all-gather': Collective(count=3, bytes=2**29)},
+    seconds=12.0,
+  )
+  lines = compile_lib.to_text(report).splitlines()
+  assert lines[0] == 'step for v4:2x2x1, 4 chips, remat matmuls: fits'
+  assert '3.00 of 30.00 GiB, 90% free' in lines[1]
+  assert any('all-gather' in x and '3, 0.500 GiB' in x for x in lines)
+
+
+def test_a_tokenizer_has_no_sampler():
+  tokenizer = experiment.resolve(str(CONFIGS / 'tokenizer' / 'tiny.py'))
+  with pytest.raises(UserError, match='a tokenizer has no sampler'):
+    next(
+      compile_lib.compile_run(
+        tokenizer, topology='v5e:2x2', programs=('sampler',)
+      )
+    )

@@ -1,0 +1,51 @@
+"""Plans of runs that nobody could hold in memory here."""
+
+import dataclasses
+import pathlib
+
+import jax
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.runs import experiment, plan
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+
+
+@pytest.fixture(scope='module')
+def paper():
+  return experiment.resolve(str(CONFIGS / 'generator' / 'paper_1p8b.py'))
+
+
+def test_a_plan_of_the_paper_allocates_nothing(paper):
+  before = {id(array) for array in jax.live_arrays()}
+  found = plan.plan(paper, chip='v5p', num_chips=64, mfu=0.5)
+  assert {id(array) for array in jax.live_arrays()} <= before
+  assert found.parameters['generator'] == pytest.approx(1.85e9, rel=0.01)
+  assert (found.clips, found.images, found.rows) == (491, 123, 512)
+  assert found.tokens == 512 * 1536
+  # An average and two moments, all of the size of the parameters.
+  memory = found.memory
+  assert memory['optimizer'] == pytest.approx(2 * memory['parameters'])
+  total = 4 * found.parameters['generator']
+  assert memory['parameters'] == pytest.approx(total / 64, rel=0.01)
+  total = sum(found.flops.values())
+  assert found.seconds == pytest.approx(total / (64 * 0.5 * 459e12))
+  assert found.days == pytest.approx(found.seconds * 1e6 / 86400)
+  assert found.rates['clips'] == pytest.approx(491 / found.seconds)
+  shown = plan.to_text(found)
+  assert '491 clips, 123 images; 512 rows' in shown and 'at 50% MFU' in shown
+
+
+def test_rows_that_chips_do_not_divide_say_what_to_set(paper):
+  data = dataclasses.replace(paper.data, row_multiple=1)
+  with pytest.raises(UserError, match=r'set data\.row_multiple=64'):
+    plan.plan(
+      dataclasses.replace(paper, data=data), chip='v4', num_chips=64, mfu=0.5
+    )
+
+
+def test_a_reader_is_not_planned():
+  reader = experiment.resolve(str(CONFIGS / 'reader' / 'lpc.py:sheets=x'))
+  with pytest.raises(UserError, match='a reader trains on one machine'):
+    plan.plan(reader, chip='v4', num_chips=1, mfu=0.5)
