@@ -48,7 +48,10 @@ LAYERS = {
   'data': {'lpc', 'storyworld', 'media', 'files', *BASE},
   'sampling': {*MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},
-  'training': {*MODELS, 'reader', 'sharding', 'media', 'files', *BASE},
+  'training': {
+    *(*MODELS, 'reader', 'sharding', 'media', 'files', *BASE),
+    'nn.attention',
+  },
   'evaluation': {
     *('stories', 'sampling', 'tokenizer', 'storyworld', 'media', *BASE),
     *('reader', 'lpc'),
