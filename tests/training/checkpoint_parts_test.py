@@ -1,0 +1,64 @@
+"""Process 0 gets what all processes say, and names those that are late."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from etils import epath
+
+from phenaki_jax.training import checkpoint_parts
+
+PROGRAM = """
+import sys, jax
+from etils import epath
+from phenaki_jax.training import checkpoint_parts as parts
+from phenaki_jax.training.checkpoint_files import CheckpointError
+from phenaki_jax.training.checkpoint_sums import exchange
+folder, address, index = epath.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+jax.distributed.initialize(address, 2, index)
+try:
+  if index == 0:
+    assert parts.missing(folder) == [1]
+    parts.gather(folder, 'early', patience=0.3)
+except CheckpointError as error:
+  print(error)
+assert exchange({'of': index}) == [{'of': 0}, {'of': 1}]
+told = parts.gather(folder, ['own', index], patience=60.0)
+assert told == ([['own', 0], ['own', 1]] if index == 0 else [])
+if index == 0:
+  assert parts.missing(folder) == []
+  parts.delete(folder)
+exchange('done')
+"""
+
+
+def test_one_process_waits_for_nobody(tmp_path):
+  folder = epath.Path(tmp_path)
+  assert checkpoint_parts.missing(folder) == []
+  assert checkpoint_parts.gather(folder, {'a': 1}) == [{'a': 1}]
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_late_processes_are_named(tmp_path):
+  folder = tmp_path / '7'
+  folder.mkdir()
+  with socket.socket() as server:
+    server.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{server.getsockname()[1]}'
+  children = [
+    subprocess.Popen(
+      [sys.executable, '-c', PROGRAM, str(folder), address, str(index)],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      env={**os.environ, 'JAX_NUM_CPU_DEVICES': '1'},
+    )
+    for index in range(2)
+  ]
+  said = [child.communicate(timeout=300) for child in children]
+  assert [child.returncode for child in children] == [0, 0], said
+  assert 'Checkpoint 7 is not finished: process 1 did not save' in said[0][0]
+  assert not list(folder.iterdir())
