@@ -18,6 +18,8 @@ _KINDS = (
 _OPERATION = re.compile(
   rf'= (?P<shape>.*?) (?P<kind>{"|".join(_KINDS)})(?P<start>-start)?\('
 )
+# A collective that is fused with arithmetic is in several parts of the text.
+_CHANNEL = re.compile(r'channel_id=(\d+)')
 _CALLED = re.compile(r'(?:body|calls|to_apply)=%?([\w.-]+)')
 _CONDITION = re.compile(r'condition=%?([\w.-]+)')
 _LIMIT = re.compile(r's32\[\]\S* constant\((\d+)\)')
@@ -83,13 +85,18 @@ def collectives(text: str) -> dict[str, Collective]:
       inner[name].append(line)
   counts: collections.Counter[str] = collections.Counter()
   sizes: collections.Counter[str] = collections.Counter()
+  channels: set[str] = set()
 
   def visit(name: str, times: int) -> None:
     for line in inner.get(name, ()):
       found = _OPERATION.search(line)
-      if found:
+      channel = _CHANNEL.search(line)
+      is_new = channel is None or channel[1] not in channels
+      if found and is_new:
+        channels.add(channel[1] if channel else '')
+        size = _received(found['shape'], is_start=bool(found['start']))
         counts[found['kind']] += times
-        sizes[found['kind']] += times * _received(found['shape'])
+        sizes[found['kind']] += times * size
       condition = _CONDITION.search(line)
       trips = _trips(inner[condition[1]]) if condition else 1
       for called in _CALLED.findall(line):
@@ -109,14 +116,15 @@ def _trips(condition: list[str]) -> int:
   return max(limits, default=1)
 
 
-def _received(shape: str) -> int:
-  """Return the bytes of the largest array of a result.
+def _received(shape: str, *, is_start: bool) -> int:
+  """Return the bytes of the arrays of a result.
 
-  The result of an operation that starts one is a tuple of its input and output.
+  The result of an operation that starts one is a tuple of its input and its
+  output, of which the larger counts.
   """
   sizes = []
   for dtype, dims in _ITEM.findall(shape):
     bits = 8 if dtype == 'pred' else int(re.findall(r'\d+', dtype)[0])
     number = math.prod(int(dim) for dim in dims.split(',') if dim)
     sizes.append(number * bits // 8)
-  return max(sizes, default=0)
+  return max(sizes, default=0) if is_start else sum(sizes)

@@ -24,7 +24,7 @@ def tokenize(caption):
 
 def make(process_index=0, process_count=1, **fields):
   fields = {'size': (8, 8), 'frames': 7, 'batch_size': 16, **fields}
-  tubelet = fields.pop('tubelet', 2)
+  tubelet, multiple = fields.pop('tubelet', 2), fields.pop('multiple', 1)
   return pipeline.Pipeline(
     config_lib.DataConfig(**fields),
     tokenize,
@@ -32,6 +32,7 @@ def make(process_index=0, process_count=1, **fields):
     text_length=LENGTH,
     process_index=process_index,
     process_count=process_count,
+    multiple=multiple,
   )
 
 
@@ -62,6 +63,24 @@ def test_batch_has_the_arrays_of_its_spec():
   context = batch['clips']['context_frames']
   assert set(context) == {0, 5}
   assert (batch['clips']['num_frames'] == 7).all()
+
+
+def test_parts_are_padded_with_their_first_examples():
+  """The padding changes no example, on any number of processes."""
+  fields = {'image_share': 0.2, 'row_multiple': 4}
+  plain = make(**fields)
+  assert plain.composition.num_rows(4) % 4 == 0
+  counts, batch = plain.composition.counts, plain.batch(3)
+  padded = [make(i, 2, multiple=8, **fields).batch(3) for i in range(2)]
+  for part, arrays in batch.items():
+    for name, array in arrays.items():
+      rows = np.concatenate([one[part][name] for one in padded])
+      assert len(rows) % 8 == 0 and len(array) == counts[part]
+      np.testing.assert_array_equal(rows[: len(array)], array)
+      rest = np.resize(array, rows.shape)
+      np.testing.assert_array_equal(rows, rest)
+  assert plain.fingerprint == make(multiple=8, **fields).fingerprint
+  assert plain.fingerprint != make(image_share=0.2).fingerprint
 
 
 @pytest.mark.parametrize('num_threads', [0, 2])

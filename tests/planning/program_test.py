@@ -51,6 +51,16 @@ ENTRY %main (a: bf16[4,8]) -> bf16[32,8] {
   assert found == {'all-gather': Collective(count=1, bytes=32 * 8 * 2)}
 
 
+def test_a_collective_in_parts_counts_once():
+  """A compiler that fuses one with arithmetic repeats it with its channel."""
+  line = '(bf16[8]{0}, f32[2]{0}) all-reduce(%a, %b), channel_id=7, to_apply=%s'
+  text = (
+    f'ENTRY %main (a: bf16[8]) -> bf16[8] {{\n  %x = {line}\n  %y = {line}\n}}'
+  )
+  found = program.collectives(text)
+  assert found == {'all-reduce': Collective(count=1, bytes=8 * 2 + 2 * 4)}
+
+
 def test_donated_arguments_are_aliased():
   found = program.memory(_compiled(2))
   # 16 replicated numbers and an eighth of 128.

@@ -6,11 +6,13 @@ import pathlib
 
 import pytest
 
+from phenaki_jax import sharding
 from phenaki_jax.errors import UserError
-from phenaki_jax.planning import chips
+from phenaki_jax.planning import chips, program
 from phenaki_jax.planning.program import Collective, Memory
 from phenaki_jax.runs import compile as compile_lib
 from phenaki_jax.runs import experiment
+from phenaki_jax.runs.assemble import assemble_abstract
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 SMALL = [
@@ -54,6 +56,17 @@ def test_a_step_that_does_not_fit_is_a_report(monkeypatch):
     chosen, topology='v5e:2x2', programs=('sampler',)
   )
   assert not report.fits and report.donated is None
+
+
+@pytest.mark.slow
+def test_the_sampler_compiles_from_descriptions():
+  """With the T5 encoder whose width the generator reads, on virtual devices."""
+  overrides = ['data.row_multiple=8', 'generator.text_width=512']
+  chosen = _paper([*overrides, 'generator.num_layers=1'])
+  run = assemble_abstract(chosen, mesh=sharding.make_mesh(chosen.mesh))
+  found = program.memory(compile_lib.lower_sampler(run).compile())
+  # 8 chips hold an eighth of the generator and of T5-small, in float32.
+  assert found.arguments > 35e6 * 4 / 8
 
 
 def test_what_the_compiler_needed_is_read_from_its_refusal():

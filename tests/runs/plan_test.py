@@ -4,10 +4,15 @@ import dataclasses
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment, plan
+from phenaki_jax.runs.assemble import assemble_abstract
+from phenaki_jax.text import config as text_config
+from phenaki_jax.text.t5 import T5Encoder
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
@@ -35,6 +40,20 @@ def test_a_plan_of_the_paper_allocates_nothing(paper):
   assert found.rates['clips'] == pytest.approx(491 / found.seconds)
   shown = plan.to_text(found)
   assert '491 clips, 123 images; 512 rows' in shown and 'at 50% MFU' in shown
+
+
+def test_nothing_large_is_whole_on_every_chip(paper):
+  """State, frozen tokenizer, batch, and a frozen T5-XXL, on 64 chips."""
+  mesh = sharding.described_mesh(paper.mesh, 64)
+  run = assemble_abstract(paper, mesh=mesh)
+  text = text_config.TextConfig(**text_config.SIZES['xxl'])
+  ids = jax.ShapeDtypeStruct((1, 8), jnp.int32)
+  boxed = jax.eval_shape(T5Encoder(text).init, rng.described(), ids)
+  trees = run.state, run.frozen, run.batch, sharding.describe(boxed, mesh)
+  for path, leaf in jax.tree_util.tree_flatten_with_path(trees)[0]:
+    if leaf.sharding.is_fully_replicated:
+      # The largest is VQ's codebook of 8,192 codes of 32 numbers.
+      assert leaf.size <= 8192 * 32, jax.tree_util.keystr(path)
 
 
 def test_rows_that_chips_do_not_divide_say_what_to_set(paper):
