@@ -7,6 +7,7 @@ import argparse
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -116,12 +117,37 @@ def call(
     path = pathlib.Path(folder, name or 'none')
     path.write_text(text)
     words = [word.replace('{file}', str(path)) for word in command]
-    try:
-      subprocess.run(words, check=True)
-    except FileNotFoundError:
-      raise SystemExit(f'{command[0]} is not installed.') from None
-    except subprocess.CalledProcessError as error:
-      raise SystemExit(error.returncode) from None
+    done = _run(words)
+    if done.returncode:
+      raise SystemExit(done.returncode)
+
+
+def output(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+  """Run a command and return what it wrote and its code, also if it fails."""
+  return _run(command, capture_output=True, text=True)
+
+
+def _run(
+  command: Sequence[str], **options: Any
+) -> subprocess.CompletedProcess[Any]:
+  try:
+    return subprocess.run(command, **options)
+  except FileNotFoundError:
+    raise SystemExit(f'{command[0]} is not installed.') from None
+
+
+def commit() -> str | None:
+  """Return the commit of the current folder, as PHENAKI_COMMIT states it.
+
+  `-dirty` follows it if files differ. Without git or a repository it is None.
+  """
+  if shutil.which('git') is None:
+    return None
+  head = output(['git', 'rev-parse', 'HEAD'])
+  changed = output(['git', 'status', '--porcelain', '--untracked-files=no'])
+  if head.returncode or changed.returncode:
+    return None
+  return head.stdout.strip() + '-dirty' * bool(changed.stdout.strip())
 
 
 def at_least(least: int) -> Callable[[str], int]:

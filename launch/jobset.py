@@ -15,7 +15,6 @@ xpk made.
 import argparse
 import pathlib
 import shlex
-import subprocess
 import sys
 from typing import Any
 
@@ -62,7 +61,10 @@ def main() -> int:
   if not args.dry_run:
     state = [*kubectl, 'get', 'jobset', args.name, '--ignore-not-found']
     state += ['--output=jsonpath={.status.terminalState}']
-    done = subprocess.run(state, capture_output=True, text=True)
+    done = job.output(state)
+    if done.returncode:
+      print(done.stderr.strip(), file=sys.stderr)
+      return done.returncode
     if done.stdout.strip():  # Completed or Failed: it does not start again.
       job.call(delete, dry_run=False)
   text = yaml.safe_dump(manifest(args), sort_keys=False)

@@ -40,6 +40,9 @@ def main() -> int:
 
 def task(args: argparse.Namespace) -> dict[str, Any]:
   """Return the task of SkyPilot."""
+  # The folder is sent without its repository.
+  commit = job.commit()
+  stated = {} if commit is None else {'PHENAKI_COMMIT': commit}
   return {
     'name': args.name,
     'workdir': '.',
@@ -56,7 +59,7 @@ def task(args: argparse.Namespace) -> dict[str, Any]:
         'recover_on_exit_codes': [job.PREEMPTED],
       },
     },
-    'envs': args.env,
+    'envs': {**stated, **args.env},
     'setup': 'bash launch/install.sh',
     'run': shlex.join(job.phenaki(args, '.venv/bin/python')),
   }

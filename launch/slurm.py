@@ -54,6 +54,8 @@ def script(args: argparse.Namespace) -> str:
     'output': f'{args.name}-%j.log',
   }
   supervisor = ['python3', 'launch/supervisor.py', f'--retries={args.retries}']
+  # A SIGTERM to srun would kill the tasks; this one goes to the tasks alone.
+  stop = 'scancel --signal=TERM $SLURM_JOB_ID'
   command = ['srun', '--kill-on-bad-exit=1', *job.phenaki(args)]
   lines = [
     '#!/bin/bash',
@@ -61,6 +63,7 @@ def script(args: argparse.Namespace) -> str:
     '#SBATCH --requeue',
     job.exports(args.env).rstrip(),
     f'exec {shlex.join(supervisor)} \\',
+    f'  "--stop={stop}" \\',
     '  "--requeue=scontrol requeue $SLURM_JOB_ID" \\',
     f'  -- {shlex.join(command)}',
   ]

@@ -15,14 +15,14 @@ they say.
 
 import argparse
 import pathlib
+import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
 
 import job
-from supervisor import Retries
+from supervisor import Retries, workdir
 
 _HOST = pathlib.Path(__file__).with_name('tpu_host.sh')
 # These never become ACTIVE again.
@@ -75,34 +75,55 @@ def follow(
   resource: 'QueuedResource', commit: str, args: argparse.Namespace
 ) -> int:
   """Keep the job running until it ends; return its exit code."""
-  retries = Retries(args.retries, first_wait=args.poll)
-  shown, has_been = None, False
+  failures, silences = (
+    Retries(args.retries, first_wait=args.poll) for _ in range(2)
+  )
+  shown, has_been, newest = None, False, resource.newest_checkpoint()
+
+  def may_retry(reason: str) -> bool:
+    """Wait after a failure; a new checkpoint since the last one is progress."""
+    nonlocal newest
+    before, newest = newest, max(newest, resource.newest_checkpoint())
+    if newest > before:
+      failures.reset()
+    return failures.wait(reason)
+
   while True:
     state = resource.state()
     if state != shown:
       print(f'{args.name}: {state}', flush=True)
       shown = state
-    if state == 'ACTIVE':
-      retries.reset()
-      code = resource.exit_code()
-      if code is not None:
-        resource.delete()
-        return code
-    if state in ('unknown', 'FAILED') and not retries.wait(f'It is {state}'):
-      return 1
-    if state not in (*_LOST, 'absent'):
-      time.sleep(args.poll)
+    code = None
+    # A job may have ended while nobody looked, before its TPUs were lost.
+    if state in ('ACTIVE', *_LOST):
       has_been = True
+      try:
+        code = resource.exit_code()
+      except OSError as error:
+        state = f'unknown, as is its exit code: {error}'
+    if state.startswith('unknown'):
+      # At first the options are probably wrong; later it is the cloud.
+      if not has_been or not silences.wait(f'It is {state}'):
+        return 1
       continue
+    silences.reset()
+    if code is not None:
+      resource.delete()
+      return code
+    if state not in (*_LOST, 'absent'):
+      has_been = True
+      time.sleep(args.poll)
+      continue
+    if state == 'FAILED' and not may_retry(f'It is {state}'):
+      return 1
     try:
       if state in _LOST:
         resource.delete()
       resource.create(commit)
       has_been = True
     except SystemExit as error:
-      # At first the options are probably wrong; later it is the cloud.
       reason = f'gcloud ended with code {error.code}'
-      if not has_been or not retries.wait(reason):
+      if not has_been or not may_retry(reason):
         raise
 
 
@@ -127,7 +148,7 @@ class QueuedResource:
 
   def state(self) -> str:
     """Return its state, 'absent', or 'unknown' if gcloud does not say."""
-    done = subprocess.run(self.describing, capture_output=True, text=True)
+    done = job.output(self.describing)
     if done.returncode == 0:
       return done.stdout.strip()
     if 'NOT_FOUND' in done.stderr:
@@ -144,12 +165,13 @@ class QueuedResource:
       archive = ['git', 'archive', '--format=tar.gz', f'--output={tar}', commit]
       job.call(archive, dry_run=dry_run)
       job.call([*storage, 'cp', tar, f'{self._place}/'], dry_run=dry_run)
-    # Of an earlier job of this name; it is no error that there is none.
-    forget = [*storage, 'rm', f'{self._place}/exit_code']
-    if dry_run:
-      print(shlex.join(forget), '|| true')
-    else:
-      subprocess.run(forget, capture_output=True)
+    # Over that of an earlier resource, which must not count for this one. Other
+    # than removing it, this fails only if it has no effect.
+    job.call(
+      [*storage, 'cp', '{file}', f'{self._place}/exit_code'],
+      dry_run=dry_run,
+      file=('exit_code', ''),
+    )
     nodes = [f'--node-id={args.name}']
     if args.slices > 1:
       nodes = [f'--node-count={args.slices}', f'--node-prefix={args.name}']
@@ -175,10 +197,29 @@ class QueuedResource:
     job.call([*command, *self._where], dry_run=self._args.dry_run)
 
   def exit_code(self) -> int | None:
-    """Return the exit code that the first host left, or None."""
-    command = ['gcloud', 'storage', 'cat', f'{self._place}/exit_code']
-    text = subprocess.run(command, capture_output=True, text=True).stdout
-    return int(text) if text.strip() else None
+    """Return the exit code that the first host left, or None.
+
+    Raises:
+      OSError: if it cannot be read; `create` has left an empty one.
+    """
+    done = job.output(['gcloud', 'storage', 'cat', f'{self._place}/exit_code'])
+    if done.returncode:
+      raise OSError(done.stderr.strip())
+    return int(done.stdout) if done.stdout.strip() else None
+
+  def newest_checkpoint(self) -> int:
+    """Return the last step that is saved in the job's --workdir, or -1.
+
+    Asks gcloud, because only the hosts need a Python library for buckets. A
+    folder that cannot be read shows no progress.
+    """
+    place = workdir(self._args.command)
+    if place is None:
+      return -1
+    pattern = f'{place.rstrip("/")}/checkpoints/*/manifest.json'
+    found = job.output(['gcloud', 'storage', 'ls', pattern]).stdout
+    steps = re.findall(r'/checkpoints/(\d+)/manifest\.json\b', found)
+    return max(map(int, steps), default=-1)
 
   def logs(self) -> None:
     """Show the log of the first host of each slice."""
@@ -212,20 +253,20 @@ def _commit(*, is_required: bool) -> str:
   """Return the commit that is sent.
 
   Raises:
-    SystemExit: if there are changes that are not committed.
+    SystemExit: if there is none, or changes that are not committed.
   """
-
-  def git(*words: str) -> str:
-    return subprocess.run(
-      ['git', *words], check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-  if is_required and git('status', '--porcelain', '--untracked-files=no'):
+  found = job.commit()
+  if found is None:
+    raise SystemExit(
+      'Only commits are sent, and git finds none in the current folder; start '
+      'the launcher in the repository of phenaki_jax.'
+    )
+  if is_required and found.endswith('-dirty'):
     raise SystemExit(
       'There are changes that are not committed, and only commits are sent; '
       'commit or stash them.'
     )
-  return git('rev-parse', 'HEAD')
+  return found.removesuffix('-dirty')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
 """The conditions under which a run was started: code, packages, devices.
 
 They hold no path and no value of the environment, but one: PHENAKI_COMMIT,
-which a launcher sets where the code is no git repository.
+which a launcher sets where the code is no git repository. `-dirty` follows the
+commit there if files differ from it.
 """
 
 import importlib.metadata
@@ -46,7 +47,7 @@ def conditions(experiment: Experiment, mesh: Mesh) -> dict[str, Any]:
 def commit() -> dict[str, Any]:
   """Return the commit of the code, and whether files differ from it.
 
-  Without a repository and without PHENAKI_COMMIT the commit is None.
+  Without a repository and without PHENAKI_COMMIT both are None.
   """
   package = pathlib.Path(phenaki_jax.__file__).parent
   try:
@@ -57,8 +58,10 @@ def commit() -> dict[str, Any]:
     return {'commit': found, 'dirty': bool(changed)}
   except (OSError, subprocess.CalledProcessError):
     stated = os.environ.get('PHENAKI_COMMIT', '')
-    is_commit = re.fullmatch(r'[0-9a-f]{7,64}', stated)
-    return {'commit': stated if is_commit else None, 'dirty': False}
+    match = re.fullmatch(r'([0-9a-f]{7,64})(-dirty)?', stated)
+    if match is None:
+      return {'commit': None, 'dirty': None}
+    return {'commit': match[1], 'dirty': match[2] is not None}
 
 
 def versions() -> dict[str, str]:

@@ -57,9 +57,26 @@ def test_a_command_is_needed(launch, name, options):
   assert 'give a phenaki command after --' in done.stderr
 
 
-def test_a_program_that_is_missing_is_named(launch, programs, monkeypatch):
+@pytest.mark.parametrize(
+  ('name', 'options', 'program'),
+  [
+    ('slurm.py', [], 'sbatch'),
+    ('jobset.py', ['--accelerator=v4-8', '--image=i'], 'kubectl'),
+    ('skypilot.py', ['--accelerator=v4-8'], 'sky'),
+    (
+      'tpu_vm.py',
+      ['--accelerator=v4-8', '--zone=z', '--bucket=gs://b'],
+      'gcloud',
+    ),
+  ],
+)
+def test_a_program_that_is_missing_is_named(
+  launch, programs, monkeypatch, name, options, program
+):
+  # The commit of a folder without changes.
+  programs.add('git', 'case $1 in rev-parse) echo 0123abcd ;; esac')
   monkeypatch.setattr(
     type(programs), 'environment', {'PATH': str(programs.folder / 'bin')}
   )
-  done = launch('slurm.py', '--name=a', '--', 'train', code=1)
-  assert 'sbatch is not installed.' in done.stderr
+  done = launch(name, '--name=a', *options, '--', 'train', code=1)
+  assert f'{program} is not installed.' in done.stderr

@@ -198,6 +198,13 @@ def test_a_failing_kubectl_is_a_failure(launch, programs):
   launch('jobset.py', *OPTIONS, *TRAIN, code=4)
 
 
+def test_nothing_is_applied_where_the_state_is_unknown(launch, programs):
+  programs.add('kubectl', 'echo "Unauthorized" >&2; exit 7')
+  done = launch('jobset.py', *OPTIONS, *TRAIN, code=7)
+  assert 'Unauthorized' in done.stderr
+  assert [call.split()[2] for call in programs.calls] == ['get']
+
+
 def test_slices_of_one_host_are_not_connected(launch):
   done = launch('jobset.py', *OPTIONS, '--accelerator=v5p-8', *TRAIN, code=2)
   assert 'v5p-8 has one host' in done.stderr

@@ -74,6 +74,29 @@ def test_the_task_is_given_to_sky(launch, programs):
   assert task['name'] == 'big'
 
 
+@pytest.mark.parametrize(
+  ('changed', 'options', 'stated'),
+  [
+    ('', [], '0123abcd'),
+    (' M file', [], '0123abcd-dirty'),
+    ('', ['--env=PHENAKI_COMMIT=4567'], '4567'),
+  ],
+)
+def test_the_commit_is_stated(launch, programs, changed, options, stated):
+  programs.add(
+    'git', f"case $1 in rev-parse) echo 0123abcd ;; *) echo '{changed}' ;; esac"
+  )
+  done = launch('skypilot.py', *OPTIONS, *options, '--dry-run', *TRAIN)
+  envs = yaml.safe_load(document(done.stdout))['envs']
+  assert envs['PHENAKI_COMMIT'] == stated
+
+
+def test_without_a_repository_no_commit_is_stated(launch, programs):
+  programs.add('git', 'exit 128')
+  done = launch('skypilot.py', *OPTIONS, '--dry-run', *TRAIN)
+  assert 'PHENAKI_COMMIT' not in done.stdout
+
+
 def test_slices_that_would_not_be_connected_are_refused(launch):
   done = launch('skypilot.py', *OPTIONS, '--slices=2', *TRAIN, code=2)
   assert 'use launch/tpu_vm.py or launch/jobset.py' in done.stderr

@@ -120,17 +120,41 @@ def test_a_signal_reaches_the_command_and_ends_with_75(
   assert programs.calls == ['train '] + ['scontrol requeue 7'] * requeued
 
 
-def test_a_signal_between_two_starts_ends_the_wait(programs):
-  programs.add('train', 'exit 1\n')
+@pytest.mark.parametrize(('code', 'requeued'), [(1, True), (2, False)])
+def test_only_an_error_of_the_user_is_not_requeued(programs, code, requeued):
+  # A process that fails because another was stopped first is no such error.
+  programs.add('train', f"trap 'exit {code}' TERM\necho\nsleep 9 & wait\n")
+  programs.add('scontrol')
   running = subprocess.Popen(
-    [sys.executable, str(LAUNCH / 'supervisor.py'), '--', 'train'],
+    [sys.executable, str(LAUNCH / 'supervisor.py')]
+    + ['--requeue=scontrol requeue 7', '--', 'train'],
+    env=programs.environment,
+    stdout=subprocess.PIPE,
+  )
+  running.stdout.readline()
+  running.send_signal(signal.SIGUSR1)
+  assert running.wait(timeout=30) == (75 if requeued else code)
+  running.stdout.close()
+  assert programs.calls == ['train '] + ['scontrol requeue 7'] * requeued
+
+
+@pytest.mark.parametrize(
+  ('number', 'requeued'), [(signal.SIGTERM, False), (signal.SIGUSR1, True)]
+)
+def test_a_signal_between_two_starts_ends_the_wait(programs, number, requeued):
+  programs.add('train', 'exit 1\n')
+  programs.add('scontrol')
+  running = subprocess.Popen(
+    [sys.executable, str(LAUNCH / 'supervisor.py')]
+    + ['--requeue=scontrol requeue 7', '--', 'train'],
     env=programs.environment,
     stderr=subprocess.PIPE,
     text=True,
   )
   assert 'retry 1 of 5 in 10 seconds' in running.stderr.readline()
   began = time.monotonic()
-  running.send_signal(signal.SIGTERM)
+  running.send_signal(number)
   assert running.wait(timeout=30) == 75
   assert time.monotonic() - began < 5
   running.stderr.close()
+  assert programs.calls == ['train '] + ['scontrol requeue 7'] * requeued

@@ -62,11 +62,13 @@ def test_the_repository_of_another_project_is_not_ours(repository, monkeypatch):
   _git(repository, 'init', '-q')
   _git(repository, 'commit', '-qm', 'Theirs', '--allow-empty')
   monkeypatch.delenv('PHENAKI_COMMIT', raising=False)
-  assert conditions.commit() == {'commit': None, 'dirty': False}
+  assert conditions.commit() == {'commit': None, 'dirty': None}
 
 
 def test_a_launcher_states_the_commit_of_code_it_sent(repository, monkeypatch):
   monkeypatch.setenv('PHENAKI_COMMIT', '0123abc')
-  assert conditions.commit()['commit'] == '0123abc'
+  assert conditions.commit() == {'commit': '0123abc', 'dirty': False}
+  monkeypatch.setenv('PHENAKI_COMMIT', '0123abc-dirty')
+  assert conditions.commit() == {'commit': '0123abc', 'dirty': True}
   monkeypatch.setenv('PHENAKI_COMMIT', 'my password')
-  assert conditions.commit()['commit'] is None
+  assert conditions.commit() == {'commit': None, 'dirty': None}
