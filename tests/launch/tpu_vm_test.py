@@ -13,8 +13,8 @@ from stand_ins import LAUNCH, document
 
 # Plays a state of the file `states` in each `describe`; `done:CODE` is an
 # ACTIVE resource whose job has ended, `lost:CODE` one that was suspended then.
-# `saved:STATE` saves a checkpoint before that state. A launcher that looks after
-# the last state sees a job that ended with code 99.
+# `saved:STATE` saves a checkpoint before that state. After the last state there
+# is a job that ended with code 99.
 GCLOUD = r"""
 case "$*" in
   *describe*)
