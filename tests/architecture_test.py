@@ -48,7 +48,9 @@ LAYERS = {
   'data': {'lpc', 'storyworld', 'media', 'files', *BASE},
   'sampling': {*MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},
-  'training': {*MODELS, 'reader', 'sharding', 'media', 'files', *BASE},
+  'training': {
+    *('reader', 'sharding', 'media', 'files', 'nn.attention', *MODELS, *BASE),
+  },
   'evaluation': {
     *('stories', 'sampling', 'tokenizer', 'storyworld', 'media', *BASE),
     *('reader', 'lpc'),

@@ -32,12 +32,14 @@ class Memory:
 
   Attributes:
     arguments: state, batch and frozen parameters.
+    results: new state and metrics.
     temporary: everything that lives only in a step.
     aliased: arguments whose memory results reuse.
     peak: the most at any time.
   """
 
   arguments: int
+  results: int
   temporary: int
   aliased: int
   peak: int
@@ -61,6 +63,7 @@ def memory(compiled: Any) -> Memory:
   found = compiled.memory_analysis()
   return Memory(
     arguments=found.argument_size_in_bytes,
+    results=found.output_size_in_bytes,
     temporary=found.temp_size_in_bytes,
     aliased=found.alias_size_in_bytes,
     peak=found.peak_memory_in_bytes,

@@ -23,7 +23,12 @@ from typing import Any
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
-from phenaki_jax.runs.ablate_unit import Unit, make_name, tokens_per_step
+from phenaki_jax.runs.ablate_unit import (
+  Unit,
+  composition,
+  make_name,
+  tokens_per_step,
+)
 from phenaki_jax.runs.evaluate import Request
 from phenaki_jax.runs.experiment import Experiment
 
@@ -166,7 +171,9 @@ def _matched_steps(
   """Return the steps after which as much is seen as by the first unit."""
 
   def per_step(one: Experiment) -> int:
-    return one.data.batch_size if match == 'examples' else tokens_per_step(one)
+    if match == 'tokens':
+      return tokens_per_step(one)
+    return sum(composition(one).counts.values())
 
   ratio = per_step(first) / per_step(experiment)
   return max(1, round(first.train.steps * ratio))

@@ -42,7 +42,7 @@ class SharedTokens:
     unit = self.units[0]
     kinds = len(self._needs)
     share = {1: float('images' in self._needs), 2: 0.5}[kinds]
-    names = ('data.batch_size', 'data.image_share', 'seed')
+    names = (*(f'data.{name}' for name in OF_THE_BATCH), 'seed')
     kept = [
       text for text in unit.overrides if text.partition('=')[0] not in names
     ]

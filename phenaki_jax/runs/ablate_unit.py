@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from etils import epath
 
-from phenaki_jax.data.mixture import Composition, compose
+from phenaki_jax.data import spec
+from phenaki_jax.data.mixture import Composition
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.runs.evaluate import SCORES_FILE
@@ -47,7 +48,7 @@ class Unit:
   @property
   def examples(self) -> int:
     """Return the number of examples of the whole training."""
-    return self.experiment.train.steps * self.experiment.data.batch_size
+    return self.experiment.train.steps * sum(self.composition.counts.values())
 
   @property
   def tokens(self) -> int:
@@ -128,8 +129,7 @@ class Unit:
 
 def composition(experiment: Experiment) -> Composition:
   """Return the numbers of clips and images of a step."""
-  data = experiment.data
-  return compose(batch_size=data.batch_size, image_share=data.image_share)
+  return spec.composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
 
 
 def tokens_per_step(experiment: Experiment) -> int:

@@ -22,7 +22,7 @@ from phenaki_jax.planning import program
 from phenaki_jax.planning.program import Collective, Memory
 from phenaki_jax.runs.assemble import Run, assemble_abstract
 from phenaki_jax.runs.experiment import Experiment
-from phenaki_jax.runs.plan import shard_bytes, step_flops
+from phenaki_jax.runs.plan import step_flops
 from phenaki_jax.sampling.decode import DecodeConfig
 from phenaki_jax.sampling.sampler import Models, uncover_tokens
 from phenaki_jax.text import config as text_config
@@ -53,8 +53,8 @@ class Report:
     needed: bytes of a chip that it needs.
     available: bytes of a chip that a program may use.
     memory: what the compiler says; None if it refused the program.
-    donated: share of the state whose memory the new state reuses; None for a
-      sampler, which has no state.
+    donated: share of the results, which are the new state and a few metrics,
+      that reuse the memory of the state; None for a sampler, which has none.
     flops: operations of the network on each chip in a step, by formula; without
       recomputation. None for a sampler.
     collectives: communication in a step, by kind; None if the compiler refused
@@ -143,7 +143,7 @@ def _report(run: Run, name: Program, topology: str) -> Report:
     memory = program.memory(compiled)
     needed = float(memory.peak)
     found = _collectives(compiled)
-    donated = memory.aliased / shard_bytes(run.state) if is_step else None
+    donated = memory.aliased / memory.results if is_step else None
   available = chips_lib.chip(chip).memory
   return Report(
     program=name,

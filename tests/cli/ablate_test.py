@@ -34,7 +34,7 @@ def get_sweep(arg=''):
       'data.size': [16, 16],
       'data.frames': 5,
       'data.context_frames': 3,
-      'data.batch_size': 16,
+      'data.batch_size': 24,
       'task.prediction_frames': 3,
       'train.steps': 2,
       'evaluate.prompts': 4,
@@ -134,7 +134,7 @@ def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
     assert logged[-1]['train/image_share'] == float(row['of examples'])
     share = float(row['of tokens'])
     assert logged[-1]['train/image_token_share'] == pytest.approx(share)
-  # Matched tokens: 2 steps of 16 clips, 3 steps of 8 clips and 8 images.
+  # Matched tokens: 2 steps of 24 clips, 3 steps of 12 clips and 12 images.
   assert [row['steps'] for row in rows] == ['2', '3']
   page = (out / 'report.html').read_text()
   assert page.count('src="data:image/png') == 2 + 2

@@ -191,7 +191,8 @@ def test_an_interruption_stops_the_process_and_waits(tmp_path, monkeypatch):
   program = tmp_path / 'program'
   program.write_text(
     f"#!/bin/sh\ntrap 'sleep 0.3; touch {saved}; exit 75' TERM\n"
-    f'touch {ready}\nwhile :; do sleep 0.05; done\n'
+    # The process that starts it must be waiting by then.
+    f'sleep 1\ntouch {ready}\nwhile :; do sleep 0.05; done\n'
   )
   program.chmod(0o755)
   monkeypatch.setattr(sys, 'executable', str(program))

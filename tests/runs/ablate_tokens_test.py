@@ -27,6 +27,17 @@ def test_all_ratios_and_seeds_share_one_cache(load_halves, tmp_path):
   assert args.steps * 32 >= 24 > (args.steps - 1) * 32
 
 
+def test_rows_for_a_mesh_do_not_change_the_cache(load_halves, tmp_path):
+  units = load_halves('data.row_multiple=8').units
+  tokens = share_tokens(units, tmp_path, most=10**6)[units[0].name]
+  _, experiment = _command(tokens)
+  assert experiment.data.row_multiple == 1
+  assert experiment.data.batch_size == 64
+  # Eight rows, in which three images are packed.
+  assert units[1].composition.counts == {'clips': 6, 'images': 6}
+  assert units[1].examples == units[1].experiment.train.steps * 12
+
+
 def test_at_most_so_many_examples_are_encoded(load_halves, tmp_path):
   units = load_halves('optim.b1=0.9').units
   (unit, *_) = units

@@ -41,7 +41,7 @@ def test_the_step_of_a_small_pod_fits_and_reuses_its_state():
   chosen = _paper(['generator.attention_kernel=splash'])
   (report,) = compile_lib.compile_run(chosen, topology='v5e:2x2')
   assert report.fits and report.num_chips == 4
-  assert report.donated == pytest.approx(1.0, abs=1e-3)
+  assert 0.99 < report.donated <= 1
   assert report.collectives['all-gather'].count > 0
   assert 'fits' in compile_lib.to_text(report)
 
@@ -86,7 +86,11 @@ def test_a_report_is_text():
     needed=3.0 * 2**30,
     available=30.0 * 2**30,
     memory=Memory(
-      arguments=2**30, temporary=2 * 2**30, aliased=2**30, peak=3 * 2**30
+      arguments=2**30,
+      results=2**30,
+      temporary=2 * 2**30,
+      aliased=2**30,
+      peak=3 * 2**30,
     ),
     donated=1.0,
     flops=2e12,
