@@ -49,8 +49,7 @@ LAYERS = {
   'sampling': {*MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},
   'training': {
-    *(*MODELS, 'reader', 'sharding', 'media', 'files', *BASE),
-    'nn.attention',
+    *('reader', 'sharding', 'media', 'files', 'nn.attention', *MODELS, *BASE),
   },
   'evaluation': {
     *('stories', 'sampling', 'tokenizer', 'storyworld', 'media', *BASE),

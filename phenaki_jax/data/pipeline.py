@@ -33,11 +33,11 @@ _log = logging.getLogger(__name__)
 
 _KINDS = {'clips': schema.CLIP, 'images': schema.IMAGE}
 # How and from where examples are loaded does not change their content.
-_NOT_IN_FINGERPRINT = (
+NOT_IN_FINGERPRINT = (
   *('num_threads', 'prefetch', 'frame_cache_bytes', 'token_cache'),
 )
 # The composition of a batch does not change the examples of either kind.
-_OF_THE_BATCH = ('batch_size', 'image_share', 'row_multiple')
+OF_THE_BATCH = ('batch_size', 'image_share', 'row_multiple')
 
 
 class Pipeline(Loader):
@@ -143,7 +143,7 @@ class Pipeline(Loader):
       )
     text = json.dumps({'config': fields, **model}, sort_keys=True)
     self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
-    for name in _OF_THE_BATCH:
+    for name in OF_THE_BATCH:
       fields.pop(name, None)
     self.content = {**fields, 'tubelet': tubelet}
     self._cache = cache
@@ -232,7 +232,7 @@ def _fields(
 ) -> dict[str, Any]:
   """Return the fields that determine the batches, as JSON values."""
   fields = config_io.to_dict(config)
-  for name in _NOT_IN_FINGERPRINT:
+  for name in NOT_IN_FINGERPRINT:
     del fields[name]
   if config.row_multiple == 1:
     # The fingerprints of runs that were started before there were others.

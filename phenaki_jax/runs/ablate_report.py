@@ -126,7 +126,10 @@ def _cells(results: Results, point: Point) -> list[str]:
     f'{examples:,}',
     f'{tokens:,}',
     *(f'{share:.3f}' for share in shares),
-    *(_cell(results.mean(point, c), c) for c in results.columns),
+    *(
+      _cell(results.mean(point, c), c) if results.finished(point) else 'missing'
+      for c in results.columns
+    ),
   ]
 
 
@@ -145,8 +148,8 @@ def _settings(row: Row) -> list[int | float]:
 
 
 def _cell(mean: Mean, column: Column) -> str:
-  if not mean.values:
-    return 'missing'
+  if not mean.values:  # such as the loss on images of a unit without any
+    return '-'
   digits = 3 if column.is_share or mean.mean < 10 else 1
   text = f'{mean.mean:.{digits}f}'
   if math.isnan(mean.error):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from etils import epath
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.data.pipeline import NOT_IN_FINGERPRINT, OF_THE_BATCH
 from phenaki_jax.data.record_cache import CACHE_FILE, CacheInfo
 from phenaki_jax.data.token_cache import KIND
 from phenaki_jax.files.digests import digest_json
@@ -19,11 +20,6 @@ from phenaki_jax.runs.experiment import Experiment
 
 # Examples of a kind that are encoded at once.
 _ROWS = 32
-# Fields of the data that do not change the examples of a kind.
-_OF_THE_BATCH = (
-  *('batch_size', 'image_share', 'cache', 'num_threads', 'prefetch'),
-  'cache_bytes',
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,8 +105,8 @@ def share_tokens(
 def _key(experiment: Experiment) -> str:
   """Return a digest of what determines the tokens of the examples."""
   data = config_lib.to_dict(experiment.data)
-  for name in _OF_THE_BATCH:
-    del data[name]
+  for name in (*NOT_IN_FINGERPRINT, *OF_THE_BATCH):
+    data.pop(name, None)
   uses_reencoded = experiment.task.reencoded_context > 0
   settings = [data, experiment.tokenizer_dir, uses_reencoded]
   return digest_json(settings)[:8]

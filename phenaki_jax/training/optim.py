@@ -121,7 +121,8 @@ def _from_step(
     grads: Any, state: Any, params: Any = None, *, step: Any, **_: Any
   ) -> tuple[Any, Any]:
     updates, after = inner.update(grads, state, params)
-    has_begun = step >= start
+    # Steps that were skipped delay the task's own count, and so its gradients.
+    has_begun = (step >= start) & (optax.tree.norm(grads) > 0)
     return (
       jax.tree.map(lambda x: jnp.where(has_begun, x, 0), updates),
       jax.tree.map(lambda a, b: jnp.where(has_begun, a, b), after, state),

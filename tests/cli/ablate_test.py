@@ -119,15 +119,16 @@ def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
   call += _sets([f'tokenizer_dir={tokenizer}', *TINY_GENERATOR])
   assert main([*call, '--cached', '64']) == 0
 
-  rows = list(csv.DictReader((out / 'units.csv').open()))
+  rows = list(csv.DictReader((out / 'units.csv').read_text().splitlines()))
   assert [row['state'] for row in rows] == ['finished', 'finished']
   for row in rows:
     assert float(row['frechet.distances.frames']) > 0
     assert float(row['frechet.vectors.frames.0']) == 4 * 5
     assert float(row['clips.facts.colour.asked']) == 4
     assert float(row['heldout/loss_clips']) > 0
-    lines = (out / 'units' / row['name'] / 'run' / 'metrics.jsonl').open()
-    logged = [line for line in map(json.loads, lines) if 'train/loss' in line]
+    metrics = out / 'units' / row['name'] / 'run' / 'metrics.jsonl'
+    lines = map(json.loads, metrics.read_text().splitlines())
+    logged = [line for line in lines if 'train/loss' in line]
     # What the loop counted is what the table says.
     assert logged[-1]['train/tokens_seen'] == float(row['tokens'])
     assert logged[-1]['train/image_share'] == float(row['of examples'])
@@ -138,6 +139,11 @@ def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
   page = (out / 'report.html').read_text()
   assert page.count('src="data:image/png') == 2 + 2
   assert 'missing' not in page.partition('</style>')[2]
+  # A unit without images has no loss on images.
+  table = (out / 'report.md').read_text().splitlines()
+  assert [line.endswith('| - |') for line in table if '/' in line[:9]] == [
+    *(True, False)
+  ]
 
   # Nothing is left to run: no process is started, and it takes no time.
   before = {path: path.stat().st_mtime_ns for path in out.rglob('*/run/*')}

@@ -123,6 +123,7 @@ def tokenizer_dir(tmp_path_factory):
 def workdir(tmp_path):
   """Make a run directory with a checkpoint, whose vocabulary is read."""
   (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
+  (tmp_path / 'checkpoints' / '1' / checkpoint_files.MANIFEST).touch()
   vocabulary = SentencePieceVocabulary.learn(['a red circle on grass'], 40)
   vocabulary.save(tmp_path / experiment.VOCABULARY_FILE)
   return tmp_path

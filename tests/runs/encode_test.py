@@ -17,6 +17,7 @@ from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.state import TrainState, place_frozen
 
@@ -109,22 +110,14 @@ def _content(folder):
 def folder(tmp_path_factory):
   """Write a tokenizer, and a cache of three steps in two files per part."""
   root = tmp_path_factory.mktemp('encode')
-  # The vocabulary of a run with a checkpoint is read, not learned.
+  # The vocabulary of a run with a finished checkpoint is read, not learned.
   (root / 'checkpoints' / '1').mkdir(parents=True)
+  (root / 'checkpoints' / '1' / checkpoint_files.MANIFEST).touch()
   vocabulary = SentencePieceVocabulary.learn(['a red circle on grass'], 40)
   vocabulary.save(root / experiment.VOCABULARY_FILE)
   _write_tokenizer(root / 'tokenizer', seed=0)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(record_cache, 'STEPS_PER_FILE', 2)
-    # Each run of these tests would read the same checkpoint again.
-    read, found = assemble.tokenizer_params, {}
-
-    def read_once(settings):
-      place = settings.tokenizer_dir
-      found[place] = found.get(place) or read(settings)
-      return found[place]
-
-    patch.setattr(assemble, 'tokenizer_params', read_once)
     settings = _settings(str(root / 'tokenizer'))
     encode.encode_tokens(settings, root / 'tokens', steps=3, mesh=_mesh())
     yield root

@@ -381,11 +381,10 @@ def test_the_loss_is_the_mean_over_hidden_tokens_of_both_kinds():
 
 def test_the_balance_changes_what_is_minimised_and_no_metric():
   batch = _batch(clips=2, images=4)
-  key = rng.root(0)
 
   def run(**training):
     task = _task(text_dropout=0.0, prediction_share=0.0, **training)
-    loss, metrics = jax.jit(task.loss)(_params(), _frozen(), batch, key)
+    loss, metrics = jax.jit(task.loss)(_params(), _frozen(), batch, rng.root(0))
     return float(loss), finalise(fetched(metrics))
 
   loss, metrics = run()

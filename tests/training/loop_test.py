@@ -281,8 +281,7 @@ class Corrupting(toy.Sampler):
       ctypes.memmove(leaf.unsafe_buffer_pointer(), nan, 4)
 
 
-@pytest.mark.parametrize('item', ['params', 'ema'])
-@pytest.mark.parametrize('at', [1, 6])
+@pytest.mark.parametrize(('at', 'item'), [(1, 'ema'), (6, 'params')])
 def test_a_state_that_is_not_finite_is_rolled_back(
   tmp_path, unbroken, at, item, caplog, capsys
 ):
