@@ -326,6 +326,7 @@ class Checkpoints:
       start = 'the beginning' if chosen is None else f'step {chosen}'
       _logger.warning('Resuming from %s.', start)
     self._set_aside([s for s in steps if chosen is None or s > chosen])
+    parts.forget(self._folder)
 
   def _restored(
     self,

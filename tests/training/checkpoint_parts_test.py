@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 
+import jax
 import pytest
 from etils import epath
 
 from phenaki_jax.training import checkpoint_parts
+from phenaki_jax.training.checkpoint_files import small_files
 
 PROGRAM = """
 import sys, jax
@@ -41,10 +43,40 @@ def test_one_process_waits_for_nobody(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+def test_parts_do_not_touch_the_checkpoint(tmp_path, monkeypatch):
+  """Its files are digested by process 0 while the others write their parts."""
+  folder = epath.Path(tmp_path) / 'checkpoints' / '7'
+  folder.mkdir(parents=True)
+  (folder / 'small').write_text('x')
+  before = os.stat(folder).st_mtime_ns
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  assert checkpoint_parts.gather(folder, 'of 1') == []
+  monkeypatch.setattr(jax, 'process_index', lambda: 0)
+  assert checkpoint_parts.gather(folder, 'of 0') == ['of 0', 'of 1']
+  assert list(small_files(folder)) == ['small']
+  checkpoint_parts.delete(folder)
+  assert checkpoint_parts.missing(folder) == [1]
+  # Not even a temporary file was in it.
+  assert os.stat(folder).st_mtime_ns == before
+
+
+def test_a_part_of_a_killed_save_is_forgotten(tmp_path, monkeypatch):
+  folder = epath.Path(tmp_path) / 'checkpoints' / '7'
+  folder.mkdir(parents=True)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  checkpoint_parts.gather(folder, 'stale')
+  monkeypatch.setattr(jax, 'process_index', lambda: 0)
+  assert checkpoint_parts.missing(folder) == []
+  checkpoint_parts.forget(folder.parent)
+  assert checkpoint_parts.missing(folder) == [1]
+
+
 @pytest.mark.slow
 def test_late_processes_are_named(tmp_path):
-  folder = tmp_path / '7'
-  folder.mkdir()
+  folder = tmp_path / 'checkpoints' / '7'
+  folder.mkdir(parents=True)
   with socket.socket() as server:
     server.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{server.getsockname()[1]}'
@@ -61,4 +93,5 @@ def test_late_processes_are_named(tmp_path):
   said = [child.communicate(timeout=300) for child in children]
   assert [child.returncode for child in children] == [0, 0], said
   assert 'Checkpoint 7 is not finished: process 1 did not save' in said[0][0]
-  assert not list(folder.iterdir())
+  left = [path for path in tmp_path.rglob('*') if path.is_file()]
+  assert not left
