@@ -157,8 +157,10 @@ def train(
 
     def begin() -> tuple[int, TrainState, dict[str, metrics.Mean]]:
       """Return the state of the last checkpoint, or that of a new run."""
-      with events.during('restore'):
+      watchdog.wait_for('the last checkpoint to be read')
+      with events.during('restore') as found:
         restored = checkpoints.restore(abstract)
+        found['step'] = restored.step if restored else 0
       if restored is not None:
         return restored.step, restored.state, restored.metrics
       key = rngs.stream(root, 'init')
@@ -230,9 +232,13 @@ def train(
         for number, found in ready:
           window = recovery.take(number, metrics.fetched(found), window)
       except StateLost:
+        watchdog.wait_for('the checkpoint that is being written')
         checkpoints.finish()
         _close(stream)
+        # There may be no memory for two states.
+        del state
         step, state, window = begin()
+        events.rewind(step)
         stream, in_flight = batches(step), None
         for writer in writers:
           writer.rewind(step)
@@ -263,12 +269,14 @@ def train(
         break
       if is_last:
         break
-      arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
       if due:
         with events.during('evaluate', step=step):
+          arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
           for evaluator in due:
             got = _results(evaluator, step, arrays, stop, watchdog)
             _write(writers, step, got)
+          # The next step reuses the buffers.
+          del arrays
         speed.restart()
     watchdog.wait_for(f'the checkpoint of step {step}')
     checkpoints.close()

@@ -1,6 +1,7 @@
 """What the loop writes, where it stops, and that resuming changes nothing."""
 
 import ctypes
+import gc
 import os
 import re
 import signal
@@ -290,7 +291,35 @@ def test_a_state_that_is_not_finite_is_rolled_back(
   assert f'not finite before step {at + 1}' in caplog.text
   back = {1: 0, 6: 4}[at]
   assert f'Repeating the steps after step {back}' in capsys.readouterr().err
+  found = goodput.measure(goodput.read(tmp_path))
+  assert (found.starts, found.steps, found.lost) == (1, 12, at + 1 - back)
   _assert_same_run(tmp_path, unbroken)
+
+
+def test_a_lost_state_is_dropped_before_another_is_read(tmp_path, monkeypatch):
+  """A large state fits the memory once."""
+  held, told = [], []
+
+  class Counting(loop.Checkpoints):
+    def restore(self, abstract):
+      shape = abstract.params['kernel'].shape
+      gc.collect()
+      held.append(sum(x.shape == shape for x in jax.live_arrays()))
+      told.append(waits[-1])
+      return super().restore(abstract)
+
+  waits = []
+
+  class Telling(loop.Watchdog):
+    def wait_for(self, what):
+      waits.append(what)
+      super().wait_for(what)
+
+  monkeypatch.setattr(loop, 'Checkpoints', Counting)
+  monkeypatch.setattr(loop, 'Watchdog', Telling)
+  toy.train(tmp_path, steps=3, evaluators=[Corrupting(1)])
+  assert held == [held[0]] * 2
+  assert told == ['the last checkpoint to be read'] * 2
 
 
 def test_a_state_that_is_lost_again_stops_the_run(tmp_path):
