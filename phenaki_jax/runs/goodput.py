@@ -114,8 +114,8 @@ def measure(starts: Sequence[Start]) -> Goodput:
   """Compute where the time of a run went.
 
   Steps after the one that was restored later, by another start or by the same
-  one, were done again: their time is lost. The time between two starts counts, unless the first of them
-  had finished the run.
+  one, were done again: their time is lost. The time between two starts counts,
+  unless the first of them had finished the run.
   """
   spans: list[Span] = []
   steps = lost = 0

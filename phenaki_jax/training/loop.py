@@ -18,7 +18,6 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
-from phenaki_jax.files.ownership import check_private
 from phenaki_jax.training import metrics
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -132,10 +131,6 @@ def train(
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopFlag())
     stack.enter_context(jax.set_mesh(mesh))
-    options: Any = jax.config
-    if options.jax_compilation_cache_dir:
-      cache = options.jax_compilation_cache_dir
-      check_private(cache, name='compilation cache')
     watchdog = stack.enter_context(Watchdog(workdir, patience=patience))
     if is_first:
       stack.enter_context(run_lock(workdir))
