@@ -142,13 +142,14 @@ def train(
     uneven = config.uneven_shards
     abstract = state_lib.abstract_state(task, optimizer, mesh, uneven=uneven)
     frozen = state_lib.place_frozen(task, mesh, uneven=uneven)
-    checkpoints = Checkpoints(
-      workdir,
-      keep=config.keep_checkpoints,
-      config=experiment,
-      identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
+    checkpoints = stack.enter_context(
+      Checkpoints(
+        workdir,
+        keep=config.keep_checkpoints,
+        config=experiment,
+        identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
+      )
     )
-    stack.callback(checkpoints.close)
 
     def begin() -> tuple[int, TrainState, dict[str, metrics.Mean]]:
       """Return the state of the last checkpoint, or that of a new run."""

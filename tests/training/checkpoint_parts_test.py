@@ -6,11 +6,14 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import pytest
 from etils import epath
 
 from phenaki_jax.training import checkpoint_parts
 from phenaki_jax.training.checkpoint_files import small_files
+from phenaki_jax.training.checkpoints import Checkpoints
+from phenaki_jax.training.state import TrainState
 
 PROGRAM = """
 import sys, jax
@@ -71,6 +74,22 @@ def test_a_part_of_a_killed_save_is_forgotten(tmp_path, monkeypatch):
   assert checkpoint_parts.missing(folder) == []
   checkpoint_parts.forget(folder.parent)
   assert checkpoint_parts.missing(folder) == [1]
+
+
+def test_an_exception_does_not_wait_for_other_processes(
+  tmp_path, monkeypatch, caplog
+):
+  """They may be waiting for this process, which therefore ends first."""
+  monkeypatch.setattr(checkpoint_parts, 'missing', lambda folder: [1])
+  monkeypatch.setattr(checkpoint_parts, 'SHORT_PATIENCE', 0.1)
+  tree = {'kernel': jnp.ones(2)}
+  state = TrainState(step=jnp.int32(3), params=tree, ema=tree, opt_state=tree)
+  checkpoints = Checkpoints(tmp_path, keep=2, config={}, identity={})
+  with pytest.raises(OSError, match='the loader'), checkpoints:
+    checkpoints.save(3, state, {})
+    raise OSError('the loader failed')
+  assert 'process 1 did not save its part within 0.1 seconds' in caplog.text
+  assert not (tmp_path / 'checkpoints/3/manifest.json').exists()
 
 
 @pytest.mark.slow
