@@ -20,7 +20,7 @@ _FOLDER = '.parts'
 # Seconds that process 0 waits for the parts of the others.
 PATIENCE = 600.0
 # The same after an exception, for which the others may be waiting themselves.
-SHORT_PATIENCE = 10.0
+SHORT_PATIENCE = 30.0
 
 
 def missing(folder: epath.Path) -> list[int]:
