@@ -124,9 +124,6 @@ def train(
       super().save(step, *args)
       say(f'write {step}')
 
-    def finish(self):
-      super().finish()
-
   class Sampler(toy.Sampler):
     def run(self, step, state):
       for name, value in super().run(step, state):

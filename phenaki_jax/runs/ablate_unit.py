@@ -14,6 +14,9 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.runs.evaluate import SCORES_FILE
 from phenaki_jax.runs.experiment import CONFIG_FILE, Experiment, read, saved
+from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS
+from phenaki_jax.training.checkpoint_files import finished
+from phenaki_jax.training.last_evaluation import LastEvaluation
 
 State = Literal['new', 'interrupted', 'trained', 'finished']
 
@@ -77,7 +80,9 @@ class Unit:
     if (self.scores_dir(out) / SCORES_FILE).is_file():
       return 'finished'
     steps = self.experiment.train.steps
-    is_trained = (folder / 'checkpoints' / str(steps)).is_dir()
+    # A kill leaves a checkpoint without a manifest, or a pending evaluation.
+    is_saved = steps in finished(folder / CHECKPOINTS)
+    is_trained = is_saved and LastEvaluation(folder, step=steps).done() is None
     return 'trained' if is_trained else 'interrupted'
 
   def train_command(

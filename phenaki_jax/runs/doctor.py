@@ -13,7 +13,9 @@ from collections.abc import Iterator
 import jax
 from etils import epath
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.files.paths import is_remote
+from phenaki_jax.runs.compilation_cache import check_compilation_cache
 from phenaki_jax.runs.train import huge_pages_missing
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain')
@@ -124,26 +126,22 @@ def _folder(workdir: epath.PathLike) -> Iterator[Check]:
 def _cache() -> Check:
   """Check the persistent cache of compiled programs, if there is one."""
   name = 'compile cache'
-  place = jax.config.values['jax_compilation_cache_dir']
-  if not place:
+  try:
+    place = check_compilation_cache()
+  except UserError as error:
     return Check(
       name=name,
-      found='off',
-      advice='set JAX_COMPILATION_CACHE_DIR to a folder that only you can '
-      'write, so that a restarted run does not compile again',
+      found='not private: phenaki train refuses it',
+      advice=str(error),
+      is_problem=True,
     )
-  if is_remote(place) or not os.path.isdir(place):
-    return Check(name=name, found=place)
-  status = os.stat(place)
-  is_open = status.st_uid != os.getuid() or bool(status.st_mode & 0o022)
   return Check(
     name=name,
-    found=f'{place}, which others can write' if is_open else place,
-    advice='programs of the cache are run without a check: name a folder of '
-    'your own, and chmod go-w it'
-    if is_open
-    else '',
-    is_problem=is_open,
+    found=place or 'off',
+    advice=''
+    if place
+    else 'set JAX_COMPILATION_CACHE_DIR to a folder that only you can write, '
+    'so that a restarted run does not compile again',
   )
 
 

@@ -113,9 +113,9 @@ def read(workdir: epath.PathLike) -> list[Start]:
 def measure(starts: Sequence[Start]) -> Goodput:
   """Compute where the time of a run went.
 
-  Steps after the one from which a later start resumed were done again: their
-  time is lost. The time between two starts counts, unless the first of them
-  had finished the run.
+  Steps after the one that was restored later, by another start or by the same
+  one, were done again: their time is lost. The time between two starts counts,
+  unless the first of them had finished the run.
   """
   spans: list[Span] = []
   steps = lost = 0
@@ -129,13 +129,12 @@ def measure(starts: Sequence[Start]) -> Goodput:
       now += seconds
 
   before: Mapping[str, Any] | None = None
-  for index, events in enumerate(starts):
+  all_kept = _kept(starts)
+  for events, kept_after in zip(starts, all_kept, strict=True):
     if before is not None and before.get('code') != 0:
       spend('down', float(events[0]['time'] - before['time']))
-    resumed = [later[0]['step'] for later in starts[index + 1 :]]
-    kept = min(resumed, default=float('inf'))
     before = events[0]
-    for event in events[1:]:
+    for event, kept in zip(events[1:], kept_after[1:], strict=True):
       seconds = float(event['time'] - before['time'])
       before = event
       if event['event'] != GOOD:
@@ -159,6 +158,20 @@ def measure(starts: Sequence[Start]) -> Goodput:
     lost=lost,
     spans=tuple(spans),
   )
+
+
+def _kept(starts: Sequence[Start]) -> list[list[float]]:
+  """Return, for each event, the last step before it that no restore undid."""
+  kept, least = [], float('inf')
+  for events in reversed(starts):
+    after = []
+    for event in reversed(events):
+      after.append(least)
+      # A start goes on after the step that it restores.
+      if event['event'] in ('start', 'restore'):
+        least = min(least, float(event.get('step', least)))
+    kept.append(after[::-1])
+  return kept[::-1]
 
 
 def to_markdown(goodput: Goodput) -> str:

@@ -15,6 +15,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
 from phenaki_jax.runs import evaluators
 from phenaki_jax.runs.assemble import assemble
+from phenaki_jax.runs.compilation_cache import check_compilation_cache
 from phenaki_jax.runs.conditions import conditions
 from phenaki_jax.runs.experiment import (
   CONFIG_FILE,
@@ -44,11 +45,13 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
     saved: the same call resumes it.
 
   Raises:
-    UserError: the experiment, its data or its tokenizer cannot be used, or the
-      run directory holds another run.
+    UserError: the experiment, its data or its tokenizer cannot be used, the
+      run directory holds another run, or others can write to the compilation
+      cache.
     FloatingPointError: a loss or a gradient was not finite.
   """
   workdir = epath.Path(workdir)
+  check_compilation_cache()
   mesh = sharding.make_mesh(experiment.mesh)
   events = Events(workdir)
   run = assemble(experiment, workdir=workdir, mesh=mesh)

@@ -3,7 +3,7 @@
 A checkpoint is a folder `checkpoints/<step>` with five Orbax items that can be
 read separately (`params`, `ema` and `opt_state` as arrays, `data` and `config`
 as JSON) and a `manifest.json` with checksums of each, which is written last.
-While several processes save, each leaves a file with the sums of its shards.
+Nothing else is written to this folder.
 """
 
 import contextlib
@@ -38,7 +38,6 @@ from phenaki_jax.training.checkpoint_sums import (
 
 FOLDER = 'checkpoints'
 MANIFEST = 'manifest.json'
-PART = 'part-'
 ARRAYS = ('params', 'ema', 'opt_state')
 JSON = ('data', 'config')
 # Raised for damaged content. Other errors, such as a lack of memory or of
@@ -230,7 +229,7 @@ def small_files(folder: epath.Path, *, process: int = 0) -> dict[str, str]:
       elif entry.stat().length <= _SMALL:
         name = entry.relative_to(folder).as_posix()
         is_own = 'ocdbt.process_' in name or process == 0
-        if is_own and name != MANIFEST and not name.startswith(PART):
+        if is_own and name != MANIFEST:
           found[name] = file_digest(entry)
   return found
 

@@ -2,6 +2,7 @@
 
 They are files, because a message between devices would have to be sent at the
 same step by all processes, and each process finishes at a time of its own.
+They lie outside the checkpoint, whose files process 0 may be listing meanwhile.
 """
 
 import json
@@ -12,10 +13,14 @@ import jax
 from etils import epath
 
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.training.checkpoint_files import PART, CheckpointError
+from phenaki_jax.training.checkpoint_files import CheckpointError
+
+_FOLDER = '.parts'
 
 # Seconds that process 0 waits for the parts of the others.
 PATIENCE = 600.0
+# The same after an exception, for which the others may be waiting themselves.
+SHORT_PATIENCE = 30.0
 
 
 def missing(folder: epath.Path) -> list[int]:
@@ -62,5 +67,15 @@ def delete(folder: epath.Path) -> None:
     _path(folder, process).unlink()
 
 
+def forget(checkpoints: epath.Path) -> None:
+  """Delete what an unfinished save left, so that nobody takes it for new.
+
+  Args:
+    checkpoints: the folder of all checkpoints, to which nobody saves now.
+  """
+  checkpoints.with_name(_FOLDER).rmtree(missing_ok=True)
+
+
 def _path(folder: epath.Path, process: int) -> epath.Path:
-  return folder / f'{PART}{process}.json'
+  parts = folder.parent.with_name(_FOLDER)
+  return parts / f'{folder.name}-{process}.json'

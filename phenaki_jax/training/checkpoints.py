@@ -10,7 +10,8 @@ import functools
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from phenaki_jax.training import checkpoint_files as files
 from phenaki_jax.training import checkpoint_parts as parts
 from phenaki_jax.training import checkpoint_sums as sums
 from phenaki_jax.training import orbax_reports
+from phenaki_jax.training.agreement import agreed
 from phenaki_jax.training.checkpoint_files import CheckpointError, DamagedError
 from phenaki_jax.training.checkpoint_manifest import make_manifest
 from phenaki_jax.training.compatibility import RunDescription, check_same_run
@@ -119,7 +121,7 @@ class _Pending:
 
 
 class Checkpoints:
-  """Save and restore one run."""
+  """Save and restore one run; a context that closes itself."""
 
   def __init__(
     self,
@@ -147,6 +149,30 @@ class Checkpoints:
     # Checksums are computed here, not in the thread that trains.
     self._thread = futures.ThreadPoolExecutor(1, 'checksums')
 
+  def __enter__(self) -> 'Checkpoints':
+    """Return itself."""
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: types.TracebackType | None,
+  ) -> None:
+    """Close; an exception is soon shown, even if the save cannot be finished.
+
+    Raises:
+      CheckpointError: if the running save fails, and nothing else did.
+    """
+    del error, trace
+    if kind is None:
+      self.close()
+      return
+    try:
+      self.close(patience=parts.SHORT_PATIENCE)
+    except CheckpointError as failure:
+      _logger.warning('%s', failure)
+
   def restore(self, abstract: TrainState) -> Restored | None:
     """Return the newest intact state, or None in a fresh directory.
 
@@ -173,9 +199,9 @@ class Checkpoints:
       except DamagedError as error:
         reasons.append(str(error))
         continue
-      _agreed(functools.partial(self._choose, step, steps, reasons))
+      agreed(functools.partial(self._choose, step, steps, reasons))
       return self._restored(abstract, step, read, values)
-    _agreed(functools.partial(self._choose, None, steps, reasons))
+    agreed(functools.partial(self._choose, None, steps, reasons))
     return None
 
   def save(
@@ -234,8 +260,11 @@ class Checkpoints:
     if done and not parts.missing(self._folder / str(pending.step)):
       self.finish()
 
-  def finish(self) -> None:
+  def finish(self, *, patience: float = parts.PATIENCE) -> None:
     """Wait for the running save, write its manifest, delete old checkpoints.
+
+    Args:
+      patience: seconds to wait for what the other processes say.
 
     Raises:
       CheckpointError: if the checkpoint could not be written.
@@ -248,21 +277,25 @@ class Checkpoints:
       self._open().check_for_errors()
       digests = pending.files or self._digests(pending)
       own = {'sums': pending.sums.result(), 'files': digests.result()}
-      told = parts.gather(self._folder / str(pending.step), own)
+      folder = self._folder / str(pending.step)
+      told = parts.gather(folder, own, patience=patience)
       if jax.process_index() == 0:
         self._write_manifest(pending, told)
         self._drop_old()
     except _FAILED_WRITE as error:
       raise self._failed(pending.step, error) from error
 
-  def close(self) -> None:
+  def close(self, *, patience: float = parts.PATIENCE) -> None:
     """Finish the running save and close Orbax.
+
+    Args:
+      patience: seconds to wait for what the other processes say.
 
     Raises:
       CheckpointError: if the running save fails.
     """
     try:
-      self.finish()
+      self.finish(patience=patience)
     finally:
       self._close_orbax()
       self._thread.shutdown()
@@ -306,7 +339,7 @@ class Checkpoints:
       check_same_run(folder, saved=saved, ours=ours, step=step)
       return manifest, values
 
-    manifest, values = sums.exchange(_agreed(read))[0]
+    manifest, values = sums.exchange(agreed(read))[0]
     return manifest, values
 
   def _choose(
@@ -326,6 +359,7 @@ class Checkpoints:
       start = 'the beginning' if chosen is None else f'step {chosen}'
       _logger.warning('Resuming from %s.', start)
     self._set_aside([s for s in steps if chosen is None or s > chosen])
+    parts.forget(self._folder)
 
   def _restored(
     self,
@@ -448,7 +482,7 @@ def _verified(
     DamagedError: on every process, if any shard is damaged.
   """
   read = functools.partial(files.read_shards, folder, items, manifest)
-  arrays, own = _agreed(read)
+  arrays, own = agreed(read)
   files.check_arrays(folder, arrays, manifest, sums.exchange(own))
   return arrays
 
@@ -462,29 +496,3 @@ def _in_chunks(leaf: Any) -> ocp.SaveArgs:
 
 def _described(leaf: Any) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def _agreed(work: Callable[[], Any]) -> Any:
-  """Do something on every process; raise on all if it fails on one.
-
-  Raises:
-    DamagedError: if a file is damaged for one of them.
-    CheckpointError: if another process failed.
-  """
-  result, failure, report = None, None, None
-  try:
-    result = work()
-  except Exception as error:
-    # Raised below: the other processes are waiting for the report.
-    failure = error
-    report = [isinstance(error, DamagedError), files.first_line(error)]
-  reports = sums.exchange(report)
-  if failure is not None:
-    raise failure
-  for process, (is_damaged, text) in (
-    (process, found) for process, found in enumerate(reports) if found
-  ):
-    if is_damaged:
-      raise DamagedError(f'{text}.')
-    raise CheckpointError(f'Process {process} cannot resume: {text}.')
-  return result

@@ -16,6 +16,9 @@ the time since the line before was spent on a save.
 | stop | finishing the last save; `code` is the exit code |
 | preempt | the same, after a signal stopped the run |
 | fault | nothing: an exception, of which only the name is kept |
+
+The steps after that of a `restore` are done again. It follows the preparations
+of each start, and also steps, where the state was lost (`training.recovery`).
 """
 
 import contextlib
@@ -105,10 +108,14 @@ class Events:
       self._write(line)
 
   @contextlib.contextmanager
-  def during(self, event: str, **fields: Any) -> Iterator[None]:
-    """Record the block as one interval; what came before is another."""
+  def during(self, event: str, **fields: Any) -> Iterator[dict[str, Any]]:
+    """Record the block as one interval; what came before is another.
+
+    Yields:
+      The fields, to which the block may add what it finds out.
+    """
     self._flush()
-    yield
+    yield fields
     self.record(event, **fields)
 
   @contextlib.contextmanager
@@ -127,6 +134,10 @@ class Events:
     self._steps = (self._steps[0], step)
     if self._clock() - self._last >= self._interval:
       self._flush()
+
+  def rewind(self, step: int) -> None:
+    """Go on after an earlier step, which was restored while the run goes on."""
+    self._steps, self._waited = (step, step), 0.0
 
   def _flush(self) -> None:
     """Record the preparations, or the steps since they were last recorded."""

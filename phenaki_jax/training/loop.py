@@ -18,7 +18,6 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.lock import run_lock
-from phenaki_jax.files.ownership import check_private
 from phenaki_jax.training import metrics
 from phenaki_jax.training import state as state_lib
 from phenaki_jax.training.checkpoint_manifest import digest_tree
@@ -132,10 +131,6 @@ def train(
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopFlag())
     stack.enter_context(jax.set_mesh(mesh))
-    options: Any = jax.config
-    if options.jax_compilation_cache_dir:
-      cache = options.jax_compilation_cache_dir
-      check_private(cache, name='compilation cache')
     watchdog = stack.enter_context(Watchdog(workdir, patience=patience))
     if is_first:
       stack.enter_context(run_lock(workdir))
@@ -147,18 +142,21 @@ def train(
     uneven = config.uneven_shards
     abstract = state_lib.abstract_state(task, optimizer, mesh, uneven=uneven)
     frozen = state_lib.place_frozen(task, mesh, uneven=uneven)
-    checkpoints = Checkpoints(
-      workdir,
-      keep=config.keep_checkpoints,
-      config=experiment,
-      identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
+    checkpoints = stack.enter_context(
+      Checkpoints(
+        workdir,
+        keep=config.keep_checkpoints,
+        config=experiment,
+        identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
+      )
     )
-    stack.callback(checkpoints.close)
 
     def begin() -> tuple[int, TrainState, dict[str, metrics.Mean]]:
       """Return the state of the last checkpoint, or that of a new run."""
-      with events.during('restore'):
+      watchdog.wait_for('the last checkpoint to be read')
+      with events.during('restore') as found:
         restored = checkpoints.restore(abstract)
+        found['step'] = restored.step if restored else 0
       if restored is not None:
         return restored.step, restored.state, restored.metrics
       key = rngs.stream(root, 'init')
@@ -230,9 +228,13 @@ def train(
         for number, found in ready:
           window = recovery.take(number, metrics.fetched(found), window)
       except StateLost:
+        watchdog.wait_for('the checkpoint that is being written')
         checkpoints.finish()
         _close(stream)
+        # There may be no memory for two states.
+        del state
         step, state, window = begin()
+        events.rewind(step)
         stream, in_flight = batches(step), None
         for writer in writers:
           writer.rewind(step)
@@ -263,12 +265,14 @@ def train(
         break
       if is_last:
         break
-      arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
       if due:
         with events.during('evaluate', step=step):
+          arrays = RunArrays(params=state.params, ema=state.ema, frozen=frozen)
           for evaluator in due:
             got = _results(evaluator, step, arrays, stop, watchdog)
             _write(writers, step, got)
+          # The next step reuses the buffers.
+          del arrays
         speed.restart()
     watchdog.wait_for(f'the checkpoint of step {step}')
     checkpoints.close()

@@ -85,9 +85,7 @@ def make_optimizer(
   chains = {
     'model': chain,
     **{
-      name: _from_step(
-        start, _make_chain(own, steps=steps, params=params, start=start)
-      )
+      name: _from_step(start, _make_chain(own, steps=steps, params=params))
       for name, start in opponents.items()
     },
     **dict.fromkeys(unoptimized, optax.set_to_zero()),
@@ -109,7 +107,7 @@ def _of_opponents(config: OptimConfig) -> OptimConfig:
 def _from_step(
   start: int, inner: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-  """Change neither parameters nor state before a step.
+  """Change neither parameters nor state before a step; schedule by all steps.
 
   Gradients of zero would advance the state: the bias correction of Adam's
   second moment counts them, so that the first update would be too large.
@@ -120,7 +118,9 @@ def _from_step(
   def update(
     grads: Any, state: Any, params: Any = None, *, step: Any, **_: Any
   ) -> tuple[Any, Any]:
-    updates, after = inner.update(grads, state, params)
+    # Adam counts its own updates, but the learning rate is that of the run.
+    now = optax.tree.set(state, _is_of_schedule, count=step)
+    updates, after = inner.update(grads, now, params)
     # Steps that were skipped delay the task's own count, and so its gradients.
     has_begun = (step >= start) & (optax.tree.norm(grads) > 0)
     return (
@@ -131,15 +131,17 @@ def _from_step(
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
+def _is_of_schedule(path: Sequence[Any], value: Any) -> bool:
+  """Return whether a count in an optimizer's state is that of its schedule."""
+  del value
+  return getattr(path[-1], 'tuple_name', '') == 'ScaleByScheduleState'
+
+
 def _make_chain(
-  config: OptimConfig, *, steps: int, params: Any, start: int = 0
+  config: OptimConfig, *, steps: int, params: Any
 ) -> optax.GradientTransformation:
-  """Chain the transformations of one player, which is updated from `start`."""
-  rate = make_schedule(config, steps=steps)
-
-  def schedule(done: Any) -> Any:
-    return rate(done + start)
-
+  """Chain the transformations of one player."""
+  schedule = make_schedule(config, steps=steps)
   clip = optax.clip_by_global_norm(config.clip_norm)
   if config.optimizer == 'adamw':
     decayed = sharding.map_parameters(lambda param: param.decay, params)

@@ -71,14 +71,23 @@ class Watchdog:
     replace_file(self._folder / name, content.encode())
 
   def _end(self, what: str, seconds: float) -> None:
-    faulthandler.dump_traceback(sys.stderr)
+    try:
+      # Where sys.stderr is no file, as in a notebook, that of the process may
+      # be one; the process must end in any case.
+      with contextlib.suppress(Exception):
+        faulthandler.dump_traceback(sys.__stderr__ or sys.stderr)
+      print(*self._words(what, seconds), sep='\n', file=sys.stderr, flush=True)
+    finally:
+      os._exit(STALLED)
+
+  def _words(self, what: str, seconds: float) -> list[str]:
+    """Return what is to be said of all processes."""
     lines = [f'Nothing has happened for {seconds:.0f} s: waiting for {what}.']
     for process in range(jax.process_count()):
       if process != jax.process_index():
         lines.append(f'Process {process} {self._of(process)}.')
     lines.append('Ending this process; start the same command again to resume.')
-    print(*lines, sep='\n', file=sys.stderr, flush=True)
-    os._exit(STALLED)
+    return lines
 
   def _of(self, process: int) -> str:
     """Return what another process said last."""

@@ -56,6 +56,25 @@ def test_wrong_settings_end_in_one_sentence(
   assert not workdir.exists()
 
 
+def test_a_compilation_cache_of_others_is_refused_first(tmp_path, capfd):
+  """Programs of the cache are run already when the data and models open."""
+  cache, run = tmp_path / 'cache', tmp_path / 'run'
+  cache.mkdir()
+  cache.chmod(0o777)
+  before = jax.config.values['jax_compilation_cache_dir']
+  jax.config.update('jax_compilation_cache_dir', str(cache))
+  try:
+    # The manifest would be missed next.
+    config = f'{CONFIGS}/tokenizer/lpc.py:manifest=nowhere'
+    assert _train(config, run) == 2
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
+  assert re.search(
+    'compilation cache .* permissions 777', capfd.readouterr().err
+  )
+  assert not run.exists() and not list(cache.iterdir())
+
+
 def test_train_refuses_a_manifest_that_is_missing(tmp_path, capfd):
   config = f'{CONFIGS}/tokenizer/lpc.py:manifest=nowhere'
   assert _train(config, tmp_path / 'run') == 2

@@ -9,6 +9,7 @@ from phenaki_jax.cli.main import make_parser
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.evaluate import Request
+from phenaki_jax.training.last_evaluation import LastEvaluation
 
 
 @pytest.fixture(scope='module')
@@ -59,6 +60,22 @@ def test_the_state_follows_the_files(
   # Another evaluation of the same training is not done yet.
   more = dataclasses.replace(unit, evaluation={'prompts': 9})
   assert more.state(other) == 'trained'
+
+
+def test_a_unit_that_was_killed_at_its_end_is_not_trained(
+  unit, tmp_path, leave_training
+):
+  folder, steps = unit.run_dir(tmp_path), unit.experiment.train.steps
+  leave_training(folder, unit.experiment)
+  manifest = folder / 'checkpoints' / str(steps) / 'manifest.json'
+  manifest.rename(folder / 'kept')
+  assert unit.state(tmp_path) == 'interrupted'
+  (folder / 'kept').rename(manifest)
+  last = LastEvaluation(folder, step=steps)
+  last.record(0)
+  assert unit.state(tmp_path) == 'interrupted'
+  last.finish()
+  assert unit.state(tmp_path) == 'trained'
 
 
 def test_a_changed_config_does_not_pass_for_the_old_one(

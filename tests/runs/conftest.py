@@ -81,7 +81,9 @@ def write_training(folder, experiment: Experiment, *, is_done=True):
   (folder / 'metrics.jsonl').write_text(text)
   if is_done:
     steps = experiment.train.steps
-    (folder / 'checkpoints' / str(steps)).mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / 'checkpoints' / str(steps)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    (checkpoint / 'manifest.json').write_text('{}')
 
 
 def write_scores(folder, *, right, motion=3):

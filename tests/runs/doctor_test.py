@@ -4,6 +4,7 @@ import types
 
 import pytest
 
+from phenaki_jax.files.ownership import TRUST
 from phenaki_jax.runs import doctor
 
 
@@ -47,13 +48,19 @@ def test_missing_packages_name_their_extra(monkeypatch):
   assert not found['libtpu'].is_problem
 
 
-@pytest.mark.parametrize(('mode', 'is_problem'), [(0o700, 0), (0o777, 1)])
-def test_a_cache_that_others_can_write_is_a_problem(
-  mode, is_problem, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+  ('mode', 'trust', 'is_problem'),
+  [(0o700, '', False), (0o777, '', True), (0o777, '1', False)],
+)
+def test_a_cache_is_a_problem_where_training_refuses_it(
+  mode, trust, is_problem, tmp_path, monkeypatch
 ):
   tmp_path.chmod(mode)
+  monkeypatch.setenv(TRUST, trust)
   name = 'jax_compilation_cache_dir'
   monkeypatch.setattr(
     doctor.jax, 'config', types.SimpleNamespace(values={name: str(tmp_path)})
   )
-  assert doctor._cache().is_problem == is_problem
+  check = doctor._cache()
+  assert check.is_problem == is_problem
+  assert str(tmp_path) in (check.advice if is_problem else check.found)

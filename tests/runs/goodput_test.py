@@ -17,7 +17,10 @@ class Killed(BaseException):
 
 
 def _simulate(folder, seed):
-  """Write the events of a run that is killed at random; return its account."""
+  """Write the events of a run that is killed, and loses its state, at random.
+
+  Returns the account of its time, the steps that were lost, and its starts.
+  """
   rng = random.Random(seed)
   now, saved = 1e9, 0
   account = dict.fromkeys(goodput.REASONS, 0.0)
@@ -29,25 +32,31 @@ def _simulate(folder, seed):
     now += seconds
     account[kind] += seconds
 
-  def start():
-    nonlocal saved, lost
-    events = Events(folder, interval=0.0, clock=lambda: now)
-    pass_('prepare', rng.uniform(1, 2))
-    with events.during('restore'):
+  def restore(events):
+    nonlocal lost
+    with events.during('restore') as found:
       pass_('restore', rng.uniform(1, 2))
-    events.open(saved)
+      found['step'] = saved
     for step in [s for s in done if s > saved]:
       seconds, wait = done.pop(step)
       account['steps'] -= seconds
       account['wait'] -= wait
       account['lost'] += seconds + wait
       lost += 1
-    first = saved + 1
-    for step in range(first, STEPS + 1):
+
+  def start():
+    nonlocal saved
+    events = Events(folder, interval=0.0, clock=lambda: now)
+    pass_('prepare', rng.uniform(1, 2))
+    restore(events)
+    events.open(saved)
+    first = step = saved + 1
+    is_compiled = False
+    while step <= STEPS:
       if rng.random() < 0.04:
         raise Killed
       wait = 0.0
-      if step > first:
+      if is_compiled:
         with events.waiting():
           wait = rng.uniform(0, 0.1)
           pass_('wait', wait)
@@ -58,11 +67,20 @@ def _simulate(folder, seed):
         done.setdefault(first, (0.0, 0.0))
       else:
         pass_('compile', rng.uniform(3, 4))
+        is_compiled = True
       events.step(step)
+      if rng.random() < 0.04:
+        # The state is lost.
+        done.setdefault(first, (0.0, 0.0))
+        restore(events)
+        events.rewind(saved)
+        step = saved + 1
+        continue
       if step % EVERY == 0 or step == STEPS:
         with events.during('save', step=step):
           pass_('save', rng.uniform(0.1, 0.2))
         saved = step
+      step += 1
     pass_('stop', 0.5)
     events.record('stop', code=0)
 

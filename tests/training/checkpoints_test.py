@@ -324,9 +324,11 @@ def test_leftovers_of_a_killed_save_are_deleted(tmp_path):
   _save(tmp_path, 2)
   leftover = tmp_path / 'checkpoints/4.orbax-checkpoint-tmp'
   shutil.copytree(tmp_path / 'checkpoints/2', leftover)
+  (tmp_path / '.parts').mkdir()
   with _open(tmp_path) as checkpoints:
     _assert_is_step(checkpoints.restore(_abstract(_mesh())), 2)
-    # They are deleted in the background, before the next save begins.
+    assert not (tmp_path / '.parts').exists()
+    # The others are deleted in the background, before the next save begins.
     checkpoints.save(4, _state(4, _mesh()), {})
   assert not leftover.exists()
   assert _steps(tmp_path) == [2, 4]

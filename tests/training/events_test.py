@@ -39,8 +39,9 @@ def _lines(folder, number=1):
 
 def _restore(events, clock, *, step=0):
   clock.pass_(2)
-  with events.during('restore'):
+  with events.during('restore') as found:
     clock.pass_(1)
+    found['step'] = step
   events.open(step)
 
 
@@ -62,7 +63,7 @@ def test_every_second_belongs_to_one_event(events, clock, tmp_path):
   assert _lines(tmp_path) == [
     {'time': 1000.0, 'event': 'start', 'step': 0, 'commit': 'abc'},
     {'time': 1002.0, 'event': 'prepare'},
-    {'time': 1003.0, 'event': 'restore'},
+    {'time': 1003.0, 'event': 'restore', 'step': 0},
     {'time': 1008.0, 'event': 'compile', 'step': 1},
     {'time': 1010.5, 'event': 'steps', 'first': 1, 'last': 3, 'wait': 0.5},
     {'time': 1011.0, 'event': 'save', 'step': 3},
@@ -80,6 +81,28 @@ def test_steps_are_recorded_once_in_an_interval(tmp_path, clock):
     events.step(step)
   steps = [e for e in _lines(tmp_path) if e['event'] == 'steps']
   assert [(e['first'], e['last']) for e in steps] == [(8, 18), (19, 28)]
+
+
+def test_steps_after_a_rollback_are_recorded_again(events, clock, tmp_path):
+  _restore(events, clock, step=3)
+  for step in (4, 5, 6):
+    events.step(step)
+    clock.pass_(1)
+  with events.during('restore') as found:
+    clock.pass_(2)
+    found['step'] = 4
+  events.rewind(4)
+  for step in (5, 6):
+    clock.pass_(1)
+    events.step(step)
+  with events.during('save', step=6):
+    clock.pass_(0.5)
+  assert _lines(tmp_path)[4:] == [
+    {'time': 1006.0, 'event': 'steps', 'first': 4, 'last': 6, 'wait': 0.0},
+    {'time': 1008.0, 'event': 'restore', 'step': 4},
+    {'time': 1010.0, 'event': 'steps', 'first': 5, 'last': 6, 'wait': 0.0},
+    {'time': 1010.5, 'event': 'save', 'step': 6},
+  ]
 
 
 def test_each_start_has_a_file(tmp_path, clock):

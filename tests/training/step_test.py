@@ -290,13 +290,40 @@ def test_a_late_opponent_starts_with_a_fresh_optimizer():
   expected, _ = jax.jit(alone.update)(
     {'critic': grads['critic']}, alone.init(critic), critic
   )
-  rates = [float(make_schedule(config, steps=10)(n)) for n in (0, start)]
+  rates = [float(make_schedule(config, steps=10)(n)) for n in (0, start + 1)]
   assert rates[1] < rates[0]
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b * rates[1] / rates[0], 1e-5),
     updates['critic'],
     expected['critic'],
   )
+
+
+@pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
+def test_the_rate_of_a_late_opponent_is_that_of_the_run(optimizer):
+  """Runs of an earlier release counted the steps before its start too."""
+  task = toy.DuelTask(start=4)
+  config = dataclasses.replace(OPTIM, optimizer=optimizer, weight_decay=0.0)
+  chain = _optimizer(task, config)
+  shapes = sharding.unbox(boxed_params(task))
+  params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+  update = jax.jit(chain.update)
+
+  def updated(step, count):
+    state = chain.init(params)
+    critic = jax.tree.map(
+      lambda x: jnp.int32(count) if x.dtype == jnp.int32 else x,
+      state.inner_states['critic'],
+    )
+    inner = {**state.inner_states, 'critic': critic}
+    state = state._replace(inner_states=inner)
+    return update(params, state, params, step=step)[0]['critic']['bias']
+
+  # The count of the updates changes only the correction of Adam's moments.
+  one, other = (updated(8, n) / updated(5, n) for n in (4, 8))
+  rates = [float(make_schedule(config, steps=10)(n)) for n in (8, 5)]
+  np.testing.assert_allclose(one, rates[0] / rates[1], 1e-5)
+  np.testing.assert_allclose(other, one, 1e-5)
 
 
 def test_a_late_opponent_waits_in_the_compiled_step():

@@ -9,9 +9,21 @@ import pytest
 
 from phenaki_jax.training.watchdog import STALLED, Watchdog
 
-STALL = """
-import sys, threading, time
+STALL = '''
+import io, sys, threading, time
 from phenaki_jax.training.watchdog import Watchdog
+
+class Notebook(io.StringIO):
+  """A stream without a descriptor."""
+
+  def write(self, text):
+    return sys.__stdout__.write(text)
+
+  def flush(self):
+    sys.__stdout__.flush()
+
+if sys.argv[2] == 'notebook':
+  sys.stderr = Notebook()
 
 def forgotten():
   time.sleep(60)
@@ -23,19 +35,21 @@ with Watchdog(sys.argv[1], patience=0.8) as watchdog:
   print('in time', flush=True)
   watchdog.wait_for('the batch of step 7')
   forgotten()
-"""
+'''
 
 
-def test_a_wait_that_is_too_long_ends_the_process(tmp_path):
+@pytest.mark.parametrize('place', ['terminal', 'notebook'])
+def test_a_wait_that_is_too_long_ends_the_process(tmp_path, place):
   result = subprocess.run(
-    [sys.executable, '-c', STALL, str(tmp_path)],
+    [sys.executable, '-c', STALL, str(tmp_path), place],
     capture_output=True,
     text=True,
     timeout=120,
   )
   assert result.returncode == STALLED == 70
-  assert result.stdout == 'in time\n'
-  assert 'waiting for the batch of step 7' in result.stderr
+  assert result.stdout.startswith('in time\n')
+  said = result.stdout if place == 'notebook' else result.stderr
+  assert 'waiting for the batch of step 7' in said
   # The stacks of all threads.
   assert 'in forgotten' in result.stderr
 
