@@ -44,6 +44,7 @@ echo "${pids[@]}" > "$STAND_IN/pids"
 code=0 left=2
 while [ "$left" -gt 0 ]; do
   wait -n -p ended; one=$?
+  [ "$one" != 127 ] || exit 137  # None is left after a SIGTERM.
   [ -n "${ended:-}" ] || continue  # A signal has ended the `wait`.
   left=$((left - 1))
   [ "$one" -le "$code" ] || code=$one
