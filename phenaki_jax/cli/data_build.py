@@ -35,7 +35,7 @@ EXAMPLES = """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Declare the"""
+  """Declare the arguments."""
   parser.add_argument(
     '--out', required=True, metavar='DIR', help='folder of the manifest'
   )

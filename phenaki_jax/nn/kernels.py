@@ -1,6 +1,7 @@
 """Fused attention: splash attention on TPUs, cuDNN on NVIDIA GPUs.
 
-They keep no scores in memory, and read segments instead of a mask. Each equals
+They keep no scores in memory. Splash attention reads segments; cuDNN gets a
+boolean mask of token pairs made of them. Each equals
 `attention.dot_product_attention` up to rounding, and has neither dropout nor a
 mask that is not of segments.
 """

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import shlex
 from collections.abc import Mapping, Sequence
 
 from etils import epath
@@ -55,8 +54,8 @@ def to_html(
     f'</title><style>{_STYLE}</style>',
     f'<h1>{name}</h1><p><code>{html.escape(sweep.spec)}</code>: {finished} of '
     f'{len(rows)} units are finished. Curves of the trainings: <code>'
-    f'tensorboard --logdir {html.escape(shlex.quote(str(out / "units")))}'
-    '</code>. All clips are AI-generated.</p>',
+    'tensorboard --logdir units</code> in this folder. All clips are '
+    'AI-generated.</p>',
   ]
   for series, table in tables.items():
     parts.append(f'<h2>{html.escape(series or "Means over seeds")}</h2>')

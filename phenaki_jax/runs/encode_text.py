@@ -20,6 +20,7 @@ from phenaki_jax import progress, sharding
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
 from phenaki_jax.data.schema import EmptySplitError
+from phenaki_jax.data.spec import composition
 from phenaki_jax.data.text_cache import (
   INDEX_FILE,
   KIND,
@@ -177,8 +178,10 @@ def _captions(experiment: Experiment, limit: int | None) -> Iterator[str]:
   steps = experiment.train.steps + data.prefetch + data.num_threads
   # Clips and images are read in turn, so that twice the batches are enough even
   # if all examples are of one kind.
-  most = 2 * max(steps, NUM_COUNTED) * data.batch_size
-  heldout = 2 * NUM_BATCHES * data.batch_size
+  made = composition(data, tubelet=experiment.tokenizer.tubelet)
+  examples = made.num_clips + made.num_images
+  most = 2 * max(steps, NUM_COUNTED) * examples
+  heldout = 2 * NUM_BATCHES * examples
   splits: tuple[tuple[Any, int], ...] = (
     ('train', limit or most),
     ('heldout', heldout),

@@ -157,6 +157,11 @@ def validate(
   data, tokenizer = experiment.data, experiment.tokenizer
   if experiment.kind != 'reader':
     grid = tokenizer.grid(data.frames, data.size)
+  if experiment.kind != 'generator' and data.row_multiple != 1:
+    raise UserError(
+      f'data.row_multiple is {data.row_multiple}, but only the batch of a '
+      'generator is packed into rows; leave it at 1'
+    )
   _check_batch(experiment, num_devices, process_count)
   if experiment.kind == 'reader':
     side = experiment.reader.side

@@ -81,6 +81,7 @@ class Subject:
       image_share=0.0,
       continuation_share=0.0,
       batch_size=min(number, batch_size),
+      row_multiple=1,
       num_threads=0,
       prefetch=0,
       frame_cache_bytes=0,

@@ -90,6 +90,7 @@ def test_generator_needs_a_trained_tokenizer_to_train():
     (['data.size=32,36'], 'a width of 36 pixels is not a multiple'),
     (['data.batch_size=15'], r'15 with .* cannot be divided among 4 devices'),
     (['mesh.data=3'], r'does not fit 4 device'),
+    (['data.row_multiple=8'], 'only the batch of a generator is packed'),
   ],
 )
 def test_validate_refuses(overrides, sentence):
