@@ -20,6 +20,8 @@ from typing import Any
 from phenaki_jax.errors import UserError
 
 _FAILED = 2
+# Seconds after which a signal whose exception was dropped is sent again.
+_AGAIN = 0.1
 # The packages that raise errors about buckets and their credentials.
 _BUCKETS = ('gcsfs', 'google', 'aiohttp')
 
@@ -128,12 +130,22 @@ def _signals_raised() -> Iterator[None]:
   """Raise on SIGTERM and SIGHUP, so that unfinished files are removed.
 
   Training replaces these handlers by its own. A SIGHUP that `nohup` ignores
-  stays ignored.
+  stays ignored. Python drops an exception that is raised in a finalizer or in a
+  callback of the garbage collector; the signal is then sent again.
   """
 
   def stop(number: int, frame: types.FrameType | None) -> None:
     del frame
     raise _Terminated(number)
+
+  dropped = sys.unraisablehook
+
+  def send_again(unraisable: Any) -> None:
+    error = unraisable.exc_value
+    if not isinstance(error, _Terminated):
+      dropped(unraisable)
+      return
+    threading.Timer(_AGAIN, os.kill, (os.getpid(), error.number)).start()
 
   if threading.current_thread() is not threading.main_thread():
     yield  # Only the main thread may install signal handlers.
@@ -143,9 +155,11 @@ def _signals_raised() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP)
     if signal.getsignal(number) != signal.SIG_IGN
   }
+  sys.unraisablehook = send_again
   try:
     yield
   finally:
+    sys.unraisablehook = dropped
     for number, handler in before.items():
       signal.signal(number, handler or signal.SIG_DFL)
 

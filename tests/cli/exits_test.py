@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
@@ -92,6 +93,21 @@ def test_signals_unwind_the_stack(number, code, capsys):
   assert exits.run(arguments) == code
   assert unwound and signal.getsignal(number) is before
   assert f'stopped by {number.name}' in capsys.readouterr().err
+
+
+def test_a_signal_in_a_finalizer_unwinds_the_stack_too(capsys):
+  class Finalized:
+    def __del__(self):
+      signal.raise_signal(signal.SIGTERM)
+
+  def command(args):
+    del args
+    Finalized()  # Python drops what its finalizer raises.
+    time.sleep(60)
+
+  arguments = argparse.Namespace(command='story', run=command)
+  assert exits.run(arguments) == 128 + signal.SIGTERM
+  assert 'Traceback' not in capsys.readouterr().err
 
 
 def test_standard_error_that_fails_does_not_end_a_command(monkeypatch):

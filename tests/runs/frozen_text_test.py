@@ -13,7 +13,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.generator import Generator
-from phenaki_jax.runs import assemble, experiment, export, train
+from phenaki_jax.runs import assemble, experiment, export, starting, train
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.encode_text import TextRequest, encode_text
 from phenaki_jax.runs.experiment import Experiment
@@ -124,7 +124,7 @@ def runs(folder, sources, tmp_path_factory):
   # A folder without a checkpoint, so that both runs begin.
   workdir = tmp_path_factory.mktemp('run')
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(assemble, '_NUM_CAPTIONS', 20)
+    patch.setattr(starting, '_NUM_CAPTIONS', 20)
     return {
       name: assemble.assemble(
         _resolve(folder, *one), workdir=workdir, mesh=_mesh()

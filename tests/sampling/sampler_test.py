@@ -96,7 +96,11 @@ def test_each_token_is_uncovered_at_one_step(tiny_sampler):
 
 
 def test_the_programs_compile_once(tiny_sampler):
-  programs = [sampler_lib._encode, sampler_lib._tokens, sampler_lib._pixels]
+  programs = [
+    sampler_lib._encode,
+    sampler_lib.uncover_tokens,
+    sampler_lib._pixels,
+  ]
   context = _context(5)
   _clips(tiny_sampler, context=context)
   before = [program._cache_size() for program in programs]
