@@ -1,6 +1,6 @@
 """A job: the phenaki command that all launchers start, and their options.
 
-With --dry-run a launcher prints, as a shell script, what it would run.
+With --dry-run a launcher prints the commands that it would run.
 """
 
 import argparse

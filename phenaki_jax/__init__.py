@@ -2,7 +2,7 @@
 
     import phenaki_jax as phenaki
     model = phenaki.load()
-    film = model.story(['a red circle moving right on grass'], seed=7)
+    film = model.story(['a red circle moving right on grass'], seed=4)
     film.save('story.mp4')
 
 The names of `__all__` are imported on first use, which keeps the import fast.

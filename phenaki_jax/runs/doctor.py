@@ -23,7 +23,7 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain')
 _OPTIONAL = (
   ('libtpu', 'tpu', 'to run on TPUs, and for `phenaki compile`'),
   ('onnx', 'eval', 'for the perceptual network open_nsfw'),
-  ('seqio', 'tf', 'to read vocabularies of T5X'),
+  ('seqio', 'tf', 'for `phenaki encode --text --seqio-task`'),
   ('nbclient', 'notebooks', 'to run the notebooks'),
 )
 _ENOUGH_DISK = 10 * 2**30
