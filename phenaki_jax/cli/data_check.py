@@ -35,17 +35,20 @@ def run(args: argparse.Namespace) -> int:
   content = manifest.Manifest(args.folder)
   if args.moved_to is not None:
     for old, new in move.repoint(content, args.moved_to).items():
-      print(f'{old} is now {new}')
+      print(f'{old} is now {new} in the manifest')
     content = manifest.Manifest(args.folder)
   for report in content.reports():
     print('\n'.join(report.lines()))
-  problems = 0
+  problems, reasons = 0, set()
   for problem in check.find_problems(content, workers=args.workers):
     problems += 1
+    reasons.add(problem.reason)
     if problems <= args.show:
       print(f'{problem.key}: {problem.reason} {problem.detail}'.rstrip())
   if problems > args.show:
     print(f'and {problems - args.show:,} more; --show {problems} lists all')
+  if 'missing_file' in reasons:
+    print('if the data were moved, --moved-to DIR updates the manifest')
   print(
     f'{counted(record=len(content))} read again, {counted(problem=problems)}'
   )

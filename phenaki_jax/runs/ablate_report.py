@@ -163,12 +163,17 @@ def _line(cells: Sequence[str]) -> str:
 
 def listing(sweep: Sweep, out: epath.PathLike) -> str:
   """Return a table of the units, with what they take and how far they are."""
-  head = ['unit', 'seed', *_SETTINGS, 'state', 'folder']
+  curves: dict[str, list[str]] = {}
+  for point in sweep.points:
+    for unit in point.units:
+      curves.setdefault(unit.name, []).append(point.series)
+  head = ['unit', 'curve', 'seed', *_SETTINGS, 'state', 'folder']
   lines = [_line(head), _line(['---'] * len(head))]
   for unit in sweep.units:
     row = Row(unit=unit, state=unit.state(out), numbers={})
     steps, examples, tokens, *shares = _settings(row)
-    cells = [unit.label, unit.seed, steps, examples, tokens]
+    curve = ' and '.join(curves[unit.name])
+    cells = [unit.label, curve, unit.seed, steps, examples, tokens]
     cells += [f'{share:.3f}' for share in shares]
     folder = shlex.quote(str(unit.run_dir(out).parent))
     lines.append(_line([*map(str, cells), row.state, folder]))

@@ -307,6 +307,7 @@ def test_check_finds_data_that_were_moved(world, tmp_path, capsys):
   said = capsys.readouterr().out
   assert said.count('missing_file') == 3
   assert 'and 8 more; --show 11 lists all' in said
+  assert 'if the data were moved, --moved-to DIR' in said
   assert call('check', out, '--moved-to', tmp_path / 'disk' / 'data') == 0
   said = capsys.readouterr().out
   assert f'{copy}/webvid is now {tmp_path}/disk/data/webvid' in said
