@@ -253,7 +253,12 @@ def _predict_alone(task, rows):
 
   Latent frames without tokens keep zeros.
   """
-  texts = jnp.asarray(rows.texts)
+
+  @jax.jit
+  def alone(params, text, ids, frames_at):
+    encoded = task.generator.encode(params, text)
+    return task.generator.logits(params, ids, encoded, frames_at=frames_at)
+
   clips, order = rows.layout.num_clips, rows.layout.text_order
   index = np.concatenate(
     [order[:clips, None].repeat(3, 1), order[clips:].reshape(-1, 3)]
@@ -262,16 +267,10 @@ def _predict_alone(task, rows):
   for row, segments in enumerate(rows.segments):
     for segment in set(segments) - {-1}:
       (own,) = np.nonzero(segments == segment)
-      text = texts[index[row, own[0]]][None]
-      encoded = task.generator.encode(_params(), text)
+      text = rows.texts[index[row, own[0]]][None]
       shown = np.where(rows.hidden, CONFIG.codebook_size, rows.ids)[row, own]
-      found = task.generator.logits(
-        _params(),
-        jnp.asarray(shown[None]),
-        encoded,
-        frames_at=jnp.asarray(rows.frames_at[row, own][None]),
-      )
-      logits[row, own] = found[0]
+      places = rows.frames_at[row, own]
+      logits[row, own] = alone(_params(), text, shown[None], places[None])[0]
   return logits
 
 
@@ -323,7 +322,7 @@ def test_images_take_any_index_where_clips_share_their_tokens():
   batch = jax.tree.map(jnp.asarray, _batch(images=48))
 
   def image_rows(task, frozen):
-    rows = task.rows(frozen, batch, rng.root(0))
+    rows = jax.jit(task.rows)(frozen, batch, rng.root(0))
     np.testing.assert_array_equal(rows.frames_at[:4], [[0, 1, 2]] * 4)
     return rows
 
@@ -332,8 +331,9 @@ def test_images_take_any_index_where_clips_share_their_tokens():
   counts = np.bincount(np.asarray(rows.frames_at[4:]).reshape(-1))
   assert counts.sum() == 48 and counts.min() > 8
 
+  read = jax.jit(functools.partial(task.logits, deterministic=True))
   logits = [
-    task.logits(_params(), each, rng.root(0), deterministic=True)
+    read(_params(), each, rng.root(0))
     for each in (rows, rows.replace(frames_at=0 * rows.frames_at))
   ]
   moved = np.abs(logits[0] - logits[1]).max((2, 3, 4)) > 1e-4
