@@ -6,8 +6,10 @@ import signal
 # Inherited by the subprocesses that tests start, which choose their own number
 # of devices; the settings below hold in this process only.
 os.environ['JAX_PLATFORMS'] = 'cpu'
-# Under `nohup` it would be ignored, and tests send it.
+# Tests send them, and both are ignored in some shells: under `nohup`, and in
+# the background.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import dataclasses  # noqa: E402
 
