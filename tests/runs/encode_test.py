@@ -261,7 +261,7 @@ def test_runs_from_tokens_and_from_pixels_log_the_same(folder, tmp_path):
   logged = {}
   for cache in ('', str(folder / 'tokens')):
     workdir = tmp_path / f'run{len(logged)}'
-    settings = _settings(str(folder / 'tokenizer'), cache=cache)
+    settings = _settings(str(folder / 'tokenizer'), cache=cache, row_multiple=8)
     assert train.train(settings, workdir) == 0
     lines = (workdir / 'metrics.jsonl').read_text().splitlines()
     # The unigram loss counts the tokens of 32 training batches, more than the

@@ -53,7 +53,9 @@ def get_config(arg=''):
 """
 
 # For the runs that train, on all devices and on images, too.
-LARGER = ('data.batch_size=16', 'data.image_share=0.5')
+LARGER = (
+  *('data.batch_size=16', 'data.image_share=0.5', 'data.row_multiple=8'),
+)
 
 
 def _mesh():
