@@ -42,7 +42,7 @@ def test_no_damage_is_restored(tmp_path, monkeypatch):
     'restore_bytes.py --layers 1 --processes 2',
     'save_pause.py --layers 1 --rounds 1',
     'signals.py --phases compile "write 8"',
-    'soak.py --steps 250',
+    'soak.py --steps 1000',
   ],
 )
 def test_benchmark_finds_no_fault(command):
