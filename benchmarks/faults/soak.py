@@ -5,8 +5,8 @@
 A checkpoint is saved every 50 steps and the two newest are kept. `RSS` is the
 memory of the process, `files` the number of its open files, `threads` that of
 its threads. The memory at the end must be less than 2% above that after two
-fifths
-of the steps, and the other two must not have grown.
+fifths of the steps, when the allocator has settled, and the other two must not
+have grown.
 """
 
 import argparse

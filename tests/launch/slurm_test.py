@@ -1,6 +1,7 @@
 """The batch script of Slurm, as text and as `sbatch` and `srun` run it."""
 
 import re
+import sys
 
 import pytest
 from stand_ins import ROOT, document
@@ -97,7 +98,7 @@ def test_the_time_limit_stops_the_tasks_and_requeues_the_job(
     'supervisor=$$\n'
     '(until [ -e "$STAND_IN/ready0" ] && [ -e "$STAND_IN/ready1" ]; do\n'
     '  sleep 0.05; done; kill -USR1 "$supervisor") &\n'
-    f'shift; exec python -c \'{program}\' "$@"\n',
+    f'shift; exec {sys.executable} -c \'{program}\' "$@"\n',
     is_recorded=False,
   )
   done = launch('slurm.py', '--name=big', '--gpus=2', '--', 'train', code=75)
@@ -121,7 +122,7 @@ def test_the_processes_of_a_job_find_each_other(launch, programs):
   programs.add(
     'python3',
     'if [ "$1" = -m ]; then shift 2; set -- "$STAND_IN/meet.py" "$@"; fi\n'
-    'exec python "$@"\n',
+    f'exec {sys.executable} "$@"\n',
     is_recorded=False,
   )
   launch('slurm.py', '--name=big', '--gpus=2', '--', 'train', 'x')
