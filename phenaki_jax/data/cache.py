@@ -72,11 +72,10 @@ class FrameCache:
       is_first, self._is_full = not self._is_full, True
     if is_first and self._max:
       _log.warning(
-        'data.frame_cache_bytes=%d holds only %d files of the manifests; the '
-        'others are decoded anew in every epoch, which is slower. Raise it if '
+        'data.frame_cache_bytes=%d is too small for all files of the '
+        'manifests; the others are decoded anew in every epoch. Raise it if '
         'the memory allows.',
         self._max,
-        len(self._kept),
       )
 
 

@@ -81,7 +81,7 @@ def test_a_full_cache_is_reported_once(records, caplog):
   for record in found:
     kept.example(reader, record, request(0.0))
   (message,) = [record.getMessage() for record in caplog.records]
-  assert 'data.frame_cache_bytes=14976 holds only 2 files' in message
+  assert 'data.frame_cache_bytes=14976 is too small' in message
 
 
 def test_no_cache_is_not_reported(records, caplog):
