@@ -68,5 +68,5 @@ def _for_a_gpu(values):
     }
   )
   values.train.update(
-    {'steps': 4000, 'checkpoint_every': 2000, 'evaluate_every': 4000}
+    {'steps': 6000, 'checkpoint_every': 2000, 'evaluate_every': 6000}
   )

@@ -66,5 +66,5 @@ def _for_a_gpu(values):
     {'learning_rate': 5e-3, 'adam_learning_rate': 2e-2, 'ema_decay': 0.998}
   )
   values.train.update(
-    {'steps': 2500, 'checkpoint_every': 2500, 'evaluate_every': 2500}
+    {'steps': 4000, 'checkpoint_every': 2000, 'evaluate_every': 4000}
   )
