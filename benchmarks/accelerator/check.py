@@ -1,10 +1,12 @@
-"""Compare the accelerator with the CPU, on the models of `configs/*/tiny.py`."""
+"""Compare the accelerator with the CPU on the models of `configs/*/tiny.py`."""
 
 import dataclasses
 import functools
+import os
 import pathlib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -12,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from accelerator import attention, machine
-from accelerator.rows import Row, error, measured
+from accelerator.rows import Job, Row, error, measured
 from phenaki_jax import rng, sharding
 from phenaki_jax.generator import Generator
+from phenaki_jax.pixels import normalise
 from phenaki_jax.runs import doctor
 from phenaki_jax.runs.experiment import Experiment, resolve
 from phenaki_jax.sampling.decode import DecodeConfig
@@ -22,8 +25,8 @@ from phenaki_jax.sampling.sampler import Models, uncover_tokens
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import abstract_state, boxed_params
-from phenaki_jax.training.step import compile_step, make_step
+from phenaki_jax.training.state import TrainState, boxed_params
+from phenaki_jax.training.step import make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 _CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -34,27 +37,29 @@ _STEPS = 8
 def run(*, length: int, seconds: float) -> Iterator[Row]:
   """Yield the rows of all comparisons.
 
+  Most of the time is spent in the compiler, which works outside Python's lock:
+  the comparisons are made by several threads.
+
   Args:
     length: tokens of a sequence of the attention.
-    seconds: after which no further comparison begins.
+    seconds: after which no further comparison is waited for.
   """
-  began = time.perf_counter()
+  end = time.monotonic() + seconds
   yield from _doctor()
-  parts = (
-    functools.partial(_models, 'float32'),
-    functools.partial(attention.compare, length=length),
-    functools.partial(_models, 'bfloat16'),
-  )
-  for part in parts:
-    for row in part():
-      yield row
-      if time.perf_counter() - began > seconds:
-        yield Row(
-          name='further comparisons',
-          state='failed',
-          note=f'left out after {seconds:.0f} s',
-        )
-        return
+  jobs = [
+    *_models('float32'),
+    *attention.comparisons(length=length),
+    *_models('bfloat16'),
+  ]
+  pool = ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1))
+  running = [pool.submit(measured, *job) for job in jobs]
+  for (name, limit, _), one in zip(jobs, running, strict=True):
+    try:
+      yield from one.result(timeout=max(0.0, end - time.monotonic()))
+    except TimeoutError:
+      note = f'not done after {seconds:.0f} s'
+      yield Row(name=name, limit=limit, state='failed', note=note)
+  pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _doctor() -> Iterator[Row]:
@@ -67,18 +72,18 @@ def _doctor() -> Iterator[Row]:
     yield Row(name='doctor', state='failed', note=str(failure)[:200])
 
 
-def _models(dtype: str) -> Iterator[Row]:
+def _models(dtype: str) -> Iterator[Job]:
   limit = attention.LIMITS[dtype]
   for kind in ('generator', 'tokenizer'):
     experiment = resolve(str(_CONFIGS / kind / 'tiny.py'))
     config = dataclasses.replace(getattr(experiment, kind), dtype=dtype)
     experiment = dataclasses.replace(experiment, **{kind: config})
-    yield from measured(
+    yield (
       f'{kind}, training step, {dtype}',
       limit,
       functools.partial(_step_errors, experiment),
     )
-    yield from measured(
+    yield (
       f'{kind}, sample, {dtype}',
       limit,
       functools.partial(_sample_errors, experiment, dtype),
@@ -87,9 +92,7 @@ def _models(dtype: str) -> Iterator[Row]:
 
 def _task(experiment: Experiment) -> Any:
   if experiment.kind == 'tokenizer':
-    return TokenizerTask(
-      config=experiment.tokenizer, weights=experiment.losses
-    )
+    return TokenizerTask(config=experiment.tokenizer, weights=experiment.losses)
   return GeneratorTask(
     config=experiment.generator,
     text=experiment.text,
@@ -106,7 +109,9 @@ def _batch(experiment: Experiment) -> Any:
   clips: dict[str, Any] = {'num_frames': np.full(_CLIPS, frames, np.int32)}
   if experiment.kind == 'tokenizer':
     shape = (_CLIPS, frames, *size, 3)
-    return {'clips': {**clips, 'pixels': bits.integers(0, 256, shape, np.uint8)}}
+    return {
+      'clips': {**clips, 'pixels': bits.integers(0, 256, shape, np.uint8)}
+    }
   config, text = experiment.generator, experiment.text
   grid, words = (_CLIPS, *config.grid), (_CLIPS, text.max_length)
   return {
@@ -124,8 +129,9 @@ def _params(boxed_init: Any) -> Any:
   drawn = jax.jit(lambda key: sharding.unbox(boxed_init(key)))(rng.root(0))
   bits = np.random.default_rng(1)
   return jax.tree.map(
-    lambda x: np.asarray(x)
-    + 0.05 * bits.normal(size=x.shape).astype(np.float32),
+    lambda x: (
+      np.asarray(x) + 0.05 * bits.normal(size=x.shape).astype(np.float32)
+    ),
     drawn,
   )
 
@@ -141,37 +147,30 @@ def _step_errors(experiment: Experiment) -> dict[str, float]:
   optimizer = make_optimizer(
     experiment.optim, steps=100, params=boxed_params(task)
   )
+  one_step = make_step(task, optimizer, ema_decay=0.9)
+
+  @jax.jit
+  def both(params: Any, batch: Any, root: Any) -> Any:
+    grads, metrics = task.gradients(params, {}, batch, root)
+    state = TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      ema=params,
+      opt_state=optimizer.init(params),
+    )
+    after, _ = one_step(state, batch, root, {})
+    mean = metrics['loss']
+    return mean.sum / mean.count, grads, after.params
+
   results = []
   for where in _devices():
-    mesh = sharding.make_mesh(sharding.MeshConfig(), devices=[where])
-    abstract = abstract_state(task, optimizer, mesh)
-    step = compile_step(make_step(task, optimizer, ema_decay=0.9), abstract)
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    with jax.set_mesh(mesh), jax.default_matmul_precision('highest'):
-      root = jax.device_put(rng.root(0), where)
-      # Copied, because the step reuses the memory of its state.
-      placed = jax.device_put(params, places.params)
-      copied = jax.device_put(params, places.ema)
-      both = sharding.global_batch(batch, mesh)
-      grads, metrics = jax.jit(task.gradients)(placed, {}, both, root)
-      state = abstract.replace(
-        step=jax.device_put(np.int32(0), places.step),
-        params=placed,
-        ema=copied,
-        opt_state=jax.jit(optimizer.init, out_shardings=places.opt_state)(
-          placed
-        ),
-      )
-      state, _ = step(state, both, root, {})
-    mean = metrics['loss']
-    results.append(
-      jax.device_get((mean.sum / mean.count, grads, state.params))
-    )
+    with jax.default_matmul_precision('highest'):
+      inputs = jax.device_put((params, batch, rng.root(0)), where)
+      results.append(jax.device_get(both(*inputs)))
   ours, reference = results
   names = ('loss', 'gradient', 'parameters after')
   return {
-    name: error(a, b)
-    for name, a, b in zip(names, ours, reference, strict=True)
+    name: error(a, b) for name, a, b in zip(names, ours, reference, strict=True)
   }
 
 
@@ -183,8 +182,8 @@ def _sample_errors(experiment: Experiment, dtype: str) -> dict[str, float]:
   compute = _pixels if experiment.kind == 'tokenizer' else _tokens
   for where in _devices():
     with jax.default_matmul_precision('highest'):
-      given, inputs = jax.device_put((params, batch), where)
-      found = compute(experiment, given, inputs, where)
+      inputs = jax.device_put((params, batch), where)
+      found = jax.jit(functools.partial(compute, experiment))(*inputs)
     results.append(jax.device_get(found))
   ours, reference = results
   found = {
@@ -202,59 +201,39 @@ def _sample_errors(experiment: Experiment, dtype: str) -> dict[str, float]:
   return found
 
 
-def _tokens(
-  experiment: Experiment, params: Any, clips: Any, where: jax.Device
-) -> dict[str, Any]:
+def _tokens(experiment: Experiment, params: Any, clips: Any) -> dict[str, Any]:
   config, text = experiment.generator, experiment.text
   generator = Generator(config=config, text=text)
-  ids = clips['tokens']
+  ids, words = clips['tokens'], clips['text']
   masked = jnp.where(ids % 2 == 0, config.codebook_size, ids)
-
-  @jax.jit
-  def logits(params: Any, masked: Any, words: Any) -> Any:
-    return generator.logits(params, masked, generator.encode(params, words))
-
-  models = Models(
-    tokenizer=experiment.tokenizer, generator=config, text=text
-  )
-  keys = jax.device_put(jax.random.split(rng.root(0), _CLIPS), where)
-  settings = np.tile(np.asarray([1.0, 1.0, 4.5], np.float32), (_CLIPS, 1))
   state = uncover_tokens(
-    models,
+    Models(tokenizer=experiment.tokenizer, generator=config, text=text),
     DecodeConfig(steps=_STEPS),
     params,
-    clips['text'],
+    words,
     ids,
-    jax.device_put(np.zeros(ids.shape, bool), where),
-    keys,
-    jax.device_put(settings, where),
+    jnp.zeros(ids.shape, bool),
+    jax.random.split(rng.root(0), _CLIPS),
+    jnp.tile(jnp.asarray([[1.0, 1.0, 4.5]], jnp.float32), (_CLIPS, 1)),
   )
   return {
-    'logits': logits(params, masked, clips['text']),
+    'logits': generator.logits(params, masked, generator.encode(params, words)),
     'share of tokens': state.ids,
   }
 
 
-def _pixels(
-  experiment: Experiment, params: Any, clips: Any, where: jax.Device
-) -> dict[str, Any]:
-  model = CViViT(experiment.tokenizer)
-  pixels = clips['pixels'].astype(jnp.float32) / 127.5 - 1.0
-  bits = np.random.default_rng(2)
-  data = experiment.data
-  grid = experiment.tokenizer.grid(data.frames, data.size)
-  ids = bits.integers(
-    0, experiment.tokenizer.codebook_size, (_CLIPS, *grid), np.int32
+def _pixels(experiment: Experiment, params: Any, clips: Any) -> dict[str, Any]:
+  config, data = experiment.tokenizer, experiment.data
+  model = CViViT(config)
+  grid = config.grid(data.frames, data.size)
+  ids = np.random.default_rng(2).integers(
+    0, config.codebook_size, (_CLIPS, *grid), np.int32
   )
-  encode, decode = (
-    jax.jit(
-      lambda params, x, method=method: model.apply(
-        {'params': params}, x, method=method
-      )
+  decoded, encoded = (
+    model.apply({'params': params}, x, method=method)
+    for x, method in (
+      (jnp.asarray(ids), 'decode'),
+      (normalise(clips['pixels']), 'encode'),
     )
-    for method in ('encode', 'decode')
   )
-  return {
-    'pixels': decode(params, jax.device_put(ids, where)),
-    'share of tokens': encode(params, pixels),
-  }
+  return {'pixels': decoded, 'share of tokens': encoded}

@@ -2,11 +2,17 @@
 
 import dataclasses
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
+
+Measure: TypeAlias = Callable[[], Mapping[str, float] | str]
+"""Returns errors by name, or why there are none."""
+
+Job: TypeAlias = tuple[str, float, Measure]
+"""The arguments of `measured`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,12 +47,8 @@ def error(found: Any, reference: Any) -> float:
   return float(np.sqrt(difference / whole))
 
 
-def measured(
-  name: str,
-  limit: float,
-  measure: Callable[[], Mapping[str, float] | str],
-) -> Iterator[Row]:
-  """Yield the rows of a measurement, or one that says why it failed.
+def measured(name: str, limit: float, measure: Measure) -> list[Row]:
+  """Return the rows of a measurement, or one that says why it failed.
 
   Args:
     name: what is compared.
@@ -57,13 +59,18 @@ def measured(
     found = measure()
   except Exception as failure:
     traceback.print_exc()
-    note = f'{type(failure).__name__}: {str(failure).splitlines()[:1]}'
-    yield Row(name=name, limit=limit, state='failed', note=note[:300])
-    return
+    note = f'{type(failure).__name__}: {(str(failure).splitlines() or [""])[0]}'
+    return [Row(name=name, limit=limit, state='failed', note=note[:300])]
   if isinstance(found, str):
-    yield Row(name=name, limit=limit, state='unsupported', note=found[:200])
-    return
-  for part, value in found.items():
-    # NaN is over the limit too.
-    state: Any = 'ok' if value <= limit else 'over'
-    yield Row(name=f'{name}: {part}', error=value, limit=limit, state=state)
+    note = found[:200]
+    return [Row(name=name, limit=limit, state='unsupported', note=note)]
+  return [
+    Row(
+      name=f'{name}: {part}',
+      error=value,
+      limit=limit,
+      # NaN is over the limit too.
+      state='ok' if value <= limit else 'over',
+    )
+    for part, value in found.items()
+  ]

@@ -70,9 +70,7 @@ def _described(shapes: Shapes) -> tuple[Models, Any, Any]:
   """Return the settings and the shapes of the parameters of both networks."""
   generator = shapes.generators[shapes.sampled]
   text = TextConfig(max_length=shapes.text_length, source='given')
-  models = Models(
-    tokenizer=shapes.tokenizer, generator=generator, text=text
-  )
+  models = Models(tokenizer=shapes.tokenizer, generator=generator, text=text)
   of_generator, of_tokenizer = (
     jax.eval_shape(
       lambda key, init=init: sharding.unbox(init(key)), rng.described()
@@ -89,9 +87,7 @@ def _arguments(shapes: Shapes, generator: GeneratorConfig) -> tuple[Any, ...]:
   """Describe the arguments of the decoding after the parameters."""
   shape, grid = jax.ShapeDtypeStruct, (1, *generator.grid)
   texts = EncodedTexts(
-    vectors=shape(
-      (1, shapes.text_length, generator.text_width), jnp.bfloat16
-    ),
+    vectors=shape((1, shapes.text_length, generator.text_width), jnp.bfloat16),
     mask=shape((1, shapes.text_length), bool),
   )
   keys = shape((1,), rng.described().dtype)

@@ -136,9 +136,7 @@ def _batch(shapes: Shapes, config: GeneratorConfig, clips: int) -> Any:
 
 def _compile(shapes: Shapes, config: GeneratorConfig, clips: int) -> Program:
   task = _task(shapes, config, clips)
-  mesh = sharding.make_mesh(
-    sharding.MeshConfig(), devices=[machine.device()]
-  )
+  mesh = sharding.make_mesh(sharding.MeshConfig(), devices=[machine.device()])
   optimizer = make_optimizer(_OPTIM, steps=1000, params=boxed_params(task))
   abstract = abstract_state(task, optimizer, mesh)
   batch = sharding.global_batch(_batch(shapes, config, clips), mesh)
