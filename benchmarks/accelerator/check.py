@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import time
+import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -76,7 +77,10 @@ def _models(dtype: str) -> Iterator[Job]:
   limit = attention.LIMITS[dtype]
   for kind in ('generator', 'tokenizer'):
     experiment = resolve(str(_CONFIGS / kind / 'tiny.py'))
-    config = dataclasses.replace(getattr(experiment, kind), dtype=dtype)
+    # One block is compiled for all; the numbers are those of unrolled blocks.
+    config = dataclasses.replace(
+      getattr(experiment, kind), dtype=dtype, scan=True
+    )
     experiment = dataclasses.replace(experiment, **{kind: config})
     yield (
       f'{kind}, training step, {dtype}',
@@ -147,11 +151,23 @@ def _step_errors(experiment: Experiment) -> dict[str, float]:
   optimizer = make_optimizer(
     experiment.optim, steps=100, params=boxed_params(task)
   )
-  one_step = make_step(task, optimizer, ema_decay=0.9)
+  seen: dict[str, Any] = {}
+
+  def gradients(*inputs: Any) -> Any:
+    # Compiled once, for the step and for what is compared.
+    seen['grads'], seen['metrics'] = task.gradients(*inputs)
+    return seen['grads'], seen['metrics']
+
+  watched: Any = types.SimpleNamespace(
+    gradients=gradients,
+    settle=task.settle,
+    opponents=task.opponents,
+    statistics=task.statistics,
+  )
+  one_step = make_step(watched, optimizer, ema_decay=0.9)
 
   @jax.jit
   def both(params: Any, batch: Any, root: Any) -> Any:
-    grads, metrics = task.gradients(params, {}, batch, root)
     state = TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -159,8 +175,8 @@ def _step_errors(experiment: Experiment) -> dict[str, float]:
       opt_state=optimizer.init(params),
     )
     after, _ = one_step(state, batch, root, {})
-    mean = metrics['loss']
-    return mean.sum / mean.count, grads, after.params
+    mean = seen['metrics']['loss']
+    return mean.sum / mean.count, seen['grads'], after.params
 
   results = []
   for where in _devices():
