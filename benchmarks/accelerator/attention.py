@@ -112,12 +112,12 @@ def _errors(
   seen = jnp.where(shown, seen, 0)
 
   def attend(query: Any, key: Any, value: Any) -> Any:
+    drop = nn.Dropout(0.0, deterministic=True).bind({})
     if case.is_cross:
       layer = CrossAttention(config)
-      drop = nn.Dropout(0.0, deterministic=True)
       inputs = (query[None], key[None], value[None], mask[None], drop)
       return layer.apply({}, *inputs, method='_attend')[0]
-    inputs = (query, key, value, None, segments, packing)
+    inputs = (query, key, value, None, segments, packing, drop)
     return SelfAttention(config).apply({}, *inputs, method='_attend')
 
   def plain(query: Any, key: Any, value: Any) -> Any:
