@@ -28,6 +28,7 @@ nothing.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -95,6 +96,9 @@ def _check(args: argparse.Namespace) -> int:
 def _speed(args: argparse.Namespace) -> int:
   args.out.mkdir(parents=True, exist_ok=True)
   chosen = [part for part in parts_lib.PARTS if part.name in args.parts]
+  if args.size == 'tiny':
+    # A CPU that is busy with other work may compile slowly.
+    chosen = [dataclasses.replace(x, seconds=5 * x.seconds) for x in chosen]
   results: list[dict[str, Any]] = []
   with (
     (args.out / 'speed.jsonl').open('w') as file,

@@ -67,24 +67,6 @@ def comparisons(*, length: int, heads: int = 4) -> Iterator[Job]:
         )
 
 
-class _ToTokens(SelfAttention):
-  """Self-attention without its projections."""
-
-  @nn.compact
-  def __call__(self, *inputs: Any) -> Any:
-    """Attend."""
-    return self._attend(*inputs)
-
-
-class _ToText(CrossAttention):
-  """Attention to texts without its projections."""
-
-  @nn.compact
-  def __call__(self, *inputs: Any) -> Any:
-    """Attend."""
-    return self._attend(*inputs, nn.Dropout(0.0, deterministic=True))
-
-
 def _inputs(case: Case, length: int, heads: int, dtype: str) -> list[Any]:
   bits = np.random.default_rng(0)
   widths = (case.dim, case.dim, 64, 64)
@@ -130,11 +112,13 @@ def _errors(
   seen = jnp.where(shown, seen, 0)
 
   def attend(query: Any, key: Any, value: Any) -> Any:
+    drop = nn.Dropout(0.0, deterministic=True).bind({})
     if case.is_cross:
-      inputs = (query[None], key[None], value[None], mask[None])
-      return _ToText(config).apply({}, *inputs)[0]
-    inputs = (query, key, value, None, segments, packing)
-    return _ToTokens(config).apply({}, *inputs)
+      layer = CrossAttention(config)
+      inputs = (query[None], key[None], value[None], mask[None], drop)
+      return layer.apply({}, *inputs, method='_attend')[0]
+    inputs = (query, key, value, None, segments, packing, drop)
+    return SelfAttention(config).apply({}, *inputs, method='_attend')
 
   def plain(query: Any, key: Any, value: Any) -> Any:
     return dot_product_attention(query, key, value, mask, scale=64**-0.5)

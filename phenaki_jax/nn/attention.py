@@ -187,7 +187,8 @@ class SelfAttention(nn.Module):
     if remembered:
       key = self._with_past('key', key, remembered)
       value = self._with_past('value', value, remembered)
-    out = self._attend(query, key, value, mask, segments, packing)
+    drop = dropout(self, self.dropout)
+    out = self._attend(query, key, value, mask, segments, packing, drop)
     return _project_out(self.config, out)
 
   def _attend(
@@ -197,11 +198,11 @@ class SelfAttention(nn.Module):
     value: Array,
     mask: Array | None,
     segments: Array | None,
-    packing: Packing | None = None,
+    packing: Packing | None,
+    drop: nn.Dropout,
   ) -> Array:
     """Attend by the configured kernel."""
     scale = self.config.head_dim**-0.5
-    drop = dropout(self, self.dropout)
     is_plain = mask is None and query.ndim == 4
     is_plain &= not self.dropout or bool(drop.deterministic)
     kernel = kernels.choose(
