@@ -11,7 +11,7 @@ to 1e-4 is allowed in float32 without tf32, and 2e-2 in bfloat16. The exit code
 is 1 if one is over.
 
 `speed` measures the rate of a large matmul, then, in bfloat16 with random
-parameters: the training step of the sizes `base` (113M: 12 blocks of 768, 6 x
+parameters: the training step of the sizes `base` (126M: 12 blocks of 768, 6 x
 16 x 16 tokens, vectors of T5-base), `paper_0p9b` and `paper_1p8b`, with AdamW
 and averaging, at the largest batch that fits; one window of the sampler at 12,
 24 and 48 decoding steps with guidance; and a story of 1,024 frames. FLOPs are
