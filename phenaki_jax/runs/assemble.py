@@ -132,7 +132,9 @@ class Run:
       micro_batches=config.accumulate,
       canonical=config.canonical,
     )
-    compiled: Any = step.compile_step(one_step, self.state)
+    compiled: Any = step.compile_step(
+      one_step, self.state, canonical=config.canonical
+    )
     with jax.set_mesh(self.mesh):
       return compiled.lower(
         self.state, self.batch, rng.described(), self.frozen

@@ -177,6 +177,7 @@ def train(
         canonical=config.canonical,
       ),
       abstract,
+      canonical=config.canonical,
     )
 
     progress = Progress(start=start, steps=config.steps, muted=not is_first)

@@ -113,10 +113,22 @@ def _norms(task: Task, grads: Any, updates: Any) -> dict[str, Mean]:
   return norms
 
 
-def compile_step(step: Step, abstract: TrainState) -> Step:
-  """Compile a step for a described state, whose buffers it reuses."""
+def compile_step(
+  step: Step, abstract: TrainState, *, canonical: bool = False
+) -> Step:
+  """Compile a step for a described state, whose buffers it reuses.
+
+  Args:
+    step: from `make_step`.
+    abstract: describes the state.
+    canonical: see `make_step`.
+  """
+  # Only for several devices XLA merges common subexpressions before it
+  # simplifies them, and the result rounds in another way.
+  options = {'xla_disable_hlo_passes': 'cse'} if canonical else None
   return jax.jit(
     step,
+    compiler_options=options,
     # Metrics are scalars, replicated like the step number.
     out_shardings=(shardings_of(abstract), abstract.step.sharding),
     donate_argnums=0,
