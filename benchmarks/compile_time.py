@@ -4,10 +4,10 @@ r"""Compile time of a training step: of many layers and few, cold and warm.
 
 Each compilation is a new process, which lowers and compiles the real step of
 `configs/generator/tiny.py`, with a loop over the layers (`generator.scan`). The
-seconds are those of the CPU, of all threads, which other programs disturb less.
-A warm start reads the program from `JAX_COMPILATION_CACHE_DIR`. The benchmark
-fails if the many layers take over 1.2 times the time of the few, or a warm start
-over 0.4 times that of a cold one.
+seconds are those of the CPU, of all threads, which other programs disturb
+less. A warm start reads the program from `JAX_COMPILATION_CACHE_DIR`. The
+benchmark fails if the many layers take over 1.2 times the time of the few, or a
+warm start over 0.4 times that of a cold one.
 """
 
 import argparse

@@ -4,9 +4,10 @@ r"""The cost of images in packed rows, and of one image to a row.
 
 computes the loss of a generator and its gradient for the same images and hidden
 tokens, packed as many to a row as a clip has latent frames, and padded to the
-length of a clip. It counts FLOPs by `phenaki_jax/planning/flops.py` and measures
-the CPU seconds, of all threads, which other programs disturb less. It fails if
-the losses differ, or if a packed image costs over a fifth of a padded one.
+length of a clip. It counts FLOPs by `phenaki_jax/planning/flops.py` and
+measures the CPU seconds, of all threads, which other programs disturb less. It
+fails if the losses differ, or if a packed image costs over a fifth of a padded
+one.
 """
 
 import argparse

@@ -137,7 +137,7 @@ def _report(run: Run, name: Program, topology: str) -> Report:
   lowered = run.lower() if is_step else lower_sampler(run)
   memory, donated, found = None, None, None
   try:
-    compiled = lowered.compile(compiler_options=flags)
+    compiled = lowered.compile(compiler_options={**flags})
   except jax.errors.JaxRuntimeError as error:
     needed = _needed(str(error))
     if needed is None:

@@ -283,10 +283,10 @@ def _check_batch(
       f'{ways} divides, or use fewer devices'
     )
   groups = train.groups(ways)
-  what = f'{ways} devices'
+  among = f'{ways} devices'
   if train.accumulate > 1:
-    what = f'{train.accumulate} micro-batches'
-    what += '' if train.canonical else f' of {ways} devices'
+    among = f'{train.accumulate} micro-batches'
+    among += '' if train.canonical else f' of {ways} devices'
   made = composition(data, tubelet=experiment.tokenizer.tubelet)
   if experiment.kind == 'generator':
     rows = made.num_rows(experiment.generator.grid[0])
@@ -295,7 +295,7 @@ def _check_batch(
         f'data.batch_size={data.batch_size} with data.image_share='
         f'{data.image_share} is {made.num_clips} clips and {made.num_images} '
         f'images per step, in {rows} rows, which cannot be divided among '
-        f'{what}; set data.row_multiple={groups}'
+        f'{among}; set data.row_multiple={groups}'
       )
     if ways % process_count:
       raise UserError(
@@ -306,7 +306,7 @@ def _check_batch(
     return
   for part, count in made.counts.items():
     for divisor, what in (
-      (groups, what),
+      (groups, among),
       (process_count, f'{process_count} processes'),
     ):
       if count % divisor:

@@ -128,7 +128,9 @@ class GeneratorTask(Task):
       for part, arrays in batch.items()
     }
     make = {'clips': self._clip_rows, 'images': self._image_rows}
-    rows = [make[name](batch[name], rng, part) for name in make if name in batch]
+    rows = [
+      make[name](batch[name], rng, part) for name in make if name in batch
+    ]
     return join_rows(*rows, groups=groups)
 
   def divided(
@@ -322,7 +324,7 @@ class GeneratorTask(Task):
       empty_texts(rows.texts),
       rows.texts,
     )
-    return rows.replace(texts=texts)
+    return dataclasses.replace(rows, texts=texts)
 
   def _encoded(
     self, params: Any, rows: Rows, rng: PRNGKeyArray, *, deterministic: bool

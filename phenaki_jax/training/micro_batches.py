@@ -91,11 +91,10 @@ def check_divisible(task: Task) -> None:
   Raises:
     UserError: if it is trained against an opponent, or keeps statistics.
   """
-  if isinstance(task, Divisible) and not task.opponents | dict.fromkeys(
-    task.statistics
-  ):
+  apart = (*task.opponents, *task.statistics)
+  if isinstance(task, Divisible) and not apart:
     return
-  kept = ', '.join((*task.opponents, *task.statistics)) or 'its own gradients'
+  kept = ', '.join(apart) or 'its own gradients'
   raise UserError(
     f'train.accumulate and train.canonical cannot divide the batch of a '
     f'{type(task).__name__} with {kept}, whose values are of a whole batch; '
@@ -179,9 +178,7 @@ def gradients_of(task: Task, *, parts: int, canonical: bool) -> Gradients:
       return jax.tree.map(jnp.add, total, found), None
 
     first = jax.tree.map(lambda x: x[0], divided.parts)
-    shapes = jax.eval_shape(
-      of_part, params, frozen, first, rng, divided.totals
-    )
+    shapes = jax.eval_shape(of_part, params, frozen, first, rng, divided.totals)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     items = jnp.arange(parts), divided.parts
     total, _ = jax.lax.scan(add, zeros, items)

@@ -135,7 +135,9 @@ class Rows:
     return {
       'segments': self.segments,
       'frames_at': self.frames_at,
-      'packing': packing.replace(groups=packing.groups // self.parts),
+      'packing': Packing(
+        groups=packing.groups // self.parts, packed=packing.packed
+      ),
     }
 
   def arranged(self, texts: EncodedTexts) -> EncodedTexts:
@@ -172,8 +174,9 @@ class Rows:
         mask=texts.mask,
       )
     texts = jax.tree.map(lambda array: array[order], texts)
-    divided = split(self.replace(texts=texts), parts, ways=ways)
-    return divided.replace(parts=parts)
+    own = dataclasses.replace(self, texts=texts)
+    divided: Rows = split(own, parts, ways=ways)
+    return dataclasses.replace(divided, parts=parts)
 
   @property
   def weights(self) -> Float[Array, 'R t h w']:
@@ -264,13 +267,13 @@ def join_rows(*parts: Rows, groups: int = 1) -> Rows:
     length=parts[-1].layout.length,
     groups=groups,
   )
-  joined = parts[0].replace(layout=layout)
+  joined = dataclasses.replace(parts[0], layout=layout)
   if len(parts) > 1:
-    same = [part.replace(layout=layout) for part in parts]
+    same = [dataclasses.replace(part, layout=layout) for part in parts]
     joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *same)
   if np.array_equal(layout.order, np.arange(layout.num_rows)):
     return joined
   names = ('ids', 'hidden', 'segments', 'frames_at', 'is_clip')
-  return joined.replace(
-    **{name: getattr(joined, name)[layout.order] for name in names}
+  return dataclasses.replace(
+    joined, **{name: getattr(joined, name)[layout.order] for name in names}
   )

@@ -300,8 +300,9 @@ class TokenizerTask(Task):
   def _masks(self, kind: str, part: dict[str, Any]) -> tuple[Array, Array]:
     """Return how many frames of each example count, and 1 at these frames."""
     count, length = part['pixels'].shape[:2]
-    num_frames = part.get('num_frames')
-    if kind == 'images':
+    if kind == 'clips':
+      num_frames = part['num_frames']
+    else:
       latent_frames = self.config.latent_frames_of_image
       length = 1 + (latent_frames - 1) * self.config.tubelet
       num_frames = jnp.full(count, length, jnp.int32)

@@ -6,7 +6,7 @@ import math
 import accelerators
 import pytest
 
-from phenaki_jax.planning import chips
+from phenaki_jax.planning.chips import compiler_flags
 
 
 def test_every_topology_has_its_number_of_chips():
@@ -22,7 +22,7 @@ def test_every_topology_has_its_number_of_chips():
 def test_launchers_set_the_flags_that_compile_uses():
   for name, generation in accelerators.GENERATIONS.items():
     found = accelerators.accelerator(f'{name}-{8 * generation.cores}')
-    flags = chips.compiler_flags(generation.flags)
+    flags = compiler_flags(generation.flags)
     stated = [f'--{flag}={value}' for flag, value in flags.items()]
     assert len(stated) >= 4 and found.compiler_flags.split() == stated
 

@@ -37,7 +37,8 @@ settings = [*small[:8], 'generator.width=16', 'generator.num_heads=2',
   'generator.mlp_dim=32', 'generator.num_layers=1', 'text.width=16',
   'text.num_layers=1', 'task.prediction_frames=3', 'sampling.steps=2',
   f'tokenizer_dir={folder}/one']
-train(experiment.resolve('configs/generator/tiny.py', settings), folder + '/two')
+chosen = experiment.resolve('configs/generator/tiny.py', settings)
+train(chosen, folder + '/two')
 model = phenaki_jax.load(folder + '/two')
 model.story(['a red circle on grass'] * 20, seed=1)
 print(json.dumps([of_tokenizer, collections.Counter(names)]))
