@@ -29,11 +29,20 @@ from phenaki_jax.media.gif import MAX_FPS, write_gif
 from phenaki_jax.media.mp4 import Mp4Writer
 from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import NOTICE
-from phenaki_jax.stories.generate import Chunk, ClipMaker, generate
+from phenaki_jax.stories import timeline
+from phenaki_jax.stories.candidates import Oracle
+from phenaki_jax.stories.generate import (
+  Chunk,
+  ClipMaker,
+  Starts,
+  generate,
+  plan_story,
+)
 from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe, reroll, scene_keys, take_seeds
 from phenaki_jax.stories.story import Story
+from phenaki_jax.stories.timeline_figure import draw_timeline
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = ('.mp4', '.gif', '.png', '.json')
@@ -99,6 +108,8 @@ def write_story(
   *,
   made_by: Mapping[str, Any],
   remarks: Sequence[Remark] = (),
+  starts: Starts = types.MappingProxyType({}),
+  oracle: Oracle | None = None,
 ) -> list[pathlib.Path]:
   """Generate a story into files, with a progress bar; return their paths.
 
@@ -114,9 +125,10 @@ def write_story(
     made_by: JSON values that describe the model and the versions.
     remarks: requests of the story that the film cannot satisfy. These and
       remarks about the files are logged and recorded.
+    starts, oracle: see `generate`.
 
   Raises:
-    UserError: another process is writing to these files.
+    UserError: another process is writing to these files, or see `generate`.
   """
   paths = output_paths(out)
   kept = KeptScenes(paths[0].with_suffix('.scenes'))
@@ -130,12 +142,29 @@ def write_story(
     ):
       for remark in files.remarks:
         _LOG.warning('%s', remark.sentence)
-      for chunk in generate(maker, story, kept=kept, origin=made_by):
+      for chunk in generate(
+        maker, story, kept=kept, origin=made_by, starts=starts, oracle=oracle
+      ):
         files.write(chunk)
         bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
         bar.update(len(chunk.frames))
-    kept.keep_only(scene_keys(story, made_by))
+    kept.keep_only(scene_keys(story, made_by, starts))
   return paths
+
+
+def write_timeline(
+  maker: ClipMaker, story: Story, out: str | os.PathLike[str], starts: Starts
+) -> str:
+  """Draw the timeline of a resolved story beside its film.
+
+  Returns:
+    The timeline as text, with the path of the picture in the last line.
+  """
+  path = output_paths(out)[0].with_suffix('.timeline.png')
+  windows = list(plan_story(maker, story, starts))
+  picture = draw_timeline(story, windows)
+  write_png(path, picture, provenance={'story': describe(story)})
+  return f'{timeline.to_text(story, windows)}\n{path}'
 
 
 def reroll_story(
