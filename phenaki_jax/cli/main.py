@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'encode': 'encode training examples once, for faster training',
     'train': 'train the tokenizer, the generator on its tokens, or a reader',
     'story': 'generate a story video with one prompt per scene',
+    'edit': 'animate, continue, interpolate, fill or extend images and clips',
     'evaluate': 'measure how well a model knows StoryWorld',
     'ablate': 'train and compare models of different settings or data ratios',
     'reader': 'measure how well a reader reads the sprite world',

@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
       made_by=made_by,
       remarks=remarks,
       starts=starts,
-      oracle=model.oracle(story),
+      judge=model.judge(story),
     ),
     sep='\n',
   )

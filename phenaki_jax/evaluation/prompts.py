@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 
 from phenaki_jax.evaluation.storyworld import StoryWorld
+from phenaki_jax.stories.judge import Verdict
 from phenaki_jax.storyworld import grammar
 from phenaki_jax.types import VideoU8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptOracle:
-  """Scores frames by the facts of their prompts.
+  """A `Judge` of frames by the facts of their prompts.
 
   Attributes:
     world: reads the frames.
@@ -33,15 +34,10 @@ class PromptOracle:
     several = self.world.subset.values
     return {fact: v for fact, v in facts.items() if len(several(fact)) > 1}
 
-  def __call__(self, prompts: Sequence[str], frames: VideoU8) -> float:
-    """Return the share of the expected facts that the frames show, 0 to 1.
-
-    A thousandth of the mean confidence is added, which breaks ties.
-    """
+  def __call__(self, prompts: Sequence[str], frames: VideoU8) -> Verdict:
+    """Judge which of the expected facts the frames show."""
     facts = self.expected(prompts)
-    if not facts:
-      return 0.0
     read = self.world.read(frames).facts
-    right = [read[fact].value == value for fact, value in facts.items()]
+    right = {fact: read[fact].value == value for fact, value in facts.items()}
     sure = [read[fact].confidence for fact in facts]
-    return sum(right) / len(right) + 1e-3 * sum(sure) / len(sure)
+    return Verdict(right=right, confidence=sum(sure) / max(1, len(sure)))

@@ -19,7 +19,8 @@ def read_footage(
   """Read an image, as one frame, or all frames of a clip.
 
   Args:
-    path: ends in .png, .jpg, .jpeg or .webp for an image; any other file is
+    path: ends in .png, .jpg, .jpeg or .webp for an image, or in .npy for
+      frames, uint8 [T, H, W, 3], which are taken as they are; any other file is
       read as a clip.
     size: height and width to which the frames are scaled, and cropped around
       their centre.
@@ -32,6 +33,8 @@ def read_footage(
   path = pathlib.Path(path).expanduser()
   if not path.is_file():
     raise NotFoundError(f'there is no image or clip {path}; check the path')
+  if path.suffix.lower() == '.npy':
+    return _read_array(path)
   data = path.read_bytes()
   try:
     if path.suffix.lower() in _IMAGES:
@@ -44,6 +47,22 @@ def read_footage(
       f'{path} cannot be read ({error}); give a PNG, JPEG or WebP image, or a '
       'clip such as an MP4'
     ) from error
+
+
+def _read_array(path: pathlib.Path) -> VideoU8:
+  try:
+    frames = np.load(path, allow_pickle=False)
+  except (ValueError, OSError) as error:
+    raise UserError(f'{path} cannot be read: {error}') from error
+  shape = frames.shape
+  if (
+    frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or not shape[0]
+  ):
+    raise UserError(
+      f'{path} holds {frames.dtype} {list(shape)}; it must hold frames, uint8 '
+      '[T, H, W, 3]'
+    )
+  return frames
 
 
 def read_starts(story: Story) -> dict[int, VideoU8]:

@@ -21,8 +21,8 @@ from phenaki_jax.media.film import Film
 from phenaki_jax.runs.footage import read_starts
 from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.sampling.sampler import Sampler
-from phenaki_jax.stories.candidates import Oracle
 from phenaki_jax.stories.generate import generate
+from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe
 from phenaki_jax.stories.story import (
@@ -110,7 +110,7 @@ class Model:
         self.sampler,
         resolved,
         starts=read_starts(resolved),
-        oracle=self.oracle(resolved),
+        judge=self.judge(resolved),
       )
       for chunk in made:
         chunks.append(chunk.frames)
@@ -145,13 +145,12 @@ class Model:
       words=self.words,
     )
 
-  def oracle(self, story: Story) -> Oracle | None:
-    """Return what scores candidates by the facts of their prompts.
+  def judge(self, story: Story) -> Judge | None:
+    """Return what reads the facts of the prompts of a story in its frames.
 
-    None if the story does not choose by it, or the model was not trained on a
-    world that can be read.
+    None if the model was not trained on StoryWorld.
     """
-    if story.choose != 'oracle' or not self.subset:
+    if not self.subset:
       return None
     world = StoryWorld(subset=subset_named(self.subset), fps=story.fps or 8.0)
     return PromptOracle(world=world)

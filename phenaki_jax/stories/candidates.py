@@ -1,28 +1,23 @@
 """Choose the best of several versions of a scene."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import ScoredClips
+from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.story import Story
-from phenaki_jax.types import VideoU8
 
 _LOG = logging.getLogger(__name__)
-
-Oracle: TypeAlias = Callable[[Sequence[str], VideoU8], float]
-"""Maps the prompts since the last cut, the scene's own last, and the frames of
-the scene to a score; the higher, the better."""
 
 
 def choose(
   candidates: Iterable[tuple[int, list[np.ndarray], list[ScoredClips]]],
   story: Story,
   number: int,
-  oracle: Oracle | None,
+  judge: Judge | None,
 ) -> Iterator[np.ndarray]:
   """Yield the frames of the best candidate of a scene, window by window.
 
@@ -34,7 +29,7 @@ def choose(
       scores of its clip.
     story: a resolved story.
     number: number of the scene, from 0.
-    oracle: for a story that chooses by 'oracle'.
+    judge: for a story that chooses by 'oracle'.
 
   Raises:
     UserError: there is no critic or oracle, which the story asks for.
@@ -44,7 +39,7 @@ def choose(
   count = 0
   for seed, parts, clips in candidates:
     count += 1
-    score = _score(story.choose, prompts, parts, clips, oracle)
+    score = _score(story.choose, prompts, parts, clips, judge)
     if best is None or score > best[0]:
       best = score, count, seed, parts
   assert best is not None
@@ -68,16 +63,16 @@ def _score(
   prompts: Sequence[str],
   parts: Sequence[np.ndarray],
   clips: Sequence[ScoredClips],
-  oracle: Oracle | None,
+  judge: Judge | None,
 ) -> float:
   """Return the score of a candidate; windows count by their new frames."""
   if choice == 'oracle':
-    if oracle is None:
+    if judge is None:
       raise UserError(
         'choose is oracle, but the facts of this model cannot be read from '
         'frames; use likelihood'
       )
-    return oracle(prompts, np.concatenate(list(parts)))
+    return judge(prompts, np.concatenate(list(parts))).score
   scores = [
     one.likelihood if choice == 'likelihood' else one.critic for one in clips
   ]

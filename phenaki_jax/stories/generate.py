@@ -25,7 +25,8 @@ from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings, ScoredClips
-from phenaki_jax.stories.candidates import Oracle, choose
+from phenaki_jax.stories.candidates import choose
+from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.seeds import candidate_seed, scene_keys, window_seed
 from phenaki_jax.stories.story import Story
@@ -101,7 +102,7 @@ def generate(
   kept: KeptScenes | None = None,
   origin: Mapping[str, Any] | None = None,
   starts: Starts = _NO_STARTS,
-  oracle: Oracle | None = None,
+  judge: Judge | None = None,
 ) -> Iterator[Chunk]:
   """Generate one story; yield frames [T, H, W, 3] as soon as they exist.
 
@@ -116,7 +117,7 @@ def generate(
       scenes are added.
     origin: see `scene_keys`; required with `kept`.
     starts: frames of all scenes with `start`, of the size of the story.
-    oracle: scores a candidate if `story.choose` is 'oracle'.
+    judge: scores a candidate if `story.choose` is 'oracle'.
 
   Raises:
     UserError: frames that a scene starts from are missing, or candidates
@@ -136,7 +137,7 @@ def generate(
     scene = story.scenes[number]
     chunks: Iterator[np.ndarray]
     if (scene.candidates or 1) > 1:
-      chunks = _best(maker, story, number, windows, tail, oracle)
+      chunks = _best(maker, story, number, windows, tail, judge)
     else:
       made = _windows(maker, [story], windows, tail)
       chunks = (clips.frames[0] for clips in made)
@@ -286,7 +287,7 @@ def _best(
   number: int,
   windows: Iterable[Window],
   tail: Frames | None,
-  oracle: Oracle | None,
+  judge: Judge | None,
 ) -> Iterator[np.ndarray]:
   """Generate the candidates of a scene; yield the frames of the best one."""
   if not isinstance(maker, ScoringMaker):
@@ -303,7 +304,7 @@ def _best(
       parts = [one.frames[0] for one in made]
       yield seed, parts, [one.clips for one in made if one.clips]
 
-  yield from choose(candidates(), story, number, oracle)
+  yield from choose(candidates(), story, number, judge)
 
 
 def _extend(tail: Frames | None, frames: Frames, count: int) -> Frames:

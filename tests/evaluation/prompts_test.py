@@ -22,9 +22,9 @@ def test_frames_that_show_the_facts_score_best():
   for colour, motion in (('red', 'right'), ('blue', 'right'), ('blue', 'left')):
     facts = Facts(shape='circle', colour=colour, motion=motion)
     scene = Scene(facts=facts)
-    scores.append(ORACLE(prompts, render_clip(scene, frames=9, size=64)))
+    scores.append(ORACLE(prompts, render_clip(scene, frames=9, size=64)).score)
   assert scores == sorted(scores, reverse=True)
   count = len(ORACLE.expected(prompts))
   assert scores[0] - scores[1] == pytest.approx(1 / count, abs=2e-3)
   assert 1 <= scores[0] <= 1.001
-  assert ORACLE(['what a day'], render_clip(scene, frames=9, size=64)) == 0
+  assert not ORACLE(['what a day'], render_clip(scene, frames=9, size=64)).right

@@ -7,6 +7,7 @@ import pytest
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings, ScoredClips
 from phenaki_jax.stories.generate import generate, generate_batch
+from phenaki_jax.stories.judge import Verdict
 from phenaki_jax.stories.seeds import candidate_seed, scene_keys
 from phenaki_jax.stories.story import ModelDefaults, Scene, Story, resolve
 
@@ -82,15 +83,15 @@ def test_the_best_candidate_is_one_that_its_seed_gives(caplog):
   np.testing.assert_array_equal(worst, several[int(np.argmin(scores))])
 
 
-def test_an_oracle_sees_the_prompts_of_the_take_and_the_frames():
+def test_a_judge_sees_the_prompts_of_the_take_and_the_frames():
   asked = []
 
-  def oracle(prompts, frames):
+  def judge(prompts, frames):
     asked.append((list(prompts), frames.shape))
-    return float(len(asked) == 3)
+    return Verdict(right={'colour': len(asked) == 3})
 
   story = _story(choose='oracle')
-  second = _scenes(story, oracle=oracle)[1]
+  second = _scenes(story, judge=judge)[1]
   np.testing.assert_array_equal(second, _alone(story, 2))
   assert asked == [(['a', 'it turns'], (6, 8, 8, 3))] * 5
 
