@@ -56,6 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'held-out ones, by the features of open_nsfw (needs phenaki-jax[eval])',
   )
   parser.add_argument(
+    '--features',
+    action='append',
+    default=[],
+    metavar='NAME[=FILE]',
+    help='network that compares the --prompts clips with as many held-out ones '
+    '(FID, KID; of i3d FVD, KVD), and reconstructions with the originals '
+    '(LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, vgg16@random or i3d@random',
+  )
+  parser.add_argument(
     '--split',
     default='heldout',
     choices=('heldout', 'train', 'all'),
@@ -109,7 +118,8 @@ def run(args: argparse.Namespace) -> None:
     raise UserError(f'--out is {args.out}, which is a file; name a folder')
   request = evaluate.Request(
     settings=arguments.fields(args, SamplingSettings),
-    **arguments.fields(args, evaluate.Request),
+    **arguments.fields(args, evaluate.Request)
+    | {'features': tuple(args.features)},
   )
   subject = open_subject(
     args.model, tokenizer=args.tokenizer, encoder=args.encoder

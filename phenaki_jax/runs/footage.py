@@ -14,7 +14,7 @@ _IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
 
 
 def read_footage(
-  path: str | os.PathLike[str], *, size: tuple[int, int], fps: float
+  path: str | os.PathLike[str], *, size: tuple[int, int], fps: float | int
 ) -> VideoU8:
   """Read an image, as one frame, or all frames of a clip.
 

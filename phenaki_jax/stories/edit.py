@@ -7,7 +7,7 @@ themselves, bit for bit, and decoded pixels elsewhere. Every task of training
 trained on that task does it best.
 
 The tokens of known pixels still depend on what stands in the unknown ones,
-because the tokenizer attends within a frame: copies of known pixels stand there.
+because the tokenizer attends within a frame: copies of known pixels do.
 """
 
 import dataclasses
