@@ -1,10 +1,10 @@
 """StoryBench (arXiv 2308.11606): its tasks, and the videos that it scores.
 
 A file of tasks is a list of stories of one of three kinds: 'action_exe' (one
-prompt, from given frames), 'story_cont' (several prompts, from given frames) and
-'story_gen' (several prompts and the text of a background, from nothing). The
-given frames are of arrays at 8 frames per second. Its metrics read one .npz of
-each story, whose array `video` holds the samples side by side.
+prompt, from given frames), 'story_cont' (several prompts, from given frames)
+and 'story_gen' (several prompts and the text of a background, from nothing).
+The given frames are of arrays at 8 frames per second. Its metrics read one .npz
+of each story, whose array `video` holds the samples side by side.
 """
 
 import dataclasses

@@ -31,7 +31,8 @@ from phenaki_jax.runs import worlds
 from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.networks import open_features
-from phenaki_jax.runs.subject import Subject
+from phenaki_jax.runs.protocol import load_protocol, run_protocol
+from phenaki_jax.runs.subject import Subject, open_subject
 from phenaki_jax.storyworld import subset_named
 from phenaki_jax.types import Split, VideoU8
 
@@ -188,6 +189,60 @@ def evaluate(subject: Subject, request: Request) -> Report:
         on_done=bar.update,
       )
   return Report(protocol=protocol, **reports)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Places:
+  """Where a model is, and the protocol to measure it by.
+
+  Attributes:
+    model: a bundle or run directory; None for the reference.
+    tokenizer, encoder: parts that were moved; see `runs.open.load`.
+    protocol: file of a protocol; None for what the request says.
+    clips: real clips of the protocol, in place of its own number.
+  """
+
+  model: str | None = None
+  tokenizer: str | None = None
+  encoder: str | None = None
+  protocol: str | None = None
+  clips: int | None = None
+
+
+def evaluate_to(
+  request: Request, places: Places, folder: epath.PathLike
+) -> list[Any]:
+  """Evaluate a model, and write the report.
+
+  Returns:
+    The report as Markdown, and the paths of its files.
+
+  Raises:
+    UserError: see `evaluate` and `run_protocol`.
+  """
+  subject = open_subject(
+    places.model, tokenizer=places.tokenizer, encoder=places.encoder
+  )
+  if places.protocol is None:
+    report = evaluate(subject, request)
+  else:
+    if not request.features:
+      raise UserError(
+        '--protocol needs --features, the networks that compare the clips'
+      )
+    protocol = load_protocol(places.protocol, clips=places.clips)
+    measures = run_protocol(
+      subject,
+      protocol,
+      features=request.features,
+      manifest=request.manifest,
+      seed=request.seed,
+    )
+    report = Report(
+      protocol={'model': subject.name, 'name': protocol.name},
+      measures=measures,
+    )
+  return [report_lib.to_markdown(report), *write_report(report, folder)]
 
 
 def _generate(

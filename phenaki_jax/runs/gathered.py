@@ -1,4 +1,4 @@
-"""Features of generated clips, and their distances from those of real ones."""
+"""Features of clips by several networks, and the distances of two sets."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,12 +24,15 @@ class Gathered:
   def __init__(self, networks: Sequence[NetworkFeatures]) -> None:
     """Set the networks."""
     self._networks = networks
-    self._made: dict[int, Distribution] = {}
+    self._sides: dict[int, Distribution] = {}
     self.count = 0
 
   def add(self, frames: VideoU8) -> None:
-    """Add a generated clip."""
-    self._add(self._made, frames, 0, self.count)
+    """Add a clip."""
+    for number, features in enumerate(self._networks):
+      one = Distribution.of(features, frames, seed=(self.count,))
+      before = self._sides.get(number)
+      self._sides[number] = one if before is None else before + one
     self.count += 1
 
   def compare(
@@ -46,26 +49,23 @@ class Gathered:
       protocol: what the numbers depend on, beside the networks.
       on_done: called with the number of clips finished since the last call.
     """
-    real: dict[int, Distribution] = {}
-    index = 0
+    real = Gathered(self._networks)
     for batch in batches:
       for frames, length in zip(
         batch['pixels'], batch['num_frames'], strict=True
       ):
-        self._add(real, frames[: int(length)], 1, index)
-        index += 1
+        real.add(frames[: int(length)])
         on_done(1)
+    return self.compare_with(real, protocol=protocol)
+
+  def compare_with(
+    self, real: 'Gathered', *, protocol: Mapping[str, Any]
+  ) -> tuple[Measure, ...]:
+    """Return the distances of the clips from other ones."""
     return tuple(
       measure
       for number, features in enumerate(self._networks)
       for measure in compare_distributions(
-        self._made[number], real[number], features, protocol=protocol
+        self._sides[number], real._sides[number], features, protocol=protocol
       )
     )
-
-  def _add(
-    self, side: dict[int, Distribution], frames: VideoU8, name: int, index: int
-  ) -> None:
-    for number, features in enumerate(self._networks):
-      one = Distribution.of(features, frames, seed=(name, index))
-      side[number] = side[number] + one if number in side else one

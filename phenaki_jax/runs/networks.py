@@ -114,12 +114,12 @@ def open_features(spec: str) -> NetworkFeatures:
       f'the features {base} need published weights: {base}=FILE; or use '
       f'{base}@random'
     )
-  config = PerceptualConfig()
   if base == 'i3d':
-    config = dataclasses.replace(config, video_weights=path)
+    config = PerceptualConfig(video_weights=path)
     network = video_network(config, read=not kind)
   else:
-    config = dataclasses.replace(config, image_network=base, image_weights=path)
+    image = 'vgg16' if base == 'vgg16' else 'open_nsfw'
+    config = PerceptualConfig(image_network=image, image_weights=path)
     network = image_network(config, read=not kind)
   if kind:
     network = _drawn(network)

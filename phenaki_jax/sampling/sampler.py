@@ -170,7 +170,7 @@ def uncover_tokens(
     temperature=settings[:, 1],
     choice_temperature=settings[:, 2],
     critic=criticise if config.order == 'critic' else None,
-    grid=ids.shape[1:],
+    grid=(ids.shape[1], ids.shape[2], ids.shape[3]),
   )
 
 

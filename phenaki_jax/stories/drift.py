@@ -176,7 +176,9 @@ class DriftMeter:
     tenth = max(1, round(_TENTH * len(self._points)))
     first, last = self._points[:tenth], self._points[-tenth:]
     colours = [np.mean([p.colour for p in part], 0) for part in (first, last)]
-    sharp = [np.mean([p.sharpness for p in part]) for part in (first, last)]
+    sharp = [
+      float(np.mean([p.sharpness for p in part])) for part in (first, last)
+    ]
     return DriftReport(
       frames=self._frame,
       points=tuple(self._points),
@@ -186,7 +188,7 @@ class DriftMeter:
         if not math.isnan(score)
       ),
       colour_drift=float(np.linalg.norm(colours[1] - colours[0])),
-      sharpness_ratio=float(sharp[1] / max(sharp[0], 1e-9)),
+      sharpness_ratio=sharp[1] / max(sharp[0], 1e-9),
       repetition=self._repetition(),
       still=self._still / max(1, self._frame),
       facts={fact: tuple(row) for fact, row in self._facts.items()},

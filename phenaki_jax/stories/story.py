@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import pydantic
 from pydantic import AfterValidator, Field, InstanceOf
@@ -91,15 +91,16 @@ def _clean(text: str, name: str = 'prompt') -> str:
   return text
 
 
-def _text(name: str) -> Any:
-  """Declare an optional text."""
-  clean = AfterValidator(functools.partial(_clean, name=name))
-  field = Field(strict=True, description='text in quotation marks')
-  return Annotated[str, clean, field]
-
-
-_Negative = _text('negative')
-_Style = _text('style')
+_Negative: TypeAlias = Annotated[
+  str,
+  AfterValidator(functools.partial(_clean, name='negative')),
+  Field(strict=True),
+]
+_Style: TypeAlias = Annotated[
+  str,
+  AfterValidator(functools.partial(_clean, name='style')),
+  Field(strict=True),
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
