@@ -86,6 +86,7 @@ def measure(out: pathlib.Path, *, frames: int, seed: int) -> dict[str, Any]:
     'seconds': round(seconds, 1),
     'frames_per_second': round(frames / seconds, 2),
     'megabytes_at_a_tenth': round(maker.megabytes[count // 10]),
+    'megabytes_at_half': round(maker.megabytes[count // 2]),
     'megabytes_at_the_end': round(maker.megabytes[-1]),
     'drift': record['drift'],
   }

@@ -40,8 +40,8 @@ _PLACES = (
   ('subset', '', 'NAME', "part of StoryWorld (default: the model's own)"),
   (
     *('reader', '', 'PATH'),
-    'what reads the sprite world: weights that `phenaki reader --out` wrote, or '
-    'the --workdir of a reader (default: the one that ships with the package)',
+    'what reads the sprite world: weights that `phenaki reader --out` wrote, '
+    'or the --workdir of a reader (default: the one that ships)',
   ),
   (
     *('manifest', '', 'DIR'),

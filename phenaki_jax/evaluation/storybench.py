@@ -113,7 +113,7 @@ def read_tasks(path: str | os.PathLike[str]) -> tuple[Task, ...]:
   if len(set(names)) < len(names):
     tasks = [
       dataclasses.replace(task, name=f'{number:05d}_{task.name}')
-      for number, task in enumerate(tasks)
+      for number, task in enumerate(tasks, 1)
     ]
   return tuple(tasks)
 

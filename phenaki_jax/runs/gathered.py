@@ -7,10 +7,10 @@ import numpy as np
 
 from phenaki_jax.evaluation.distribution import (
   Distribution,
+  Features,
   compare_distributions,
 )
 from phenaki_jax.evaluation.measure import Measure
-from phenaki_jax.runs.networks import NetworkFeatures
 from phenaki_jax.types import VideoU8
 
 
@@ -21,7 +21,7 @@ class Gathered:
     count: number of clips so far.
   """
 
-  def __init__(self, networks: Sequence[NetworkFeatures]) -> None:
+  def __init__(self, networks: Sequence[Features]) -> None:
     """Set the networks."""
     self._networks = networks
     self._sides: dict[int, Distribution] = {}

@@ -118,8 +118,10 @@ def open_features(spec: str) -> NetworkFeatures:
     config = PerceptualConfig(video_weights=path)
     network = video_network(config, read=not kind)
   else:
-    image = 'vgg16' if base == 'vgg16' else 'open_nsfw'
-    config = PerceptualConfig(image_network=image, image_weights=path)
+    config = PerceptualConfig(
+      image_network='vgg16' if base == 'vgg16' else 'open_nsfw',
+      image_weights=path,
+    )
     network = image_network(config, read=not kind)
   if kind:
     network = _drawn(network)

@@ -60,6 +60,7 @@ class DriftReport:
     joins: of every join between windows, the frame after it and its seam score:
       the change across the join in changes of the frames around it. A join
       that cannot be seen has a score near 1.
+    scenes: numbers of the first frames of scenes, where the prompt changes.
     colour_drift: distance between the mean colours of the first and the last
       tenth of the film, in [0, sqrt(3)].
     sharpness_ratio: sharpness of the last tenth, in that of the first.
@@ -73,6 +74,7 @@ class DriftReport:
   frames: int
   points: tuple[Point, ...]
   joins: tuple[tuple[int, float], ...]
+  scenes: frozenset[int]
   colour_drift: float
   sharpness_ratio: float
   repetition: float
@@ -81,7 +83,9 @@ class DriftReport:
 
   def to_json(self) -> dict[str, Any]:
     """Return the numbers as JSON values; the points are in the figure."""
-    scores = sorted(score for _, score in self.joins)
+    scores = [score for _, score in self.joins]
+    within = [s for frame, s in self.joins if frame not in self.scenes]
+    between = [s for frame, s in self.joins if frame in self.scenes]
     worst = sorted(self.joins, key=lambda join: -join[1])[:10]
     answers = [is_right for row in self.facts.values() for _, is_right in row]
     halves = {
@@ -95,8 +99,9 @@ class DriftReport:
       'frames': self.frames,
       'seams': {
         'joins': len(scores),
-        'mean': _rounded(np.mean(scores)) if scores else None,
         'median': _rounded(np.median(scores)) if scores else None,
+        'mean_within_scenes': _mean(within),
+        'mean_between_scenes': _mean(between),
         'worst': [
           {'frame': frame, 'score': _rounded(score)} for frame, score in worst
         ],
@@ -138,9 +143,12 @@ class DriftMeter:
     self._stride = math.ceil(max(1, story.num_frames) / MAX_POINTS)
     self._joins: dict[int, float] = {}
     self._ends: dict[int, int] = {}
+    self._starts: set[int] = set()
     for window in windows:
       if window.sees_story:
         self._joins[window.start] = math.nan
+      if window.number == 0:
+        self._starts.add(window.start)
       self._ends[window.start + window.frames - 1] = window.scene
     self._frame = 0
     self._last: np.ndarray | None = None
@@ -187,6 +195,7 @@ class DriftMeter:
         for frame, score in self._joins.items()
         if not math.isnan(score)
       ),
+      scenes=frozenset(self._starts),
       colour_drift=float(np.linalg.norm(colours[1] - colours[0])),
       sharpness_ratio=sharp[1] / max(sharp[0], 1e-9),
       repetition=self._repetition(),
@@ -280,6 +289,10 @@ def thumbnail(frame: ImageU8) -> np.ndarray:
 
 def _rounded(value: Any) -> float | None:
   return None if math.isnan(value) else round(float(value), 4)
+
+
+def _mean(scores: Sequence[float]) -> float | None:
+  return _rounded(np.mean(scores)) if scores else None
 
 
 def _share(answers: Sequence[bool]) -> float | None:

@@ -221,8 +221,8 @@ def same_patches(
   one: ImageU8, other: ImageU8, patch: tuple[int, int]
 ) -> Bool[np.ndarray, 'H W']:
   """Return the pixels of the patches that are equal in two frames."""
-  equal = np.all(one == other, axis=-1)[None]
-  whole = np.asarray(known_tokens(equal, patch, 1))[0]
+  equal: Bool[np.ndarray, 'H W'] = np.equal(one, other).all(-1)
+  whole = known_tokens(equal[None], patch, 1)[0]
   return whole.repeat(patch[0], 0).repeat(patch[1], 1)
 
 

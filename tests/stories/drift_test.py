@@ -74,12 +74,16 @@ def test_a_jump_shows_at_its_join(join):
   found = _report(story, frames).to_json()['seams']
   assert found['joins'] == 5
   assert found['worst'][0] == {'frame': join, 'score': 21.0}
+  # The second scene begins at frame 17.
+  where = 'between' if join == 17 else 'within'
+  means = {name: found[f'mean_{name}_scenes'] for name in ('within', 'between')}
+  assert means.pop(where) > 5 and max(means.values()) <= 1
 
 
 def test_cuts_are_no_joins():
   story = _story(9, 9, cuts=(1,))
   assert not _report(story, _walk(18)).joins
-  assert _report(story, _walk(18)).to_json()['seams']['mean'] is None
+  assert _report(story, _walk(18)).to_json()['seams']['median'] is None
 
 
 def test_colour_and_sharpness_of_the_ends_are_compared():
