@@ -205,9 +205,9 @@ def _made(
       f'the model makes clips of {len(clip)} frames, but {protocol.name} '
       f'measures {protocol.frames}; use a model of longer clips'
     )
-  if context is not None:
-    clip[: protocol.given] = context[0]
-  return clip
+  if context is None:
+    return clip
+  return np.concatenate([context[0], clip[protocol.given :]])
 
 
 def _scaled(frames: VideoU8, size: tuple[int, int]) -> np.ndarray:
