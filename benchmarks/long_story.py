@@ -63,9 +63,11 @@ def resident() -> float:
   return pages * resource.getpagesize() / 1e6
 
 
-def measure(out: pathlib.Path, *, frames: int, seed: int) -> dict[str, Any]:
-  """Make the story, and return the row."""
-  model = load()
+def measure(
+  out: pathlib.Path, *, frames: int, seed: int, model_dir: str | None = None
+) -> dict[str, Any]:
+  """Make the story, of at least 64 frames, and return the row."""
+  model = load(model_dir)
   story = write_prompts(frames, model.subset, seed)
   resolved = resolve(story, model.defaults)
   maker = Watched(model.sampler)
@@ -98,8 +100,11 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('--out', type=pathlib.Path, required=True)
   parser.add_argument('--frames', type=int, default=2400)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--model', help='in place of the reference')
   args = parser.parse_args(argv)
-  row = measure(args.out, frames=args.frames, seed=args.seed)
+  row = measure(
+    args.out, frames=args.frames, seed=args.seed, model_dir=args.model
+  )
   print(json.dumps(row, indent=2))
 
 
