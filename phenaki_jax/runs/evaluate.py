@@ -101,12 +101,15 @@ class Request:
         raise UserError(f'{name} is {value}; it must be at least {least}')
     if self.subset:
       subset_named(self.subset)  # Checks the name.
-    if (self.frechet or self.features) and not (
-      self.prompts or (self.features and self.reconstructions != 0)
-    ):
+    if self.frechet and not self.prompts:
       raise UserError(
         'frechet compares the clips of single prompts, but prompts is 0; set '
         'prompts, such as 200'
+      )
+    if self.features and not self.prompts and self.reconstructions == 0:
+      raise UserError(
+        'features compare the clips of single prompts and reconstructions, but '
+        'prompts and reconstructions are 0; set one of them'
       )
     wanted = self.reconstructions
     if wanted is not None and wanted < 0:
