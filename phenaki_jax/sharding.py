@@ -280,20 +280,6 @@ def on_each_device(
   )
 
 
-def on_every_device(function: Callable[..., Any]) -> Callable[..., Any]:
-  """Return a function that every device computes on whole arrays.
-
-  Each device runs the program of a single one. The function may exchange values
-  over the axes of `RULES['batch']`; its results must be equal everywhere.
-  """
-  return jax.shard_map(
-    function,
-    in_specs=PartitionSpec(),
-    out_specs=PartitionSpec(),
-    check_vma=False,
-  )
-
-
 def current_batch_ways() -> int:
   """Return among how many devices the mesh, if any, divides a batch."""
   mesh = _ambient_mesh()

@@ -141,7 +141,7 @@ def gradients_of(task: Task, *, parts: int, canonical: bool) -> Gradients:
     task: what is trained.
     parts: number of micro-batches.
     canonical: see `training.config.TrainConfig`; the function is then one for
-      `sharding.on_every_device`.
+      `on_every_device`.
 
   Raises:
     UserError: see `check_divisible`.
@@ -212,6 +212,20 @@ def gradients_of(task: Task, *, parts: int, canonical: bool) -> Gradients:
     return _tree_sum(own, devices)
 
   return canonical_sum if canonical else accumulated
+
+
+def on_every_device(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Return a function that every device computes on whole arrays.
+
+  Each device runs the program of a single one. The function may exchange values
+  over the axes of the batch; its results must be equal everywhere.
+  """
+  return jax.shard_map(
+    function,
+    in_specs=jax.sharding.PartitionSpec(),
+    out_specs=jax.sharding.PartitionSpec(),
+    check_vma=False,
+  )
 
 
 def _mapped(

@@ -14,9 +14,8 @@ import optax
 from jaxtyping import Array, Key
 
 from phenaki_jax import rng as rngs
-from phenaki_jax import sharding
 from phenaki_jax.training.metrics import Mean, Metrics
-from phenaki_jax.training.micro_batches import gradients_of
+from phenaki_jax.training.micro_batches import gradients_of, on_every_device
 from phenaki_jax.training.optim import average
 from phenaki_jax.training.state import Task, TrainState, shardings_of
 
@@ -97,7 +96,7 @@ def make_step(
     metrics['nonfinite'] = Mean.of(~finite)
     return TrainState(state.step + 1, *kept), metrics
 
-  return sharding.on_every_device(step) if canonical else step
+  return on_every_device(step) if canonical else step
 
 
 def _norms(task: Task, grads: Any, updates: Any) -> dict[str, Mean]:
