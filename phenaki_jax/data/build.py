@@ -21,6 +21,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import manifest, records, report, schema, seen
@@ -32,11 +34,18 @@ from phenaki_jax.files.digests import file_digest
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source, given the folder for indices of read-only folders."""
 
+ScoreUnsafe: TypeAlias = Callable[[np.ndarray], float]
+"""Returns the highest `punsafe` score, 0 to 1, of frames of `SCORED` size."""
+
+SCORED = (256, 256)
+"""Height and width of the frames whose `punsafe` score is computed."""
+
 _Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
 """Information from decoding, a decoding error, or the reason of a filter."""
 
 _LISTS = (manifest.DROPPED, manifest.QUARANTINE)
 _CHUNK = 16  # records of one task
+_SCORED_FRAMES = 4  # of a clip, spread evenly
 _AHEAD = 4  # tasks that wait, per worker
 _QUICK = 0.002  # seconds; shorter tasks run in the caller's thread
 
@@ -48,6 +57,7 @@ def build(
   filters: filters_lib.FilterConfig | None = None,
   max_broken_share: float = 0.2,
   workers: int = 2,
+  score_unsafe: ScoreUnsafe | None = None,
 ) -> list[report.SourceReport]:
   """Build a manifest in the folder `out`.
 
@@ -58,6 +68,7 @@ def build(
     max_broken_share: a source with a larger share of broken records, 0 to 1,
       is rejected.
     workers: number of threads that decode.
+    score_unsafe: computes the scores that `filters.score_unsafe` asks for.
 
   Returns:
     The report of each source.
@@ -85,7 +96,11 @@ def build(
       filters_lib.check_columns(source, filters)
     with contextlib.closing(seen.SeenHashes()) as hashes:
       builder = _Builder(
-        folder=folder, filters=filters, workers=max(1, workers), seen=hashes
+        folder=folder,
+        filters=filters,
+        workers=max(1, workers),
+        seen=hashes,
+        score_unsafe=score_unsafe,
       )
       try:
         reports = builder.run(sources, max_broken_share=max_broken_share)
@@ -111,6 +126,7 @@ class _Builder:
   filters: filters_lib.FilterConfig
   workers: int
   seen: seen.SeenHashes
+  score_unsafe: ScoreUnsafe | None
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
@@ -159,6 +175,7 @@ class _Builder:
     kept: Counter[str] = Counter()
     filtered: Counter[str] = Counter()
     broken: Counter[str] = Counter()
+    scores: Counter[str] = Counter()
     bar = progress.bar(
       self._examined(source),
       total=operator.length_hint(source) or None,
@@ -177,6 +194,7 @@ class _Builder:
         span = f'{record.start_frame:08x}{record.end_frame:08x}'
         if self.seen.add(outcome.content_hash + span):
           kept[record.kind] += 1
+          scores[self._score_name(record)] += 1
           writer.add(number, record, outcome)
           continue
         outcome = 'duplicate_of_earlier'
@@ -190,8 +208,16 @@ class _Builder:
       images=kept[schema.IMAGE],
       filtered=dict(sorted(filtered.items())),
       broken=dict(sorted(broken.items())),
-      notes=source.notes(),
+      notes={**source.notes(), **(scores if self.score_unsafe else {})},
     )
+
+  def _score_name(self, record: schema.Record) -> str:
+    """Return where the score of a kept record comes from, for the report."""
+    if filters_lib.must_score(record, self.filters):
+      return 'kept_with_computed_unsafe_score'
+    if {filters_lib.UNSAFE, filters_lib.TAG} & record.columns.keys():
+      return 'kept_with_given_unsafe_score'
+    return 'kept_without_unsafe_score'
 
   def _examined(
     self, source: base.Source
@@ -263,7 +289,34 @@ class _Builder:
       detail = f'{type(error).__name__}: {error}'
       return schema.DecodeError('decoder_failed', detail)
     own = record.own_info(info)
-    return filters_lib.content_fault(own, record.kind, self.filters) or info
+    fault: str | schema.DecodeError = filters_lib.content_fault(
+      own, record.kind, self.filters
+    )
+    if not fault and info.width:  # Rendered examples are not scored.
+      fault = self._unsafe(source, dataclasses.replace(record, info=info))
+    return fault or info
+
+  def _unsafe(
+    self, source: base.Source, record: schema.Record
+  ) -> str | schema.DecodeError:
+    """Return why a record without a score is left out; '' if it is not."""
+    if not filters_lib.must_score(record, self.filters):
+      return ''
+    if self.score_unsafe is None:
+      raise ValueError('filters.score_unsafe needs score_unsafe')
+    assert record.info is not None
+    own = record.own_info(record.info)
+    count, fps = 1, 1.0
+    if record.kind == schema.CLIP:
+      count = min(_SCORED_FRAMES, own.num_frames)
+      fps = count / own.duration
+    request = schema.ExampleRequest(size=SCORED, frames=count, fps=fps)
+    try:
+      pixels = source.reader.example(record, request).pixels
+    except schema.DecodeError as error:
+      return error
+    frames = pixels if record.kind == schema.CLIP else pixels[None]
+    return filters_lib.score_fault(self.score_unsafe(frames), self.filters)
 
 
 def _refused(out: pathlib.Path) -> pathlib.Path:

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, UInt32
 
 from phenaki_jax.data import records, report, schema
-from phenaki_jax.data.sources import base, files, stories, storyworld
+from phenaki_jax.data.sources import base, files, stories, storyworld, tfds
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import file_digest
 
@@ -174,11 +174,14 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
   if layout == 'storyworld':
     fields = {key: value for key, value in spec.items() if key != 'layout'}
     return storyworld.StoryWorldReader(**fields)
-  if layout in ('webvid', 'img2dataset'):
+  if layout in ('webvid', 'img2dataset', 'jsonl'):
     return files.FileReader(spec['folder'])
   if layout == 'stories':
     return stories.StoryReader(spec['folder'])
+  if layout == 'tfds':
+    fields = {key: value for key, value in spec.items() if key != 'layout'}
+    return tfds.TfdsReader(**fields)
   raise UserError(
-    f'a manifest names the layout {layout!r}; webvid, img2dataset, stories '
-    'and storyworld are known'
+    f'a manifest names the layout {layout!r}; webvid, img2dataset, jsonl, '
+    'stories, tfds and storyworld are known'
   )

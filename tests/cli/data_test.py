@@ -15,6 +15,8 @@ from PIL import Image
 
 from phenaki_jax import storyworld
 from phenaki_jax.cli import main
+from phenaki_jax.data import manifest, records
+from phenaki_jax.files.digests import file_digest
 
 
 def call(*words):
@@ -295,6 +297,47 @@ def test_a_broken_source_leaves_the_older_manifest(
   assert left.keys() - before.keys() == kept
   assert ('manifest.refused/quarantine.jsonl' in said) == bool(kept)
   assert {path: left[path] for path in before} == before
+
+
+def test_an_empty_manifest_is_an_error(tmp_path, capsys):
+  table = tmp_path / manifest.RECORDS
+  with records.RecordWriter(table) as writer:
+    pass
+  header = {
+    'version': manifest.VERSION,
+    'hash': writer.content_hash(),
+    'records_sha256': file_digest(table),
+    'sources': [],
+  }
+  (tmp_path / manifest.HEADER).write_text(json.dumps(header))
+  assert call('check', tmp_path) == 2
+  assert 'is a manifest without records' in capsys.readouterr().err
+
+
+def test_a_folder_with_json_lines_is_built_and_checked(world, tmp_path, capsys):
+  (clip, *_) = sorted((world / 'webvid').rglob('*.mp4'))
+  line = {'file_name': clip.name, 'text': 'a clip', 'punsafe': 0.0}
+  folder = tmp_path / 'f'
+  folder.mkdir()
+  shutil.copy(clip, folder)
+  (folder / 'metadata.jsonl').write_text(json.dumps(line))
+  out = tmp_path / 'm'
+  words = ('build', '--jsonl', folder, '--out', out)
+  assert call(*words) == 2
+  assert "no column 'pwatermark'" in capsys.readouterr().err
+  assert call(*words, '--max-watermark', 'none') == 0
+  assert '1 kept: 1 clip, 0 images' in capsys.readouterr().out
+  assert call('check', out) == 0
+
+
+@pytest.mark.slow
+def test_missing_unsafe_scores_are_computed(world, tmp_path, capsys):
+  out = tmp_path / 'm'
+  words = ('build', '--webvid', world / 'webvid', '--out', out)
+  assert call(*words, '--score-unsafe', '--max-unsafe', '0.9') == 0
+  said = capsys.readouterr().out
+  assert '6 kept: 6 clips' in said
+  assert '6 kept_with_computed_unsafe_score (note)' in said
 
 
 def test_check_finds_data_that_were_moved(world, tmp_path, capsys):
