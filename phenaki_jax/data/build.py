@@ -28,7 +28,7 @@ from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import manifest, records, report, schema, seen
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import recover, staged_folder
+from phenaki_jax.files.atomic import recover, replace_file, staged_folder
 from phenaki_jax.files.digests import file_digest
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
@@ -159,8 +159,8 @@ class _Builder:
       'filters': header['filters'],
       'sources': [found.to_dict() for found in reports],
     }
-    _write_json(self.folder / manifest.REPORT, content)
-    _write_json(self.folder / manifest.HEADER, header)
+    write_json(self.folder / manifest.REPORT, content)
+    write_json(self.folder / manifest.HEADER, header)
     return reports
 
   def _add(
@@ -371,9 +371,10 @@ def _check_target(out: pathlib.Path) -> None:
     )
 
 
-def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """Write readable JSON, replacing the file atomically."""
   text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-  path.write_text(text, encoding='utf-8')
+  replace_file(path, text.encode())
 
 
 def _open_list(path: pathlib.Path) -> io.TextIOBase:

@@ -299,6 +299,20 @@ def test_a_broken_source_leaves_the_older_manifest(
   assert {path: left[path] for path in before} == before
 
 
+def test_ingest_writes_a_manifest_of_its_own(world, tmp_path, capsys):
+  assert build(world, tmp_path / 'm') == 0
+  words = ('ingest', tmp_path / 'm', '--out', tmp_path / 'set', '--size', 16)
+  assert call(*words, '--near-duplicates', 99) == 2
+  assert 'less than or equal to 47' in capsys.readouterr().err
+  assert call(*words, '--workers', 1) == 0
+  assert '11 kept: 6 clips, 5 images' in capsys.readouterr().out
+  shutil.rmtree(tmp_path / 'm')
+  assert call('check', tmp_path / 'set') == 0
+  assert '11 records read again, 0 problems' in capsys.readouterr().out
+  sheet = tmp_path / 'sheet.png'
+  assert call('inspect', tmp_path / 'set', '--out', sheet, '--size', 16) == 0
+
+
 def test_an_empty_manifest_is_an_error(tmp_path, capsys):
   table = tmp_path / manifest.RECORDS
   with records.RecordWriter(table) as writer:

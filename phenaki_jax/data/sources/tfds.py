@@ -22,7 +22,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from phenaki_jax.data import captions, filters, image, schema, transforms
+from phenaki_jax.data import captions, filters, image, schema, transforms, video
 from phenaki_jax.data.sources import files
 from phenaki_jax.errors import UserError
 
@@ -214,6 +214,19 @@ class TfdsReader:
       height=size[1],
       num_frames=len(frames),
       duration=len(frames) / self.fps if is_clip else 0.0,
+    )
+
+  def timed(
+    self, record: schema.Record, size: tuple[int, int]
+  ) -> video.TimedFrames:
+    """Decode every frame of a record."""
+    frames = self._frames(record)
+    return video.TimedFrames(
+      frames=np.stack(
+        [transforms.fit(image.decode(frame), size) for frame in frames]
+      ),
+      times=np.arange(len(frames)) / self.fps,
+      slack=files.ROUNDING / self.fps,
     )
 
   def example(
