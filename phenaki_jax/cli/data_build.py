@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
-  from phenaki_jax.data import build, filters
+  from phenaki_jax.data import build, filters, isolation
   from phenaki_jax.data.sources import layouts, storyworld
 
   openers: list[build.OpenSource] = [
@@ -114,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
     max_broken_share=args.max_broken,
     workers=args.workers,
     score_unsafe=scorer,
+    limits=isolation.Limits(),
   )
   for report in reports:
     print('\n'.join(report.lines()))

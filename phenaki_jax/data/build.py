@@ -25,8 +25,8 @@ import numpy as np
 
 from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
-from phenaki_jax.data import manifest, records, report, schema, seen
-from phenaki_jax.data.sources import base
+from phenaki_jax.data import isolation, manifest, records, report, schema, seen
+from phenaki_jax.data.sources import base, files
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import recover, replace_file, staged_folder
 from phenaki_jax.files.digests import file_digest
@@ -58,6 +58,7 @@ def build(
   max_broken_share: float = 0.2,
   workers: int = 2,
   score_unsafe: ScoreUnsafe | None = None,
+  limits: isolation.Limits | None = None,
 ) -> list[report.SourceReport]:
   """Build a manifest in the folder `out`.
 
@@ -69,6 +70,8 @@ def build(
       is rejected.
     workers: number of threads that decode.
     score_unsafe: computes the scores that `filters.score_unsafe` asks for.
+    limits: decode files in child processes with these limits; None decodes
+      them in this process.
 
   Returns:
     The report of each source.
@@ -101,6 +104,7 @@ def build(
         workers=max(1, workers),
         seen=hashes,
         score_unsafe=score_unsafe,
+        limits=limits,
       )
       try:
         reports = builder.run(sources, max_broken_share=max_broken_share)
@@ -127,6 +131,7 @@ class _Builder:
   workers: int
   seen: seen.SeenHashes
   score_unsafe: ScoreUnsafe | None
+  limits: isolation.Limits | None
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
@@ -230,11 +235,18 @@ class _Builder:
     waiting: deque = deque()
     stream = iter(source)
     is_quick = False
+    examine = source.reader.examine
+    isolated = None
+    if self.limits and isinstance(source.reader, files.FileReader):
+      isolated = isolation.IsolatedReader(source.reader, self.limits)
+      examine = isolated.examine
     with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
       try:
         while chunk := list(itertools.islice(stream, _CHUNK)):
           outcomes = [self._decide(record) for record in chunk]
-          work = functools.partial(self._decode, source, chunk, outcomes)
+          work = functools.partial(
+            self._decode, source, examine, chunk, outcomes
+          )
           task = None
           if None in outcomes:
             if is_quick:
@@ -255,6 +267,8 @@ class _Builder:
           yield from zip(chunk, outcomes, strict=True)
       finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        if isolated:
+          isolated.close()
 
   def _decide(self, record: schema.Record) -> _Outcome | None:
     """Return the outcome that follows from the metadata; None if none does."""
@@ -267,6 +281,7 @@ class _Builder:
   def _decode(
     self,
     source: base.Source,
+    examine: Callable[..., schema.MediaInfo],
     chunk: list[schema.Record],
     outcomes: list[_Outcome | None],
   ) -> float:
@@ -274,14 +289,17 @@ class _Builder:
     start = time.thread_time()
     for i, record in enumerate(chunk):
       if outcomes[i] is None:
-        outcomes[i] = self._examine(source, record)
+        outcomes[i] = self._examine(source, examine, record)
     return time.thread_time() - start
 
-  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
+  def _examine(
+    self,
+    source: base.Source,
+    examine: Callable[..., schema.MediaInfo],
+    record: schema.Record,
+  ) -> _Outcome:
     try:
-      info = source.reader.examine(
-        record, max_duration=self.filters.max_duration
-      )
+      info = examine(record, max_duration=self.filters.max_duration)
     except schema.DecodeError as error:
       return error
     except Exception as error:
