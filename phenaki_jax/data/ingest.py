@@ -99,7 +99,6 @@ def ingest(
   config: IngestConfig,
   *,
   workers: int = 1,
-  run: Any = None,
 ) -> report.SourceReport:
   """Write a set of its own from a manifest.
 
@@ -108,8 +107,6 @@ def ingest(
     out: new folder, or the folder of an interrupted run.
     config: how frames are stored.
     workers: number of processes.
-    run: runs `write_part` on its argument tuples in another way, in order;
-      the default runs it on this machine.
 
   Returns:
     The account of all rows.
@@ -135,11 +132,10 @@ def ingest(
     for start in starts
     if not _list_of(out, start).is_file()
   ]
-  run = run or functools.partial(_run_here, workers=workers)
   bar = progress.bar(total=len(starts), unit='files', desc='ingest')
   with bar:
     bar.update(len(starts) - len(missing))
-    for _ in run(missing):
+    for _ in _run(missing, workers=workers):
       bar.update(1)
   return _join(out, starts, content, config)
 
@@ -170,7 +166,7 @@ def _check_plan(
     replace_file(path, text.encode())
 
 
-def _run_here(tasks: list[tuple], *, workers: int) -> Iterator[None]:
+def _run(tasks: list[tuple], *, workers: int) -> Iterator[None]:
   if workers <= 1 or len(tasks) <= 1:
     for task in tasks:
       write_part(*task)
