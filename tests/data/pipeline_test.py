@@ -243,6 +243,7 @@ def _check_resumes(folder, points, length, last):
   world = config_lib.SourceConfig(layout='storyworld')
   fields = {
     'sources': (source(folder, weight=0.7), world),
+    'batch_size': 8,
     'frame_cache_bytes': 10**8,
   }
   with contextlib.closing(make_from(folder, **fields)) as loader:

@@ -39,6 +39,13 @@ class Reader(Protocol):
 class TimedReader(Reader, Protocol):
   """A reader of files, all frames of which can be kept."""
 
+  def read(self, record: schema.Record) -> Any:
+    """Return the encoded content of a record.
+
+    Raises:
+      schema.DecodeError: it is missing, or not what the record's info says.
+    """
+
   def timed(
     self, record: schema.Record, size: tuple[int, int]
   ) -> video.TimedFrames:

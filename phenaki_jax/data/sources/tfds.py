@@ -175,7 +175,7 @@ class TfdsReader:
       fault=caption.fault,
     )
 
-  def _frames(self, record: schema.Record) -> list[bytes]:
+  def read(self, record: schema.Record) -> list[bytes]:
     """Return the encoded frames of a record, an image as one frame.
 
     Raises:
@@ -202,7 +202,7 @@ class TfdsReader:
     Raises:
       schema.DecodeError: the record cannot be used.
     """
-    frames = self._frames(record)
+    frames = self.read(record)
     sizes = {image.decode(frame).size for frame in frames}
     if len(sizes) > 1:
       raise schema.DecodeError('broken_file', f'frames of sizes {sizes}')
@@ -220,7 +220,7 @@ class TfdsReader:
     self, record: schema.Record, size: tuple[int, int]
   ) -> video.TimedFrames:
     """Decode every frame of a record."""
-    frames = self._frames(record)
+    frames = self.read(record)
     return video.TimedFrames(
       frames=np.stack(
         [transforms.fit(image.decode(frame), size) for frame in frames]
@@ -237,7 +237,7 @@ class TfdsReader:
     Raises:
       schema.DecodeError: the record cannot be used.
     """
-    frames = self._frames(record)
+    frames = self.read(record)
     if record.kind == schema.IMAGE:
       pixels = transforms.fit(image.decode(frames[0]), request.size)
       return schema.Example(pixels=pixels, caption=record.caption)

@@ -3,13 +3,14 @@
 import io
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from phenaki_jax.data import build, filters, manifest, schema
+from phenaki_jax.data import build, check, filters, manifest, move, schema
 from phenaki_jax.data.sources import tfds as tfds_source
 
 tfds = pytest.importorskip(
@@ -168,6 +169,15 @@ def test_a_changed_record_is_noticed(clips, tmp_path):
   finally:
     path.write_bytes(whole)
   assert len(content) == 3
+
+
+def test_a_set_that_was_moved_is_found(clips, tmp_path):
+  folder = shutil.copytree(clips, tmp_path / 'a' / '1.0.0')
+  _, content = built(str(folder), tmp_path / 'm', fps=FPS)
+  shutil.move(tmp_path / 'a', tmp_path / 'b')
+  move.repoint(content, tmp_path / 'b')
+  again = manifest.Manifest(tmp_path / 'm')
+  assert not list(check.find_problems(again))
 
 
 @pytest.mark.parametrize(
