@@ -24,7 +24,7 @@ from phenaki_jax.runs.assemble import Run, assemble_abstract
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.plan import step_flops
 from phenaki_jax.sampling.decode import DecodeConfig
-from phenaki_jax.sampling.sampler import Models, uncover_tokens
+from phenaki_jax.sampling.sampler import Guided, Models, uncover_tokens
 from phenaki_jax.text import config as text_config
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
@@ -59,6 +59,7 @@ class Report:
       recomputation. None for a sampler.
     collectives: communication in a step, by kind; None if the compiler refused
       the program, or cannot print it, as it does for some.
+    compiler_flags: those of `planning/flags`, by name.
     seconds: time to compile.
   """
 
@@ -74,6 +75,7 @@ class Report:
   donated: float | None
   flops: float | None
   collectives: dict[str, Collective] | None
+  compiler_flags: dict[str, str]
   seconds: float
 
 
@@ -129,12 +131,13 @@ def _with(experiment: Experiment, remat: str) -> Experiment:
 
 def _report(run: Run, name: Program, topology: str) -> Report:
   chip, num_chips = chips_lib.split_topology(topology)
+  flags = dict(chips_lib.compiler_flags(chip))
   is_step = name == 'step'
   began = time.monotonic()
   lowered = run.lower() if is_step else lower_sampler(run)
   memory, donated, found = None, None, None
   try:
-    compiled = lowered.compile()
+    compiled = lowered.compile(compiler_options={**flags})
   except jax.errors.JaxRuntimeError as error:
     needed = _needed(str(error))
     if needed is None:
@@ -158,6 +161,7 @@ def _report(run: Run, name: Program, topology: str) -> Report:
     donated=donated,
     flops=step_flops(run).training / num_chips if is_step else None,
     collectives=found,
+    compiler_flags=flags,
     seconds=time.monotonic() - began,
   )
 
@@ -217,6 +221,9 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
       described(ids, jnp.bool_),
       described((batch,), rng.described().dtype),
       described((batch, 3), jnp.float32),
+      guided=Guided(schedule=sampling.guidance_schedule)
+      if sampling.guidance
+      else None,
     )
 
 
