@@ -45,14 +45,13 @@ def main() -> int:
       CASES[case][0](pathlib.Path(folder), options.rows)
       command = [sys.executable, __file__, '--case', case, '--run', folder]
       done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    found.append(
-      {'case': case, 'rows': options.rows, **json.loads(done.stdout)}
-    )
+    measured = json.loads(done.stdout)
+    rate = options.rows / measured['cpu']
+    found.append({'case': case, 'rows': options.rows, 'rate': rate, **measured})
     if not options.json:
       print(
-        '{case:12} {rows:12,} rows {cpu:9.1f} s CPU {mb:7.0f} MB'.format(
-          **found[-1]
-        ),
+        '{case:12} {rows:12,} rows {cpu:9.1f} s CPU {mb:7.0f} MB '
+        '{rate:12,.0f} rows/s of CPU'.format(**found[-1]),
         flush=True,
       )
   if options.json:

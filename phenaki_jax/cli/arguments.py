@@ -133,8 +133,14 @@ seed = _number(int, 'a seed from 0 to 4294967295', 0, 2**32 - 1)
 positive = _number(int, 'a whole number of at least 1', 1)
 seconds = _number(float, 'a positive number', 1e-6)
 share = _number(float, 'a number in 0..1', 0, 1)
+_score = _number(float, 'a number in 0..10', 0, 10)
 
 
 def limit(text: str) -> float | None:
   """Parse a number in 0..1, or 'none'."""
   return None if text.lower() == 'none' else share(text)
+
+
+def score(text: str) -> float | None:
+  """Parse a number in 0..10, or 'none'."""
+  return None if text.lower() == 'none' else _score(text)

@@ -15,6 +15,7 @@ EXAMPLES = """
   phenaki data build --webvid data/webvid --img2dataset data/laion \\
     --out data/manifest
   phenaki data check data/manifest
+  phenaki data ingest data/manifest --out data/packed --size 64 --fps 8
   phenaki data inspect data/manifest --out sheet.png
   phenaki data storyworld --out data/world --clips 200 --images 200
   phenaki data lpc --sheets data/sheets --out data/lpc --clips 2000
@@ -25,6 +26,7 @@ EXAMPLES = """
 _ACTIONS = {
   'build': 'make a manifest of folders and StoryWorld',
   'check': 'check a manifest and the data that it names',
+  'ingest': 'write a set of small frames from a manifest, for training',
   'inspect': 'draw a contact sheet of a manifest, with captions',
   'lpc': 'draw the sprite world from the sheets of artists',
   'storyworld': 'write StoryWorld in the WebVid and img2dataset layouts',

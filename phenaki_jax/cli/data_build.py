@@ -4,10 +4,6 @@ An older manifest is replaced only when the new one is complete.
 """
 
 import argparse
-import functools
-import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from phenaki_jax.cli.arguments import (
   add_numbers,
@@ -16,14 +12,12 @@ from phenaki_jax.cli.arguments import (
   count,
   fields,
   limit,
+  score,
   seconds,
   seed,
   share,
 )
 from phenaki_jax.errors import UserError
-
-if TYPE_CHECKING:
-  from phenaki_jax.data.sources import base
 
 EXAMPLES = """
   phenaki data build --webvid data/webvid --img2dataset data/laion \\
@@ -40,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--out', required=True, metavar='DIR', help='folder of the manifest'
   )
   sources = parser.add_argument_group('sources (at least one)')
-  for layout in ('webvid', 'img2dataset', 'stories'):
+  for layout in ('webvid', 'img2dataset', 'jsonl', 'stories', 'tfds'):
     sources.add_argument(
       f'--{layout}',
       action='append',
@@ -50,16 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
   add_numbers(
     sources,
+    ('tfds-fps', seconds, 30.0, 'frames per second of the clips of --tfds'),
     ('storyworld', count, None, 'N clips and N images of StoryWorld'),
     ('seed', seed, 0, 'of StoryWorld'),
     ('continuation-share', share, 0.5, 'clips that continue an earlier scene'),
   )
   add_subset(sources)
+  sources.add_argument(
+    '--tfds-split', default='train', metavar='NAME', help='of --tfds'
+  )
   filters = parser.add_argument_group('filters')
   add_numbers(
     filters,
     ('max-unsafe', limit, 0.5, 'highest punsafe score, 0..1, or none'),
     ('max-watermark', limit, 0.5, 'highest pwatermark score, 0..1, or none'),
+    ('min-aesthetic', score, None, 'lowest aesthetic score, 0..10, or none'),
     ('min-side', count, 32, 'in pixels'),
     ('max-caption', count, 1000, 'in characters'),
     ('min-duration', seconds, 0.3, 'of clips, in seconds'),
@@ -73,24 +72,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='COLUMN',
     help='a score (punsafe, pwatermark) that a source or row may lack',
   )
+  filters.add_argument(
+    '--score-unsafe',
+    action='store_true',
+    help='compute the punsafe scores that are missing (phenaki-jax[eval])',
+  )
   add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
-  from phenaki_jax.data import build, filters
-  from phenaki_jax.data.sources import img2dataset, stories, storyworld, webvid
+  from phenaki_jax.data import build, filters, isolation
+  from phenaki_jax.data.sources import layouts, storyworld
 
-  folders: dict[str, 'Callable[[str, pathlib.Path], base.Source]'] = {
-    'webvid': lambda folder, _: webvid.WebVid(folder),
-    'img2dataset': lambda folder, indices: img2dataset.Img2Dataset(
-      folder, index_folder=indices
-    ),
-    'stories': lambda folder, _: stories.Stories(folder),
-  }
   openers: list[build.OpenSource] = [
-    functools.partial(open_folder, folder)
-    for layout, open_folder in folders.items()
+    layouts.opener(
+      layout, folder, tfds_split=args.tfds_split, tfds_fps=args.tfds_fps
+    )
+    for layout in layouts.FOLDERS
     for folder in getattr(args, layout)
   ]
   if args.storyworld is not None:
@@ -101,17 +100,21 @@ def run(args: argparse.Namespace) -> None:
       )
     )
   if not openers:
-    raise UserError(
-      'name at least one source: --webvid DIR, --img2dataset DIR, '
-      '--stories DIR or --storyworld N'
-    )
+    raise UserError('name at least one source, such as --webvid DIR')
   args.allow_missing = tuple(args.allow_missing)
+  scorer = None
+  if args.score_unsafe:
+    from phenaki_jax.perceptual.unsafe import UnsafeScorer
+
+    scorer = UnsafeScorer()
   reports = build.build(
     openers,
     args.out,
     filters=filters.FilterConfig(**fields(args, filters.FilterConfig)),
     max_broken_share=args.max_broken,
     workers=args.workers,
+    score_unsafe=scorer,
+    limits=isolation.Limits(),
   )
   for report in reports:
     print('\n'.join(report.lines()))

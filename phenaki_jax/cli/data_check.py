@@ -6,6 +6,7 @@ Exit code 1 means that some of it has changed since the manifest was built.
 import argparse
 
 from phenaki_jax.cli import arguments
+from phenaki_jax.errors import UserError
 
 EXAMPLES = """
   phenaki data check data/manifest
@@ -37,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     for old, new in move.repoint(content, args.moved_to).items():
       print(f'{old} is now {new} in the manifest')
     content = manifest.Manifest(args.folder)
+  if not len(content):
+    raise UserError(
+      f'{args.folder} is a manifest without records; build it again from '
+      'sources that have some'
+    )
   for report in content.reports():
     print('\n'.join(report.lines()))
   problems, reasons = 0, set()

@@ -21,22 +21,31 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
-from phenaki_jax.data import manifest, records, report, schema, seen
-from phenaki_jax.data.sources import base
+from phenaki_jax.data import isolation, manifest, records, report, schema, seen
+from phenaki_jax.data.sources import base, files
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import recover, staged_folder
+from phenaki_jax.files.atomic import recover, replace_file, staged_folder
 from phenaki_jax.files.digests import file_digest
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source, given the folder for indices of read-only folders."""
+
+ScoreUnsafe: TypeAlias = Callable[[np.ndarray], float]
+"""Returns the highest `punsafe` score, 0 to 1, of frames of `SCORED` size."""
+
+SCORED = (256, 256)
+"""Height and width of the frames whose `punsafe` score is computed."""
 
 _Outcome: TypeAlias = schema.MediaInfo | schema.DecodeError | str
 """Information from decoding, a decoding error, or the reason of a filter."""
 
 _LISTS = (manifest.DROPPED, manifest.QUARANTINE)
 _CHUNK = 16  # records of one task
+_SCORED_FRAMES = 4  # of a clip, spread evenly
 _AHEAD = 4  # tasks that wait, per worker
 _QUICK = 0.002  # seconds; shorter tasks run in the caller's thread
 
@@ -48,6 +57,8 @@ def build(
   filters: filters_lib.FilterConfig | None = None,
   max_broken_share: float = 0.2,
   workers: int = 2,
+  score_unsafe: ScoreUnsafe | None = None,
+  limits: isolation.Limits | None = None,
 ) -> list[report.SourceReport]:
   """Build a manifest in the folder `out`.
 
@@ -58,6 +69,9 @@ def build(
     max_broken_share: a source with a larger share of broken records, 0 to 1,
       is rejected.
     workers: number of threads that decode.
+    score_unsafe: computes the scores that `filters.score_unsafe` asks for.
+    limits: decode files in child processes with these limits; None decodes
+      them in this process.
 
   Returns:
     The report of each source.
@@ -85,7 +99,12 @@ def build(
       filters_lib.check_columns(source, filters)
     with contextlib.closing(seen.SeenHashes()) as hashes:
       builder = _Builder(
-        folder=folder, filters=filters, workers=max(1, workers), seen=hashes
+        folder=folder,
+        filters=filters,
+        workers=max(1, workers),
+        seen=hashes,
+        score_unsafe=score_unsafe,
+        limits=limits,
       )
       try:
         reports = builder.run(sources, max_broken_share=max_broken_share)
@@ -111,6 +130,8 @@ class _Builder:
   filters: filters_lib.FilterConfig
   workers: int
   seen: seen.SeenHashes
+  score_unsafe: ScoreUnsafe | None
+  limits: isolation.Limits | None
 
   def run(
     self, sources: Sequence[base.Source], *, max_broken_share: float
@@ -143,8 +164,8 @@ class _Builder:
       'filters': header['filters'],
       'sources': [found.to_dict() for found in reports],
     }
-    _write_json(self.folder / manifest.REPORT, content)
-    _write_json(self.folder / manifest.HEADER, header)
+    write_json(self.folder / manifest.REPORT, content)
+    write_json(self.folder / manifest.HEADER, header)
     return reports
 
   def _add(
@@ -159,6 +180,7 @@ class _Builder:
     kept: Counter[str] = Counter()
     filtered: Counter[str] = Counter()
     broken: Counter[str] = Counter()
+    scores: Counter[str] = Counter()
     bar = progress.bar(
       self._examined(source),
       total=operator.length_hint(source) or None,
@@ -177,6 +199,7 @@ class _Builder:
         span = f'{record.start_frame:08x}{record.end_frame:08x}'
         if self.seen.add(outcome.content_hash + span):
           kept[record.kind] += 1
+          scores[self._score_name(record)] += 1
           writer.add(number, record, outcome)
           continue
         outcome = 'duplicate_of_earlier'
@@ -190,8 +213,16 @@ class _Builder:
       images=kept[schema.IMAGE],
       filtered=dict(sorted(filtered.items())),
       broken=dict(sorted(broken.items())),
-      notes=source.notes(),
+      notes={**source.notes(), **(scores if self.score_unsafe else {})},
     )
+
+  def _score_name(self, record: schema.Record) -> str:
+    """Return where the score of a kept record comes from, for the report."""
+    if filters_lib.must_score(record, self.filters):
+      return 'kept_with_computed_unsafe_score'
+    if {filters_lib.UNSAFE, filters_lib.TAG} & record.columns.keys():
+      return 'kept_with_given_unsafe_score'
+    return 'kept_without_unsafe_score'
 
   def _examined(
     self, source: base.Source
@@ -204,11 +235,18 @@ class _Builder:
     waiting: deque = deque()
     stream = iter(source)
     is_quick = False
+    examine = source.reader.examine
+    isolated = None
+    if self.limits and isinstance(source.reader, files.FileReader):
+      isolated = isolation.IsolatedReader(source.reader, self.limits)
+      examine = isolated.examine
     with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
       try:
         while chunk := list(itertools.islice(stream, _CHUNK)):
           outcomes = [self._decide(record) for record in chunk]
-          work = functools.partial(self._decode, source, chunk, outcomes)
+          work = functools.partial(
+            self._decode, source, examine, chunk, outcomes
+          )
           task = None
           if None in outcomes:
             if is_quick:
@@ -229,6 +267,8 @@ class _Builder:
           yield from zip(chunk, outcomes, strict=True)
       finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        if isolated:
+          isolated.close()
 
   def _decide(self, record: schema.Record) -> _Outcome | None:
     """Return the outcome that follows from the metadata; None if none does."""
@@ -241,6 +281,7 @@ class _Builder:
   def _decode(
     self,
     source: base.Source,
+    examine: Callable[..., schema.MediaInfo],
     chunk: list[schema.Record],
     outcomes: list[_Outcome | None],
   ) -> float:
@@ -248,14 +289,17 @@ class _Builder:
     start = time.thread_time()
     for i, record in enumerate(chunk):
       if outcomes[i] is None:
-        outcomes[i] = self._examine(source, record)
+        outcomes[i] = self._examine(source, examine, record)
     return time.thread_time() - start
 
-  def _examine(self, source: base.Source, record: schema.Record) -> _Outcome:
+  def _examine(
+    self,
+    source: base.Source,
+    examine: Callable[..., schema.MediaInfo],
+    record: schema.Record,
+  ) -> _Outcome:
     try:
-      info = source.reader.examine(
-        record, max_duration=self.filters.max_duration
-      )
+      info = examine(record, max_duration=self.filters.max_duration)
     except schema.DecodeError as error:
       return error
     except Exception as error:
@@ -263,7 +307,34 @@ class _Builder:
       detail = f'{type(error).__name__}: {error}'
       return schema.DecodeError('decoder_failed', detail)
     own = record.own_info(info)
-    return filters_lib.content_fault(own, record.kind, self.filters) or info
+    fault: str | schema.DecodeError = filters_lib.content_fault(
+      own, record.kind, self.filters
+    )
+    if not fault and info.width:  # Rendered examples are not scored.
+      fault = self._unsafe(source, dataclasses.replace(record, info=info))
+    return fault or info
+
+  def _unsafe(
+    self, source: base.Source, record: schema.Record
+  ) -> str | schema.DecodeError:
+    """Return why a record without a score is left out; '' if it is not."""
+    if not filters_lib.must_score(record, self.filters):
+      return ''
+    if self.score_unsafe is None:
+      raise ValueError('filters.score_unsafe needs score_unsafe')
+    assert record.info is not None
+    own = record.own_info(record.info)
+    count, fps = 1, 1.0
+    if record.kind == schema.CLIP:
+      count = min(_SCORED_FRAMES, own.num_frames)
+      fps = count / own.duration
+    request = schema.ExampleRequest(size=SCORED, frames=count, fps=fps)
+    try:
+      pixels = source.reader.example(record, request).pixels
+    except schema.DecodeError as error:
+      return error
+    frames = pixels if record.kind == schema.CLIP else pixels[None]
+    return filters_lib.score_fault(self.score_unsafe(frames), self.filters)
 
 
 def _refused(out: pathlib.Path) -> pathlib.Path:
@@ -318,9 +389,10 @@ def _check_target(out: pathlib.Path) -> None:
     )
 
 
-def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """Write readable JSON, replacing the file atomically."""
   text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-  path.write_text(text, encoding='utf-8')
+  replace_file(path, text.encode())
 
 
 def _open_list(path: pathlib.Path) -> io.TextIOBase:

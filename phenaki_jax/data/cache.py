@@ -10,7 +10,7 @@ import logging
 import threading
 
 from phenaki_jax.data import schema, video
-from phenaki_jax.data.sources import files
+from phenaki_jax.data.sources import base, files
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class FrameCache:
 
   def example(
     self,
-    reader: files.FileReader,
+    reader: base.TimedReader,
     record: schema.Record,
     request: schema.ExampleRequest,
   ) -> schema.Example:
@@ -42,7 +42,7 @@ class FrameCache:
 
   def timed(
     self,
-    reader: files.FileReader,
+    reader: base.TimedReader,
     record: schema.Record,
     size: tuple[int, int],
   ) -> video.TimedFrames | None:

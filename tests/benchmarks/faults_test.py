@@ -32,10 +32,31 @@ def test_no_damage_is_restored(tmp_path, monkeypatch):
   assert case.outcome() == 'repaired'
 
 
+def test_altered_bytes_are_noticed(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(str(FOLDER))
+  import corrupt
+
+  found, faults = corrupt.run_alter(tmp_path, 40, np.random.default_rng(0))
+  assert found == {'altered': 40, 'noticed': {'changed_file': 40}}
+  assert not faults
+
+
+@pytest.mark.parametrize('kind', ['bomb', 'flip', 'header', 'splice', 'zero'])
+def test_damage_changes_a_file(monkeypatch, kind):
+  monkeypatch.syspath_prepend(str(FOLDER))
+  import corrupt
+
+  rng = np.random.default_rng(0)
+  data, other = (rng.bytes(5000) for _ in range(2))
+  data = b'....avc1' + data
+  assert corrupt.damage(kind, data, other, rng) != data
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'command',
   [
+    'corrupt.py --samples 160',
     'crash_points.py --every 14',
     'kills.py --kills 4 --steps 8',
     'peers.py --ways killed',

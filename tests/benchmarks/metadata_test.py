@@ -16,5 +16,5 @@ def test_every_case_is_measured():
     *('webvid', 'flat', 'img2dataset', 'manifest', 'hash', 'check')
   }
   for row in found.values():
-    assert row['rows'] == 1000
+    assert row['rows'] == 1000 and row['rate'] == 1000 / row['cpu']
     assert 0 < row['cpu'] < 60 and 50 < row['mb'] < 300

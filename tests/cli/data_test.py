@@ -15,6 +15,8 @@ from PIL import Image
 
 from phenaki_jax import storyworld
 from phenaki_jax.cli import main
+from phenaki_jax.data import manifest, records
+from phenaki_jax.files.digests import file_digest
 
 
 def call(*words):
@@ -295,6 +297,61 @@ def test_a_broken_source_leaves_the_older_manifest(
   assert left.keys() - before.keys() == kept
   assert ('manifest.refused/quarantine.jsonl' in said) == bool(kept)
   assert {path: left[path] for path in before} == before
+
+
+def test_ingest_writes_a_manifest_of_its_own(world, tmp_path, capsys):
+  assert build(world, tmp_path / 'm') == 0
+  words = ('ingest', tmp_path / 'm', '--out', tmp_path / 'set', '--size', 16)
+  assert call(*words, '--near-duplicates', 99) == 2
+  assert 'less than or equal to 47' in capsys.readouterr().err
+  assert call(*words, '--workers', 1) == 0
+  assert '11 kept: 6 clips, 5 images' in capsys.readouterr().out
+  shutil.rmtree(tmp_path / 'm')
+  assert call('check', tmp_path / 'set') == 0
+  assert '11 records read again, 0 problems' in capsys.readouterr().out
+  sheet = tmp_path / 'sheet.png'
+  assert call('inspect', tmp_path / 'set', '--out', sheet, '--size', 16) == 0
+
+
+def test_an_empty_manifest_is_an_error(tmp_path, capsys):
+  table = tmp_path / manifest.RECORDS
+  with records.RecordWriter(table) as writer:
+    pass
+  header = {
+    'version': manifest.VERSION,
+    'hash': writer.content_hash(),
+    'records_sha256': file_digest(table),
+    'sources': [],
+  }
+  (tmp_path / manifest.HEADER).write_text(json.dumps(header))
+  assert call('check', tmp_path) == 2
+  assert 'is a manifest without records' in capsys.readouterr().err
+
+
+def test_a_folder_with_json_lines_is_built_and_checked(world, tmp_path, capsys):
+  (clip, *_) = sorted((world / 'webvid').rglob('*.mp4'))
+  line = {'file_name': clip.name, 'text': 'a clip', 'punsafe': 0.0}
+  folder = tmp_path / 'f'
+  folder.mkdir()
+  shutil.copy(clip, folder)
+  (folder / 'metadata.jsonl').write_text(json.dumps(line))
+  out = tmp_path / 'm'
+  words = ('build', '--jsonl', folder, '--out', out)
+  assert call(*words) == 2
+  assert "no column 'pwatermark'" in capsys.readouterr().err
+  assert call(*words, '--max-watermark', 'none') == 0
+  assert '1 kept: 1 clip, 0 images' in capsys.readouterr().out
+  assert call('check', out) == 0
+
+
+@pytest.mark.slow
+def test_missing_unsafe_scores_are_computed(world, tmp_path, capsys):
+  out = tmp_path / 'm'
+  words = ('build', '--webvid', world / 'webvid', '--out', out)
+  assert call(*words, '--score-unsafe', '--max-unsafe', '0.9') == 0
+  said = capsys.readouterr().out
+  assert '6 kept: 6 clips' in said
+  assert '6 kept_with_computed_unsafe_score (note)' in said
 
 
 def test_check_finds_data_that_were_moved(world, tmp_path, capsys):

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 from phenaki_jax.data import build, filters, manifest
@@ -216,6 +217,35 @@ def test_a_missing_score_never_counts_as_safe(media, good_images, tmp_path):
     attempt()
   allowed = filters.FilterConfig(allow_missing=('punsafe',))
   assert attempt(filters=allowed)[0].images == 10
+
+
+def test_missing_scores_are_computed_and_counted(media, folders, tmp_path):
+  white = media.image(np.full((40, 48, 3), 255, np.uint8), 'PNG')
+  dark = media.image(np.zeros((40, 48, 3), np.uint8), 'PNG')
+  rows = [(white, 'white', {}), (dark, 'dark', {}), (dark, 'given', {})]
+  for row, score in zip(rows, (None, None, 0.9), strict=True):
+    row[2]['punsafe'] = score
+  media.shard(tmp_path / 'scored', rows)
+
+  def score(frames):
+    assert frames.shape[1:] == (*build.SCORED, 3)
+    return frames.mean() / 255
+
+  clips, images = build.build(
+    [clips_of(folders[0]), images_of(tmp_path / 'scored')],
+    tmp_path / 'out',
+    filters=filters.FilterConfig(score_unsafe=True),
+    max_broken_share=0.5,
+    score_unsafe=score,
+  )
+  # The clips are dark noise.
+  assert clips.notes['kept_with_computed_unsafe_score'] == clips.clips == 10
+  assert images.images == 1
+  assert images.filtered == {
+    'computed_unsafe_over_0.5': 1,
+    'unsafe_over_0.5': 1,
+  }
+  assert images.notes['kept_with_computed_unsafe_score'] == 1
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError])

@@ -48,10 +48,53 @@ def source(tmp_path):
     (record(punsafe='absent', NSFW='UNSURE'), 'unsafe_by_tag'),
     (record(punsafe='absent', NSFW='NSFW'), 'unsafe_by_tag'),
     (record(punsafe='absent', NSFW=None), 'unsafe_by_tag'),
+    (record(AESTHETIC_SCORE=1.0), ''),
   ],
 )
 def test_metadata_is_filtered_for_a_reason(item, reason):
   assert filters.metadata_fault(item, KEEP) == reason
+
+
+@pytest.mark.parametrize(
+  'columns, reason',
+  [
+    ({'AESTHETIC_SCORE': 5.0}, ''),
+    ({'aesthetic': 5.0}, ''),
+    ({'aesthetic': 4.9}, 'aesthetic_under_5'),
+    ({'AESTHETIC_SCORE': None}, 'aesthetic_unknown'),
+  ],
+)
+def test_aesthetic_scores_have_a_minimum(source, columns, reason):
+  config = filters.FilterConfig(min_aesthetic=5.0)
+  assert filters.metadata_fault(record(**columns), config) == reason
+  filters.check_columns(source('punsafe', 'pwatermark', *columns), config)
+  with pytest.raises(ValueError, match='no column AESTHETIC_SCORE or aesth'):
+    filters.check_columns(source('punsafe', 'pwatermark'), config)
+
+
+@pytest.mark.parametrize(
+  'columns, is_missing',
+  [
+    ({'punsafe': 0.1}, False),
+    ({'punsafe': None}, True),
+    ({'punsafe': '?'}, True),
+    ({'punsafe': 'absent', 'NSFW': 'NSFW'}, False),
+    ({'punsafe': 'absent', 'NSFW': None}, True),
+    ({'punsafe': 'absent'}, True),
+  ],
+)
+def test_missing_unsafe_scores_are_computed_on_request(
+  source, columns, is_missing
+):
+  config = filters.FilterConfig(score_unsafe=True)
+  item = record(**columns)
+  assert filters.must_score(item, config) == is_missing
+  assert not filters.must_score(item, KEEP)
+  if is_missing:
+    assert not filters.metadata_fault(item, config)
+  filters.check_columns(source('pwatermark'), config)
+  assert not filters.score_fault(0.5, config)
+  assert filters.score_fault(0.6, config) == 'computed_unsafe_over_0.5'
 
 
 def test_disabled_filters_ignore_their_scores():

@@ -1,5 +1,7 @@
 """The batch of a step is a pure function, on any number of processes."""
 
+import contextlib
+import hashlib
 import itertools
 import logging
 import sys
@@ -215,6 +217,65 @@ def test_processes_share_the_batches_of_a_manifest(folder, count, mixed):
     for name, array in arrays.items():
       joined = np.concatenate([each[part][name] for each in parts])
       np.testing.assert_array_equal(array, joined)
+
+
+def test_the_number_of_processes_may_change_within_an_epoch(folder):
+  world = config_lib.SourceConfig(layout='storyworld')
+  fields = {
+    'sources': (source(folder, weight=0.7), world),
+    'batch_size': 32,
+    'frame_cache_bytes': 10**8,
+  }
+  whole = make_from(folder, **fields)
+  for step, count in enumerate((1, 2, 8, 4)):
+    expected = whole.batch(step)
+    for index in {0, count // 2, count - 1}:
+      part = make_from(folder, index, count, **fields).batch(step)
+      for name, arrays in part.items():
+        rows = len(expected[name]['text']) // count
+        mine = slice(index * rows, (index + 1) * rows)
+        for key, array in arrays.items():
+          np.testing.assert_array_equal(array, expected[name][key][mine])
+
+
+def _check_resumes(folder, points, length, last):
+  """Compare the batches after random steps with those of one long run."""
+  world = config_lib.SourceConfig(layout='storyworld')
+  fields = {
+    'sources': (source(folder, weight=0.7), world),
+    'batch_size': 8,
+    'frame_cache_bytes': 10**8,
+  }
+  with contextlib.closing(make_from(folder, **fields)) as loader:
+    batches = [
+      hashlib.sha256(_bytes(batch)).digest()
+      for batch in itertools.islice(loader.iterate(), last + length)
+    ]
+  assert len(set(batches)) == len(batches)
+  with contextlib.closing(make_from(folder, **fields)) as loader:
+    for start in np.random.default_rng(0).integers(0, last, points).tolist():
+      found = itertools.islice(loader.iterate(start), length)
+      for batch, expected in zip(
+        found, batches[start : start + length], strict=True
+      ):
+        assert hashlib.sha256(_bytes(batch)).digest() == expected
+
+
+def _bytes(batch):
+  return b''.join(
+    array.tobytes()
+    for _, arrays in sorted(batch.items())
+    for _, array in sorted(arrays.items())
+  )
+
+
+def test_random_resume_points_give_the_same_batches(folder):
+  _check_resumes(folder, points=4, length=3, last=12)
+
+
+@pytest.mark.slow
+def test_many_resume_points_give_the_same_batches(folder):
+  _check_resumes(folder, points=40, length=50, last=200)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
-from phenaki_jax.data import schema
+from phenaki_jax.data import schema, video
 
 
 @runtime_checkable
@@ -29,6 +29,27 @@ class Reader(Protocol):
     self, record: schema.Record, request: schema.ExampleRequest
   ) -> schema.Example:
     """Decode the requested frames of a record.
+
+    Raises:
+      schema.DecodeError: the record cannot be used.
+    """
+
+
+@runtime_checkable
+class TimedReader(Reader, Protocol):
+  """A reader of files, all frames of which can be kept."""
+
+  def read(self, record: schema.Record) -> Any:
+    """Return the encoded content of a record.
+
+    Raises:
+      schema.DecodeError: it is missing, or not what the record's info says.
+    """
+
+  def timed(
+    self, record: schema.Record, size: tuple[int, int]
+  ) -> video.TimedFrames:
+    """Decode every frame of the file of a record, an image as one frame.
 
     Raises:
       schema.DecodeError: the record cannot be used.

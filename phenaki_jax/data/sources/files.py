@@ -19,7 +19,7 @@ MAX_BYTES = video.MAX_BYTES
 
 
 _MAX_CHECKED = 2**20  # remembered records, of about 100 bytes each
-_ROUNDING = 1e-6  # of numbers of frames
+ROUNDING = 1e-6  # of numbers of frames
 # Seconds at the end of a scene in which no frame is taken. Containers round
 # times by less, so that such a frame could be of the next scene.
 _MARGIN = 1e-3
@@ -212,8 +212,8 @@ def _context_frames(
     return 0
   assert record.info is not None, 'the duration of the clip must be known'
   rate = record.info.num_frames / record.info.duration
-  earlier = record.start_frame / rate * request.fps + _ROUNDING
-  own = record.own_info(record.info).duration * request.fps + _ROUNDING
+  earlier = record.start_frame / rate * request.fps + ROUNDING
+  own = record.own_info(record.info).duration * request.fps + ROUNDING
   has_context = earlier >= request.context_frames and own >= request.tubelet
   return request.context_frames if has_context else 0
 

@@ -20,6 +20,11 @@ _KINDS = {
 }
 
 
+def kind_of(name: str) -> str:
+  """Return the kind of a file by its extension; '' if it is of none."""
+  return _KINDS.get(name.rpartition('.')[2].lower(), '')
+
+
 class ShardMedia:
   """The images and clips of a shard, each used for one key.
 

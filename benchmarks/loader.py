@@ -1,0 +1,190 @@
+"""Clips per second of one core: raw, re-encoded and cached data, and PyAV.
+
+    python benchmarks/loader.py
+    python benchmarks/loader.py --manifest runs/my_manifest --size 64
+
+The files are those of a manifest, or clips of moving noise of 320 x 240 that
+are made first. Each case loads batches of clips in one thread:
+
+    pyav        PyAV alone decodes the same files from the start to the last
+                frame that a batch needs, and converts the needed ones to RGB
+    raw         the loader, from the files of the manifest
+    re-encoded  the loader, from the set that `phenaki data ingest` wrote
+    cached      the loader, from decoded frames in memory (frame_cache_bytes)
+    tokens      records of a token cache with as many latent frames
+
+The rates are per second of CPU time, so that other programs on the machine
+disturb them less.
+"""
+
+import argparse
+import dataclasses
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import time
+
+import av
+import numpy as np
+
+from phenaki_jax.data import build, ingest, manifest, pipeline, schema
+from phenaki_jax.data.config import DataConfig, SourceConfig
+from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
+from phenaki_jax.data.sources import files, webvid
+from phenaki_jax.data.token_cache import KIND, TokenCache, TokenExample
+from phenaki_jax.media.mp4 import write_mp4
+
+TUBELET = 2
+FRAMES, FPS = 9, 8.0
+
+
+def make_manifest(folder, clips):
+  """Write clips of moving noise in the WebVid layout, and a manifest."""
+  rng = np.random.default_rng(0)
+  (folder / 'videos' / '0').mkdir(parents=True)
+  with open(folder / 'train.csv', 'w') as file:
+    file.write('videoid,page_dir,name\n')
+    for i in range(clips):
+      noise = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
+      large = noise.repeat(16, axis=0).repeat(16, axis=1)
+      frames = np.stack([np.roll(large, 4 * t, axis=1) for t in range(24)])
+      path = folder / 'videos' / '0' / f'{i}.mp4'
+      write_mp4(path, frames, fps=8, provenance={}, min_height=1)
+      file.write(f'{i},0,clip {i}\n')
+  build.build([lambda _: webvid.WebVid(folder)], folder / 'manifest')
+  return folder / 'manifest'
+
+
+def make_tokens(folder, steps, batch, latent):
+  """Write a cache of random tokens."""
+  rng = np.random.default_rng(0)
+  info = CacheInfo(
+    kind=KIND,
+    settings={},
+    details={'grid': list(latent), 'reencoded': False},
+    counts={'clips': batch},
+    steps=steps,
+  )
+  folder.mkdir()
+  writer = CacheWriter(folder, info)
+  for start, stop in writer.missing:
+    examples = [
+      TokenExample(
+        tokens=rng.integers(0, 8192, latent, dtype=np.uint16),
+        caption='a clip',
+        num_frames=FRAMES,
+      ).to_record()
+      for _ in range((stop - start) * batch)
+    ]
+    writer.write(start, {'clips': examples})
+  writer.finish()
+  return TokenCache(folder)
+
+
+def rate(load, steps, batch):
+  """Return the clips per second of CPU time."""
+  start = time.process_time()
+  for step in range(steps):
+    load(step)
+  return steps * batch / (time.process_time() - start)
+
+
+def decode_alone(content, loader, step):
+  """Decode what a batch needs with PyAV alone."""
+  dataset = loader._examples['clips']._datasets[0]
+  total = loader.composition.num_clips
+  for index in range(step * total, (step + 1) * total):
+    row = int(dataset._rows[int(dataset._order[index])])
+    record = content[row]
+    position = np.random.default_rng((0, 0, index)).random()
+    request = schema.ExampleRequest(
+      size=loader.config.size,
+      frames=FRAMES,
+      fps=FPS,
+      tubelet=TUBELET,
+      position=position,
+    )
+    times = files.clip_times(record, request)
+    with open(content.reader(row).folder / record.path, 'rb') as file:
+      file.seek(record.offset)
+      data = file.read() if record.size < 0 else file.read(record.size)
+    with av.open(io.BytesIO(data)) as container:
+      stream = container.streams.video[0]
+      stream.codec_context.thread_count = 1
+      shown = 0
+      for frame in container.decode(stream):
+        if frame.time >= times[shown]:
+          frame.to_ndarray(format='rgb24')
+          shown = int(np.searchsorted(times, frame.time, side='right'))
+          if shown >= len(times):
+            break
+
+
+def main():
+  """Print one JSON object."""
+  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+  parser.add_argument('--manifest')
+  parser.add_argument('--clips', type=int, default=64)
+  parser.add_argument('--size', type=int, default=64)
+  parser.add_argument('--batch', type=int, default=16)
+  parser.add_argument('--steps', type=int, default=8)
+  args = parser.parse_args()
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    path = args.manifest or make_manifest(folder / 'made', args.clips)
+    ingest.ingest(
+      path, folder / 'set', ingest.IngestConfig(size=(args.size, args.size))
+    )
+
+    def config(path, **fields):
+      return DataConfig(
+        sources=(SourceConfig(layout='manifest', path=str(path)),),
+        size=(args.size, args.size),
+        frames=FRAMES,
+        batch_size=args.batch,
+        image_share=0.0,
+        continuation_share=0.0,
+        heldout_share=0.0,
+        num_threads=0,
+        **fields,
+      )
+
+    def opened(data, **options):
+      return pipeline.Pipeline(
+        data,
+        lambda text: np.ones(1, np.int32),
+        tubelet=TUBELET,
+        text_length=1,
+        **options,
+      )
+
+    raw, packed = opened(config(path)), opened(config(folder / 'set'))
+    cached = opened(config(path, frame_cache_bytes=2**32))
+    side = max(1, args.size // 8)
+    latent = (1 + (FRAMES - 1) // TUBELET, side, side)
+    cache = make_tokens(folder / 'tokens', args.steps, args.batch, latent)
+    tokens = opened(dataclasses.replace(config(path)), cache=cache)
+    content = manifest.Manifest(path)
+    for step in range(args.steps):
+      cached.batch(step)
+      raw.batch(step)  # The hash of a file is checked once per process.
+    loads = {
+      'pyav': lambda step: decode_alone(content, raw, step),
+      'raw': raw.batch,
+      're-encoded': packed.batch,
+      'cached': cached.batch,
+      'tokens': tokens.batch,
+    }
+    found = {
+      name: round(rate(load, args.steps, args.batch), 1)
+      for name, load in loads.items()
+    }
+  found['raw / pyav'] = round(found['raw'] / found['pyav'], 3)
+  print(json.dumps(found, indent=1))
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,60 @@
+"""Write a set of its own from a manifest: small frames in ArrayRecord files.
+
+Frames are re-encoded at training size and rate, so that training decodes much
+less. The folder holds all that training needs and is a manifest itself. An
+interrupted run goes on where it was; every record is kept, or left out for a
+reason that is counted in report.json.
+"""
+
+import argparse
+
+from phenaki_jax.cli.arguments import add_numbers, positive, seconds
+
+EXAMPLES = """
+  phenaki data ingest data/manifest --out data/packed --size 64 --fps 8 \\
+    --workers 8
+  phenaki data ingest data/manifest --out data/packed --near-duplicates 8
+  phenaki train --config configs/tokenizer/lpc.py:manifest=data/packed \\
+    --workdir runs/tokenizer
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  parser.add_argument('folder', metavar='DIR', help='folder of the manifest')
+  parser.add_argument(
+    '--out', required=True, metavar='DIR', help='folder of the set'
+  )
+  add_numbers(
+    parser,
+    ('size', positive, 64, 'side of the frames, in pixels'),
+    ('fps', seconds, 8.0, 'frames per second of the clips'),
+    ('quality', positive, 95, 'of JPEG, 1..100'),
+    ('rows-per-file', positive, 512, 'records of the manifest per file'),
+    ('workers', positive, 2, 'processes'),
+  )
+  parser.add_argument(
+    '--encoding',
+    choices=('jpeg', 'png'),
+    default='jpeg',
+    help='png loses nothing, and takes more space (default %(default)s)',
+  )
+  parser.add_argument(
+    '--near-duplicates',
+    type=int,
+    metavar='BITS',
+    help='leave out records whose picture hashes differ from an earlier one in '
+    'at most this many of 768 bits, 0..47',
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Write a set and print its account."""
+  from phenaki_jax.cli.arguments import fields
+  from phenaki_jax.data import ingest
+
+  args.size = (args.size, args.size)
+  config = ingest.IngestConfig(**fields(args, ingest.IngestConfig))
+  account = ingest.ingest(args.folder, args.out, config, workers=args.workers)
+  print('\n'.join(account.lines()))
+  print(f'wrote {args.out}, a manifest for data.sources')

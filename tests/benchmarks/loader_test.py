@@ -1,0 +1,24 @@
+"""The benchmark of the loader measures every case."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = pathlib.Path(__file__).parents[2] / 'benchmarks' / 'loader.py'
+
+
+@pytest.mark.slow
+def test_every_case_is_measured():
+  command = [sys.executable, str(SCRIPT), '--clips', '8', '--batch', '4']
+  done = subprocess.run(
+    [*command, '--steps', '2'], check=True, capture_output=True, text=True
+  )
+  found = json.loads(done.stdout)
+  assert list(found) == [
+    *('pyav', 'raw', 're-encoded', 'cached', 'tokens', 'raw / pyav')
+  ]
+  assert min(found.values()) > 0
+  assert found['cached'] > found['raw'] and found['tokens'] > found['raw']
