@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat
 from phenaki_jax import rng
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import Generator
+from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
@@ -92,17 +92,22 @@ def uncover_tokens(
   models: Models,
   config: DecodeConfig,
   params: Any,
-  texts: Int[Array, 'B L'],
+  texts: Int[Array, 'B L'] | EncodedTexts,
   ids: Int[Array, 'B t h w'],
   known: Bool[Array, 'B t h w'],
   keys: Key[Array, 'B'],
   settings: Float[Array, 'B 3'],
 ) -> DecodeState:
-  """Decode a batch; `settings` are guidance and the two temperatures."""
+  """Decode a batch; `settings` are guidance and the two temperatures.
+
+  `texts` are token ids, or what `Generator.encode_with_empty` makes of them.
+  """
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
   # One forward pass on a doubled batch predicts with and without the text.
-  encoded = generator.encode_with_empty(params, texts)
+  encoded = texts
+  if not isinstance(texts, EncodedTexts):
+    encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
 
   def predict(shown: Array) -> Array:

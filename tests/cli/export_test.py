@@ -10,6 +10,10 @@ from phenaki_jax.cli import main
   [
     (['--run', 'nothing'], 'there is no folder nothing'),
     (['--run', '.', '--scores', '.'], 'phenaki evaluate'),
+    ([], 'give --run'),
+    (['--run', '.', '--model', '.'], 'give --run'),
+    (['--format', 'stablehlo', '--run', 'x'], 'give --model x'),
+    (['--format', 'stablehlo', '--model', 'x'], 'there is no folder x'),
   ],
 )
 def test_wrong_arguments_end_in_one_sentence(
@@ -19,3 +23,20 @@ def test_wrong_arguments_end_in_one_sentence(
   assert main.main(['export', *options, '--out', 'bundle']) == 2
   assert sentence in capsys.readouterr().err
   assert not (tmp_path / 'bundle').exists()
+
+
+@pytest.mark.slow
+def test_programs_of_a_bundle_say_how_to_export_them_again(
+  tmp_path, tiny_bundle, capsys
+):
+  import json
+
+  out = tmp_path / 'programs'
+  options = ['--model', str(tiny_bundle), '--out', str(out), '--steps', '2']
+  assert main.main(['export', '--format', 'stablehlo', *options]) == 0
+  assert 'another process made the frames' in capsys.readouterr().out
+  manifest = json.loads((out / 'programs.json').read_text())
+  assert manifest['export_again'] == (
+    f'phenaki export --format stablehlo --model {tiny_bundle} --steps 2 '
+    f'--out {out}'
+  )
