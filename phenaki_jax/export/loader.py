@@ -145,7 +145,7 @@ class Programs:
 
 def _nested(flat):
   """Return arrays named `a/b/c` as nested dicts; float16 becomes float32."""
-  tree = {}
+  tree: dict = {}
   for name, array in flat.items():
     *parents, last = name.split('/')
     node = tree

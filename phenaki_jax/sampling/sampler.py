@@ -105,9 +105,11 @@ def uncover_tokens(
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
   # One forward pass on a doubled batch predicts with and without the text.
-  encoded = texts
-  if not isinstance(texts, EncodedTexts):
-    encoded = generator.encode_with_empty(params, texts)
+  encoded = (
+    texts
+    if isinstance(texts, EncodedTexts)
+    else generator.encode_with_empty(params, texts)
+  )
   own = jax.tree.map(lambda both: both[:batch], encoded)
 
   def predict(shown: Array) -> Array:

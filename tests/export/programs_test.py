@@ -54,25 +54,17 @@ def programs(tiny_sampler):
   return make_programs(tiny_sampler.models, SETTINGS, **SHAPE)
 
 
-@pytest.mark.parametrize('name', ['encode', 'decode'])
-def test_program_is_for_all_platforms_and_any_batch(
-  tiny_sampler, programs, name
-):
-  program = programs[name]
+def test_program_is_for_all_platforms_and_any_batch(tiny_sampler, programs):
+  program = programs['encode']
   weights = getattr(tiny_sampler, f'{program.weights}_params')
   blob = lower(program, weights).serialize()
   exported = jax_export.deserialize(blob)
   assert exported.platforms == PLATFORMS
   assert str(exported.in_avals[-1].shape[0]) == 'b'
-  rng = np.random.default_rng(0)
-  for batch in (1, 3):
-    (_, shape, dtype) = program.inputs[0]
-    shape = [batch if n == 'b' else int(n) for n in shape.split(',')]
-    given = rng.integers(1, 16, shape).astype(dtype)
-    found = jax.tree.leaves(jax.jit(exported.call)(weights, given))
-    expected = jax.tree.leaves(jax.jit(program.function)(weights, given))
-    for one, other in zip(found, expected, strict=True):
-      np.testing.assert_array_equal(one, other)
+  frames = np.random.default_rng(0).integers(0, 256, (3, 5, 16, 16, 3))
+  frames = frames.astype(np.uint8)
+  found = jax.jit(exported.call)(weights, frames)
+  np.testing.assert_array_equal(found, tiny_sampler.encode(frames))
 
 
 @pytest.fixture(scope='module')
