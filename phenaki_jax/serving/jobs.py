@@ -92,7 +92,7 @@ class Jobs:
     self,
     story: Mapping[str, Any],
     *,
-    seconds: float,
+    seconds: float | int,
     most: int,
     details: Mapping[str, Any] | None = None,
   ) -> Job:
@@ -166,7 +166,7 @@ class Jobs:
     story: Mapping[str, Any],
     *,
     revision: int,
-    seconds: float,
+    seconds: float | int,
     most: int,
   ) -> Job:
     """Replace the story of a job; a job that has ended waits again.

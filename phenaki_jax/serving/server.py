@@ -17,7 +17,7 @@ from phenaki_jax.serving.limits import Limits
 _LOG = logging.getLogger(__name__)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
   """Ends the streams of clients first, for which uvicorn would wait."""
 
   def __init__(self, config: uvicorn.Config, state: State):
@@ -25,10 +25,12 @@ class _Server(uvicorn.Server):
     self._state = state
 
   def handle_exit(self, sig: int, frame: types.FrameType | None) -> None:
+    """Stop the streams and the stories, then the server."""
     self._state.stopping.set()
     super().handle_exit(sig, frame)
 
   async def startup(self, sockets: list | None = None) -> None:
+    """Listen, and print the address."""
     await super().startup(sockets)
     if not self.started:
       return
@@ -100,7 +102,7 @@ def serve(
       limit_concurrency=limits.streams + 200,
       h11_max_incomplete_event_size=32_768,
     )
-    _Server(config, app.state.shared).run()
+    Server(config, app.state.shared).run()
 
 
 def _is_loopback(host: str) -> bool:

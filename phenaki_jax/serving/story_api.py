@@ -81,6 +81,11 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
       'remarks': [one.to_json() for one in checked.remarks],
     }
 
+  @router.post('/read')
+  async def read(request: Request) -> Any:
+    """Return a story file, which may be YAML, as the values of JSON."""
+    return (await parse(request)).values
+
   @router.post('/stories', status_code=202)
   async def submit(request: Request, strict: bool = False) -> dict[str, Any]:
     """Make a story; `strict` refuses one with remarks."""

@@ -4,12 +4,14 @@ A job holds a story as it was asked for. This file turns it into a resolved
 story, checks it, and knows the keys of its scenes and the files of its film.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,7 +65,11 @@ class Studio:
     self.kept.sweep()
     self.jobs = Jobs(folder / 'jobs.sqlite')
     self.pictures = Pictures(self.kept, self.finish)
-    self._resolved = functools.lru_cache(maxsize=256)(self._resolve)
+    self._resolved = functools.lru_cache(maxsize=4096)(self._resolve)
+    # Held while jobs are added and while scenes without a job are deleted.
+    self._lock = threading.Lock()
+    self._making: dict[str, tuple[str, ...]] = {}
+    self._clean()
 
   def finish(self, frame: np.ndarray) -> np.ndarray:
     """Return a frame as clients see it: with the label, if it is on."""
@@ -102,12 +108,13 @@ class Studio:
     Raises:
       BusyError: too many stories wait.
     """
-    job = self.jobs.add(
-      checked.values,
-      seconds=self.limits.seconds,
-      most=self.limits.queue,
-      details=details,
-    )
+    with self._lock:
+      job = self.jobs.add(
+        checked.values,
+        seconds=self.limits.seconds,
+        most=self.limits.queue,
+        details=details,
+      )
     for identifier in self.jobs.oldest_ended(self.limits.stories):
       self.remove(identifier)
     return job
@@ -120,13 +127,14 @@ class Studio:
       BusyError: too many stories wait.
     """
     checked = self.check(values)
-    return self.jobs.change_story(
-      job.id,
-      checked.values,
-      revision=job.revision,
-      seconds=self.limits.seconds,
-      most=self.limits.queue,
-    )
+    with self._lock:
+      return self.jobs.change_story(
+        job.id,
+        checked.values,
+        revision=job.revision,
+        seconds=self.limits.seconds,
+        most=self.limits.queue,
+      )
 
   def append(self, job: Job, scenes: Any) -> Job:
     """Add scenes to the end of the story of a job; see `change`."""
@@ -154,8 +162,18 @@ class Studio:
     self.jobs.cancel(identifier)
     self.jobs.remove(identifier)
     shutil.rmtree(self.folder / 'films' / identifier, ignore_errors=True)
-    every = self.jobs.newest(limit=10**9)
-    self.kept.keep_only({key for job in every for key in self.keys(job)})
+    self._clean()
+
+  @contextlib.contextmanager
+  def making(self, job: Job) -> Iterator[None]:
+    """Keep the scenes of a job while a thread makes it."""
+    with self._lock:
+      self._making[job.id] = self.keys(job)
+    try:
+      yield
+    finally:
+      with self._lock:
+        del self._making[job.id]
 
   def story(self, job: Job) -> Story:
     """Return the resolved story of a job."""
@@ -164,6 +182,10 @@ class Studio:
   def keys(self, job: Job) -> tuple[str, ...]:
     """Return the key of each scene of a job."""
     return self._resolved(json.dumps(job.story))[1]
+
+  def remarks(self, job: Job) -> tuple[Remark, ...]:
+    """Return the remarks on the story of a job."""
+    return self._resolved(json.dumps(job.story))[2]
 
   def shape(self, story: Story, number: int) -> tuple[int, ...]:
     """Return the shape of the frames of a scene, from 0."""
@@ -194,7 +216,7 @@ class Studio:
         {'prompt': scene.prompt, 'frames': scene.frames, 'seed': scene.seed}
         for scene in story.scenes
       ],
-      'remarks': [one.to_json() for one in self.model.remarks(story)],
+      'remarks': [one.to_json() for one in self.remarks(job)],
       'error': job.error or None,
       'created': job.created,
       'changed': job.changed,
@@ -203,6 +225,16 @@ class Studio:
       'is_final': job.status in FINAL,
     }
 
-  def _resolve(self, text: str) -> tuple[Story, tuple[str, ...]]:
+  def _clean(self) -> None:
+    """Delete scenes that no story has."""
+    with self._lock:
+      every = self.jobs.newest(limit=10**9)
+      keys = {key for job in every for key in self.keys(job)}
+      self.kept.keep_only(keys.union(*self._making.values()))
+
+  def _resolve(
+    self, text: str
+  ) -> tuple[Story, tuple[str, ...], tuple[Remark, ...]]:
     story = resolve(build(json.loads(text)), self.model.defaults)
-    return story, tuple(scene_keys(story, self.model.provenance))
+    keys = scene_keys(story, self.model.provenance)
+    return story, tuple(keys), self.model.remarks(story)

@@ -23,7 +23,6 @@ from phenaki_jax.serving.metrics import Metrics
 from phenaki_jax.serving.studio import Studio
 from phenaki_jax.stories.generate import Chunk, generate
 from phenaki_jax.stories.outputs import StoryFiles
-from phenaki_jax.stories.seeds import scene_keys
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.05
@@ -165,11 +164,11 @@ class Workers:
     watch = _Watch(self._batcher, check)
     out = studio.film(job)
     out.parent.mkdir(parents=True, exist_ok=True)
-    assert keys == tuple(scene_keys(story, made_by))
-    remarks = studio.model.remarks(story)
+    remarks = studio.remarks(job)
     frames = 0
     try:
       with (
+        studio.making(job),
         StoryFiles(out, story, made_by=made_by, remarks=remarks) as files,
         contextlib.ExitStack() as stack,
       ):
