@@ -266,17 +266,18 @@ def test_deadline_fails_a_story_with_a_sentence(start_server, tmp_path):
 def test_deleted_story_leaves_nothing_but_shared_scenes(
   client, server, wait_for
 ):
-  folder = server.config.app.state.studio.folder
+  studio = server.config.app.state.studio
   story = {'scenes': [{'prompt': 'a blue square'}], 'seed': 31}
   first, second = (_submit(client, story)['id'] for _ in range(2))
   wait_for(first)
   wait_for(second)
-  scenes = len(list((folder / 'scenes').glob('*.npy')))
+  (key,) = studio.keys(studio.jobs.get(first))
+  scene = studio.folder / 'scenes' / f'{key}.npy'
   assert client.delete(f'/v1/stories/{first}').status_code == 204
-  assert not (folder / 'films' / first).exists()
-  assert len(list((folder / 'scenes').glob('*.npy'))) == scenes
+  assert not (studio.folder / 'films' / first).exists()
+  assert scene.is_file()
   client.delete(f'/v1/stories/{second}')
-  assert len(list((folder / 'scenes').glob('*.npy'))) == scenes - 1
+  assert not scene.exists()
 
 
 def test_page_and_metrics_are_served(client):
