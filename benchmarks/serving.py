@@ -3,6 +3,7 @@
     python benchmarks/serving.py load            # 1,000 stories of 50 clients
     python benchmarks/serving.py kills           # 20 kills at random instants
     python benchmarks/serving.py live            # frames against playing time
+    python benchmarks/serving.py pictures        # screenshots, into docs/
 
 All of them start a server in a process of its own, with the reference model
 unless --model names a bundle, and print one JSON object.
@@ -272,11 +273,52 @@ def live(
   }
 
 
+def pictures(
+  folder: pathlib.Path, out: pathlib.Path, *, model: str | None = None
+) -> dict[str, Any]:
+  """Write a story in a browser, and take screenshots of the page."""
+  import shutil
+
+  from playwright import sync_api
+
+  browser = shutil.which('chromium') or shutil.which('google-chrome')
+  assert browser, 'there is no chromium on the path'
+  server = Server(folder, model=model)
+  server.wait_ready()
+  paths = [out / f'page_{name}.png' for name in ('empty', 'story', 'phone')]
+  with sync_api.sync_playwright() as playwright:
+    chromium = playwright.chromium.launch(
+      executable_path=browser, args=['--no-sandbox']
+    )
+    page = chromium.new_page(viewport={'width': 1180, 'height': 640})
+    page.goto(str(server.client.base_url))
+    page.get_by_text('Words that this model knows').wait_for()
+    page.screenshot(path=paths[0])
+    page.get_by_role('button', name='Start with an example').click()
+    page.get_by_role('button', name='Make the film').click()
+    page.get_by_text('the film is done').wait_for(timeout=120_000)
+    second = page.get_by_label('Scene 2: what happens')
+    second.fill('it turns blu and keeps moving right')
+    page.get_by_text('The model never saw').wait_for()
+    page.get_by_role('button', name='Pause').click()
+    page.get_by_role('button', name='go to scene 2').click()
+    page.set_viewport_size({'width': 1180, 'height': 960})
+    page.screenshot(path=paths[1])
+    page.set_viewport_size({'width': 390, 'height': 844})
+    page.screenshot(path=paths[2])
+    chromium.close()
+  server.end(signal.SIGTERM)
+  return {path.name: path.stat().st_size for path in paths}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
   """Run one measurement and print it."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument(
-    'what', nargs='?', default='load', choices=('load', 'kills', 'live')
+    'what',
+    nargs='?',
+    default='load',
+    choices=('load', 'kills', 'live', 'pictures'),
   )
   parser.add_argument('--model', metavar='BUNDLE')
   parser.add_argument('--requests', type=int, default=1000)
@@ -292,6 +334,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         clients=args.clients,
         model=args.model,
       )
+    elif args.what == 'pictures':
+      found = pictures(folder, pathlib.Path('docs'), model=args.model)
     elif args.what == 'live':
       found = live(folder, scenes=args.scenes, model=args.model)
     else:
