@@ -70,7 +70,7 @@ LAYERS = {
     *('storyworld', 'sharding', 'media', 'files', *MODELS, *BASE),
     *('reader', 'lpc'),
   },
-  'serving': {'runs', 'stories', 'media', 'files', *BASE},
+  'serving': {'runs', 'sampling', 'stories', 'media', 'files', *BASE},
   'cli': None,  # everything
   '__main__': {'cli'},
   '__init__': {'runs', 'stories', 'media'},

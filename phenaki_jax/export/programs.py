@@ -11,6 +11,7 @@ versions and the command that exports them again.
 import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -22,7 +23,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 import safetensors.numpy
 from jax import export as jax_export
@@ -298,7 +298,7 @@ def describe(
     'versions': {
       'phenaki_jax': phenaki_jax.__version__,
       'jax': jax.__version__,
-      'jaxlib': jaxlib.__version__,
+      'jaxlib': importlib.metadata.version('jaxlib'),
       **versions,
     },
     'grid': list(models.tokenizer.grid(sampler.clip_frames, size)),

@@ -1,16 +1,34 @@
 """A server that is stopped ends gracefully, and listens where it may."""
 
 import json
+import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import httpx
 import pytest
 
+from phenaki_jax.cli.main import make_parser
 from phenaki_jax.errors import UserError
 from phenaki_jax.serving.server import serve
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_command_of_the_image_is_one_of_ours():
+  text = (ROOT / 'launch' / 'Dockerfile').read_text()
+  (words,) = re.findall(r'^ENTRYPOINT (\[.*\])$', text, re.MULTILINE)
+  program, *argv = json.loads(words)
+  args = make_parser(argv).parse_args(argv)
+  assert (program, args.command, args.host) == ('phenaki', 'serve', '0.0.0.0')
+  assert f'EXPOSE {args.port}\n' in text
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  (extra,) = re.findall(r'/source\[(\w+)\]', text)
+  assert extra in project['optional-dependencies']
 
 
 @pytest.mark.slow
