@@ -28,14 +28,18 @@ RUNS = sorted(
   for kind in ('tokenizer', 'generator', 'reader')
   for path in (CONFIGS / kind).glob('*.py')
 )
+# Also with their arguments.
+EXPERIMENTS = RUNS + [
+  CONFIGS / kind / 'lpc.py:gpu' for kind in ('tokenizer', 'generator')
+]
 
 
 def _name(path):
-  return path.relative_to(CONFIGS).with_suffix('').as_posix()
+  return path.relative_to(CONFIGS).as_posix().replace('.py', '')
 
 
 def _golden(path):
-  return GOLDENS / (_name(path).replace('/', '_') + '.json')
+  return GOLDENS / (re.sub('[/:]', '_', _name(path)) + '.json')
 
 
 def _flatten(experiment):
@@ -57,7 +61,7 @@ def _resolve(path, folder):
   return experiment_lib.resolve(str(path), [f'tokenizer_dir={folder}'])
 
 
-@pytest.mark.parametrize('path', RUNS, ids=_name)
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=_name)
 def test_config_equals_its_golden(path, tmp_path):
   experiment = dataclasses.replace(_resolve(path, tmp_path), tokenizer_dir='')
   text = json.dumps(_flatten(experiment), indent=1, sort_keys=True) + '\n'
@@ -71,10 +75,10 @@ def test_config_equals_its_golden(path, tmp_path):
 
 
 def test_every_golden_has_its_config():
-  assert sorted(GOLDENS.glob('*.json')) == sorted(map(_golden, RUNS))
+  assert sorted(GOLDENS.glob('*.json')) == sorted(map(_golden, EXPERIMENTS))
 
 
-@pytest.mark.parametrize('path', RUNS, ids=_name)
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=_name)
 def test_config_is_ready_to_run(path, tmp_path):
   experiment = _resolve(path, tmp_path)
   experiment_lib.validate(experiment, num_devices=1)
@@ -95,7 +99,7 @@ def test_config_refuses_an_unknown_argument(path):
     config_lib.load(f'{path}:nonsense')
 
 
-@pytest.mark.parametrize('path', RUNS, ids=_name)
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=_name)
 def test_config_round_trips_through_json(path, tmp_path):
   experiment = _resolve(path, tmp_path)
   text = config_lib.to_json(experiment)

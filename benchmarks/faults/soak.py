@@ -3,13 +3,16 @@
     python benchmarks/faults/soak.py [--steps 5000]
 
 A checkpoint is saved every 50 steps and the two newest are kept. `RSS` is the
-memory of the process, `files` the number of its open files, `threads` that of
-its threads. The memory at the end must be less than 2% above that after two
-fifths of the steps, when the allocator has settled, and the other two must not
-have grown.
+memory of the process, after unused memory is returned to the system, `files`
+the number of its open files, `threads` that of its threads. The memory at the
+end must be less than 2% above that after two fifths of the steps, when the
+allocator has settled, and the other two must not have grown.
 """
 
 import argparse
+import contextlib
+import ctypes
+import gc
 import os
 import pathlib
 import sys
@@ -24,7 +27,10 @@ EVERY, KEPT = 50, 2
 
 
 def rss() -> float:
-  """Return the resident memory of this process, in MB."""
+  """Return the resident memory of this process, in MB, without free memory."""
+  gc.collect()
+  with contextlib.suppress(OSError, AttributeError):  # not glibc
+    ctypes.CDLL('libc.so.6').malloc_trim(0)
   pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
   return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
 

@@ -18,7 +18,7 @@ import numpy as np
 from phenaki_jax.data import cache as cache_lib
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.data import manifest as manifest_lib
-from phenaki_jax.data import mixture, schema
+from phenaki_jax.data import mixture, schema, video
 from phenaki_jax.data.sources import files, storyworld
 from phenaki_jax.errors import UserError
 
@@ -87,6 +87,8 @@ class ManifestExamples:
     self._kind = kind
     self._manifest = manifest
     self._cache = cache
+    # The records of which all frames are in the cache, by row.
+    self._kept: dict[int, tuple[schema.Record, video.TimedFrames]] = {}
     self._continuation_share = 0.0
     if kind == schema.CLIP and manifest.has_films:
       self._continuation_share = config.continuation_share
@@ -115,11 +117,13 @@ class ManifestExamples:
         have been moved or deleted.
     """
     rng = np.random.default_rng((*self._seeds, index))
-    request = dataclasses.replace(self._request, position=rng.random())
-    if rng.random() < self._continuation_share:
-      request = dataclasses.replace(
-        request, context_frames=self._context_frames
-      )
+    position, draw = rng.random(2).tolist()
+    context = draw < self._continuation_share
+    request = dataclasses.replace(
+      self._request,
+      position=position,
+      context_frames=self._context_frames if context else 0,
+    )
     place = int(self._order[index])
     attempts = min(_MAX_REPLACEMENTS, self.epoch)
     for attempt in range(attempts):
@@ -138,10 +142,17 @@ class ManifestExamples:
     return self._manifest.caption(int(self._rows[int(self._order[index])]))
 
   def _load(self, row: int, request: schema.ExampleRequest) -> schema.Example:
+    kept = self._kept.get(row)
+    if kept is not None:
+      return cache_lib.cut(kept[0], request, kept[1])
     record, reader = self._manifest[row], self._manifest.reader(row)
-    if isinstance(reader, files.FileReader):
-      return self._cache.example(reader, record, request)
-    return reader.example(record, request)
+    if not isinstance(reader, files.FileReader):
+      return reader.example(record, request)
+    timed = self._cache.timed(reader, record, request.size)
+    if timed is None:
+      return reader.example(record, request)
+    self._kept[row] = record, timed
+    return cache_lib.cut(record, request, timed)
 
   def _count(self, row: int, error: schema.DecodeError) -> None:
     with self._lock:

@@ -1,6 +1,7 @@
 """Write the sprite world in the layouts of WebVid, img2dataset and stories."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import random
@@ -26,7 +27,9 @@ _SCORES = {
   'AESTHETIC_SCORE': 6.0,
 }
 _CLIP_FACTS = facts_lib.FACT_NAMES[:-1]  # without the style
-_STORY_FACTS = (*_CLIP_FACTS[:5], 'place')
+_CHARACTER_FACTS = _CLIP_FACTS[:5]
+_SCENE_FACTS = ('action', 'direction', 'place')
+NEW_PLACES = 0.25  # share of the later scenes of a story
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,9 +146,9 @@ def write_stories(
 ) -> pathlib.Path:
   """Write stories as `stories.jsonl` and `videos/<story_id>.mp4`.
 
-  A line has the attributes that persist, and of each scene the prompt, the
-  frames [start_frame, end_frame), the action and the direction. The arguments
-  are those of `write_webvid`.
+  A line has the attributes of the character, and of each scene the prompt, the
+  frames [start_frame, end_frame), the action, the direction and the place. The
+  arguments are those of `write_webvid`.
 
   Returns:
     The path of the JSONL file.
@@ -155,7 +158,8 @@ def write_stories(
   """
   out_dir = pathlib.Path(out_dir)
   lines = []
-  stories = _drawn(world, random_story.sample_story, 'stories', num_stories)
+  sample = functools.partial(random_story.sample_story, new_places=NEW_PLACES)
+  stories = _drawn(world, sample, 'stories', num_stories)
   for index, story in enumerate(stories):
     video = f'videos/s{index:05d}.mp4'
     frames = renderer.render_story(story, world.sheets, size=world.size)
@@ -173,13 +177,13 @@ def write_stories(
       'fps': renderer.FPS,
       'num_frames': len(frames),
       'character': grammar.describe(facts),
-      'attributes': facts.attributes(*_STORY_FACTS),
+      'attributes': facts.attributes(*_CHARACTER_FACTS),
       'scenes': [
         {
           'prompt': scene.prompt,
           'start_frame': start,
           'end_frame': stop,
-          **scene.facts.attributes('action', 'direction'),
+          **scene.facts.attributes(*_SCENE_FACTS),
         }
         for scene, (start, stop) in zip(story.scenes, story.spans, strict=True)
       ],

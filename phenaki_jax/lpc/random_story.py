@@ -118,22 +118,29 @@ def sample_story(
   size: int,
   held_out: bool = False,
   scenes: int | None = None,
+  new_places: float = 0.0,
 ) -> Story:
   """Draw a story, whose scenes have 11, 12 or 16 frames.
 
   The first prompt names all facts; later ones name the action and direction,
-  which alone change.
+  and a new place. Nothing else changes.
 
   Args:
     rng: random generator.
     size: side of the frames in pixels, at least 64.
     held_out: draw a held-out combination instead of another.
     scenes: number of scenes; None draws 3 to 5.
+    new_places: share of the later scenes at another place than the scene
+      before, 0 to 1.
   """
   character = _character(rng, False, held_out)
   place = rng.choice(_values('place', False))
   drawn: list[Scene] = []
   for _ in range(scenes or rng.choice((3, 4, 5))):
+    previous = drawn[-1].facts if drawn else None
+    if previous and new_places and rng.random() < new_places:
+      others = [one for one in _values('place', False) if one != place]
+      place = rng.choice(others)
     action = rng.choice(STORY_ACTIONS)
     facts = facts_lib.Facts(
       **character,
@@ -142,7 +149,11 @@ def sample_story(
       direction=_direction(rng, action),
     )
     frames = rng.choice((11, 12, 16))
-    write = grammar.continuation if drawn else grammar.prompt
-    drawn.append(Scene(facts=facts, prompt=write(facts, rng), frames=frames))
+    prompt = (
+      grammar.continuation(facts, rng, previous=previous)
+      if previous
+      else grammar.prompt(facts, rng)
+    )
+    drawn.append(Scene(facts=facts, prompt=prompt, frames=frames))
   middle = (size - CELL) // 2 // _GRID * _GRID
   return Story(scenes=tuple(drawn), x=middle, y=middle)

@@ -1,4 +1,4 @@
-"""Stories of one character: consecutive scenes at one place."""
+"""Stories of one character: consecutive scenes, each at one place."""
 
 import dataclasses
 

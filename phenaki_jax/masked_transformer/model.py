@@ -100,13 +100,9 @@ class MaskedTransformer(nn.Module):
     if not self.is_initializing():
       x = constrain(x, 'batch', 'frames', None, None, None)
 
-    inputs = self._attention(segments, t, h, w)
+    inputs = self._attention(segments, t, h, w) | {'packing': packing}
     if text.shape[-1]:
-      inputs |= {
-        'text': text.astype(dtype),
-        'text_mask': text_mask,
-        'packing': packing,
-      }
+      inputs |= {'text': text.astype(dtype), 'text_mask': text_mask}
     x = x.reshape(batch, t, h * w, config.width)
     is_factorized = config.attention == 'factorized'
     stack = Stack(

@@ -106,6 +106,19 @@ def _project_out(
   return multiply(x, kernel, dims=2)
 
 
+@flax.struct.dataclass
+class Packing:
+  """Which rows have one text, and which have one for each latent frame.
+
+  The rows are in equal groups, each of which ends with `packed` rows of the
+  second kind. The texts are in the order of the groups, and within a group in
+  that of the rows and of their latent frames.
+  """
+
+  groups: int = flax.struct.field(pytree_node=False, default=1)
+  packed: int = flax.struct.field(pytree_node=False, default=0)
+
+
 class SelfAttention(nn.Module):
   """Self-attention with rotary positions and a learned distance penalty.
 
@@ -129,6 +142,7 @@ class SelfAttention(nn.Module):
     angles: Float[Array, 'N p'] | None = None,
     distances: Float[Array, '3 N boundaries'] | None = None,
     segments: Int[Array, '*b t'] | None = None,
+    packing: Packing | None = None,
     *,
     remembered: int = 0,
   ) -> Float[Array, '*b N D']:
@@ -142,6 +156,8 @@ class SelfAttention(nn.Module):
       distances: distance features of the positions.
       segments: segment of each of t equal parts of the sequence; tokens attend
         to those of their segment. None: one segment. Not with a mask.
+      packing: if it says that no row is packed, every row has one segment,
+        followed by padding.
       remembered: number of positions before the sequence whose keys and values
         are kept in the collection 'cache', which the call creates and updates.
     """
@@ -171,7 +187,8 @@ class SelfAttention(nn.Module):
     if remembered:
       key = self._with_past('key', key, remembered)
       value = self._with_past('value', value, remembered)
-    out = self._attend(query, key, value, mask, segments)
+    drop = dropout(self, self.dropout)
+    out = self._attend(query, key, value, mask, segments, packing, drop)
     return _project_out(self.config, out)
 
   def _attend(
@@ -181,10 +198,11 @@ class SelfAttention(nn.Module):
     value: Array,
     mask: Array | None,
     segments: Array | None,
+    packing: Packing | None,
+    drop: nn.Dropout,
   ) -> Array:
     """Attend by the configured kernel."""
     scale = self.config.head_dim**-0.5
-    drop = dropout(self, self.dropout)
     is_plain = mask is None and query.ndim == 4
     is_plain &= not self.dropout or bool(drop.deterministic)
     kernel = kernels.choose(
@@ -198,6 +216,12 @@ class SelfAttention(nn.Module):
       )
     if segments is not None:
       size = query.shape[1] // segments.shape[1]
+      if kernel == 'cudnn' and packing is not None and not packing.packed:
+        # What padding attends to does not matter.
+        lengths = size * jnp.sum(segments == segments[:, :1], 1)
+        return kernels.cudnn(
+          query, key, value, scale=scale, lengths=lengths.astype(jnp.int32)
+        )
       segments = jnp.repeat(segments, size, axis=1)
     fused = {'splash': kernels.splash, 'cudnn': kernels.cudnn}[kernel]
     return fused(query, key, value, segments, scale=scale)
@@ -211,19 +235,6 @@ class SelfAttention(nn.Module):
     joined = jnp.concatenate([past.value, new], -3)
     past.value = joined[..., -remembered:, :, :]
     return joined
-
-
-@flax.struct.dataclass
-class Packing:
-  """Which rows have one text, and which have one for each latent frame.
-
-  The rows are in equal groups, each of which ends with `packed` rows of the
-  second kind. The texts are in the order of the groups, and within a group in
-  that of the rows and of their latent frames.
-  """
-
-  groups: int = flax.struct.field(pytree_node=False, default=1)
-  packed: int = flax.struct.field(pytree_node=False, default=0)
 
 
 class CrossAttention(nn.Module):
@@ -280,13 +291,32 @@ class CrossAttention(nn.Module):
     ):
       own = query[:, rows]
       if own.size:
-        out = dot_product_attention(
-          own.reshape(groups, -1, length, *heads),
-          key[:, texts],
-          value[:, texts],
-          mask[:, texts],
-          drop=drop,
-        )
+        queries = own.reshape(groups, -1, length, *heads)
+        read = (key[:, texts], value[:, texts], mask[:, texts])
+        out = self._attend(queries, *read, drop)
         parts.append(out.reshape(own.shape))
     out = jnp.concatenate(parts, 1) if len(parts) > 1 else parts[0]
     return _project_out(self.config, out.reshape(batch, t, n, *heads))
+
+  def _attend(
+    self,
+    query: Float[Array, 'groups S N K d'],
+    key: Float[Array, 'groups S L K d'],
+    value: Float[Array, 'groups S L K d'],
+    mask: Bool[Array, 'groups S 1 L'],
+    drop: nn.Dropout,
+  ) -> Float[Array, 'groups S N K d']:
+    """Attend to texts by the configured kernel."""
+    flat = query.reshape(-1, *query.shape[2:])
+    is_plain = not self.dropout or bool(drop.deterministic)
+    kernel = kernels.choose(
+      self.config.attention_kernel, flat, is_plain=is_plain, is_cross=True
+    )
+    if kernel == 'xla':
+      return dot_product_attention(query, key, value, mask, drop=drop)
+    # A text ends with its padding.
+    lengths = jnp.maximum(jnp.sum(mask, -1, dtype=jnp.int32), 1).reshape(-1)
+    key, value = (x.reshape(-1, *x.shape[2:]) for x in (key, value))
+    scale = self.config.head_dim**-0.5
+    out = kernels.cudnn(flat, key, value, scale=scale, lengths=lengths)
+    return out.reshape(query.shape)

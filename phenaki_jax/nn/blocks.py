@@ -65,7 +65,7 @@ class Block(nn.Module):
       distances: distance features of the N positions.
       text: see `CrossAttention`.
       text_mask: see `CrossAttention`.
-      packing: see `CrossAttention`.
+      packing: see `CrossAttention` and `SelfAttention`.
       over_time: if factorized, `mask`, `angles` and `distances` of the layer
         over time; those above are of the layer within latent frames.
       segments: see `SelfAttention`; not if factorized.
@@ -77,7 +77,8 @@ class Block(nn.Module):
     if x.ndim == 4 and not self.factorized:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
     attention = SelfAttention(config, rate, name='attention')
-    y = attention(y, mask, angles, distances, segments, remembered=remembered)
+    places = (angles, distances, segments, packing)
+    y = attention(y, mask, *places, remembered=remembered)
     x = x + drop(y).reshape(x.shape)
     if self.factorized:
       y = jnp.swapaxes(RMSNorm(name='time_norm')(x), 1, 2)

@@ -1,9 +1,9 @@
 """Fused attention: splash attention on TPUs, cuDNN on NVIDIA GPUs.
 
 They keep no scores in memory. Splash attention reads segments; cuDNN gets a
-boolean mask of token pairs made of them. Each equals
-`attention.dot_product_attention` up to rounding, and has neither dropout nor a
-mask that is not of segments.
+boolean mask of token pairs made of them, or the number of keys that a query
+reads, which costs less. Each equals `attention.dot_product_attention` up to
+rounding, and has neither dropout nor another mask.
 """
 
 from typing import Any
@@ -26,7 +26,11 @@ _NAMES = ('batch', 'heads', None, None)
 
 
 def choose(
-  kernel: AttentionKernel, query: Float[Array, '*b N K d'], *, is_plain: bool
+  kernel: AttentionKernel,
+  query: Float[Array, '*b N K d'],
+  *,
+  is_plain: bool,
+  is_cross: bool = False,
 ) -> AttentionKernel:
   """Return the kernel that computes an attention layer.
 
@@ -35,13 +39,15 @@ def choose(
       a GPU for long sequences that they support, and otherwise XLA.
     query: the queries.
     is_plain: whether there is no dropout and no mask but that of segments.
+    is_cross: whether the keys are of other tokens, as many as a text has;
+      splash attention does not take them.
 
   Raises:
     UserError: the layer cannot be computed by the configured kernel.
   """
   length, dim = query.shape[-3], query.shape[-1]
   fits = {
-    'splash': is_plain and length % _SIDES[-1] == 0,
+    'splash': is_plain and not is_cross and length % _SIDES[-1] == 0,
     'cudnn': is_plain and query.dtype == jnp.bfloat16 and dim <= 128,
   }
   if kernel == 'auto':
@@ -54,6 +60,8 @@ def choose(
       and sharding.splits_evenly(shape, _NAMES[:2])
     ):
       return best
+    return 'xla'
+  if kernel == 'splash' and is_cross:
     return 'xla'
   if not fits.get(kernel, True):
     raise UserError(
@@ -120,17 +128,28 @@ def splash(
 
 def cudnn(
   query: Float[Array, 'B N K d'],
-  key: Float[Array, 'B N K d'],
-  value: Float[Array, 'B N K value'],
-  segments: Int[Array, 'B N'] | None,
+  key: Float[Array, 'B M K d'],
+  value: Float[Array, 'B M K value'],
+  segments: Int[Array, 'B N'] | None = None,
   *,
   scale: float,
+  lengths: Int[Array, 'B'] | None = None,
   implementation: Any = 'cudnn',
 ) -> Float[Array, 'B N K value']:
-  """Attend within segments by cuDNN; arguments as of `splash`.
+  """Attend within segments, or to the first keys, by cuDNN.
 
   cuDNN wants heads of one width, a multiple of 8, so that all are padded with
   zeros.
+
+  Args:
+    query: queries.
+    key: keys.
+    value: values.
+    segments: segment of each token, if keys and queries are of the same tokens.
+    scale: scale of the scores.
+    lengths: number of leading keys that all queries attend to, at least 1;
+      None: all. Not with segments.
+    implementation: of `jax.nn.dot_product_attention`.
   """
   width = -(-query.shape[-1] // 8) * 8
   query, key, values = (_widen(x, width) for x in (query, key, value))
@@ -138,7 +157,13 @@ def cudnn(
   if segments is not None:
     mask = (segments[:, :, None] == segments[:, None, :])[:, None]
   out = jax.nn.dot_product_attention(
-    query, key, values, mask=mask, scale=scale, implementation=implementation
+    query,
+    key,
+    values,
+    mask=mask,
+    scale=scale,
+    key_value_seq_lengths=lengths,
+    implementation=implementation,
   )
   return out[..., : value.shape[-1]]
 

@@ -73,3 +73,18 @@ def test_examples_may_be_changed_in_place(records):
     first[:] = 0
     again = kept.example(reader, record, request(0.0)).pixels
     np.testing.assert_array_equal(again, before)
+
+
+def test_a_full_cache_is_reported_once(records, caplog):
+  reader, found = records
+  kept = cache.FrameCache(13 * 16 * 24 * 3)
+  for record in found:
+    kept.example(reader, record, request(0.0))
+  (message,) = [record.getMessage() for record in caplog.records]
+  assert 'data.frame_cache_bytes=14976 is too small' in message
+
+
+def test_no_cache_is_not_reported(records, caplog):
+  reader, found = records
+  cache.FrameCache(0).example(reader, found[0], request(0.0))
+  assert not caplog.records

@@ -51,7 +51,7 @@ def source(folder, weight=1.0):
   )
 
 
-def mixed(*sources, kind='clip', **fields):
+def mixed(*sources, kind='clip', cache_bytes=0, **fields):
   """Open a mixture of sources; a folder stands for its manifest."""
   sources = [
     one if isinstance(one, config_lib.SourceConfig) else source(one)
@@ -61,7 +61,7 @@ def mixed(*sources, kind='clip', **fields):
   config = config_lib.DataConfig(sources=tuple(sources), **fields)
   manifests = [manifest.Manifest(s.path) if s.path else None for s in sources]
   return examples.MixedExamples(
-    config, REQUEST, kind, manifests, cache.FrameCache(0)
+    config, REQUEST, kind, manifests, cache.FrameCache(cache_bytes)
   )
 
 
@@ -90,6 +90,19 @@ def test_the_start_of_a_clip_changes_from_epoch_to_epoch(folder):
   for i in range(60):
     seen[dataset[i].caption].add(dataset[i].pixels.tobytes())
   assert all(len(starts) > 1 for starts in seen.values())
+
+
+@pytest.mark.parametrize('kind', ['clip', 'image'])
+def test_later_epochs_come_from_memory_unchanged(folder, tmp_path, kind):
+  fresh = mixed(folder, kind=kind)
+  expected = [fresh[i].pixels for i in range(30)]
+  kept = mixed(folder, kind=kind, cache_bytes=10**8)
+  found = [kept[i].pixels for i in range(10)]
+  (tmp_path / 'w').rename(tmp_path / 'moved')
+  (tmp_path / 'i').rename(tmp_path / 'moved2')
+  found += [kept[i].pixels for i in range(10, 30)]
+  for one, other in zip(expected, found, strict=True):
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_broken_record_is_replaced_the_same_way_and_counted(

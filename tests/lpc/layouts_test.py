@@ -82,7 +82,7 @@ def test_stories_round_trip(world, tmp_path):
   records = [json.loads(line) for line in path.read_text().splitlines()]
   rng = random.Random('5 stories')
   for number, record in enumerate(records):
-    story = lpc.sample_story(rng, size=96)
+    story = lpc.sample_story(rng, size=96, new_places=0.25)
     assert record['story_id'] == f's{number:05d}'
     assert record['num_frames'] == story.spans[-1][1]
     frames = _frames(tmp_path / record['video'])
@@ -93,7 +93,7 @@ def test_stories_round_trip(world, tmp_path):
     for scene, entry, (start, stop) in zip(
       story.scenes, record['scenes'], story.spans, strict=True
     ):
-      act = {name: entry[name] for name in ('action', 'direction')}
+      act = {name: entry[name] for name in ('action', 'direction', 'place')}
       assert lpc.Facts(**persistent, **act) == scene.facts
       assert entry['prompt'] == scene.prompt
       assert (entry['start_frame'], entry['end_frame']) == (start, stop)

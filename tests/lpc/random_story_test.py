@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import numpy as np
@@ -68,6 +69,18 @@ def test_stories_change_only_the_action_and_direction():
       act = {'action': scene.facts.action, 'direction': scene.facts.direction}
       assert first.facts.replace(**act) == scene.facts
       assert scene.facts.action != 'fall'
+
+
+def test_a_share_of_the_later_scenes_is_at_a_new_place():
+  rng = random.Random(0)
+  moved = []
+  for _ in range(100):
+    story = lpc.sample_story(rng, size=128, new_places=0.25)
+    for before, after in itertools.pairwise(story.scenes):
+      names_place = 'place' in lpc.parse(after.prompt)
+      assert names_place == (before.facts.place != after.facts.place)
+      moved.append(names_place)
+  assert 0.2 < np.mean(moved) < 0.3
 
 
 def test_a_story_has_as_many_scenes_as_asked():

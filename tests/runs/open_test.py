@@ -53,6 +53,15 @@ def test_bundle_generates_the_clips_of_its_model(tiny_bundle, tiny_sampler):
   np.testing.assert_array_equal(_clips(model), _clips(same))
 
 
+def test_a_cpu_computes_in_float32(tiny_bundle, tmp_path):
+  config = bundle_lib.load_bundle(tiny_bundle).config
+  for part in ('tokenizer', 'generator'):
+    config[part] = {**config[part], 'dtype': 'bfloat16'}
+  _rewrite(tiny_bundle, tmp_path, config=config)
+  opened = models.load(tmp_path).sampler.models
+  assert opened.tokenizer.dtype == opened.generator.dtype == 'float32'
+
+
 def _save_run(folder, experiment, params, *, frozen):
   folder.mkdir()
   (folder / 'config.json').write_text(config_lib.to_json(experiment))
