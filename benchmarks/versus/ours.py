@@ -200,7 +200,8 @@ def _sampling(shapes: Shapes, facts: dict[str, Any]) -> Callable[[], None]:
   def sample(params: Any, text: Any, keys: Any) -> Any:
     texts, masks = jnp.concatenate([text, text]), jnp.concatenate([mask, empty])
 
-    def predict(shown: Any) -> Any:
+    def predict(shown: Any, progress: Any) -> Any:
+      del progress
       doubled = jnp.concatenate([shown, shown]).reshape(-1, *shapes.grid)
       logits = model.apply({'params': params}, doubled, texts, masks)
       logits = logits.reshape(2, *shown.shape, -1)

@@ -8,6 +8,11 @@ tokens; of a tokenizer, this alone is measured. Facts are read back from the
 frames: those of StoryWorld by an oracle, those of the sprite world (LPC) by a
 trained reader. The tables are printed and written to the folder --out, with the
 same numbers as JSON and contact sheets.
+
+--features compares the clips of single prompts with held-out ones by a
+network: FID and KID, or FVD and KVD. --protocol FILE measures these alone, as a
+paper did (configs/protocols/). --follow evaluates each new checkpoint of a run
+that trains, with its averaged weights, to OUT/STEP.
 """
 
 import argparse
@@ -25,7 +30,25 @@ EXAMPLES = """
     --prompts 0 --stories 0 --changes 0 --image-only
   phenaki evaluate --model runs/story/tokenizer --out runs/decoded \\
     --reconstructions 100
+  phenaki evaluate --model runs/story/generator --out runs/scores --follow 60
+  phenaki evaluate --model runs/prediction --out runs/bair --manifest my/bair \\
+    --protocol configs/protocols/bair.py --features i3d=i3d.safetensors
 """
+
+
+_PLACES = (
+  ('subset', '', 'NAME', "part of StoryWorld (default: the model's own)"),
+  (
+    *('reader', '', 'PATH'),
+    'what reads the sprite world: weights that `phenaki reader --out` wrote, '
+    'or the --workdir of a reader (default: the one that ships)',
+  ),
+  (
+    *('manifest', '', 'DIR'),
+    'manifest whose held-out clips are read (default: the training data)',
+  ),
+  ('protocol', None, 'FILE[:ARG]', 'measure as a paper did instead'),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +79,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'held-out ones, by the features of open_nsfw (needs phenaki-jax[eval])',
   )
   parser.add_argument(
+    '--features',
+    action='append',
+    default=[],
+    metavar='NAME[=FILE]',
+    help='network that compares the --prompts clips with as many held-out ones '
+    '(FID, KID; of i3d FVD, KVD), and reconstructions with the originals '
+    '(LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, vgg16@random or i3d@random',
+  )
+  parser.add_argument(
     '--split',
     default='heldout',
     choices=('heldout', 'train', 'all'),
@@ -67,23 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choices=('storyworld', 'lpc'),
     help='world of the prompts and facts (default: by the training captions)',
   )
-  parser.add_argument(
-    '--subset', default='', help="part of StoryWorld (default: the model's own)"
-  )
-  parser.add_argument(
-    '--reader',
-    default='',
-    metavar='PATH',
-    help='what reads the sprite world: weights that `phenaki reader --out` '
-    'wrote, or the --workdir of a reader (default: the one that ships with '
-    'the package)',
-  )
-  parser.add_argument(
-    '--manifest',
-    default='',
-    metavar='DIR',
-    help='manifest whose held-out clips are read (default: the training data)',
-  )
+  for name, value, metavar, words in _PLACES:
+    parser.add_argument(f'--{name}', default=value, metavar=metavar, help=words)
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
   arguments.add_numbers(
     parser,
@@ -95,26 +112,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('guidance', float, absent, 'guidance scale of the prompts; 0 for none'),
     ('steps', int, absent, 'decoding steps'),
     ('temperature', float, absent, 'of sampling; 0 for the likeliest tokens'),
+    ('clips', arguments.positive, None, 'real clips of a shortened --protocol'),
+    ('follow', arguments.seconds, None, 'seconds between looks at a run'),
   )
 
 
 def run(args: argparse.Namespace) -> None:
-  """Evaluate one model."""
-  from phenaki_jax.evaluation.report import to_markdown
+  """Evaluate one model, or each checkpoint of a run."""
   from phenaki_jax.runs import evaluate
-  from phenaki_jax.runs.subject import open_subject
+  from phenaki_jax.runs.follow import follow
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   if epath.Path(args.out).is_file():
     raise UserError(f'--out is {args.out}, which is a file; name a folder')
+  values = arguments.fields(args, evaluate.Request)
   request = evaluate.Request(
     settings=arguments.fields(args, SamplingSettings),
-    **arguments.fields(args, evaluate.Request),
+    **{**values, 'features': tuple(args.features)},
   )
-  subject = open_subject(
-    args.model, tokenizer=args.tokenizer, encoder=args.encoder
-  )
-  report = evaluate.evaluate(subject, request)
-  paths = evaluate.write_report(report, args.out)
-  print(to_markdown(report))
-  print(*paths, sep='\n')
+  places = evaluate.Places(**arguments.fields(args, evaluate.Places))
+  if args.follow is None:
+    print(*evaluate.evaluate_to(request, places, args.out), sep='\n')
+    return
+  if args.model is None:
+    raise UserError('--follow needs --model, the --workdir of a run')
+
+  def measure(step: int) -> None:
+    folder = epath.Path(args.out) / str(step)
+    print(*evaluate.evaluate_to(request, places, folder), sep='\n', flush=True)
+
+  follow(args.model, measure, seconds=args.follow)

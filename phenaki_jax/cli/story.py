@@ -17,6 +17,12 @@ byte; later scenes continue from it and change, up to the next cut. Seeds of
 earlier rerolls are read from STORY.json and kept; without --reroll, the seeds
 of the story file are used.
 
+--candidates N makes N versions of each scene and keeps the one with the best
+score: the likelihood of its tokens, its realness to the model's critic, or the
+share of the facts of the prompts that the oracle of StoryWorld finds in it
+(--choose). --dry-run makes nothing: it prints which prompt is active in which
+frames and what each window sees, and draws it to STORY.timeline.png.
+
 Words that no training caption had, prompts that are too long for the model and
 frames of another size than the trained one are named on standard error and in
 STORY.json; --strict refuses them before any work.
@@ -34,6 +40,10 @@ EXAMPLES = """
   phenaki story configs/stories/circle.yaml --out circle.mp4 --reroll 2
   phenaki story configs/stories/circle.yaml --out circle.mp4 \\
     --model runs/story/generator --guidance 4 --steps 12
+  phenaki story configs/stories/circle.yaml --out circle.mp4 --dry-run
+  phenaki story configs/stories/circle.yaml --out circle.mp4 \\
+    --candidates 4 --choose oracle
+  phenaki story --schema > story.schema.json
 """
 
 _OPTIONS = (
@@ -42,6 +52,14 @@ _OPTIONS = (
   ('guidance', float, 'guidance scale of scenes that give none; 0 for none'),
   ('steps', int, 'decoding steps of scenes that give none'),
   ('temperature', float, 'of scenes that give none; 0: most likely tokens'),
+  ('candidates', int, 'versions of scenes that give none (1)'),
+)
+_WORDS = (
+  ('style', 'text that is added to the prompt of every scene'),
+  ('negative', 'text that guidance moves away from, if a scene gives none'),
+  ('order', 'order of decoding of scenes that give none; see docs/stories.md'),
+  ('guidance-schedule', 'constant, linear or cosine, for such scenes too'),
+  ('choose', 'score of candidates: likelihood (default), critic or oracle'),
 )
 
 
@@ -56,12 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='TEXT',
     help='a scene of a story without a file; once per scene',
   )
-  parser.add_argument(
-    '--out', required=True, metavar='STORY.mp4', help='the film to write'
-  )
+  parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
   arguments.add_model(parser)
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
+  for name, words in _WORDS:
+    parser.add_argument(f'--{name}', metavar='TEXT', help=words)
+  for name, words in (
+    ('dry-run', 'show the timeline, and generate nothing'),
+    ('schema', 'print the JSON Schema of story files'),
+    ('strict', 'fail if the model cannot satisfy a request'),
+  ):
+    parser.add_argument(f'--{name}', action='store_true', help=words)
   parser.add_argument(
     '--reroll',
     type=int,
@@ -69,26 +93,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='N',
     help='give scene N (from 1) another seed; may be given several times',
   )
-  parser.add_argument(
-    '--strict',
-    action='store_true',
-    help='fail if the model cannot satisfy a request, such as an unknown word',
-  )
 
 
 def run(args: argparse.Namespace) -> None:
   """Generate one story."""
+  from phenaki_jax.stories import outputs
+  from phenaki_jax.stories.story import resolve, with_options
+  from phenaki_jax.stories.story_file import as_story, read_schema
+
+  if args.schema:
+    print(read_schema(), end='')
+    return
   if bool(args.story) == bool(args.prompt):
     raise UserError(
       'give either a story file or one --prompt for each scene'
       + (', not both' if args.story else '')
     )
+  if args.out is None:
+    raise UserError('give --out STORY.mp4, the film to write')
+  from phenaki_jax.runs.footage import read_starts
   from phenaki_jax.runs.open import load
-  from phenaki_jax.stories import outputs
-  from phenaki_jax.stories.story import resolve, with_options
-  from phenaki_jax.stories.story_file import as_story
 
-  options = {name: getattr(args, name) for name, _, _ in _OPTIONS}
+  names = [name for name, *_ in (*_OPTIONS, *_WORDS)]
+  names = [name.replace('-', '_') for name in names]
+  options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
   model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
@@ -97,6 +125,7 @@ def run(args: argparse.Namespace) -> None:
   remarks = model.remarks(story)
   if args.strict and remarks:
     raise UserError('; '.join(remark.sentence for remark in remarks))
+  starts = read_starts(story)
   if rolled := args.reroll or []:
     story = outputs.reroll_story(story, rolled, args.out, made_by=made_by)
   for number in sorted(set(rolled)):
@@ -105,9 +134,18 @@ def run(args: argparse.Namespace) -> None:
       f'scene {number} now has the seed {seed}; write "seed: {seed}" in the '
       'story file to keep it'
     )
+  if args.dry_run:
+    print(outputs.write_timeline(model.sampler, story, args.out, starts))
+    return
   print(
     *outputs.write_story(
-      model.sampler, story, args.out, made_by=made_by, remarks=remarks
+      model.sampler,
+      story,
+      args.out,
+      made_by=made_by,
+      remarks=remarks,
+      starts=starts,
+      judge=model.judge(story),
     ),
     sep='\n',
   )

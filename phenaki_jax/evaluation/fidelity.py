@@ -9,6 +9,7 @@ read.
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -28,9 +29,9 @@ class FidelityReport:
   Attributes:
     clips: number of clips.
     means: of 'psnr' in dB and 'ssim' over all frames, of 'psnr_first' over
-      first frames and 'psnr_later' over all others, and of 'psnr_box' over
-      the boxes of the frames that have one. What nothing is known of is left
-      out.
+      first frames and 'psnr_later' over all others, of 'psnr_box' over the
+      boxes of the frames that have one, and of other distances by name. What
+      nothing is known of is left out.
     positions: mean PSNR of the frames at each position, in dB.
     facts: by fact, how often a value that was surely read in the original is
       read in the reconstruction.
@@ -49,6 +50,9 @@ def report_fidelity(
   batches: Iterable[Mapping[str, np.ndarray]],
   *,
   world: World | None,
+  distances: Mapping[
+    str, Callable[[VideoU8, VideoU8], Float[np.ndarray, ' frames']]
+  ] = MappingProxyType({}),
   shown: int = 4,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> FidelityReport:
@@ -58,6 +62,7 @@ def report_fidelity(
     reconstruct: maps frames, uint8 [B, T, H, W, 3], to decoded ones.
     batches: the `clips` parts of batches, of which every clip is one scene.
     world: finds the object and reads the facts; None leaves both out.
+    distances: by name, other distances of the frames of two clips.
     shown: number of clips in the report.
     on_done: called with the number of clips finished since the last call.
   """
@@ -81,6 +86,8 @@ def report_fidelity(
       for place, value in enumerate(similar['psnr'][row, :frames].tolist()):
         positions[place].append(value)
         found['psnr_later' if place else 'psnr_first'].append(value)
+      for name, distance in distances.items():
+        found[name] += distance(original, copy).tolist()
       if world is not None:
         before, after = world.read(original), world.read(copy)
         found['psnr_box'] += psnr_inside(original, copy, before.box)

@@ -12,6 +12,7 @@ from phenaki_jax.evaluation.clips import ClipReport, ImageOnlyReport, Sample
 from phenaki_jax.evaluation.counts import Counts
 from phenaki_jax.evaluation.fidelity import FidelityReport
 from phenaki_jax.evaluation.frechet import FrechetReport
+from phenaki_jax.evaluation.measure import Measure
 from phenaki_jax.evaluation.stories import StoryReport
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.provenance import NOTICE
@@ -29,6 +30,7 @@ class Report:
     image_only: report of image-only concepts.
     fidelity: report of reconstructions.
     frechet: distances of the single clips from real ones.
+    measures: other numbers, each with its protocol.
   """
 
   protocol: dict[str, Any]
@@ -38,6 +40,7 @@ class Report:
   image_only: ImageOnlyReport | None = None
   fidelity: FidelityReport | None = None
   frechet: FrechetReport | None = None
+  measures: tuple[Measure, ...] = ()
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -83,6 +86,8 @@ def to_json(report: Report) -> dict[str, Any]:
     }
   if frechet := report.frechet:
     found['frechet'] = dataclasses.asdict(frechet)
+  if report.measures:
+    found['measures'] = [one.to_json() for one in report.measures]
   return {'protocol': report.protocol, **_json_value(found)}
 
 
@@ -121,6 +126,8 @@ def to_markdown(report: Report) -> str:
     lines += _table('concept', rows, only.values.total)
   if frechet := report.frechet:
     lines += _frechet_lines(frechet)
+  if report.measures:
+    lines += _measure_lines(report.measures)
   if fidelity := report.fidelity:
     lines += _fidelity_lines(fidelity)
   if any('| right | ±' in line for line in lines):
@@ -233,12 +240,29 @@ def _frechet_lines(frechet: FrechetReport) -> list[str]:
   return [*lines, '', f'Features of {settings}.', '']
 
 
+def _measure_lines(measures: tuple[Measure, ...]) -> list[str]:
+  lines = [
+    '## Distances from held-out clips',
+    '',
+    '| measure | value | ± | generated | real |',
+    '|---|---:|---:|---:|---:|',
+  ]
+  for one in measures:
+    error = '' if math.isnan(one.error) else f'{one.error:.4f}'
+    counts = ' | '.join(map(str, one.protocol['samples'].values()))
+    lines.append(f'| {one.name} | {one.value:.4f} | {error} | {counts} |')
+  return [*lines, '', 'The protocol of each is in scores.json.', '']
+
+
 def _fidelity_lines(fidelity: FidelityReport) -> list[str]:
   lines = [f'## Reconstructions ({fidelity.clips} held-out clips)', '']
   lines += ['| measure | mean |', '|---|---:|']
   for name, what in _FIDELITY.items():
     if name in fidelity.means:
       lines.append(f'| {what} | {fidelity.means[name]:.2f} |')
+  for name, value in fidelity.means.items():
+    if name not in _FIDELITY:
+      lines.append(f'| {name} | {value:.4f} |')
   places = ', '.join(f'{value:.1f}' for value in fidelity.positions)
   lines += ['', f'PSNR by position of the frame, in dB: {places}.', '']
   if fidelity.facts:
@@ -279,7 +303,7 @@ def _json_value(value: Any) -> Any:
     return dataclasses.asdict(value) | _json_value(rates)
   if isinstance(value, dict):
     return {name: _json_value(item) for name, item in value.items()}
-  if isinstance(value, tuple):
+  if isinstance(value, tuple | list):
     return [_json_value(item) for item in value]
   if isinstance(value, float):
     return None if math.isnan(value) else round(value, 6)

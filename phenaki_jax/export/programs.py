@@ -38,6 +38,7 @@ from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.sampler import (
   DecodeConfig,
+  Guided,
   Models,
   Sampler,
   SamplingSettings,
@@ -85,8 +86,14 @@ def make_programs(
     context_frames: K, the number of frames that `encode` takes.
 
   Raises:
-    UserError: the tokenizer cannot make frames of that size.
+    UserError: the tokenizer cannot make frames of that size, or the settings
+      have a negative text.
   """
+  if settings.negative:
+    raise UserError(
+      f'sampling.negative is {settings.negative!r}, which programs do not '
+      'take; export a model without it'
+    )
   generator = Generator(config=models.generator, text=models.text)
   tokenizer = CViViT(models.tokenizer)
   grid = models.tokenizer.grid(
@@ -125,7 +132,15 @@ def make_programs(
     )
     keys = jax.vmap(rng.root)(seeds)
     state = uncover_tokens(
-      models, config, weights, texts, tokens, known, keys, values
+      models,
+      config,
+      weights,
+      texts,
+      tokens,
+      known,
+      keys,
+      values,
+      guided=Guided(schedule=settings.guidance_schedule),
     )
     return jnp.reshape(state.ids, tokens.shape)
 

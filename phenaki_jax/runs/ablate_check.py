@@ -18,7 +18,7 @@ from phenaki_jax.runs.ablate_sweep import Sweep
 from phenaki_jax.runs.ablate_unit import Unit
 from phenaki_jax.runs.evaluate import Request
 from phenaki_jax.runs.experiment import check_tokenizer_dir, validate
-from phenaki_jax.runs.frechet import FrameFeatures
+from phenaki_jax.runs.networks import open_features
 from phenaki_jax.training import checkpoint_files
 
 
@@ -46,7 +46,7 @@ def check_sweep(sweep: Sweep, *, num_devices: int) -> None:
       raise UserError(f'unit {unit.label}: {error}') from error
   # Last, because it takes seconds.
   if any(unit.evaluation.get('frechet') for unit in sweep.units):
-    FrameFeatures.open()
+    open_features('open_nsfw')
 
 
 def count_devices() -> int:

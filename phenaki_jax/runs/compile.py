@@ -24,7 +24,7 @@ from phenaki_jax.runs.assemble import Run, assemble_abstract
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.plan import step_flops
 from phenaki_jax.sampling.decode import DecodeConfig
-from phenaki_jax.sampling.sampler import Models, uncover_tokens
+from phenaki_jax.sampling.sampler import Guided, Models, uncover_tokens
 from phenaki_jax.text import config as text_config
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
@@ -217,6 +217,9 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
       described(ids, jnp.bool_),
       described((batch,), rng.described().dtype),
       described((batch, 3), jnp.float32),
+      guided=Guided(schedule=sampling.guidance_schedule)
+      if sampling.guidance
+      else None,
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,17 +21,20 @@ from phenaki_jax.evaluation.clips import (
 )
 from phenaki_jax.evaluation.fidelity import report_fidelity
 from phenaki_jax.evaluation.frechet import ClipMoments, report_frechet
+from phenaki_jax.evaluation.measure import network_name
 from phenaki_jax.evaluation.report import Report
 from phenaki_jax.evaluation.stories import report_stories
 from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.png import write_png
 from phenaki_jax.runs import worlds
-from phenaki_jax.runs.frechet import FrameFeatures
+from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
-from phenaki_jax.runs.subject import Subject
+from phenaki_jax.runs.networks import open_features
+from phenaki_jax.runs.protocol import load_protocol, run_protocol
+from phenaki_jax.runs.subject import Subject, open_subject
 from phenaki_jax.storyworld import subset_named
-from phenaki_jax.types import Split
+from phenaki_jax.types import Split, VideoU8
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +59,9 @@ class Request:
     image_only_prompts: number of clips of each such concept.
     frechet: whether to compare the clips of single prompts with as many
       held-out ones by the features of a trained network.
+    features: networks that compare the clips of single prompts with as many
+      held-out ones (FID, KID, FVD), and reconstructions with the originals
+      (LPIPS); see `networks.open_features`.
     reconstructions: number of held-out clips to reconstruct; 0 for none.
       None is 32, or 0 if the training data is not here.
     manifest: folder of the manifest of held-out clips; empty for the training
@@ -77,6 +83,7 @@ class Request:
   image_only: bool = False
   image_only_prompts: int = 20
   frechet: bool = False
+  features: tuple[str, ...] = ()
   reconstructions: int | None = None
   manifest: str = ''
   world: str = ''
@@ -98,6 +105,11 @@ class Request:
       raise UserError(
         'frechet compares the clips of single prompts, but prompts is 0; set '
         'prompts, such as 200'
+      )
+    if self.features and not self.prompts and self.reconstructions == 0:
+      raise UserError(
+        'features compare the clips of single prompts and reconstructions, but '
+        'prompts and reconstructions are 0; set one of them'
       )
     wanted = self.reconstructions
     if wanted is not None and wanted < 0:
@@ -129,12 +141,30 @@ def evaluate(subject: Subject, request: Request) -> Report:
   world = _world(subject, request)
   protocol = _protocol(subject, request, world, number)
   reports: dict[str, Any] = {}
+  networks = [open_features(spec) for spec in request.features]
+  gathered = Gathered(networks)
   features, made = None, None
   if subject.model is not None and request.frechet:
-    features = FrameFeatures.open()
+    features = open_features('open_nsfw')
     made = ClipMoments(features)
+
+  def on_clip(frames: VideoU8) -> None:
+    gathered.add(frames)
+    if made is not None:
+      made.add(frames)
+
   if subject.model is not None and request.tells_stories:
-    reports = _generate(subject.model, request, world, protocol, made)
+    reports = _generate(subject.model, request, world, protocol, on_clip)
+  if networks and gathered.count > 1:
+    real = subject.heldout_clips(
+      gathered.count, manifest=request.manifest, batch_size=request.batch_size
+    )
+    with progress.bar(
+      total=gathered.count, unit='clip', desc='features'
+    ) as bar:
+      reports['measures'] = gathered.compare(
+        real, protocol=_clip_protocol(subject), on_done=bar.update
+      )
   if features is not None and made is not None:
     total = request.prompts
     real = subject.heldout_clips(
@@ -151,9 +181,71 @@ def evaluate(subject: Subject, request: Request) -> Report:
   if number:
     with progress.bar(total=number, unit='clip', desc='decoded') as bar:
       reports['fidelity'] = report_fidelity(
-        subject.reconstruct, batches, world=world, on_done=bar.update
+        subject.reconstruct,
+        batches,
+        world=world,
+        distances={
+          f'lpips@{network_name(one.describe())}': one.distance
+          for one in networks
+          if not one.of_clips
+        },
+        on_done=bar.update,
       )
   return Report(protocol=protocol, **reports)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Places:
+  """Where a model is, and the protocol to measure it by.
+
+  Attributes:
+    model: a bundle or run directory; None for the reference.
+    tokenizer, encoder: parts that were moved; see `runs.open.load`.
+    protocol: file of a protocol; None for what the request says.
+    clips: real clips of the protocol, in place of its own number.
+  """
+
+  model: str | None = None
+  tokenizer: str | None = None
+  encoder: str | None = None
+  protocol: str | None = None
+  clips: int | None = None
+
+
+def evaluate_to(
+  request: Request, places: Places, folder: epath.PathLike
+) -> list[Any]:
+  """Evaluate a model, and write the report.
+
+  Returns:
+    The report as Markdown, and the paths of its files.
+
+  Raises:
+    UserError: see `evaluate` and `run_protocol`.
+  """
+  subject = open_subject(
+    places.model, tokenizer=places.tokenizer, encoder=places.encoder
+  )
+  if places.protocol is None:
+    report = evaluate(subject, request)
+  else:
+    if not request.features:
+      raise UserError(
+        '--protocol needs --features, the networks that compare the clips'
+      )
+    protocol = load_protocol(places.protocol, clips=places.clips)
+    measures = run_protocol(
+      subject,
+      protocol,
+      features=request.features,
+      manifest=request.manifest,
+      seed=request.seed,
+    )
+    report = Report(
+      protocol={'model': subject.name, 'name': protocol.name},
+      measures=measures,
+    )
+  return [report_lib.to_markdown(report), *write_report(report, folder)]
 
 
 def _generate(
@@ -161,11 +253,11 @@ def _generate(
   request: Request,
   world: World | None,
   protocol: dict[str, Any],
-  moments: ClipMoments | None,
+  on_clip: Callable[[VideoU8], None],
 ) -> dict[str, Any]:
   """Return the reports on what the model generates, by field of `Report`.
 
-  `moments` gathers the clips of single prompts.
+  `on_clip` is called with the clips of single prompts.
   """
   if world is None:
     raise UserError(
@@ -193,14 +285,13 @@ def _generate(
     name: protocol[name] for name in ('frames_per_scene', 'context_frames')
   }
   if count := request.prompts:
-    options = {} if moments is None else {'on_clip': moments.add}
     add(
       'clips',
       report_clips,
       count,
       prompts=count,
       split=request.split,
-      **options,
+      on_clip=on_clip,
     )
   if count := request.stories:
     counts = {'stories': count, 'scenes': request.scenes, **lengths}
@@ -264,6 +355,18 @@ def _world(subject: Subject, request: Request) -> World | None:
   return worlds.open_world(
     name, subset=subset, reader=request.reader, fps=subject.data.fps
   )
+
+
+def _clip_protocol(subject: Subject) -> dict[str, Any]:
+  """Return what the features of clips depend on, beside the network."""
+  return {
+    'model': subject.fingerprint,
+    'frames': subject.data.frames,
+    'size': list(subject.data.size),
+    'fps': subject.data.fps,
+    'real': 'held-out clips',
+    'phenaki_jax': phenaki_jax.__version__,
+  }
 
 
 def _settings(model: Model, request: Request) -> Any:

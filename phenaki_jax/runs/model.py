@@ -15,10 +15,14 @@ import phenaki_jax
 from phenaki_jax import progress
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import UserError
+from phenaki_jax.evaluation.prompts import PromptOracle
+from phenaki_jax.evaluation.storyworld import StoryWorld
 from phenaki_jax.media.film import Film
+from phenaki_jax.runs.footage import read_starts
 from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.stories.generate import generate
+from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe
 from phenaki_jax.stories.story import (
@@ -28,6 +32,7 @@ from phenaki_jax.stories.story import (
   with_options,
 )
 from phenaki_jax.stories.story_file import as_story
+from phenaki_jax.storyworld import subset_named
 from phenaki_jax.text.words import Words
 
 _log = logging.getLogger(__name__)
@@ -101,7 +106,13 @@ class Model:
     chunks = []
     total = resolved.num_frames
     with progress.bar(total=total, unit='frame', desc='story') as bar:
-      for chunk in generate(self.sampler, resolved):
+      made = generate(
+        self.sampler,
+        resolved,
+        starts=read_starts(resolved),
+        judge=self.judge(resolved),
+      )
+      for chunk in made:
         chunks.append(chunk.frames)
         bar.update(len(chunk.frames))
     return Film(
@@ -133,6 +144,16 @@ class Model:
       length=self.sampler.models.text.max_length,
       words=self.words,
     )
+
+  def judge(self, story: Story) -> Judge | None:
+    """Return what reads the facts of the prompts of a story in its frames.
+
+    None if the model was not trained on StoryWorld.
+    """
+    if not self.subset:
+      return None
+    world = StoryWorld(subset=subset_named(self.subset), fps=story.fps or 8.0)
+    return PromptOracle(world=world)
 
   def encode(
     self, frames: Shaped[np.ndarray, '...']

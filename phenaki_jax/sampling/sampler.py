@@ -23,7 +23,7 @@ from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
-from phenaki_jax.sampling.guidance import guide
+from phenaki_jax.sampling.guidance import SCHEDULES, GuidanceSchedule, guide
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -35,13 +35,17 @@ class SamplingSettings(DecodeConfig):
   """How clips are sampled; `DecodeConfig` has the settings of the decoding.
 
   Attributes:
-    guidance: guidance scale, 0 for none.
+    guidance: guidance scale, 0 for none, which halves the time.
+    guidance_schedule: how the scale grows over the decoding steps.
+    negative: text that the guidance moves away from; empty for no text.
     temperature: temperature of each token's distribution, 0 for the most
       likely token.
     choice_temperature: noise on the order in which tokens are kept.
   """
 
   guidance: NonNegativeFloat = 3.0
+  guidance_schedule: GuidanceSchedule = 'constant'
+  negative: str = ''
   temperature: NonNegativeFloat = 1.0
   choice_temperature: NonNegativeFloat = 4.5
 
@@ -87,7 +91,23 @@ def _pixels(
   )
 
 
-@functools.partial(jax.jit, static_argnames=('models', 'config'))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guided:
+  """How guidance is compiled; None in its place predicts without it.
+
+  Without guidance there is one forward pass on the batch, and not on twice
+  the batch.
+
+  Attributes:
+    schedule: how the scale grows over the decoding steps.
+    is_negative: whether texts are given that the guidance moves away from.
+  """
+
+  schedule: GuidanceSchedule = 'constant'
+  is_negative: bool = False
+
+
+@functools.partial(jax.jit, static_argnames=('models', 'config', 'guided'))
 def uncover_tokens(
   models: Models,
   config: DecodeConfig,
@@ -97,26 +117,47 @@ def uncover_tokens(
   known: Bool[Array, 'B t h w'],
   keys: Key[Array, 'B'],
   settings: Float[Array, 'B 3'],
+  guided: Guided | None = Guided(),
+  away: Int[Array, 'B L'] | None = None,
 ) -> DecodeState:
-  """Decode a batch; `settings` are guidance and the two temperatures.
+  """Decode a batch.
 
-  `texts` are token ids, or what `Generator.encode_with_empty` makes of them.
+  Args:
+    models: settings of the networks.
+    config: settings of the decoding.
+    params: of the generator.
+    texts: token ids of the prompts, or what the generator encodes them and
+      what guidance moves away from as.
+    ids: token ids; only known tokens are read.
+    known: True at known tokens.
+    keys: one for each sample.
+    settings: guidance scale and the two temperatures of each sample.
+    guided: how to guide.
+    away: token ids of the negative texts, if `guided.is_negative`.
   """
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
-  # One forward pass on a doubled batch predicts with and without the text.
-  encoded = (
-    texts
-    if isinstance(texts, EncodedTexts)
-    else generator.encode_with_empty(params, texts)
-  )
+  if isinstance(texts, EncodedTexts):
+    encoded = texts
+  elif guided is None:
+    encoded = generator.encode(params, texts)
+  elif guided.is_negative:
+    assert away is not None, 'negative texts are missing'
+    encoded = generator.encode(params, jnp.concatenate([texts, away]))
+  else:
+    encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
 
-  def predict(shown: Array) -> Array:
+  def predict(shown: Array, progress: Array) -> Array:
+    if guided is None:
+      logits = generator.logits(params, shown.reshape(ids.shape), own)
+      return logits.reshape(*shown.shape, -1)
+    # One forward pass on a doubled batch predicts with and without the text.
     doubled = jnp.concatenate([shown, shown]).reshape(-1, *grid)
     logits = generator.logits(params, doubled, encoded)
     logits = logits.reshape(2, *shown.shape, -1)
-    return guide(logits[0], logits[1], settings[:, 0])
+    scale = settings[:, 0] * SCHEDULES[guided.schedule](progress)
+    return guide(logits[0], logits[1], scale)
 
   def criticise(filled: Array) -> Array:
     odds = generator.criticise(params, filled.reshape(ids.shape), own)
@@ -132,7 +173,38 @@ def uncover_tokens(
     temperature=settings[:, 1],
     choice_temperature=settings[:, 2],
     critic=criticise if config.order == 'critic' else None,
+    grid=(ids.shape[1], ids.shape[2], ids.shape[3]),
   )
+
+
+@functools.partial(jax.jit, static_argnames='models')
+def _criticise(
+  models: Models,
+  params: Any,
+  texts: Int[Array, 'B L'],
+  ids: Int[Array, 'B t h w'],
+) -> Float[Array, 'B t h w']:
+  """Return the critic's log-probability that each token is real."""
+  generator = Generator(config=models.generator, text=models.text)
+  odds = generator.criticise(params, ids, generator.encode(params, texts))
+  return jax.nn.log_sigmoid(odds)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredClips:
+  """Clips, and how good the model takes them to be.
+
+  Attributes:
+    frames: uint8 [B, T, H, W, 3].
+    likelihood: of each clip, the mean log-probability of its new tokens when
+      they were drawn.
+    critic: of each clip, the critic's mean log-probability that a new token is
+      real; None if the model has no critic.
+  """
+
+  frames: np.ndarray
+  likelihood: np.ndarray
+  critic: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,27 +272,39 @@ class Sampler:
         "'confidence' or 'random', or train a critic with "
         '--set generator.critic=token'
       )
-    length = self.models.text.max_length
-    texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
     keys = jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32))
     values = [
       settings.guidance,
       settings.temperature,
       settings.choice_temperature,
     ]
+    guided, away = None, None
+    if settings.guidance:
+      guided = Guided(
+        schedule=settings.guidance_schedule, is_negative=bool(settings.negative)
+      )
+      if settings.negative:
+        away = self._texts([settings.negative] * len(prompts))
     state = uncover_tokens(
       self.models,
       DecodeConfig(
         steps=settings.steps, schedule=settings.schedule, order=settings.order
       ),
       self.generator_params,
-      jnp.asarray(np.stack(texts), jnp.int32),
+      self._texts(prompts),
       jnp.asarray(ids, jnp.int32),
       jnp.asarray(known, bool),
       keys,
       jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
+      guided=guided,
+      away=away,
     )
     return jax.tree.map(np.asarray, state)
+
+  def _texts(self, prompts: Sequence[str]) -> Int[Array, 'B L']:
+    length = self.models.text.max_length
+    texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
+    return jnp.asarray(np.stack(texts), jnp.int32)
 
   def clips(
     self,
@@ -248,6 +332,42 @@ class Sampler:
       UserError: prompts, seeds and context differ in number, or sizes or
         lengths do not fit the tokenizer.
     """
+    tokens, _, _ = self._sample(prompts, size, seeds, settings, context)
+    return self.decode(tokens)
+
+  def scored_clips(
+    self,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    context: np.ndarray | None = None,
+  ) -> ScoredClips:
+    """Sample clips as `clips` does, with their scores."""
+    tokens, known, state = self._sample(prompts, size, seeds, settings, context)
+    new = ~known.reshape(len(prompts), -1)
+    critic = None
+    if self.models.generator.critic != 'none':
+      real = _criticise(
+        self.models, self.generator_params, self._texts(prompts), tokens
+      )
+      critic = np.asarray(real).reshape(new.shape).mean(-1, where=new)
+    return ScoredClips(
+      frames=self.decode(tokens),
+      likelihood=np.asarray(state.confidence).mean(-1, where=new),
+      critic=critic,
+    )
+
+  def _sample(
+    self,
+    prompts: Sequence[str],
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    context: np.ndarray | None,
+  ) -> tuple[np.ndarray, np.ndarray, DecodeState]:
+    """Return the tokens [B, t, h, w], which were known, and the last state."""
     if not len(prompts) == len(seeds) > 0:
       raise UserError(
         f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
@@ -272,4 +392,5 @@ class Sampler:
     state = self.uncover(
       prompts, ids=ids, known=known, seeds=seeds, settings=settings
     )
-    return self.decode(np.asarray(state.ids).reshape(ids.shape))
+    tokens = np.asarray(state.ids).reshape(ids.shape)
+    return tokens, known, state

@@ -60,6 +60,23 @@ def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:
       f'context_frames is {story.context_frames}; this server uses '
       f'{defaults.context_frames}: leave context_frames out'
     )
+  for number, scene in enumerate(story.scenes, 1):
+    # A path would name a file of the server.
+    if scene.start is not None:
+      raise UserError(
+        f'scene {number} has a start; this server continues no images and '
+        'clips: use `phenaki story`'
+      )
+    if scene.context_frames != defaults.context_frames:
+      raise UserError(
+        f'scene {number}: context_frames is {scene.context_frames}; this '
+        f'server uses {defaults.context_frames}: leave it out'
+      )
+    if (scene.candidates or 1) > 1:
+      raise UserError(
+        f'scene {number} has {scene.candidates} candidates; this server makes '
+        'one: leave candidates out, and roll the scene again'
+      )
   _at_most(len(story.scenes), limits.scenes, 'the story has', 'scenes')
   _at_most(story.num_frames, limits.frames, 'the story has', 'frames')
   work = 0
@@ -68,7 +85,14 @@ def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:
     _at_most(
       len(scene.prompt), limits.prompt, f'{where}the prompt has', 'characters'
     )
-    steps = story.settings(scene).steps
+    settings = story.settings(scene)
+    _at_most(
+      len(settings.negative),
+      limits.prompt,
+      f'{where}the negative text has',
+      'characters',
+    )
+    steps = settings.steps
     _at_most(steps, limits.steps, f'{where}steps is', 'decoding steps')
     new = defaults.clip_frames - defaults.context_frames
     work += steps * -(-(scene.frames or 0) // new)

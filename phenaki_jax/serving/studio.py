@@ -96,6 +96,10 @@ class Studio:
     """
     story = resolve(build(values), self.model.defaults)
     check(story, self.limits, self.model.defaults)
+    if self.model.sampler.models.generator.critic == 'none' and any(
+      story.settings(scene).order == 'critic' for scene in story.scenes
+    ):
+      raise UserError("order is 'critic', but the model has no critic")
     return Checked(
       values=dict(values), story=story, remarks=self.model.remarks(story)
     )

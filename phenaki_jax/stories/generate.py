@@ -1,11 +1,13 @@
 """Generate stories window by window at constant memory (Phenaki, section 2.2).
 
-The first window of a story is one clip of the length that the generator was
-trained on. Every later window sees the last K frames: they are encoded again,
-their tokens are known, the other tokens are sampled with the prompt of the
-current scene, and the K frames are removed from the result. Frames beyond the
-end of a scene are removed as well, so the K frames are always frames of the
-story. A scene with `cut` starts like the first one, without context frames.
+`timeline.plan` divides the scenes into windows. The first window of a story is
+one clip of the length that the generator was trained on. Every later window
+sees the last K frames: they are encoded again, their tokens are known, the
+other tokens are sampled with the prompt of the current scene, and the K frames
+are removed from the result. Frames beyond the end of a scene are removed as
+well, so the K frames are always frames of the story. A scene with `cut` starts
+like the first one, without context frames; one with `start` continues the
+frames of an image or clip instead.
 
 The random seed of a window depends only on the seed of its scene, the number
 of the scene and the number of the window in the scene. A new seed for one
@@ -13,20 +15,30 @@ scene leaves all earlier scenes unchanged.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.sampler import SamplingSettings, ScoredClips
+from phenaki_jax.stories.candidates import choose
+from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
-from phenaki_jax.stories.seeds import scene_keys, window_seed
+from phenaki_jax.stories.seeds import candidate_seed, scene_keys, window_seed
 from phenaki_jax.stories.story import Story
+from phenaki_jax.stories.timeline import Window, plan
+from phenaki_jax.types import VideoU8
 
 Frames: TypeAlias = UInt8[np.ndarray, 'B _ H W 3']
 """Frames of several stories; their number differs between arguments."""
+
+Starts: TypeAlias = Mapping[int, VideoU8]
+"""By number of a scene, from 0, the frames that it starts from."""
+_NO_STARTS: Starts = types.MappingProxyType({})
 
 
 @runtime_checkable
@@ -52,6 +64,22 @@ class ClipMaker(Protocol):
     """Return uint8 [B, T, H, W, 3], which starts with the context frames."""
 
 
+@runtime_checkable
+class ScoringMaker(ClipMaker, Protocol):
+  """A model that also tells how good it takes its clips to be."""
+
+  def scored_clips(
+    self,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    context: np.ndarray | None = None,
+  ) -> ScoredClips:
+    """Return the clips of `clips`, with their scores."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunk:
   """Consecutive frames of one scene, as they are generated.
@@ -73,33 +101,55 @@ def generate(
   *,
   kept: KeptScenes | None = None,
   origin: Mapping[str, Any] | None = None,
+  starts: Starts = _NO_STARTS,
+  judge: Judge | None = None,
 ) -> Iterator[Chunk]:
   """Generate one story; yield frames [T, H, W, 3] as soon as they exist.
 
-  At most one window and K frames are in memory.
+  At most one window and K frames are in memory; of a scene with candidates, at
+  most two of them.
 
   Args:
-    maker: makes the clips.
+    maker: makes the clips; a `ScoringMaker` if a scene has candidates.
     story: a resolved story.
     kept: finished scenes. A scene that is found under its key (see
       `scene_keys`) is read, with the same bits, instead of generated; other
       scenes are added.
     origin: see `scene_keys`; required with `kept`.
-  """
-  keys = scene_keys(story, origin or {})
+    starts: frames of all scenes with `start`, of the size of the story.
+    judge: scores a candidate if `story.choose` is 'oracle'.
 
-  def generate_scene(number: int, tail: Frames | None) -> Iterator[Frames]:
-    windows = _windows(maker, [story], number, tail)
-    chunks: Iterator[np.ndarray] = (frames[0] for frames in windows)
+  Raises:
+    UserError: frames that a scene starts from are missing, or candidates
+      cannot be scored as the story says.
+  """
+  for number, scene in enumerate(story.scenes):
+    if scene.start is not None and number not in starts:
+      raise UserError(
+        f'scene {number + 1} starts from {scene.start}, which cannot be read '
+        'here; generate the story with `phenaki story`, or remove its start'
+      )
+  keys = scene_keys(story, origin or {}, starts)
+
+  def generate_scene(
+    number: int, windows: Iterator[Window], tail: Frames | None
+  ) -> Iterator[Frames]:
+    scene = story.scenes[number]
+    chunks: Iterator[np.ndarray]
+    if (scene.candidates or 1) > 1:
+      chunks = _best(maker, story, number, windows, tail, judge)
+    else:
+      made = _windows(maker, [story], windows, tail)
+      chunks = (clips.frames[0] for clips in made)
     if kept is not None:
       assert story.size is not None
-      shape = (story.scenes[number].frames or 0, *story.size, 3)
+      shape = (scene.frames or 0, *story.size, 3)
       chunks = kept.through(
         keys[number], shape, chunks, chunk_frames=maker.clip_frames
       )
     return (frames[None] for frames in chunks)
 
-  for chunk in _chunks(story, generate_scene):
+  for chunk in _chunks(maker, story, generate_scene, starts):
     yield dataclasses.replace(chunk, frames=chunk.frames[0])
 
 
@@ -112,7 +162,8 @@ def generate_batch(
   of matrix products of another batch size.
 
   Raises:
-    UserError: the stories differ in size, K, lengths, cuts or settings.
+    UserError: the stories differ in size, K, lengths, cuts or settings, or have
+      candidates or frames to start from.
   """
   if not stories:
     raise UserError('there is no story to generate; give at least one')
@@ -121,71 +172,143 @@ def generate_batch(
       'the stories of a batch must have the same size, context_frames, '
       'lengths, cuts and settings; generate them one by one'
     )
-  yield from _chunks(
-    stories[0],
-    lambda number, tail: _windows(maker, stories, number, tail),
-  )
+  if any(
+    (scene.candidates or 1) > 1 or scene.start is not None
+    for story in stories
+    for scene in story.scenes
+  ):
+    raise UserError(
+      'a story with candidates or a start is not generated in a batch; '
+      'generate it alone'
+    )
+
+  def generate_scene(
+    number: int, windows: Iterator[Window], tail: Frames | None
+  ) -> Iterator[Frames]:
+    made = _windows(maker, stories, windows, tail)
+    return (clips.frames for clips in made)
+
+  yield from _chunks(maker, stories[0], generate_scene, _NO_STARTS)
 
 
 def _timeline(story: Story) -> tuple:
-  scenes = [(s.frames, s.cut, story.settings(s)) for s in story.scenes]
+  scenes = [
+    (s.frames, s.cut, s.context_frames, story.settings(s)) for s in story.scenes
+  ]
   return story.size, story.context_frames, scenes
 
 
+def plan_story(
+  maker: ClipMaker, story: Story, starts: Starts = _NO_STARTS
+) -> Iterator[Window]:
+  """Divide a resolved story into windows of the model's clips."""
+  return plan(
+    story,
+    clip_frames=maker.clip_frames,
+    tubelet=maker.frames_of(2) - maker.frames_of(1),
+    starts={number: len(frames) for number, frames in starts.items()},
+  )
+
+
 def _chunks(
+  maker: ClipMaker,
   story: Story,
-  generate_scene: Callable[[int, Frames | None], Iterator[Frames]],
+  generate_scene: Callable[
+    [int, Iterator[Window], Frames | None], Iterator[Frames]
+  ],
+  starts: Starts,
 ) -> Iterator[Chunk]:
   """Generate scene after scene, each from the last frames of the previous."""
+  assert story.size is not None, 'the story is not resolved'
   tail = None
-  for number, scene in enumerate(story.scenes):
-    tail = None if scene.cut else tail
+  most = max(
+    scene.context_frames or story.context_frames or 1 for scene in story.scenes
+  )
+  windows = plan_story(maker, story, starts)
+  for number, of_scene in itertools.groupby(windows, lambda w: w.scene):
+    if story.scenes[number].cut:
+      tail = starts[number][None, -most:] if number in starts else None
     start = 0
-    for frames in generate_scene(number, tail):
-      tail = _extend(tail, frames, story.context_frames)
+    for frames in generate_scene(number, of_scene, tail):
+      tail = _extend(tail, frames, most)
       yield Chunk(scene=number, start=start, frames=frames)
       start += frames.shape[1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Made:
+  """New frames of every story, and the scores of the clips they are of."""
+
+  frames: np.ndarray
+  clips: ScoredClips | None = None
 
 
 def _windows(
   maker: ClipMaker,
   stories: Sequence[Story],
-  number: int,
+  windows: Iterable[Window],
   tail: Frames | None,
-) -> Iterator[Frames]:
+  *,
+  seed: int | None = None,
+  is_scored: bool = False,
+) -> Iterator[_Made]:
   """Generate one scene of every story, window by window."""
-  scenes = [story.scenes[number] for story in stories]
-  size, left = stories[0].size, scenes[0].frames
-  assert size is not None and left is not None, 'the story is not resolved'
-  window = 0
-  while left:
-    context = _context(tail, maker)
-    frames = maker.clips(
-      [scene.prompt for scene in scenes],
-      size=size,
-      seeds=[window_seed(scene.seed or 0, number, window) for scene in scenes],
-      settings=stories[0].settings(scenes[0]),
-      context=context,
-    )
-    known = 0 if context is None else context.shape[1]
-    frames = frames[:, known : known + left]
-    tail = _extend(tail, frames, stories[0].context_frames)
-    left -= frames.shape[1]
-    window += 1
-    yield frames
+  size = stories[0].size
+  assert size is not None, 'the story is not resolved'
+  for window in windows:
+    scenes = [story.scenes[window.scene] for story in stories]
+    context = None
+    if window.sees:
+      assert tail is not None and tail.shape[1] >= window.sees
+      context = tail[:, -window.sees :]
+    seeds = [scene.seed or 0 if seed is None else seed for scene in scenes]
+    options: dict[str, Any] = {
+      'size': size,
+      'seeds': [window_seed(own, window.scene, window.number) for own in seeds],
+      'settings': stories[0].settings(scenes[0]),
+      'context': context,
+    }
+    prompts = [scene.prompt for scene in scenes]
+    clips = None
+    if is_scored:
+      assert isinstance(maker, ScoringMaker)
+      clips = maker.scored_clips(prompts, **options)
+      frames = clips.frames
+    else:
+      frames = maker.clips(prompts, **options)
+    frames = frames[:, window.sees : window.sees + window.frames]
+    tail = _extend(tail, frames, maker.clip_frames)
+    yield _Made(frames=frames, clips=clips)
 
 
-def _context(tail: Frames | None, maker: ClipMaker) -> Frames | None:
-  """Return as many of the last frames as fill whole latent frames."""
-  if tail is None:
-    return None
-  tubelet = maker.frames_of(2) - maker.frames_of(1)
-  return tail[:, -(1 + (tail.shape[1] - 1) // tubelet * tubelet) :]
+def _best(
+  maker: ClipMaker,
+  story: Story,
+  number: int,
+  windows: Iterable[Window],
+  tail: Frames | None,
+  judge: Judge | None,
+) -> Iterator[np.ndarray]:
+  """Generate the candidates of a scene; yield the frames of the best one."""
+  if not isinstance(maker, ScoringMaker):
+    raise UserError('this model gives no scores; set candidates: 1')
+  scene = story.scenes[number]
+  windows = list(windows)
+
+  def candidates() -> Iterator[tuple[int, list[np.ndarray], list[ScoredClips]]]:
+    for index in range(scene.candidates or 1):
+      seed = candidate_seed(scene.seed or 0, number, index)
+      made = list(
+        _windows(maker, [story], windows, tail, seed=seed, is_scored=True)
+      )
+      parts = [one.frames[0] for one in made]
+      yield seed, parts, [one.clips for one in made if one.clips]
+
+  yield from choose(candidates(), story, number, judge)
 
 
-def _extend(tail: Frames | None, frames: Frames, count: int | None) -> Frames:
+def _extend(tail: Frames | None, frames: Frames, count: int) -> Frames:
   """Return the last `count` frames of the story so far, as a copy."""
-  assert count is not None, 'the story is not resolved'
   if tail is not None and frames.shape[1] < count:
     frames = np.concatenate([tail, frames], axis=1)
   return frames[:, -count:].copy()

@@ -29,11 +29,22 @@ from phenaki_jax.media.gif import MAX_FPS, write_gif
 from phenaki_jax.media.mp4 import Mp4Writer
 from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import NOTICE
-from phenaki_jax.stories.generate import Chunk, ClipMaker, generate
+from phenaki_jax.stories import timeline
+from phenaki_jax.stories.drift import DriftMeter
+from phenaki_jax.stories.drift_figure import draw_drift
+from phenaki_jax.stories.generate import (
+  Chunk,
+  ClipMaker,
+  Starts,
+  generate,
+  plan_story,
+)
+from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe, reroll, scene_keys, take_seeds
 from phenaki_jax.stories.story import Story
+from phenaki_jax.stories.timeline_figure import draw_timeline
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = ('.mp4', '.gif', '.png', '.json')
@@ -42,6 +53,8 @@ _SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 # grow with the story. The film and the provenance are always complete.
 MAX_GIF_FRAMES = 480
 MAX_SHEET_SCENES = 40
+# A story of at least this many frames comes with a report on its drift.
+MIN_DRIFT_FRAMES = 64
 # Limit of the frames in memory, for the GIF and for the contact sheet.
 _MAX_BYTES = 200_000_000
 _COLUMNS = 8
@@ -99,6 +112,8 @@ def write_story(
   *,
   made_by: Mapping[str, Any],
   remarks: Sequence[Remark] = (),
+  starts: Starts = types.MappingProxyType({}),
+  judge: Judge | None = None,
 ) -> list[pathlib.Path]:
   """Generate a story into files, with a progress bar; return their paths.
 
@@ -114,28 +129,52 @@ def write_story(
     made_by: JSON values that describe the model and the versions.
     remarks: requests of the story that the film cannot satisfy. These and
       remarks about the files are logged and recorded.
+    starts, judge: see `generate`; the judge also reads the facts of the
+      drift report.
 
   Raises:
-    UserError: another process is writing to these files.
+    UserError: another process is writing to these files, or see `generate`.
   """
   paths = output_paths(out)
   kept = KeptScenes(paths[0].with_suffix('.scenes'))
   total, name = story.num_frames, paths[0].name
+  drift = None
+  if total >= MIN_DRIFT_FRAMES:
+    drift = DriftMeter(story, plan_story(maker, story, starts), judge)
   with run_lock(kept.folder, option='--out'):
     sweep(paths[0])
     kept.sweep()
     with (
-      StoryFiles(out, story, made_by=made_by, remarks=remarks) as files,
+      StoryFiles(
+        out, story, made_by=made_by, remarks=remarks, drift=drift
+      ) as files,
       progress.bar(total=total, unit='frame', desc=name) as bar,
     ):
       for remark in files.remarks:
         _LOG.warning('%s', remark.sentence)
-      for chunk in generate(maker, story, kept=kept, origin=made_by):
+      for chunk in generate(
+        maker, story, kept=kept, origin=made_by, starts=starts, judge=judge
+      ):
         files.write(chunk)
         bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
         bar.update(len(chunk.frames))
-    kept.keep_only(scene_keys(story, made_by))
-  return paths
+    kept.keep_only(scene_keys(story, made_by, starts))
+  return files.paths
+
+
+def write_timeline(
+  maker: ClipMaker, story: Story, out: str | os.PathLike[str], starts: Starts
+) -> str:
+  """Draw the timeline of a resolved story beside its film.
+
+  Returns:
+    The timeline as text, with the path of the picture in the last line.
+  """
+  path = output_paths(out)[0].with_suffix('.timeline.png')
+  windows = list(plan_story(maker, story, starts))
+  picture = draw_timeline(story, windows)
+  write_png(path, picture, provenance={'story': describe(story)})
+  return f'{timeline.to_text(story, windows)}\n{path}'
 
 
 def reroll_story(
@@ -177,6 +216,7 @@ class StoryFiles:
     *,
     made_by: Mapping[str, Any],
     remarks: Sequence[Remark] = (),
+    drift: DriftMeter | None = None,
   ):
     """Set the files; nothing is written yet.
 
@@ -185,12 +225,17 @@ class StoryFiles:
       story: a resolved story.
       made_by: JSON values that describe the model and the versions.
       remarks: requests of the story that the film cannot satisfy.
+      drift: measures the frames. Its report is written to the provenance, and
+        as a figure, STORY.drift.png.
 
     Raises:
       UserError: `out` does not end in `.mp4`.
     """
     assert story.size is not None and story.fps is not None
     self.paths = output_paths(out)
+    self._drift = drift
+    if drift is not None:
+      self.paths.append(self.paths[0].with_suffix('.drift.png'))
     self._out = self.paths[0]
     self._story = story
     self._digest = hashlib.sha256()
@@ -217,6 +262,8 @@ class StoryFiles:
 
   def write(self, chunk: Chunk) -> None:
     """Add the next frames."""
+    if self._drift is not None:
+      self._drift.add(chunk.scene, chunk.start, chunk.frames)
     for offset, frame in enumerate(chunk.frames):
       self._film.write(frame)
       self._digest.update(np.ascontiguousarray(frame).tobytes())
@@ -257,7 +304,7 @@ class StoryFiles:
 
   def _remarks(self) -> Iterator[Remark]:
     """Yield remarks on frames that the GIF or the contact sheet omits."""
-    _, gif, sheet, _ = self.paths
+    _, gif, sheet, *_ = self.paths
     frames = math.ceil(self._story.num_frames / self._stride)
     if frames > self._max_in_gif:
       yield Remark(
@@ -274,7 +321,7 @@ class StoryFiles:
         )
 
   def _finish(self) -> None:
-    _, gif, sheet, record = self.paths
+    _, gif, sheet, record, *more = self.paths
     write_gif(
       self._folder / gif.name,
       self._gif,
@@ -285,6 +332,14 @@ class StoryFiles:
       self._folder / sheet.name, self._sheet(), provenance=self._provenance
     )
     content = {**self._provenance, 'frames_sha256': self._digest.hexdigest()}
+    if self._drift is not None:
+      report = self._drift.report()
+      content['drift'] = report.to_json()
+      write_png(
+        self._folder / more[0].name,
+        draw_drift(report, self._fps),
+        provenance=self._provenance,
+      )
     text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
     (self._folder / record.name).write_bytes(text.encode())
 

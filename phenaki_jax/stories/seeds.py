@@ -4,8 +4,11 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import types
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.stories.story import Story
@@ -22,26 +25,44 @@ def window_seed(seed: int, scene: int, window: int) -> int:
   return _hash32(f'{seed}/{scene}/{window}')
 
 
-def scene_keys(story: Story, origin: Mapping[str, Any]) -> list[str]:
+def candidate_seed(seed: int, scene: int, candidate: int) -> int:
+  """Derive the seed of a candidate of a scene; the first has the scene's own.
+
+  Args:
+    seed: seed of the scene.
+    scene: number of the scene in the story, from 0.
+    candidate: number of the candidate, from 0.
+  """
+  return _hash32(f'candidate/{seed}/{scene}/{candidate}') if candidate else seed
+
+
+def scene_keys(
+  story: Story,
+  origin: Mapping[str, Any],
+  starts: Mapping[int, np.ndarray] = types.MappingProxyType({}),
+) -> list[str]:
   """Return a key of each scene: a hash of everything that its frames need.
 
-  A key depends on the origin, the size, K, the scene's number, prompt,
-  length, seed and settings, and on the key of the previous scene, unless the
-  scene begins with a cut.
+  A key depends on the origin, the size, the scene's number, prompt, length, K,
+  seed and settings, on the frames that it starts from, on how candidates are
+  chosen, and on the key of the previous scene, unless the scene begins with a
+  cut.
 
   Args:
     story: a resolved story.
     origin: JSON values that describe the model and the versions.
+    starts: by number of the scene, the frames that it starts from.
   """
-  base = {
-    'origin': dict(origin),
-    'size': list(story.size or ()),
-    'context_frames': story.context_frames,
-  }
+  base = {'origin': dict(origin), 'size': list(story.size or ())}
   keys: list[str] = []
   for number, scene in enumerate(describe(story)['scenes']):
     del scene['start']
     previous = None if scene['cut'] else keys[-1]
+    if scene.pop('starts_from', None) is not None:
+      digest = hashlib.sha256(np.ascontiguousarray(starts[number]).tobytes())
+      previous = digest.hexdigest()
+    if scene['candidates'] > 1:
+      scene['choose'] = story.choose
     content = [base, previous, number, scene]
     text = json.dumps(content, sort_keys=True)
     keys.append(hashlib.sha256(text.encode()).hexdigest()[:32])
@@ -61,7 +82,10 @@ def describe(story: Story) -> dict[str, Any]:
       'start': start,
       'frames': scene.frames,
       'cut': scene.cut,
+      **({'starts_from': scene.start} if scene.start else {}),
+      'context_frames': scene.context_frames or story.context_frames,
       'seed': scene.seed,
+      'candidates': scene.candidates or 1,
       **dataclasses.asdict(story.settings(scene)),
     }
     for scene, start in zip(story.scenes, starts, strict=False)
@@ -71,6 +95,7 @@ def describe(story: Story) -> dict[str, Any]:
     'fps': story.fps,
     'context_frames': story.context_frames,
     'frames': story.num_frames,
+    'choose': story.choose,
     'scenes': scenes,
   }
 

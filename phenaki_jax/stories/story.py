@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import pydantic
 from pydantic import AfterValidator, Field, InstanceOf
@@ -18,6 +18,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from phenaki_jax import config
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.decode import Order
+from phenaki_jax.sampling.guidance import GuidanceSchedule
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.markup import shorten
 
@@ -28,6 +30,17 @@ MAX_SEED = 2**32 - 1
 MIN_FPS = 0.01
 MAX_STEPS = 1000
 MAX_SIDE = 4096
+MAX_CANDIDATES = 64
+# Candidates are held in memory until the best one is known.
+MAX_CANDIDATE_FRAMES = 2000
+
+Choice = Literal['likelihood', 'critic', 'oracle']
+
+# The sampling settings that a scene can give.
+SETTINGS = (
+  *('guidance', 'guidance_schedule', 'negative', 'steps', 'order'),
+  'temperature',
+)
 
 _STRICT = pydantic.ConfigDict(extra='forbid', allow_inf_nan=False)
 
@@ -55,21 +68,39 @@ def _number(
 _whole = functools.partial(_number, kind='a whole number')
 
 
-def _clean(prompt: str) -> str:
-  """Normalise white space, and validate the prompt."""
-  text = ' '.join(prompt.split())
+def _word(kind: Any) -> Any:
+  """Declare one of the words of a `Literal`."""
+  words = ', '.join(get_args(kind))
+  return Field(default=None, description=f'one of {words}')
+
+
+def _clean(text: str, name: str = 'prompt') -> str:
+  """Normalise white space, and validate a prompt or another text."""
+  text = ' '.join(text.split())
   if not text:
-    raise UserError('prompt is empty; describe what happens in the scene')
+    raise UserError(f'{name} is empty; describe what happens in the scene')
   if len(text) > MAX_PROMPT:
     raise UserError(
-      f'prompt has {len(text)} characters; it must have at most {MAX_PROMPT}'
+      f'{name} has {len(text)} characters; it must have at most {MAX_PROMPT}'
     )
   for character in text:
     if unicodedata.category(character) in ('Cc', 'Cs'):
       raise UserError(
-        f'prompt contains the control character {character!r}; remove it'
+        f'{name} contains the control character {character!r}; remove it'
       )
   return text
+
+
+_Negative: TypeAlias = Annotated[
+  str,
+  AfterValidator(functools.partial(_clean, name='negative')),
+  Field(strict=True),
+]
+_Style: TypeAlias = Annotated[
+  str,
+  AfterValidator(functools.partial(_clean, name='style')),
+  Field(strict=True),
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -82,10 +113,17 @@ class Scene:
       of the model.
     seconds: length in seconds.
     cut: start afresh instead of continuing the previous scene.
+    start: image or clip that the scene continues in place of the previous
+      scene; its frames are not frames of the story.
+    context_frames: replaces the story's context_frames in this scene.
     guidance: guidance scale, 0 for none.
+    guidance_schedule: how the scale changes over the decoding steps.
+    negative: text that the guidance moves away from.
     steps: decoding steps.
+    order: which tokens are kept first.
     temperature: sampling temperature, 0 for the most likely tokens.
     seed: replaces the story's seed in this scene.
+    candidates: number of versions of the scene, of which the best is kept.
   """
 
   prompt: Annotated[str, AfterValidator(_clean)] = Field(
@@ -94,10 +132,23 @@ class Scene:
   frames: int | None = _whole(1, MAX_FRAMES)
   seconds: float | None = _number(0, MAX_FRAMES, above=True)
   cut: bool = Field(default=False, strict=True, description='true or false')
+  start: str | None = Field(
+    default=None,
+    strict=True,
+    min_length=1,
+    description='the path of an image or clip',
+  )
+  context_frames: int | None = _whole(1, MAX_FRAMES)
   guidance: float | None = _number(0, 100)
+  guidance_schedule: GuidanceSchedule | None = _word(GuidanceSchedule)
+  negative: _Negative | None = Field(
+    default=None, description='text in quotation marks'
+  )
   steps: int | None = _whole(1, MAX_STEPS)
+  order: Order | None = _word(Order)
   temperature: float | None = _number(0, 100)
   seed: int | None = _whole(0, MAX_SEED)
+  candidates: int | None = _whole(1, MAX_CANDIDATES)
 
   def __post_init__(self) -> None:
     """Check that the length is given once."""
@@ -121,6 +172,11 @@ class Story:
     fps: frames per second.
     seed: seed of every scene that has none of its own.
     context_frames: K, the number of last frames that the next window sees.
+    style: text that is added to the prompt of every scene, after a comma.
+    candidates: number of versions of scenes that give none.
+    choose: what the best version of a scene has: 'likelihood' is the mean
+      log-probability of its tokens, 'critic' what the model's critic takes for
+      real, 'oracle' the facts of the prompts, in worlds that can be read.
     sampling: settings where a scene gives none. They come from the model;
       story files cannot hold them.
   """
@@ -137,6 +193,14 @@ class Story:
   fps: float | None = _number(MIN_FPS, 240)
   seed: int = _whole(0, MAX_SEED, default=0)
   context_frames: int | None = _whole(1, MAX_FRAMES)
+  style: _Style | None = Field(
+    default=None, description='text in quotation marks'
+  )
+  candidates: int | None = _whole(1, MAX_CANDIDATES)
+  choose: Choice = Field(
+    default='likelihood',
+    description=f'one of {", ".join(get_args(Choice))}',
+  )
   sampling: SkipJsonSchema[InstanceOf[SamplingSettings] | None] = Field(
     default=None, exclude=True
   )
@@ -149,8 +213,7 @@ class Story:
   def settings(self, scene: Scene) -> SamplingSettings:
     """Return the sampling settings of a scene of a resolved story."""
     assert self.sampling is not None, 'the story is not resolved'
-    names = ('guidance', 'steps', 'temperature')
-    own = {k: v for k, v in _given(scene).items() if k in names}
+    own = {k: v for k, v in _given(scene).items() if k in SETTINGS}
     return dataclasses.replace(self.sampling, **own)
 
 
@@ -224,7 +287,10 @@ def with_options(
   *,
   seed: int | None = None,
   frames: int | None = None,
-  **settings: float | int | None,
+  style: str | None = None,
+  candidates: int | None = None,
+  choose: str | None = None,
+  **settings: Any,
 ) -> Story:
   """Apply options to a story; options that are None change nothing.
 
@@ -232,7 +298,10 @@ def with_options(
     story: the story.
     seed: replaces the story's seed.
     frames: length of scenes that give none.
-    **settings: guidance, steps and temperature of scenes that give none.
+    style: replaces the story's style.
+    candidates: number of versions of scenes that give none.
+    choose: replaces the story's `choose`.
+    **settings: those of `SETTINGS`, for scenes that give none.
 
   Raises:
     UserError: a value is out of range.
@@ -243,8 +312,14 @@ def with_options(
     if scene.seconds is None:
       values.setdefault('frames', frames)
     scenes.append(values)
-  seed = story.seed if seed is None else seed
-  return build({**vars(story), 'seed': seed, 'scenes': scenes})
+  given = {
+    'seed': seed,
+    'style': style,
+    'candidates': candidates,
+    'choose': choose,
+  }
+  own = {name: value for name, value in given.items() if value is not None}
+  return build({**vars(story), **own, 'scenes': scenes})
 
 
 def resolve(story: Story, defaults: ModelDefaults) -> Story:
@@ -255,7 +330,8 @@ def resolve(story: Story, defaults: ModelDefaults) -> Story:
 
   Raises:
     UserError: K is not 1 + k * tubelet below the clip's length, a scene is
-      shorter than a frame, or the story is too long.
+      shorter than a frame, a prompt is too long with the style, or the story
+      or a scene with candidates is too long.
   """
   fps = story.fps or defaults.fps
   context_frames = story.context_frames or defaults.context_frames
@@ -271,11 +347,24 @@ def resolve(story: Story, defaults: ModelDefaults) -> Story:
         f'a frame at {fps:g} frames per second; it must last at least '
         f'{1 / fps:.3g} seconds'
       )
+    if scene.context_frames is not None:
+      _check_context(scene.context_frames, defaults)
+    candidates = scene.candidates or story.candidates or 1
+    if candidates > 1 and frames > MAX_CANDIDATE_FRAMES:
+      raise UserError(
+        f'scene {number} has {candidates} candidates of {frames} frames; a '
+        f'scene with candidates has at most {MAX_CANDIDATE_FRAMES} frames: '
+        'divide it, or set candidates: 1'
+      )
+    styled = f'{scene.prompt}, {story.style}' if story.style else scene.prompt
     values = {
+      'prompt': styled,
       'frames': frames,
       'seconds': None,
-      'cut': scene.cut or number == 1,
+      'cut': scene.cut or number == 1 or scene.start is not None,
+      'context_frames': scene.context_frames or context_frames,
       'seed': story.seed if scene.seed is None else scene.seed,
+      'candidates': candidates,
     }
     scenes.append({**vars(scene), **values})
   resolved = build(
@@ -285,6 +374,7 @@ def resolve(story: Story, defaults: ModelDefaults) -> Story:
       'fps': fps,
       'seed': story.seed,
       'context_frames': context_frames,
+      'choose': story.choose,
       'sampling': story.sampling or defaults.settings,
     }
   )

@@ -10,19 +10,26 @@
       - {prompt: "it falls", seconds: 2.0, cut: false}
 
 Only `scenes` and their prompts are required; `Scene` and `Story` describe the
-keys.
+keys, and so does `story.schema.json`, which editors check story files by. The
+path of a `start` is relative to the folder of the file.
 """
 
+import dataclasses
+import importlib.resources
+import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pydantic
 
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.stories import markup
 from phenaki_jax.stories.story import Story, build
 
 MAX_BYTES = 1_000_000
+SCHEMA_FILE = 'story.schema.json'
 
 
 def read_story(path: str | os.PathLike[str]) -> Story:
@@ -45,12 +52,47 @@ def read_story(path: str | os.PathLike[str]) -> Story:
     )
   try:
     text = path.read_bytes().decode('utf-8-sig')
-    return parse_story(text, is_json=path.suffix.lower() == '.json')
+    story = parse_story(text, is_json=path.suffix.lower() == '.json')
   except UnicodeDecodeError as error:
     line = error.object.count(b'\n', 0, error.start) + 1
     raise UserError(f'{path}, line {line}: this is not UTF-8 text') from error
   except UserError as error:
     raise UserError(f'{path}, {error}') from error
+  scenes = tuple(
+    dataclasses.replace(
+      scene, start=str(path.parent / pathlib.Path(scene.start).expanduser())
+    )
+    if scene.start
+    else scene
+    for scene in story.scenes
+  )
+  return dataclasses.replace(story, scenes=scenes)
+
+
+def make_schema() -> str:
+  """Return the JSON Schema of story files, made from `Story`, as text."""
+  schema = _without_null(pydantic.TypeAdapter(Story).json_schema())
+  head = {'$schema': 'https://json-schema.org/draft/2020-12/schema'}
+  return json.dumps({**head, **schema}, indent=2) + '\n'
+
+
+def _without_null(schema: Any) -> Any:
+  """Leave out null, which the reader refuses: a key is left out instead."""
+  if isinstance(schema, list):
+    return [_without_null(part) for part in schema]
+  if not isinstance(schema, dict):
+    return schema
+  kept = {k: v for k, v in schema.items() if (k, v) != ('default', None)}
+  options = kept.pop('anyOf', [])
+  for option in options:
+    kept |= {k: v for k, v in option.items() if v != 'null' and k not in kept}
+  return {name: _without_null(part) for name, part in kept.items()}
+
+
+def read_schema() -> str:
+  """Return the JSON Schema of story files that ships with the package."""
+  folder = importlib.resources.files('phenaki_jax.stories')
+  return (folder / SCHEMA_FILE).read_text('utf-8')
 
 
 def parse_story(text: str, *, is_json: bool = False) -> Story:

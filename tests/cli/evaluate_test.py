@@ -1,13 +1,24 @@
 """`phenaki evaluate` writes numbers, tables and pictures."""
 
 import json
+import pathlib
 
+import jax
+import numpy as np
 import pytest
 from PIL import Image
 
+from phenaki_jax import config as config_lib
 from phenaki_jax.cli.main import main
+from phenaki_jax.data.config import DataConfig
 from phenaki_jax.media.provenance import read_provenance
+from phenaki_jax.runs.experiment import CONFIG_FILE, Experiment
+from phenaki_jax.training.checkpoint_manifest import digest_tree
+from phenaki_jax.training.checkpoints import Checkpoints
+from phenaki_jax.training.config import TrainConfig
+from phenaki_jax.training.state import TrainState
 
+PROTOCOLS = pathlib.Path(__file__).resolve().parents[2] / 'configs/protocols'
 FEW = [
   # Two at once everywhere, so that each program compiles for one size.
   *('--prompts', '4', '--stories', '2', '--scenes', '2'),
@@ -63,6 +74,66 @@ def test_evaluate_writes_numbers_tables_and_pictures(
   assert 'stories' not in again and 'changes' not in again
 
 
+def test_a_run_is_followed_to_its_last_checkpoint(tiny_sampler, tmp_path):
+  experiment = Experiment(
+    kind='tokenizer',
+    tokenizer=tiny_sampler.models.tokenizer,
+    data=DataConfig(size=(16, 16)),
+    train=TrainConfig(steps=5),
+  )
+  run, out = tmp_path / 'run', tmp_path / 'scores'
+  run.mkdir()
+  (run / CONFIG_FILE).write_text(config_lib.to_json(experiment))
+  params = jax.tree.map(jax.numpy.asarray, tiny_sampler.tokenizer_params)
+  zero = jax.numpy.zeros(())
+  state = TrainState(
+    step=jax.numpy.asarray(5),
+    params=jax.tree.map(jax.numpy.zeros_like, params),
+    ema=params,
+    opt_state={'count': zero},
+  )
+  config = config_lib.to_dict(experiment)
+  with Checkpoints(run, keep=1, config=config, identity={}) as checkpoints:
+    checkpoints.save(5, state, {})
+  call = ['evaluate', '--model', str(run), '--out', str(out)]
+  assert main([*call, '--follow', '1', '--reconstructions', '2']) == 0
+  found = json.loads((out / '5' / 'scores.json').read_text())
+  assert found['reconstruction']['clips'] == 2
+  assert found['protocol']['model'].endswith('at step 5')
+  # Those of the averaged weights.
+  assert found['protocol']['fingerprint'] == digest_tree(
+    jax.tree.map(np.asarray, params)
+  )
+
+
+@pytest.mark.slow
+def test_features_and_protocols_give_numbers_with_their_protocol(
+  tiny_bundle, tmp_path
+):
+  out = tmp_path / 'scores'
+  call = ['evaluate', '--model', str(tiny_bundle), '--out', str(out)]
+  call += ['--features', 'vgg16@random']
+  few = ['--prompts', '2', '--stories', '0', '--changes', '0']
+  assert main([*call, *few, '--reconstructions', '2']) == 0
+  found = json.loads((out / 'scores.json').read_text())
+  frechet, kernel = found['measures']
+  assert (frechet['name'], kernel['name']) == ('fid@random', 'kid@random')
+  assert frechet['protocol']['samples'] == {'generated': 2, 'real': 2}
+  assert frechet['protocol']['network'] == 'vgg16'
+  assert found['reconstruction']['lpips@random'] > 0
+  assert '| fid@random |' in (out / 'scores.md').read_text()
+  path = tmp_path / 'short.py'
+  path.write_text(
+    'def get_protocol(arg):\n'
+    "  return {'name': 'short', 'source': 'none', 'task': 'text', "
+    "'size': (16, 16), 'measured_size': (16, 16), 'fps': 8.0, 'frames': 5, "
+    "'clips': 9}\n"
+  )
+  assert main([*call, '--protocol', str(path), '--clips', '2']) == 0
+  found = json.loads((out / 'scores.json').read_text())
+  assert found['measures'][0]['protocol']['protocol']['clips'] == 2
+
+
 BAD = {
   'nothing': (
     [
@@ -85,6 +156,16 @@ BAD = {
     ['--frechet', '--prompts', '0'],
     'frechet compares the clips of single prompts, but prompts is 0',
   ),
+  'nothing to compare': (
+    ['--features', 'i3d', '--prompts', '0', '--reconstructions', '0'],
+    'prompts and reconstructions are 0',
+  ),
+  'unknown features': (['--features', 'vgg19'], "unknown features 'vgg19'"),
+  'protocol alone': (
+    ['--protocol', str(PROTOCOLS / 'bair.py')],
+    '--protocol needs --features',
+  ),
+  'follow a bundle': (['--follow', '1'], 'is no run directory'),
   'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),
   'no scenes': (['--scenes', '0'], 'scenes is 0; it must be at least 1'),
   'unknown subset': (['--subset', 'hard'], "unknown subset 'hard'"),

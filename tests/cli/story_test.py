@@ -2,8 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from phenaki_jax.cli.main import main
+from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.stories.outputs import StoryFiles
 
 STORY = """\
@@ -216,3 +218,54 @@ def test_unknown_words_are_said_and_recorded(
   (remark,) = record['remarks']
   assert remark['scene'] == 2 and set(remark['unknown']) == {'sees', 'dragon'}
   assert remark['sentence'] in caplog.text
+
+
+FULL = """\
+style: on grass
+candidates: 2
+scenes:
+  - {prompt: "a red circle", frames: 4, start: red.png, order: halton}
+  - {prompt: "it turns green", frames: 5, negative: "a blue square"}
+"""
+
+
+def test_whole_story_file_is_shown_first_and_then_made(
+  tiny_bundle, tmp_path, capsys
+):
+  red = np.zeros((20, 40, 3), np.uint8)
+  red[..., 0] = 200
+  Image.fromarray(red).save(tmp_path / 'red.png')
+  (tmp_path / 'story.yaml').write_text(FULL)
+  out = tmp_path / 'film.mp4'
+  call = ['story', str(tmp_path / 'story.yaml'), '--model', str(tiny_bundle)]
+  call += ['--out', str(out), '--guidance-schedule', 'linear', '--steps', '2']
+  assert main([*call, '--dry-run']) == 0
+  text = capsys.readouterr().out
+  assert f'frames 0-3 see the last 1 of {tmp_path}/red.png' in text
+  assert 'best of 2 by likelihood' in text
+  assert sorted(path.suffix for path in tmp_path.iterdir()) == [
+    *('.png', '.png', '.yaml')
+  ]
+  assert read_provenance(tmp_path / 'film.timeline.png')['story']['frames'] == 9
+  assert main(call) == 0
+  first, second = json.loads(out.with_suffix('.json').read_text())['story'][
+    'scenes'
+  ]
+  assert first['prompt'] == 'a red circle, on grass'
+  assert first['order'] == 'halton' and second['order'] == 'confidence'
+  assert second['negative'] == 'a blue square'
+  assert first['guidance_schedule'] == 'linear'
+  assert first['starts_from'] == f'{tmp_path}/red.png'
+  # Another picture gives another film.
+  frames = [json.loads(out.with_suffix('.json').read_text())['frames_sha256']]
+  Image.fromarray(255 - red).save(tmp_path / 'red.png')
+  assert main(call) == 0
+  frames.append(
+    json.loads(out.with_suffix('.json').read_text())['frames_sha256']
+  )
+  assert frames[0] != frames[1]
+
+
+def test_schema_is_printed(capsys):
+  assert main(['story', '--schema']) == 0
+  assert json.loads(capsys.readouterr().out)['title'] == 'Story'

@@ -12,8 +12,10 @@ from phenaki_jax import rng
 from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import SCHEDULES
 from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
+from phenaki_jax.sampling.halton import halton_ranks
 
 BATCH, TOKENS, CODES = 3, 24, 7
+GRID = (2, 3, 4)
 GENERATOR = np.random.default_rng(0)
 IDS = GENERATOR.integers(0, CODES, (BATCH, TOKENS)).astype(np.int32)
 # No token of the first sample is known, some of the second, all of the third.
@@ -33,12 +35,12 @@ def _keys(*seeds):
   return jnp.stack([rng.root(seed) for seed in seeds])
 
 
-def _oracle(shown):
+def _oracle(shown, progress):
   """Predict the true tokens with certainty."""
   return 50.0 * jax.nn.one_hot(IDS, CODES)
 
 
-def _counter(shown):
+def _counter(shown, progress):
   """Predict the number of hidden tokens, modulo CODES, at every position."""
   hidden = jnp.sum(shown == CODES, -1) % CODES
   return 50.0 * jnp.broadcast_to(
@@ -46,7 +48,7 @@ def _counter(shown):
   )
 
 
-def _table(shown):
+def _table(shown, progress):
   """Predict a fixed table, slightly scaled depending on the visible tokens."""
   seen = jnp.sum(shown, -1)[:, None, None].astype(jnp.float32)
   table = jnp.asarray(TABLE[: shown.shape[0]])
@@ -71,6 +73,7 @@ def _decode(predict, config, ids, known, keys, temperature, choice):
     temperature=temperature,
     choice_temperature=choice,
     critic=_critic if config.order == 'critic' else None,
+    grid=GRID,
   )
 
 
@@ -139,13 +142,13 @@ def test_number_of_tokens_per_step_follows_the_schedule(schedule, steps):
     )
 
 
-@pytest.mark.parametrize('order', ['confidence', 'random'])
+@pytest.mark.parametrize('order', ['confidence', 'random', 'halton'])
 def test_no_more_steps_than_tokens_and_no_step_without_a_token(order):
   seen = []
 
-  def spy(shown):
+  def spy(shown, progress):
     jax.debug.callback(lambda x: seen.append(np.array(x)), shown)
-    return _table(shown)
+    return _table(shown, progress)
 
   state = _run(spy, steps=36, order=order)
   jax.effects_barrier()
@@ -154,6 +157,68 @@ def test_no_more_steps_than_tokens_and_no_step_without_a_token(order):
   for row in range(BATCH):
     at = np.sort(state.uncovered_at[row][~KNOWN[row]])
     np.testing.assert_array_equal(at, np.arange((~KNOWN[row]).sum()))
+
+
+@pytest.mark.parametrize('order', typing.get_args(Order))
+def test_each_step_uncovers_a_token_and_each_key_gives_one_result(order):
+  known = np.zeros_like(KNOWN)
+  one, same = (_run(_table, steps=7, order=order, known=known) for _ in '12')
+  other = _run(_table, steps=7, order=order, known=known, keys=_keys(5, 6, 7))
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(same), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert (one.ids != other.ids).any()
+  assert (one.uncovered_at != other.uncovered_at).any()
+  if order not in ('critic', 'revise'):  # They uncover some tokens again.
+    for row in one.uncovered_at:
+      assert set(row) == set(range(7))
+  assert (one.confidence < 0).all()
+
+
+def test_a_revision_draws_the_least_likely_tokens_anew():
+  hidden = []
+
+  def spy(shown, progress):
+    jax.debug.callback(lambda x: hidden.append((x == CODES).sum(-1)), shown)
+    return _table(shown, progress)
+
+  state = _run(spy, steps=10, order='revise', choice=0.0)
+  jax.effects_barrier()
+  counts = np.array(hidden)[:, 0]
+  # A draft of six steps, after which 40% of 24 tokens are hidden again.
+  assert counts[0] == TOKENS and counts[6] == 9
+  assert (np.diff(counts[:6]) < 0).all() and (np.diff(counts[6:]) < 0).all()
+  again = state.uncovered_at[0] >= 6
+  assert again.sum() == 9
+  np.testing.assert_array_equal(state.ids[KNOWN], IDS[KNOWN])
+
+
+def test_halton_order_is_spread_in_every_prefix():
+  grid = (4, 6, 6)
+  ranks = halton_ranks(grid)
+  assert sorted(ranks) == list(range(144))
+  cells = np.stack(np.unravel_index(np.argsort(ranks), grid), -1)
+  for count in (12, 36, 72):
+    for axis, side in enumerate(grid):
+      in_slice = np.bincount(cells[:count, axis], minlength=side)
+      assert in_slice.max() - in_slice.min() <= 0.35 * count / side + 2
+  # Random places leave the neighbours of a first token alone less often.
+  first = cells[:16]
+  apart = np.abs(first[:, None] - first[None]).sum(-1) + 99 * np.eye(16)
+  assert apart.min() >= 2
+
+
+def test_progress_goes_from_zero_to_one_in_each_sample():
+  seen = []
+
+  def spy(shown, progress):
+    jax.debug.callback(lambda x: seen.append(np.array(x)), progress)
+    return _table(shown, progress)
+
+  _run(spy, steps=5)
+  jax.effects_barrier()
+  values = np.array(seen)
+  np.testing.assert_allclose(values[:, 0], np.arange(5) / 4)
+  np.testing.assert_allclose(values[:, 1], np.arange(5) / 4)
 
 
 def test_a_critic_takes_back_what_it_takes_for_drawn():
@@ -196,9 +261,9 @@ def test_ids_of_unknown_tokens_are_ignored():
 def test_model_sees_the_mask_id_at_hidden_tokens():
   seen = []
 
-  def spy(shown):
+  def spy(shown, progress):
     jax.debug.callback(lambda x: seen.append(np.array(x)), shown)
-    return _table(shown)
+    return _table(shown, progress)
 
   state = _run(spy, steps=4)
   jax.effects_barrier()

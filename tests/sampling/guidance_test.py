@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from phenaki_jax.sampling.guidance import guide
+from phenaki_jax.sampling.guidance import SCHEDULES, guide
 
 GENERATOR = np.random.default_rng(0)
 CONDITIONAL, EMPTY = (
@@ -21,3 +22,11 @@ def test_scale_extrapolates_from_the_unconditional_prediction():
 def test_scale_zero_returns_the_conditional_prediction():
   none = guide(CONDITIONAL, EMPTY, jnp.zeros(3))
   np.testing.assert_array_equal(none, CONDITIONAL)
+
+
+@pytest.mark.parametrize('name', ['linear', 'cosine'])
+def test_schedules_grow_from_none_to_the_whole_scale(name):
+  share = np.asarray(SCHEDULES[name](jnp.linspace(0, 1, 21)))
+  np.testing.assert_allclose(share[[0, 10, 20]], [0, 0.5, 1], atol=1e-6)
+  assert (np.diff(share) > 0).all()
+  assert (SCHEDULES['constant'](share) == 1).all()

@@ -10,7 +10,13 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling import sampler as sampler_lib
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.sampler import (
+  Guided,
+  Models,
+  Sampler,
+  SamplingSettings,
+)
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -103,6 +109,8 @@ def test_the_programs_compile_once(tiny_sampler):
   ]
   context = _context(5)
   _clips(tiny_sampler, context=context)
+  unguided = dataclasses.replace(FAST, guidance=0.0)
+  _clips(tiny_sampler, context=context, settings=unguided)
   before = [program._cache_size() for program in programs]
   for scene in range(3):
     settings = SamplingSettings(
@@ -119,6 +127,68 @@ def test_the_programs_compile_once(tiny_sampler):
       context=context[:, -5:],
     )
   assert [program._cache_size() for program in programs] == before
+
+
+def _cost(sampler, guided):
+  grid = sampler.models.generator.grid
+  return (
+    sampler_lib.uncover_tokens.lower(
+      sampler.models,
+      DecodeConfig(steps=3),
+      sampler.generator_params,
+      np.ones((2, 12), np.int32),
+      np.zeros((2, *grid), np.int32),
+      np.zeros((2, *grid), bool),
+      jax.vmap(rng.root)(np.arange(2, dtype=np.uint32)),
+      np.ones((2, 3), np.float32),
+      guided=guided,
+    )
+    .compile()
+    .cost_analysis()['flops']
+  )
+
+
+def test_without_guidance_the_forward_pass_is_half_as_large(tiny_sampler):
+  cost = {guided: _cost(tiny_sampler, guided) for guided in (None, Guided())}
+  assert cost[None] < 0.65 * cost[Guided()]
+
+
+def test_guidance_of_zero_is_the_limit_of_a_weak_one(tiny_sampler):
+  cold = dataclasses.replace(FAST, temperature=0.0, choice_temperature=0.0)
+  none, weak = (
+    _clips(tiny_sampler, settings=dataclasses.replace(cold, guidance=scale))
+    for scale in (0.0, 1e-6)
+  )
+  np.testing.assert_array_equal(none, weak)
+
+
+def test_a_schedule_and_a_negative_prompt_change_what_guidance_does(
+  tiny_sampler,
+):
+  cold = SamplingSettings(
+    steps=3, guidance=20.0, temperature=0.0, choice_temperature=0.0
+  )
+
+  def made(**changes):
+    settings = dataclasses.replace(cold, **changes)
+    return _clips(tiny_sampler, settings=settings)
+
+  plain = made()
+  assert (made(guidance_schedule='linear') != plain).any()
+  away = made(negative='a blue square')
+  assert (away != plain).any()
+  # Away from its own prompt, nothing is left to guide.
+  own = _clips(
+    tiny_sampler,
+    ['a red circle'] * 2,
+    settings=dataclasses.replace(cold, negative='a red circle'),
+  )
+  none = _clips(
+    tiny_sampler,
+    ['a red circle'] * 2,
+    settings=dataclasses.replace(cold, guidance=0.0),
+  )
+  assert np.abs(own.astype(int) - none.astype(int)).max() <= 1
 
 
 def test_parameters_are_not_changed(tiny_sampler):
@@ -149,7 +219,7 @@ def test_arguments_that_do_not_fit_are_refused(tiny_sampler, options, sentence):
     ({'steps': 0}, 'steps is 0, but it must be greater than 0'),
     (
       {'order': 'rnd'},
-      "order is 'rnd', but it must be 'confidence', 'random' or 'critic'",
+      "order is 'rnd', but it must be 'confidence', 'gumbel', 'random'",
     ),
     ({'schedule': 'linaer'}, "schedule is 'linaer'"),
     ({'temperature': -1.0}, 'temperature is -1.0, but it must be greater'),

@@ -195,6 +195,8 @@ def test_unknown_words_are_named_before_anything_is_made(client):
     '{"scenes": [{"prompt": "a", "steps": 1000}]}',
     '{"scenes": [{"prompt": "a", "seed": -1}]}',
     '{"scenes": [{"prompt": "a", "other": 1}]}',
+    '{"scenes": [{"prompt": "a", "order": "critic"}]}',
+    '{"scenes": [{"prompt": "a", "start": "../jobs.sqlite"}]}',
     '{"size": [4096, 4096], "scenes": [{"prompt": "a"}]}',
     '{"scenes": [' + ', '.join(['{"prompt": "a"}'] * 41) + ']}',
     '{"scenes": [{"prompt": "' + 'a ' * 300 + '"}]}',

@@ -1,5 +1,6 @@
 import json
 
+import jsonschema
 import pydantic
 import pytest
 
@@ -93,7 +94,7 @@ BAD = {
   'scene key nearly right': (
     'scenes:\n- prompt: x\n- prompt: y\n  guidence: 3\n',
     4,
-    'did you mean guidance? Allowed: cut, frames, guidance, prompt',
+    'did you mean guidance? Allowed: candidates, context_frames, cut',
   ),
   'prompt misspelt': (
     'scenes:\n- promt: x\n- prompt: y\n',
@@ -351,3 +352,79 @@ def test_prompt_that_a_comment_cuts_is_refused():
     )
   )
   assert [scene.prompt for scene in story.scenes] == ['a #1 circle', 'a#1']
+
+
+def test_shipped_schema_is_that_of_the_classes():
+  """`phenaki story --schema` writes it anew after an intended change."""
+  assert story_file.read_schema() == story_file.make_schema()
+
+
+FULL = {
+  'size': [16, 24],
+  'fps': 8,
+  'seed': 1,
+  'style': 'drawn with a pencil',
+  'context_frames': 5,
+  'candidates': 2,
+  'choose': 'critic',
+  'scenes': [
+    {
+      'prompt': 'a red circle',
+      'frames': 9,
+      'start': 'a.png',
+      'order': 'halton',
+    },
+    {
+      'prompt': 'it turns blue',
+      'seconds': 0.5,
+      'cut': True,
+      'context_frames': 3,
+      'guidance': 2.5,
+      'guidance_schedule': 'linear',
+      'negative': 'a square',
+      'steps': 4,
+      'temperature': 0,
+      'seed': 4,
+      'candidates': 1,
+    },
+  ],
+}
+
+
+def _changed(**values):
+  scene = {k: v for k, v in values.items() if k not in FULL}
+  story = {k: v for k, v in values.items() if k in FULL}
+  first, *others = FULL['scenes']
+  return {**FULL, **story, 'scenes': [{**first, **scene}, *others]}
+
+
+@pytest.mark.parametrize(
+  ('values', 'is_valid'),
+  [
+    ({}, True),
+    ({'frames': 0}, False),
+    ({'order': 'best'}, False),
+    ({'guidence': 2}, False),
+    ({'size': [16]}, False),
+    ({'choose': 'any'}, False),
+    ({'negative': 3}, False),
+    ({'style': None}, False),
+    ({'candidates': 65}, False),
+  ],
+)
+def test_schema_and_reader_agree(values, is_valid):
+  schema = json.loads(story_file.read_schema())
+  story = _changed(**values)
+  validator = jsonschema.Draft202012Validator(schema)
+  assert validator.is_valid(story) == is_valid
+  if is_valid:
+    story_file.parse_story(json.dumps(story), is_json=True)
+  else:
+    with pytest.raises(UserError):
+      story_file.parse_story(json.dumps(story), is_json=True)
+
+
+def test_a_start_is_found_beside_its_file(tmp_path):
+  (tmp_path / 'a.yaml').write_text('scenes: [{prompt: x, start: b.png}]')
+  story = story_file.read_story(tmp_path / 'a.yaml')
+  assert story.scenes[0].start == str(tmp_path / 'b.png')

@@ -1,0 +1,96 @@
+"""Edit an image or a clip: what is known stays, the rest is made from a prompt.
+
+  animate      an image: new frames follow it
+  continue     a clip: new frames follow it
+  interpolate  two or more images, or a clip: new frames between each two
+  fps          a clip: a multiple of its frame rate, by frames in between
+  fill         a clip: the pixels of a box are made anew
+  extend       a clip: new pixels around it
+
+The input is scaled to the size of the model. Tokens of known pixels never
+change, and known pixels come back bit for bit. H.264 loses some of them again,
+so that the frames are also written as EDIT.npy (uint8, [T, H, W, 3]), which can
+be the input of another edit.
+"""
+
+import argparse
+
+from phenaki_jax.cli import arguments
+from phenaki_jax.errors import UserError
+
+EXAMPLES = """
+  phenaki edit animate circle.png --out circle.mp4 --frames 24 \\
+    --prompt "a red circle moving right on grass"
+  phenaki edit continue circle.mp4 --out longer.mp4 --frames 16 \\
+    --prompt "it turns blue and keeps moving right"
+  phenaki edit interpolate first.png last.png --out between.mp4 --between 5 \\
+    --prompt "a red circle moving right on grass"
+  phenaki edit fps circle.mp4 --out smooth.mp4 --times 2 \\
+    --prompt "a red circle moving right on grass"
+  phenaki edit fill circle.mp4 --out filled.mp4 --box 32,0,64,64 \\
+    --prompt "a blue square on grass"
+  phenaki edit extend circle.mp4 --out wide.mp4 --margins 0,0,16,0 \\
+    --prompt "a red circle moving right on grass"
+"""
+
+ACTIONS = ('animate', 'continue', 'interpolate', 'fps', 'fill', 'extend')
+
+
+def four_numbers(text: str) -> tuple[int, int, int, int]:
+  """Parse left,top,right,bottom."""
+  try:
+    left, top, right, bottom = (int(part) for part in text.split(','))
+  except ValueError:
+    raise argparse.ArgumentTypeError(
+      f'{text!r} is not left,top,right,bottom in pixels'
+    ) from None
+  return left, top, right, bottom
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declare the arguments."""
+  parser.add_argument('action', choices=ACTIONS, help='what to do')
+  parser.add_argument(
+    'inputs', nargs='+', metavar='FILE', help='an image, a clip, or EDIT.npy'
+  )
+  parser.add_argument(
+    '--out', required=True, metavar='EDIT.mp4', help='the film to write'
+  )
+  parser.add_argument('--prompt', required=True, help='text of the result')
+  arguments.add_model(parser)
+  arguments.add_numbers(
+    parser,
+    ('frames', arguments.positive, 24, 'new frames of animate and continue'),
+    ('between', arguments.positive, 3, 'new frames in a gap of interpolate'),
+    ('times', arguments.positive, 2, 'multiple of the frame rate of fps'),
+    ('seed', arguments.seed, 0, 'of the result'),
+    ('guidance', float, argparse.SUPPRESS, 'guidance scale; 0 for none'),
+    ('steps', int, argparse.SUPPRESS, 'decoding steps of a window'),
+    ('temperature', float, argparse.SUPPRESS, '0: most likely tokens'),
+  )
+  parser.add_argument(
+    '--box', type=four_numbers, metavar='L,T,R,B', help='box of fill, in pixels'
+  )
+  parser.add_argument(
+    '--margins',
+    type=four_numbers,
+    metavar='L,T,R,B',
+    help='new pixels of extend on each side',
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Make one edit."""
+  for name, option in (('fill', 'box'), ('extend', 'margins')):
+    if args.action == name and getattr(args, option) is None:
+      raise UserError(f'{name} needs --{option} left,top,right,bottom')
+  from phenaki_jax.runs.edit import Edit, edit
+  from phenaki_jax.runs.open import load
+  from phenaki_jax.sampling.sampler import SamplingSettings
+
+  request = Edit(
+    settings=arguments.fields(args, SamplingSettings),
+    **arguments.fields(args, Edit),
+  )
+  model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
+  print(*edit(model, request, args.out), sep='\n')

@@ -1,0 +1,135 @@
+"""Edit images and clips with a model, and write the result."""
+
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from phenaki_jax import progress
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.media.mp4 import write_mp4
+from phenaki_jax.runs.footage import read_footage
+from phenaki_jax.runs.model import Model
+from phenaki_jax.stories.edit import Brush
+from phenaki_jax.types import VideoU8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Edit:
+  """What to do; see `phenaki edit --help`.
+
+  Attributes:
+    action: 'animate', 'continue', 'interpolate', 'fps', 'fill' or 'extend'.
+    inputs: paths of images, of one clip, or of one .npy of frames.
+    prompt: text of the result.
+    frames: number of new frames of 'animate' and 'continue'.
+    between: new frames in each gap of 'interpolate'.
+    times: multiple of the frame rate of 'fps', at least 2.
+    box: of 'fill': left, top, right, bottom.
+    margins: of 'extend': left, top, right, bottom.
+    seed: 0 to 2**32 - 1.
+    settings: sampling settings that replace the defaults of the model.
+  """
+
+  action: str
+  inputs: list[str]
+  prompt: str
+  frames: int = 24
+  between: int = 3
+  times: int = 2
+  box: tuple[int, int, int, int] | None = None
+  margins: tuple[int, int, int, int] | None = None
+  seed: int = 0
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def edit(
+  model: Model, request: Edit, out: str | os.PathLike[str]
+) -> list[pathlib.Path]:
+  """Make an edit, and write the film and its frames; return their paths.
+
+  Raises:
+    UserError: the input cannot be read, does not fit the action or the model,
+      or `out` does not end in .mp4.
+  """
+  film = pathlib.Path(out).expanduser()
+  if film.suffix != '.mp4':
+    raise UserError(f'--out is {out}; it must end in .mp4')
+  given = _read(model, request)
+  total, fps = _expected(request, len(given)), model.defaults.fps
+  if request.action == 'fps':
+    fps *= request.times
+  with progress.bar(total=total, unit='frame', desc=film.name) as bar:
+    brush = Brush(
+      sampler=model.sampler,
+      prompt=request.prompt,
+      settings=dataclasses.replace(model.defaults.settings, **request.settings),
+      seed=request.seed,
+      context_frames=model.defaults.context_frames,
+      on_frames=bar.update,
+    )
+    frames = _apply(brush, request, given)
+  provenance = {
+    **model.provenance,
+    'edit': {
+      **dataclasses.asdict(request),
+      'settings': dataclasses.asdict(brush.settings),
+    },
+  }
+  content = io.BytesIO()
+  np.save(content, frames, allow_pickle=False)
+  replace_file(film.with_suffix('.npy'), content.getvalue())
+  write_mp4(film, frames, fps=fps, provenance=provenance)
+  return [film, film.with_suffix('.npy')]
+
+
+def _read(model: Model, request: Edit) -> VideoU8:
+  """Read the inputs as frames of the model's size."""
+  size, fps = model.defaults.size, model.defaults.fps
+  parts = [read_footage(path, size=size, fps=fps) for path in request.inputs]
+  if len(parts) > 1 and request.action != 'interpolate':
+    raise UserError(
+      f'{request.action} takes one input, not {len(parts)}; only interpolate '
+      'takes several images'
+    )
+  if len({part.shape[1:] for part in parts}) > 1:
+    raise UserError('the inputs differ in size; give frames of one size')
+  frames = np.concatenate(parts)
+  if request.action == 'animate' and len(frames) > 1:
+    raise UserError(
+      f'animate takes an image, but {request.inputs[0]} has {len(frames)} '
+      'frames; use continue'
+    )
+  return frames
+
+
+def _expected(request: Edit, given: int) -> int:
+  """Return the number of frames that are made."""
+  if request.action in ('animate', 'continue'):
+    return request.frames
+  if request.action in ('fill', 'extend'):
+    return given
+  between = request.between
+  if request.action == 'fps':
+    between = request.times - 1
+  return (given - 1) * (between + 1)
+
+
+def _apply(brush: Brush, request: Edit, frames: VideoU8) -> np.ndarray:
+  match request.action:
+    case 'animate' | 'continue':
+      return brush.extend_time(frames, request.frames)
+    case 'interpolate':
+      return brush.interpolate(frames, request.between)
+    case 'fps':
+      return brush.interpolate(frames, request.times - 1)
+    case 'fill' if request.box is not None:
+      return brush.repaint(frames, request.box)
+    case 'extend' if request.margins is not None:
+      return brush.outpaint(frames, request.margins)
+  raise UserError(f'{request.action} cannot be done; see phenaki edit --help')

@@ -1,0 +1,79 @@
+"""Images and clips that stories start from and that `phenaki edit` changes."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from phenaki_jax.data import image, schema, transforms, video
+from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.stories.story import Story
+from phenaki_jax.types import VideoU8
+
+_IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
+
+
+def read_footage(
+  path: str | os.PathLike[str], *, size: tuple[int, int], fps: float | int
+) -> VideoU8:
+  """Read an image, as one frame, or all frames of a clip.
+
+  Args:
+    path: ends in .png, .jpg, .jpeg or .webp for an image, or in .npy for
+      frames, uint8 [T, H, W, 3], which are taken as they are; any other file is
+      read as a clip.
+    size: height and width to which the frames are scaled, and cropped around
+      their centre.
+    fps: frames per second at which a clip is read.
+
+  Raises:
+    NotFoundError: there is no such file.
+    UserError: it cannot be decoded.
+  """
+  path = pathlib.Path(path).expanduser()
+  if not path.is_file():
+    raise NotFoundError(f'there is no image or clip {path}; check the path')
+  if path.suffix.lower() == '.npy':
+    return _read_array(path)
+  data = path.read_bytes()
+  try:
+    if path.suffix.lower() in _IMAGES:
+      return transforms.fit(image.decode(data), size)[None]
+    seconds = video.examine(data).duration
+    count = max(1, int(np.ceil(seconds * fps - 1e-6)))
+    return video.decode(data, size=size).at(np.arange(count) / fps)
+  except schema.DecodeError as error:
+    raise UserError(
+      f'{path} cannot be read ({error}); give a PNG, JPEG or WebP image, or a '
+      'clip such as an MP4'
+    ) from error
+
+
+def _read_array(path: pathlib.Path) -> VideoU8:
+  try:
+    frames = np.load(path, allow_pickle=False)
+  except (ValueError, OSError) as error:
+    raise UserError(f'{path} cannot be read: {error}') from error
+  shape = frames.shape
+  if (
+    frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or not shape[0]
+  ):
+    raise UserError(
+      f'{path} holds {frames.dtype} {list(shape)}; it must hold frames, uint8 '
+      '[T, H, W, 3]'
+    )
+  return frames
+
+
+def read_starts(story: Story) -> dict[int, VideoU8]:
+  """Read what the scenes of a resolved story start from, by their number.
+
+  Raises:
+    NotFoundError, UserError: see `read_footage`.
+  """
+  assert story.size is not None and story.fps is not None
+  return {
+    number: read_footage(scene.start, size=story.size, fps=story.fps)
+    for number, scene in enumerate(story.scenes)
+    if scene.start is not None
+  }

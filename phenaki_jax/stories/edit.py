@@ -1,0 +1,232 @@
+"""Edits of images and clips: a part of the pixels is known, the rest is made.
+
+The known pixels are encoded, the tokens that hold nothing but known pixels stay
+as they are, and the other tokens are sampled. The result has the known pixels
+themselves, bit for bit, and decoded pixels elsewhere. Every task of training
+(`masked_transformer.tasks`) is one shape of this mask; a generator that was
+trained on that task does it best.
+
+The tokens of known pixels still depend on what stands in the unknown ones,
+because the tokenizer attends within a frame: copies of known pixels do.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.stories.seeds import window_seed
+from phenaki_jax.types import ImageU8, VideoU8
+
+MAX_FRAMES = 2000
+
+Frames: TypeAlias = UInt8[np.ndarray, '_ _ _ 3']
+"""Frames whose number or size differs from that of the arguments."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Brush:
+  """How unknown pixels are made.
+
+  Attributes:
+    sampler: the model.
+    prompt: text of the result.
+    settings: how to sample.
+    seed: 0 to 2**32 - 1.
+    context_frames: known frames that a later window sees, 1 + k * tubelet.
+    on_frames: called with the number of finished frames since the last call.
+  """
+
+  sampler: Sampler
+  prompt: str
+  settings: SamplingSettings
+  seed: int = 0
+  context_frames: int = 5
+  on_frames: Callable[[int], object] = lambda count: None
+
+  def complete(
+    self, frames: VideoU8, known: Bool[np.ndarray, 'T H W'], window: int = 0
+  ) -> VideoU8:
+    """Make the unknown pixels of a clip of any length, window by window.
+
+    A window is a clip of the model. All but the first see the last frames of
+    the result before them. Frames that are known whole are copied.
+
+    Args:
+      frames: the clip; unknown pixels hold what stands in for them.
+      known: True at known pixels.
+      window: number of the first window, which its seed depends on.
+
+    Raises:
+      UserError: the size does not fit the tokenizer, or the clip is too long.
+    """
+    total, length = len(frames), self.sampler.clip_frames
+    if total > MAX_FRAMES:
+      raise UserError(
+        f'the clip has {total} frames; an edit has at most {MAX_FRAMES}'
+      )
+    result, known = frames.copy(), known.copy()
+    while not known.all():
+      first = int(np.argmin(known.all((1, 2))))
+      seen = min(first, self.context_frames)
+      start = first - self._whole(seen) if seen else 0
+      stop = min(start + length, total)
+      part = _padded(result[start:stop], length)
+      is_known = _padded(known[start:stop], length)
+      # What follows the end is not asked for, and tells the model nothing.
+      is_known[stop - start :] = False
+      made = self.fill(part, is_known, window)
+      result[start:stop] = made[: stop - start]
+      known[start:stop] = True
+      self.on_frames(stop - first)
+      window += 1
+    return result
+
+  def fill(
+    self, frames: VideoU8, known: Bool[np.ndarray, 'T H W'], window: int
+  ) -> VideoU8:
+    """Make the unknown pixels of one clip of the model's length."""
+    sampler, tokenizer = self.sampler, self.sampler.models.tokenizer
+    tokenizer.grid(len(frames), frames.shape[1:3])  # Checks the size.
+    ids = sampler.encode(frames[None])
+    held = known_tokens(known, tokenizer.patch, tokenizer.tubelet)
+    state = sampler.uncover(
+      [self.prompt],
+      ids=ids,
+      known=held[None],
+      seeds=[window_seed(self.seed, 0, window)],
+      settings=self.settings,
+    )
+    decoded = sampler.decode(np.asarray(state.ids).reshape(ids.shape))[0]
+    return np.where(known[..., None], frames, decoded)
+
+  def _whole(self, frames: int) -> int:
+    """Return the largest 1 + k * tubelet that is at most `frames`."""
+    tubelet = self.sampler.models.tokenizer.tubelet
+    return 1 + (frames - 1) // tubelet * tubelet
+
+  def extend_time(self, frames: VideoU8, count: int) -> Frames:
+    """Append new frames to an image (one frame) or a clip."""
+    longer = _padded(frames, len(frames) + count)
+    known = np.zeros(longer.shape[:3], bool)
+    known[: len(frames)] = True
+    return self.complete(longer, known)
+
+  def interpolate(self, frames: VideoU8, between: int) -> Frames:
+    """Make frames between each two consecutive frames.
+
+    Each pair is one clip: the first frame, the new ones, and the second one
+    until the end, whose tokens are known where they hold it alone. Patches that
+    do not change from the first to the second are known in between too.
+
+    Args:
+      frames: at least two.
+      between: new frames in each gap.
+
+    Raises:
+      UserError: there is one frame, or a gap is longer than a clip.
+    """
+    length = self.sampler.clip_frames
+    most = length - 1 - self.sampler.models.tokenizer.tubelet
+    if len(frames) < 2:
+      raise UserError('there is one frame; give two or more, or a clip')
+    if not 1 <= between <= most:
+      raise UserError(
+        f'{between} new frames between two; a clip of the model has room for 1 '
+        f'to {most}'
+      )
+    patch = self.sampler.models.tokenizer.patch
+    result = [frames[:1]]
+    for number in range(len(frames) - 1):
+      first, second = frames[number], frames[number + 1]
+      share = np.minimum(np.arange(length) / (between + 1), 1.0)
+      share = share[:, None, None, None]
+      part = np.round(first * (1 - share) + second * share).astype(np.uint8)
+      is_known = np.zeros(part.shape[:3], bool)
+      is_known[0], is_known[between + 1 :] = True, True
+      is_known |= same_patches(first, second, patch)
+      made = self.fill(part, is_known, number)
+      result.append(made[1 : between + 2])
+      self.on_frames(between + 1)
+    return np.concatenate(result)
+
+  def repaint(self, frames: VideoU8, box: tuple[int, int, int, int]) -> VideoU8:
+    """Make the pixels of a box anew.
+
+    Args:
+      frames: the clip.
+      box: left, top, right and bottom in pixels; the last two are excluded.
+
+    Raises:
+      UserError: the box is empty or not inside the frames.
+    """
+    left, top, right, bottom = box
+    height, width = frames.shape[1:3]
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+      raise UserError(
+        f'the box {box} is not inside frames of {width}x{height} pixels; give '
+        'left,top,right,bottom'
+      )
+    known = np.ones(frames.shape[:3], bool)
+    known[:, top:bottom, left:right] = False
+    return self.complete(frames, known)
+
+  def outpaint(
+    self, frames: VideoU8, margins: tuple[int, int, int, int]
+  ) -> Frames:
+    """Add new pixels around a clip.
+
+    Args:
+      frames: the clip.
+      margins: new pixels on the left, at the top, right and bottom.
+
+    Raises:
+      UserError: a margin is negative, or the new size does not fit.
+    """
+    left, top, right, bottom = margins
+    if min(margins) < 0 or not any(margins):
+      raise UserError(
+        f'the margins are {margins}; give left,top,right,bottom, at least 0 '
+        'and not all 0'
+      )
+    sides = ((0, 0), (top, bottom), (left, right))
+    known = np.pad(np.ones(frames.shape[:3], bool), sides)
+    return self.complete(np.pad(frames, (*sides, (0, 0)), mode='edge'), known)
+
+
+def known_tokens(
+  known: Bool[np.ndarray, 'T H W'], patch: tuple[int, int], tubelet: int
+) -> Bool[np.ndarray, 't h w']:
+  """Return the tokens of which all pixels are known.
+
+  Args:
+    known: True at known pixels; T is 1 + k * tubelet.
+    patch: height and width of a patch, which divide those of the frames.
+    tubelet: frames per latent frame, after the first.
+  """
+  rows, columns = patch
+  frames, height, width = known.shape
+  patches = known.reshape(
+    frames, height // rows, rows, width // columns, columns
+  ).all((2, 4))
+  later = patches[1:].reshape(-1, tubelet, *patches.shape[1:]).all(1)
+  return np.concatenate([patches[:1], later])
+
+
+def same_patches(
+  one: ImageU8, other: ImageU8, patch: tuple[int, int]
+) -> Bool[np.ndarray, 'H W']:
+  """Return the pixels of the patches that are equal in two frames."""
+  equal: Bool[np.ndarray, 'H W'] = np.equal(one, other).all(-1)
+  whole = known_tokens(equal[None], patch, 1)[0]
+  return whole.repeat(patch[0], 0).repeat(patch[1], 1)
+
+
+def _padded(array: np.ndarray, length: int) -> np.ndarray:
+  """Repeat the last entry of an array up to a length."""
+  sides = [(0, length - len(array))] + [(0, 0)] * (array.ndim - 1)
+  return np.pad(array, sides, mode='edge')

@@ -1,0 +1,57 @@
+import json
+
+import numpy as np
+
+from phenaki_jax.cli.main import main
+
+TASK = {
+  'texts': ['a red circle', 'it turns green'],
+  'exact_frames_per_prompt': [4, 2],
+  'background': None,
+  'npz_video': 'videos/a.npy',
+  'npz_video_start_frame': 0,
+  'npz_video_end_frame': 4,
+  'npz_gt_video_start_frame': 0,
+  'npz_gt_video_end_frame': None,
+  'storybench_mode': 'story_cont',
+  'comment': 'one',
+}
+
+
+def test_stories_are_written_once_in_the_format_of_the_metrics(
+  tiny_bundle, tmp_path, capsys
+):
+  (tmp_path / 'tasks.json').write_text(
+    json.dumps([TASK, {**TASK, 'comment': 'two'}])
+  )
+  (tmp_path / 'videos').mkdir()
+  video = np.random.default_rng(0).integers(0, 256, (10, 24, 40, 3), np.uint8)
+  np.save(tmp_path / 'videos' / 'a.npy', video)
+  call = ['storybench', str(tmp_path / 'tasks.json'), '--samples', '2']
+  call += ['--videos', str(tmp_path), '--out', str(tmp_path / 'out')]
+  call += ['--model', str(tiny_bundle), '--truth']
+  assert main([*call, '--first', '1']) == 0
+  folder = tmp_path / 'out' / 'phenaki' / 'story_cont' / 'raw'
+  assert [path.name for path in folder.iterdir()] == ['one.npz']
+  with np.load(folder / 'one.npz') as content:
+    made = content['video']
+  assert made.shape == (6, 16, 32, 3) and made.dtype == np.uint8
+  assert (made[:, :, :16] != made[:, :, 16:]).any()
+  truth = tmp_path / 'out' / 'ground_truth' / 'story_cont' / 'raw' / 'one.npz'
+  with np.load(truth) as content:
+    assert content['video'].shape == (6, 16, 16, 3)
+  # The second call makes the second story alone.
+  before = (folder / 'one.npz').stat().st_mtime_ns
+  assert main(call) == 0
+  assert sorted(path.name for path in folder.iterdir()) == [
+    *('one.npz', 'two.npz')
+  ]
+  assert (folder / 'one.npz').stat().st_mtime_ns == before
+  assert f'2 stories in {folder}' in capsys.readouterr().out
+
+
+def test_a_missing_video_is_named(tiny_bundle, tmp_path, capsys):
+  (tmp_path / 'tasks.json').write_text(json.dumps([TASK]))
+  call = ['storybench', str(tmp_path / 'tasks.json'), '--out', str(tmp_path)]
+  assert main([*call, '--model', str(tiny_bundle)]) == 2
+  assert 'there is no video' in capsys.readouterr().err

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.media.mp4 import write_mp4
+from phenaki_jax.runs.footage import read_footage, read_starts
+from phenaki_jax.stories.story import Scene, Story
+
+
+def _clip(path, frames=12, fps=8):
+  grey = np.linspace(20, 220, frames).astype(np.uint8)
+  clip = np.broadcast_to(grey[:, None, None, None], (frames, 32, 32, 3))
+  write_mp4(path, clip, fps=fps, provenance={}, min_height=1)
+  return clip
+
+
+def test_an_image_is_one_frame_of_the_size(tmp_path):
+  picture = np.zeros((20, 60, 3), np.uint8)
+  picture[:, 20:40] = 255
+  Image.fromarray(picture).save(tmp_path / 'a.png')
+  frames = read_footage(tmp_path / 'a.png', size=(16, 16), fps=8)
+  assert frames.shape == (1, 16, 16, 3)
+  assert (frames > 240).all()  # Its centre.
+
+
+@pytest.mark.parametrize(('fps', 'count'), [(8, 12), (4, 6), (16, 24)])
+def test_a_clip_is_read_at_the_frame_rate(tmp_path, fps, count):
+  clip = _clip(tmp_path / 'a.mp4')
+  frames = read_footage(tmp_path / 'a.mp4', size=(32, 32), fps=fps)
+  assert len(frames) == count
+  shown = np.arange(count) * 8 // fps
+  assert np.abs(frames.astype(int) - clip[shown]).max() < 8
+
+
+def test_starts_are_read_by_scene(tmp_path):
+  _clip(tmp_path / 'a.mp4')
+  scenes = (Scene(prompt='a'), Scene(prompt='b', start=str(tmp_path / 'a.mp4')))
+  story = Story(scenes=scenes, size=(16, 24), fps=8.0)
+  starts = read_starts(story)
+  assert starts.keys() == {1}
+  assert starts[1].shape == (12, 16, 24, 3)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+  (tmp_path / 'a.png').write_text('no picture')
+  (tmp_path / 'a.mp4').write_text('no film')
+  for name in ('a.png', 'a.mp4'):
+    with pytest.raises(UserError, match=rf'{name} cannot be read \(not_a'):
+      read_footage(tmp_path / name, size=(16, 16), fps=8)
+  with pytest.raises(NotFoundError, match='no image or clip'):
+    read_footage(tmp_path / 'b.png', size=(16, 16), fps=8)

@@ -1,0 +1,160 @@
+"""Known pixels and the tokens that hold them stay, whatever is made."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.stories.edit import Brush, known_tokens, same_patches
+
+SIZE = (16, 16)
+
+
+def _frames(count, seed=0, size=SIZE):
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, 256, (count, *size, 3)).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spy(Sampler):
+  """Records which tokens were known, their ids, and what came of them."""
+
+  calls: list
+
+  def uncover(self, prompts, *, ids, known, **options):
+    state = super().uncover(prompts, ids=ids, known=known, **options)
+    self.calls.append((known, ids, np.asarray(state.ids).reshape(ids.shape)))
+    return state
+
+
+@pytest.fixture
+def spy(tiny_sampler):
+  fields = {
+    field.name: getattr(tiny_sampler, field.name)
+    for field in dataclasses.fields(tiny_sampler)
+  }
+  return Spy(**fields, calls=[])
+
+
+def _brush(sampler, **options):
+  settings = SamplingSettings(steps=3, guidance=0.0)
+  return Brush(sampler=sampler, prompt='a red', settings=settings, **options)
+
+
+def _check_tokens(spy):
+  for known, before, after in spy.calls:
+    np.testing.assert_array_equal(before[known], after[known])
+    assert not known.all()
+
+
+def test_an_image_is_the_first_frame_of_its_film(spy):
+  image, done = _frames(1), []
+  film = _brush(spy, on_frames=done.append).extend_time(image, 12)
+  assert film.shape == (13, *SIZE, 3) and film.dtype == np.uint8
+  np.testing.assert_array_equal(film[:1], image)
+  assert (film[1:] != image).any((1, 2, 3)).all()
+  _check_tokens(spy)
+  first, second = (known for known, _, _ in spy.calls)
+  assert first[0].all((1, 2)).tolist() == [True, False, False, False, False]
+  # The second window sees five frames.
+  assert second[0].all((1, 2)).tolist() == [True, True, True, False, False]
+  assert sum(done) == 12
+  again = _brush(spy).extend_time(image, 12)
+  np.testing.assert_array_equal(again, film)
+  assert (_brush(spy, seed=1).extend_time(image, 12) != film).any()
+
+
+@pytest.mark.parametrize('count', [2, 6, 20])
+def test_a_clip_is_continued_from_its_last_frames(spy, count):
+  clip = _frames(count)
+  film = _brush(spy).extend_time(clip, 4)
+  assert len(film) == count + 4
+  np.testing.assert_array_equal(film[:count], clip)
+  _check_tokens(spy)
+  known = spy.calls[0][0][0]
+  seen = {2: 1, 6: 5, 20: 5}[count]
+  assert known.all((1, 2)).sum() == 1 + (seen - 1) // 2
+
+
+def test_frames_are_made_between_given_ones(spy):
+  given = _frames(3)
+  film = _brush(spy).interpolate(given, 3)
+  assert len(film) == 9
+  np.testing.assert_array_equal(film[::4], given)
+  _check_tokens(spy)
+  assert len(spy.calls) == 2
+  # Both ends are known: the first latent frame, and those of the second image.
+  known = spy.calls[0][0][0].all((1, 2))
+  assert known.tolist() == [True, False, False, True, True]
+
+
+def test_what_stands_still_is_known_in_between(spy):
+  given = _frames(2)
+  given[1, :, :8] = given[0, :, :8]
+  film = _brush(spy).interpolate(given, 1)
+  np.testing.assert_array_equal(film[1, :, :8], given[0, :, :8])
+  assert (film[1, :, 8:] != given[0, :, 8:]).any()
+  _check_tokens(spy)
+
+
+def test_only_the_box_is_made_anew(spy):
+  clip = _frames(12)
+  box = (5, 8, 16, 16)
+  film = _brush(spy).repaint(clip, box)
+  inside = np.zeros(SIZE, bool)
+  inside[8:16, 5:16] = True
+  np.testing.assert_array_equal(film[:, ~inside], clip[:, ~inside])
+  assert (film[:, inside] != clip[:, inside]).any((1, 2)).all()
+  _check_tokens(spy)
+  # The lower patches lie in the box in part or whole.
+  known = spy.calls[0][0][0]
+  assert known[:, 0].all() and not known[:, 1].any()
+
+
+def test_new_pixels_surround_the_old_ones(spy):
+  clip = _frames(9)
+  film = _brush(spy).outpaint(clip, (8, 0, 0, 16))
+  assert film.shape == (9, 32, 24, 3)
+  np.testing.assert_array_equal(film[:, :16, 8:], clip)
+  _check_tokens(spy)
+  known = spy.calls[0][0][0]
+  expected = np.zeros((4, 3), bool)
+  expected[:2, 1:] = True
+  assert (known == expected).all()
+
+
+def test_tokens_are_known_if_all_their_pixels_are():
+  rng = np.random.default_rng(0)
+  for _ in range(20):
+    known = rng.random((5, 4, 6)) < 0.9
+    found = known_tokens(known, (2, 3), 2)
+    for t, h, w in np.ndindex(3, 2, 2):
+      frames = slice(0, 1) if t == 0 else slice(2 * t - 1, 2 * t + 1)
+      block = known[frames, 2 * h : 2 * h + 2, 3 * w : 3 * w + 3]
+      assert found[t, h, w] == block.all()
+
+
+def test_patches_that_are_the_same():
+  one, other = _frames(1)[0], _frames(1)[0]
+  other[3, 3] ^= 1
+  same = same_patches(one, other, (8, 8))
+  assert not same[:8, :8].any() and same[8:].all() and same[:, 8:].all()
+
+
+@pytest.mark.parametrize(
+  ('act', 'words'),
+  [
+    (lambda b, f: b.repaint(f, (0, 0, 17, 4)), 'not inside frames of 16x16'),
+    (lambda b, f: b.repaint(f, (4, 4, 4, 8)), 'left,top,right,bottom'),
+    (lambda b, f: b.outpaint(f, (0, 0, 0, 0)), 'at least 0'),
+    (lambda b, f: b.outpaint(f, (3, 0, 0, 0)), 'multiple'),
+    (lambda b, f: b.interpolate(f[:1], 1), 'one frame'),
+    (lambda b, f: b.interpolate(f, 7), 'room for 1 to 6'),
+    (lambda b, f: b.extend_time(f, 2000), 'at most 2000'),
+  ],
+)
+def test_edits_that_do_not_fit_are_refused(tiny_sampler, act, words):
+  with pytest.raises(UserError, match=words):
+    act(_brush(tiny_sampler), _frames(3))
