@@ -80,13 +80,13 @@ class Server:
     while self.client.get('/v2/health/ready').status_code != 200:
       time.sleep(0.1)
 
-  def wait_for(self, identifier: str) -> dict[str, Any]:
-    """Wait until a story has ended."""
+  def wait_for(self, identifier: str, *, every: float = 0.2) -> dict[str, Any]:
+    """Ask again and again until a story has ended."""
     while True:
       job = self.client.get(f'/v1/stories/{identifier}').json()
       if job['is_final']:
         return job
-      time.sleep(0.05)
+      time.sleep(every)
 
   def cpu_seconds(self) -> float:
     """Return the time that the server has spent on all cores."""
@@ -207,7 +207,7 @@ def load_test(
       with lock:
         refusals.append(time.monotonic() - begin)
       time.sleep(0.2)
-    job = server.wait_for(answer.json()['id'])
+    job = server.wait_for(answer.json()['id'], every=0.5)
     film = server.client.get(f'/v1/stories/{job["id"]}/film.mp4')
     with lock:
       memory.append(server.resident())

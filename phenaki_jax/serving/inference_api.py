@@ -97,7 +97,9 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
     if len(seeds) != count:
       raise UserError(f'{count} prompts and {len(seeds)} seeds; give as many')
     checked = [
-      studio.check({'scenes': [{'prompt': prompt}], 'seed': seed})
+      await run_in_threadpool(
+        studio.check, {'scenes': [{'prompt': prompt}], 'seed': seed}
+      )
       for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     begin = time.monotonic()

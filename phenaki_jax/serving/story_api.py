@@ -6,6 +6,7 @@ The body of a new story is a story file, in JSON or YAML.
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from phenaki_jax.errors import NotFoundError, UserError
@@ -45,7 +46,9 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
 
   async def parse(request: Request) -> Checked:
     kind = request.headers.get('content-type', '')
-    return studio.parse(await request.body(), is_yaml='yaml' in kind)
+    body = await request.body()
+    # In a thread, so that a story of many words holds up nobody.
+    return await run_in_threadpool(studio.parse, body, is_yaml='yaml' in kind)
 
   @router.get('/model')
   def model() -> dict[str, Any]:
@@ -92,7 +95,8 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
     checked = await parse(request)
     if strict and checked.remarks:
       raise UserError('; '.join(one.sentence for one in checked.remarks))
-    return studio.describe(studio.submit(checked))
+    job = await run_in_threadpool(studio.submit, checked)
+    return studio.describe(job)
 
   @router.get('/stories')
   def stories(limit: int = 20) -> dict[str, Any]:
@@ -109,7 +113,8 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
   async def change(identifier: str, request: Request) -> dict[str, Any]:
     """Replace a story; scenes that stay the same are not made again."""
     job, checked = studio.jobs.get(identifier), await parse(request)
-    return studio.describe(studio.change(job, checked.values))
+    job = await run_in_threadpool(studio.change, job, checked.values)
+    return studio.describe(job)
 
   @router.delete('/stories/{identifier}', status_code=204)
   def remove(identifier: str) -> Response:
@@ -123,7 +128,8 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
     values = await read_json(request)
     scenes = values.get('scenes') if isinstance(values, dict) else None
     job = studio.jobs.get(identifier)
-    return studio.describe(studio.append(job, scenes))
+    job = await run_in_threadpool(studio.append, job, scenes)
+    return studio.describe(job)
 
   @router.post('/stories/{identifier}/scenes/{number}/reroll', status_code=202)
   def reroll(identifier: str, number: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Studio:
     self.kept.sweep()
     self.jobs = Jobs(folder / 'jobs.sqlite')
     self.pictures = Pictures(self.kept, self.finish)
-    self._resolved = functools.lru_cache(maxsize=4096)(self._resolve)
+    self._resolved = functools.lru_cache(maxsize=2048)(self._resolve)
     # Held while jobs are added and while scenes without a job are deleted.
     self._lock = threading.Lock()
     self._making: dict[str, tuple[str, ...]] = {}

@@ -8,6 +8,7 @@ import math
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from phenaki_jax.errors import NotFoundError, UserError
@@ -44,7 +45,8 @@ def make_router(studio: Studio) -> APIRouter:
       raise UserError(
         f'{others[0]} is not supported; give {", ".join(_FIELDS)}'
       )
-    return _describe(studio, _submit(studio, values))
+    job = await run_in_threadpool(_submit, studio, values)
+    return _describe(studio, job)
 
   @router.get('')
   def videos(
@@ -99,9 +101,11 @@ def make_router(studio: Studio) -> APIRouter:
     job = studio.jobs.get(identifier)
     *first, last = job.story['scenes']
     scenes = [*first, {**last, 'prompt': values['prompt']}]
-    checked = studio.check({**job.story, 'scenes': scenes})
+    story = {**job.story, 'scenes': scenes}
+    checked = await run_in_threadpool(studio.check, story)
     details = {**job.details, 'remixed_from': job.id}
-    return _describe(studio, studio.submit(checked, details))
+    job = await run_in_threadpool(studio.submit, checked, details)
+    return _describe(studio, job)
 
   @router.delete('/{identifier}')
   def remove(identifier: str) -> dict[str, Any]:
