@@ -120,7 +120,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Evaluate one model, or each checkpoint of a run."""
   from phenaki_jax.runs import evaluate
-  from phenaki_jax.runs.follow import follow
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   if epath.Path(args.out).is_file():
@@ -131,14 +130,6 @@ def run(args: argparse.Namespace) -> None:
     **{**values, 'features': tuple(args.features)},
   )
   places = evaluate.Places(**arguments.fields(args, evaluate.Places))
-  if args.follow is None:
-    print(*evaluate.evaluate_to(request, places, args.out), sep='\n')
-    return
-  if args.model is None:
-    raise UserError('--follow needs --model, the --workdir of a run')
-
-  def measure(step: int) -> None:
-    folder = epath.Path(args.out) / str(step)
-    print(*evaluate.evaluate_to(request, places, folder), sep='\n', flush=True)
-
-  follow(args.model, measure, seconds=args.follow)
+  evaluate.evaluate_all(
+    request, places, args.out, seconds=args.follow, show=print
+  )

@@ -28,6 +28,7 @@ from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.png import write_png
 from phenaki_jax.runs import worlds
+from phenaki_jax.runs.follow import follow
 from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.networks import open_features
@@ -210,6 +211,42 @@ class Places:
   encoder: str | None = None
   protocol: str | None = None
   clips: int | None = None
+
+
+def evaluate_all(
+  request: Request,
+  places: Places,
+  folder: epath.PathLike,
+  *,
+  seconds: float | int | None,
+  show: Callable[[str], object],
+) -> None:
+  """Evaluate a model, or each new checkpoint of a run that trains.
+
+  Args:
+    request: what to measure.
+    places: the model.
+    folder: of the report; those of checkpoints are in a folder of each step.
+    seconds: between two looks for a checkpoint; None evaluates once.
+    show: called with each report and with the paths of its files.
+
+  Raises:
+    UserError: see `evaluate_to` and `follow`.
+  """
+
+  def measure(out: epath.PathLike) -> None:
+    show('\n'.join(map(str, evaluate_to(request, places, out))))
+
+  if seconds is None:
+    measure(folder)
+    return
+  if places.model is None:
+    raise UserError('--follow needs --model, the --workdir of a run')
+  follow(
+    places.model,
+    lambda step: measure(epath.Path(folder) / str(step)),
+    seconds=seconds,
+  )
 
 
 def evaluate_to(

@@ -39,12 +39,13 @@ def follow(
     UserError: `workdir` is no run, or its last checkpoint cannot be measured.
   """
   folder = epath.Path(workdir).expanduser()
-  if not (folder / experiment_lib.CONFIG_FILE).is_file():
+  try:
+    last = experiment_lib.read(folder).train.steps
+  except UserError as error:
     raise UserError(
-      f'{folder} is no run directory; --follow takes the --workdir of a run '
-      'that trains'
-    )
-  last = experiment_lib.read(folder).train.steps
+      f'{folder} is no run directory ({error}); --follow takes the --workdir '
+      'of a run that trains'
+    ) from error
   seen, count = -1, 0
   while True:
     found = checkpoint_files.finished(folder / checkpoint_files.FOLDER)

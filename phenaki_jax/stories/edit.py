@@ -210,9 +210,10 @@ def known_tokens(
   """
   rows, columns = patch
   frames, height, width = known.shape
-  patches = known.reshape(
+  blocks = known.reshape(
     frames, height // rows, rows, width // columns, columns
-  ).all((2, 4))
+  )
+  patches = np.asarray(blocks.all((2, 4)))
   later = patches[1:].reshape(-1, tubelet, *patches.shape[1:]).all(1)
   return np.concatenate([patches[:1], later])
 
@@ -221,7 +222,7 @@ def same_patches(
   one: ImageU8, other: ImageU8, patch: tuple[int, int]
 ) -> Bool[np.ndarray, 'H W']:
   """Return the pixels of the patches that are equal in two frames."""
-  equal: Bool[np.ndarray, 'H W'] = np.equal(one, other).all(-1)
+  equal = np.asarray((one == other).all(-1))
   whole = known_tokens(equal[None], patch, 1)[0]
   return whole.repeat(patch[0], 0).repeat(patch[1], 1)
 
