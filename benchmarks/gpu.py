@@ -5,18 +5,19 @@ r"""Check and time one NVIDIA GPU.
 
 `check` takes at most a minute. It prints the report of `phenaki doctor` and
 compares a training step and a sample of the models of `configs/*/tiny.py` with
-those of the CPU, and each kernel of attention with the plain one. The error is
-the norm of the difference over that of the reference; up to 1e-4 is allowed in
-float32 without tf32, and 2e-2 in bfloat16. The exit code is 1 if one is over.
+those of the CPU in float32, and each kernel of attention with the plain one in
+float32. The error is the norm of the difference over that of the reference; up
+to 1e-4 is allowed in float32 without tf32, and 2e-2 in bfloat16. The exit code
+is 1 if one is over.
 
 `speed` measures the rate of a large matmul, then, in bfloat16 with random
-parameters: the training step of the sizes `base` (113M: 12 blocks of 768, 6 x
+parameters: the training step of the sizes `base` (126M: 12 blocks of 768, 6 x
 16 x 16 tokens, vectors of T5-base), `paper_0p9b` and `paper_1p8b`, with AdamW
 and averaging, at the largest batch that fits; one window of the sampler at 12,
 24 and 48 decoding steps with guidance; and a story of 1,024 frames. FLOPs are
 those of `phenaki_jax/planning/flops.py`, without recomputation; MFU is relative
-to the datasheet. The batch of the sampler is one story. Vectors of text are
-given, since the encoder is not ours; T5-XXL adds a few ms to each scene.
+to the datasheet. The batch of the sampler is one story. The vectors of its text
+are given; their encoder is not timed.
 
 Each part has a time limit, and its results are written to DIR as they come.
 Parts for which there is no time are left out, those of least value first.

@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import os
 import pathlib
+import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -48,9 +49,8 @@ def run(*, length: int, seconds: float) -> Iterator[Row]:
   end = time.monotonic() + seconds
   yield from _doctor()
   jobs = [
-    *_models('float32'),
+    *_models(),
     *attention.comparisons(length=length),
-    *_models('bfloat16'),
   ]
   pool = ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1))
   running = [pool.submit(measured, *job) for job in jobs]
@@ -73,25 +73,58 @@ def _doctor() -> Iterator[Row]:
     yield Row(name='doctor', state='failed', note=str(failure)[:200])
 
 
-def _models(dtype: str) -> Iterator[Job]:
-  limit = attention.LIMITS[dtype]
+class _Once:
+  """The result of a function, which several threads want."""
+
+  def __init__(self, compute: Callable[[], Any]) -> None:
+    self._compute = compute
+    self._lock = threading.Lock()
+    self._found: Any = None
+
+  def __call__(self) -> Any:
+    with self._lock:
+      if self._found is None:
+        self._found = self._compute()
+      return self._found
+
+
+def _models() -> Iterator[Job]:
+  """Yield the comparisons of both models with float32 on the CPU."""
   for kind in ('generator', 'tokenizer'):
-    experiment = resolve(str(_CONFIGS / kind / 'tiny.py'))
-    # One block is compiled for all; the numbers are those of unrolled blocks.
-    config = dataclasses.replace(
-      getattr(experiment, kind), dtype=dtype, scan=True
-    )
-    experiment = dataclasses.replace(experiment, **{kind: config})
-    yield (
-      f'{kind}, training step, {dtype}',
-      limit,
-      functools.partial(_step_errors, experiment),
-    )
-    yield (
-      f'{kind}, sample, {dtype}',
-      limit,
-      functools.partial(_sample_errors, experiment, dtype),
-    )
+    by_dtype = {dtype: _experiment(kind, dtype) for dtype in attention.LIMITS}
+    for what, compute in (('training step', _step), ('sample', _sample)):
+      reference = _Once(
+        functools.partial(compute, by_dtype['float32'], jax.devices('cpu')[0])
+      )
+      for dtype, limit in attention.LIMITS.items():
+        yield (
+          f'{kind}, {what}, {dtype}',
+          limit,
+          functools.partial(_errors, compute, by_dtype[dtype], reference),
+        )
+
+
+def _errors(
+  compute: Callable[..., Any], experiment: Experiment, reference: _Once
+) -> dict[str, float]:
+  found, expected = compute(experiment, machine.device()), reference()
+  errors = {}
+  for name, value in found.items():
+    if not name.startswith('share'):
+      errors[name] = error(value, expected[name])
+    # In bfloat16 rounding alone changes which token is the most likely one.
+    elif getattr(experiment, experiment.kind).dtype == 'float32':
+      errors[f'{name} that differ'] = float(np.mean(value != expected[name]))
+  return errors
+
+
+def _experiment(kind: str, dtype: str) -> Experiment:
+  experiment = resolve(str(_CONFIGS / kind / 'tiny.py'))
+  # One block is compiled for all; the numbers are those of unrolled blocks.
+  config = dataclasses.replace(
+    getattr(experiment, kind), dtype=dtype, scan=True
+  )
+  return dataclasses.replace(experiment, **{kind: config})
 
 
 def _task(experiment: Experiment) -> Any:
@@ -140,12 +173,8 @@ def _params(boxed_init: Any) -> Any:
   )
 
 
-def _devices() -> tuple[jax.Device, jax.Device]:
-  return machine.device(), jax.devices('cpu')[0]
-
-
-def _step_errors(experiment: Experiment) -> dict[str, float]:
-  """Compare the loss, its gradient and the parameters after a step."""
+def _step(experiment: Experiment, where: jax.Device) -> dict[str, Any]:
+  """Compute the loss, its gradient and the parameters after a step."""
   task, batch = _task(experiment), _batch(experiment)
   params = _params(task.init)
   optimizer = make_optimizer(
@@ -176,45 +205,29 @@ def _step_errors(experiment: Experiment) -> dict[str, float]:
     )
     after, _ = one_step(state, batch, root, {})
     mean = seen['metrics']['loss']
-    return mean.sum / mean.count, seen['grads'], after.params
-
-  results = []
-  for where in _devices():
-    with jax.default_matmul_precision('highest'):
-      inputs = jax.device_put((params, batch, rng.root(0)), where)
-      results.append(jax.device_get(both(*inputs)))
-  ours, reference = results
-  names = ('loss', 'gradient', 'parameters after')
-  return {
-    name: error(a, b) for name, a, b in zip(names, ours, reference, strict=True)
-  }
-
-
-def _sample_errors(experiment: Experiment, dtype: str) -> dict[str, float]:
-  """Compare decoded tokens and logits, or pixels and their tokens."""
-  task, batch = _task(experiment), _batch(experiment)['clips']
-  params = _params(task.init)
-  results = []
-  compute = _pixels if experiment.kind == 'tokenizer' else _tokens
-  for where in _devices():
-    with jax.default_matmul_precision('highest'):
-      inputs = jax.device_put((params, batch), where)
-      found = jax.jit(functools.partial(compute, experiment))(*inputs)
-    results.append(jax.device_get(found))
-  ours, reference = results
-  found = {
-    name: error(ours[name], reference[name])
-    for name in ours
-    if not name.startswith('share')
-  }
-  if dtype == 'float32':
-    # In bfloat16 rounding alone changes which token is the most likely one.
-    found |= {
-      f'{name} that differ': float(np.mean(ours[name] != reference[name]))
-      for name in ours
-      if name.startswith('share')
+    return {
+      'loss': mean.sum / mean.count,
+      'gradient': seen['grads'],
+      'parameters after': after.params,
     }
-  return found
+
+  return _compute(both, (params, batch, rng.root(0)), where)
+
+
+def _sample(experiment: Experiment, where: jax.Device) -> dict[str, Any]:
+  """Compute decoded tokens and logits, or pixels and their tokens."""
+  compute = _pixels if experiment.kind == 'tokenizer' else _tokens
+  params = _params(_task(experiment).init)
+  inputs = (params, _batch(experiment)['clips'])
+  return _compute(
+    jax.jit(functools.partial(compute, experiment)), inputs, where
+  )
+
+
+def _compute(function: Any, inputs: Any, where: jax.Device) -> dict[str, Any]:
+  """Return what a function computes on a device, without tf32."""
+  with jax.default_matmul_precision('highest'):
+    return jax.device_get(function(*jax.device_put(inputs, where)))
 
 
 def _tokens(experiment: Experiment, params: Any, clips: Any) -> dict[str, Any]:

