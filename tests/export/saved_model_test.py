@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import jaxtyping
 import pytest
 
 from phenaki_jax.errors import UserError
@@ -14,6 +15,14 @@ from phenaki_jax.sampling.sampler import SamplingSettings
 
 HAS_TF = importlib.util.find_spec('tensorflow') is not None
 SETTINGS = dataclasses.replace(SamplingSettings(), steps=2)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _no_shape_checks():
+  """Turn them off: they cannot compare a symbolic batch with a size of 1."""
+  jaxtyping.config.update('jaxtyping_disable', True)
+  yield
+  jaxtyping.config.update('jaxtyping_disable', False)
 
 
 def _write(path, sampler):
