@@ -9,9 +9,11 @@ chips, or one or eight where a whole v5e or v6e slice is on one host.
 import argparse
 import dataclasses
 import difflib
+import pathlib
 import re
 from collections.abc import Mapping
 
+_FLAGS = pathlib.Path(__file__).parents[1] / 'phenaki_jax/planning/flags'
 _TORUS = {
   **{4: '2x2x1', 8: '2x2x2', 16: '2x2x4', 32: '2x4x4', 64: '4x4x4'},
   **{128: '4x4x8', 256: '4x8x8', 512: '8x8x8', 1024: '8x8x16'},
@@ -32,12 +34,14 @@ class Generation:
     topologies: shape of a slice, by its number of chips.
     runtimes: runtime versions of its virtual machines; the first is used.
     label: of its nodes on GKE.
+    flags: name of the file of its compiler flags.
   """
 
   cores: int
   topologies: Mapping[int, str]
   runtimes: tuple[str, ...]
   label: str
+  flags: str
 
 
 GENERATIONS = {
@@ -46,12 +50,14 @@ GENERATIONS = {
     topologies=_TORUS,
     runtimes=('tpu-ubuntu2204-base', 'v2-alpha-tpuv4'),
     label='tpu-v4-podslice',
+    flags='v4',
   ),
   'v5litepod': Generation(
     cores=1,
     topologies=_GRID,
     runtimes=('v2-alpha-tpuv5-lite',),
     label='tpu-v5-lite-podslice',
+    flags='v5e',
   ),
   'v5p': Generation(
     cores=2,
@@ -61,12 +67,14 @@ GENERATIONS = {
     },
     runtimes=('v2-alpha-tpuv5',),
     label='tpu-v5p-slice',
+    flags='v5p',
   ),
   'v6e': Generation(
     cores=1,
     topologies=_GRID,
     runtimes=('v2-alpha-tpuv6e',),
     label='tpu-v6e-slice',
+    flags='v6e',
   ),
 }
 
@@ -95,6 +103,12 @@ class Accelerator:
     """Return its number of hosts, which is the number of processes."""
     on_one = 8 if self.generation.cores == 1 else 4
     return 1 if self.chips <= on_one else self.chips // 4
+
+  @property
+  def compiler_flags(self) -> str:
+    """Return the flags that `phenaki compile` uses, for LIBTPU_INIT_ARGS."""
+    lines = (_FLAGS / f'{self.generation.flags}.txt').read_text().splitlines()
+    return ' '.join(f'--{line}' for line in lines if line[0] != '#')
 
   def describe(self, slices: int) -> str:
     """Return what a job gets, in one line."""

@@ -66,7 +66,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
   """Parse the arguments; --env becomes a dict, defaults are filled in.
 
   The environment says that JAX finds the other processes by itself, which it
-  does on TPUs and under Slurm.
+  does on TPUs and under Slurm. On TPUs it has the compiler's flags.
   """
   args = parser.parse_args()
   if getattr(args, 'action', 'run') == 'run' and not args.command:
@@ -77,7 +77,10 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     except argparse.ArgumentTypeError as error:
       parser.error(str(error))
     args.runtime_version = version
-  args.env = {'PHENAKI_COORDINATOR': 'auto', **dict(args.env)}
+  stated = {'PHENAKI_COORDINATOR': 'auto'}
+  if 'accelerator' in args:
+    stated['LIBTPU_INIT_ARGS'] = args.accelerator.compiler_flags
+  args.env = {**stated, **dict(args.env)}
   return args
 
 

@@ -232,7 +232,7 @@ def constrain(
       f'{len(names)} names {names} for an array of rank {x.ndim}.'
     )
   spec = resolve(names)
-  mesh = jax.sharding.get_abstract_mesh()
+  mesh = _ambient_mesh()
   if mesh.empty:
     return x
   what = f'An activation of shape {x.shape}'
@@ -242,7 +242,7 @@ def constrain(
 
 def splits_evenly(shape: Sequence[int], names: Sequence[str | None]) -> bool:
   """Return whether the mesh, if there is one, divides each dimension."""
-  mesh = jax.sharding.get_abstract_mesh()
+  mesh = _ambient_mesh()
   return mesh.empty or all(
     size % _ways(mesh, entry) == 0
     for size, entry in zip(shape, resolve(names), strict=True)
@@ -270,7 +270,7 @@ def on_each_device(
     inputs: logical names of the dimensions of each array.
     output: logical names of the dimensions of the result.
   """
-  if jax.sharding.get_abstract_mesh().empty:
+  if _ambient_mesh().empty:
     return function
   return jax.shard_map(
     function,
@@ -278,6 +278,26 @@ def on_each_device(
     out_specs=resolve(output),
     check_vma=False,
   )
+
+
+def on_every_device(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Return a function that every device computes on whole arrays.
+
+  Each device runs the program of a single one. The function may exchange values
+  over the axes of `RULES['batch']`; its results must be equal everywhere.
+  """
+  return jax.shard_map(
+    function,
+    in_specs=PartitionSpec(),
+    out_specs=PartitionSpec(),
+    check_vma=False,
+  )
+
+
+def current_batch_ways() -> int:
+  """Return among how many devices the mesh, if any, divides a batch."""
+  mesh = _ambient_mesh()
+  return 1 if mesh.empty else batch_ways(mesh)
 
 
 def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
@@ -395,6 +415,16 @@ def global_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.make_array_from_process_local_data(sharding, rows, shape)
 
   return jax.tree_util.tree_map_with_path(join, batch)
+
+
+def _ambient_mesh() -> AbstractMesh:
+  """Return the mesh over which arrays are split here, which may be empty.
+
+  It is empty in a function that each device computes on arrays of its own.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  is_manual = all(kind == AxisType.Manual for kind in mesh.axis_types)
+  return AbstractMesh((), ()) if is_manual else mesh
 
 
 def _even(

@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'story': 'generate a story video with one prompt per scene',
     'edit': 'animate, continue, interpolate, fill or extend images and clips',
     'evaluate': 'measure how well a model knows StoryWorld',
-    'storybench': 'make the stories of StoryBench in its format',
+    'bench': 'make the stories of StoryBench in its format',
     'ablate': 'train and compare models of different settings or data ratios',
     'reader': 'measure how well a reader reads the sprite world',
     'goodput': 'tell on what the time of a run was spent, over all its starts',

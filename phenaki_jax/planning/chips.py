@@ -5,6 +5,8 @@ compiles for them on a machine without a TPU.
 """
 
 import dataclasses
+import functools
+import importlib.resources
 import math
 import os
 import re
@@ -75,6 +77,18 @@ def split_topology(topology: str) -> tuple[str, int]:
       'sides of its pod, such as v4:4x4x8, v5p:4x4x4, v5e:16x16 or v6e:8x8'
     )
   return found[1], math.prod(map(int, found[2].split('x')))
+
+
+@functools.cache
+def compiler_flags(name: str) -> Mapping[str, str]:
+  """Return the compiler's flags of a TPU, from the file of its generation.
+
+  The launchers set them in `LIBTPU_INIT_ARGS`.
+  """
+  folder = importlib.resources.files('phenaki_jax.planning')
+  lines = (folder / 'flags' / f'{name}.txt').read_text().splitlines()
+  flags = (line.split('=') for line in lines if not line.startswith('#'))
+  return MappingProxyType({flag: value for flag, value in flags})
 
 
 def described_devices(topology: str) -> list[Any]:

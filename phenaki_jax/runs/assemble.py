@@ -124,10 +124,17 @@ class Run:
 
   def lower(self) -> jax.stages.Lowered:
     """Lower the training step; `.compile()` compiles it without any array."""
+    config = self.experiment.train
     one_step = step.make_step(
-      self.task, self.optimizer, ema_decay=self.experiment.optim.ema_decay
+      self.task,
+      self.optimizer,
+      ema_decay=self.experiment.optim.ema_decay,
+      micro_batches=config.accumulate,
+      canonical=config.canonical,
     )
-    compiled: Any = step.compile_step(one_step, self.state)
+    compiled: Any = step.compile_step(
+      one_step, self.state, canonical=config.canonical
+    )
     with jax.set_mesh(self.mesh):
       return compiled.lower(
         self.state, self.batch, rng.described(), self.frozen
@@ -338,7 +345,7 @@ def _generator(
       num_clips=made.num_clips,
       num_images=made.num_images,
       length=experiment.generator.grid[0],
-      groups=sharding.batch_ways(mesh),
+      groups=_groups(experiment, mesh),
     ),
   )
 
@@ -348,4 +355,9 @@ def _multiple(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:
 
   A generator's rows are even, and its clips and images need not be.
   """
-  return sharding.batch_ways(mesh) if experiment.kind == 'generator' else 1
+  return _groups(experiment, mesh) if experiment.kind == 'generator' else 1
+
+
+def _groups(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:
+  """Return into how many equal groups of rows a batch is divided."""
+  return experiment.train.groups(sharding.batch_ways(mesh))

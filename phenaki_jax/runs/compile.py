@@ -59,6 +59,7 @@ class Report:
       recomputation. None for a sampler.
     collectives: communication in a step, by kind; None if the compiler refused
       the program, or cannot print it, as it does for some.
+    compiler_flags: those of `planning/flags`, by name.
     seconds: time to compile.
   """
 
@@ -74,6 +75,7 @@ class Report:
   donated: float | None
   flops: float | None
   collectives: dict[str, Collective] | None
+  compiler_flags: dict[str, str]
   seconds: float
 
 
@@ -129,12 +131,13 @@ def _with(experiment: Experiment, remat: str) -> Experiment:
 
 def _report(run: Run, name: Program, topology: str) -> Report:
   chip, num_chips = chips_lib.split_topology(topology)
+  flags = dict(chips_lib.compiler_flags(chip))
   is_step = name == 'step'
   began = time.monotonic()
   lowered = run.lower() if is_step else lower_sampler(run)
   memory, donated, found = None, None, None
   try:
-    compiled = lowered.compile()
+    compiled = lowered.compile(compiler_options={**flags})
   except jax.errors.JaxRuntimeError as error:
     needed = _needed(str(error))
     if needed is None:
@@ -158,6 +161,7 @@ def _report(run: Run, name: Program, topology: str) -> Report:
     donated=donated,
     flops=step_flops(run).training / num_chips if is_step else None,
     collectives=found,
+    compiler_flags=flags,
     seconds=time.monotonic() - began,
   )
 

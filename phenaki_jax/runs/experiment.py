@@ -268,22 +268,34 @@ def find_tokenizer(
 def _check_batch(
   experiment: Experiment, num_devices: int, process_count: int
 ) -> None:
-  """Check that the batch divides over devices and processes.
+  """Check that the batch divides over devices, micro-batches and processes.
 
   The parts of a generator's batch are padded, and its rows must divide.
   """
   data = experiment.data
   over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
   ways = over_data * over_fsdp
+  train = experiment.train
+  if train.canonical and train.accumulate % ways:
+    raise UserError(
+      f'train.canonical divides train.accumulate={train.accumulate} '
+      f'micro-batches among {ways} devices; set it to a power of two that '
+      f'{ways} divides, or use fewer devices'
+    )
+  groups = train.groups(ways)
+  among = f'{ways} devices'
+  if train.accumulate > 1:
+    among = f'{train.accumulate} micro-batches'
+    among += '' if train.canonical else f' of {ways} devices'
   made = composition(data, tubelet=experiment.tokenizer.tubelet)
   if experiment.kind == 'generator':
     rows = made.num_rows(experiment.generator.grid[0])
-    if rows % ways:
+    if rows % groups:
       raise UserError(
         f'data.batch_size={data.batch_size} with data.image_share='
         f'{data.image_share} is {made.num_clips} clips and {made.num_images} '
         f'images per step, in {rows} rows, which cannot be divided among '
-        f'{ways} devices; set data.row_multiple={ways}'
+        f'{among}; set data.row_multiple={groups}'
       )
     if ways % process_count:
       raise UserError(
@@ -293,13 +305,16 @@ def _check_batch(
       )
     return
   for part, count in made.counts.items():
-    for divisor, what in ((ways, 'devices'), (process_count, 'processes')):
+    for divisor, what in (
+      (groups, among),
+      (process_count, f'{process_count} processes'),
+    ):
       if count % divisor:
         raise UserError(
           f'data.batch_size={data.batch_size} with data.image_share='
           f'{data.image_share} is {made.num_clips} clips and '
           f'{made.num_images} images per step; the {count} {part} '
-          f'cannot be divided among {divisor} {what}; make both counts '
+          f'cannot be divided among {what}; make both counts '
           f'multiples of {divisor}'
         )
 

@@ -23,7 +23,6 @@ from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
@@ -46,7 +45,7 @@ from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 _log = logging.getLogger(__name__)
 
-Shape = TypeVar('Shape', bound=TransformerConfig)
+Shape = TypeVar('Shape', TokenizerConfig, GeneratorConfig)
 
 # Captions of StoryWorld that have all of its words.
 _NUM_CAPTIONS = 2_000

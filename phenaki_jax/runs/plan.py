@@ -170,17 +170,36 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
 
 
 def _memory(run: Run, tokens: int | float) -> dict[str, int]:
-  """Return the bytes of one chip."""
-  state = run.state
+  """Return the bytes of one chip, in a step of this number of tokens."""
+  state, train = run.state, run.experiment.train
+  if train.canonical:
+    # Every device holds everything, and the gradients of its micro-batches.
+    own = train.accumulate // sharding.batch_ways(run.mesh)
+    state, frozen, batch = (
+      jax.tree.map(_whole, tree) for tree in (state, run.frozen, run.batch)
+    )
+    gradients = own * shard_bytes(state.params)
+    of_step = tokens / train.accumulate
+  else:
+    frozen, batch = run.frozen, run.batch
+    # With micro-batches, their sum and that of the last one.
+    gradients = (1 + (train.accumulate > 1)) * shard_bytes(state.params)
+    of_step = tokens / train.groups(sharding.batch_ways(run.mesh))
   return {
     'parameters': shard_bytes(state.params),
     'average': shard_bytes(state.ema),
     'optimizer': shard_bytes(state.opt_state),
-    'gradients': shard_bytes(state.params),
-    'frozen networks': shard_bytes(run.frozen),
-    'batch': shard_bytes(run.batch),
-    'activations': _activations(run, tokens / sharding.batch_ways(run.mesh)),
+    'gradients': gradients,
+    'frozen networks': shard_bytes(frozen),
+    'batch': shard_bytes(batch),
+    'activations': _activations(run, of_step),
   }
+
+
+def _whole(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+  """Describe an array that every device holds completely."""
+  place = sharding.replicated(leaf.sharding.mesh)
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
 def _activations(run: Run, tokens: int | float) -> int:

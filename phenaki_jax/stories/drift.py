@@ -178,9 +178,9 @@ class DriftMeter:
   def report(self) -> DriftReport:
     """Return the report on all frames so far."""
     self._close_point()
-    for _ in range(_AROUND):  # Joins near the end have fewer frames after.
+    for later in range(_AROUND):  # Joins near the end have fewer frames after.
       self._changes.append(math.nan)
-      self._close_join(self._frame + _ - _AROUND)
+      self._close_join(self._frame + later - _AROUND)
     tenth = max(1, round(_TENTH * len(self._points)))
     first, last = self._points[:tenth], self._points[-tenth:]
     colours = [np.mean([p.colour for p in part], 0) for part in (first, last)]

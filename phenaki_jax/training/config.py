@@ -26,6 +26,13 @@ class TrainConfig:
     evaluate_every: steps between evaluations.
     uneven_shards: what to do with a dimension that its mesh axes do not
       divide: 'raise' an error, or 'replicate' it.
+    accumulate: number of micro-batches of a step, computed one after the other.
+      More of them need less memory. Gradients and losses are those of the whole
+      batch; dropout and the draws of a critic differ.
+    canonical: compute every micro-batch on one device, and add gradients in a
+      fixed order, so that a run has the same bits on every number of devices
+      that divides `accumulate`, a power of two. Each device holds the whole
+      state and batch, and gradients of each micro-batch that it computes.
   """
 
   steps: PositiveInt = 1000
@@ -34,6 +41,24 @@ class TrainConfig:
   keep_checkpoints: PositiveInt = 2
   evaluate_every: PositiveInt = 500
   uneven_shards: Literal['raise', 'replicate'] = 'raise'
+  accumulate: PositiveInt = 1
+  canonical: bool = False
+
+  def groups(self, ways: int) -> int:
+    """Return into how many equal groups the examples of a batch are divided.
+
+    Args:
+      ways: among how many devices a batch is divided.
+    """
+    return self.accumulate if self.canonical else self.accumulate * ways
+
+  def __post_init__(self) -> None:
+    """Check that the order of sums is that of a binary tree."""
+    if self.canonical and self.accumulate.bit_count() != 1:
+      raise UserError(
+        f'train.canonical adds gradients in pairs, but train.accumulate is '
+        f'{self.accumulate}; set it to a power of two, such as 8'
+      )
 
 
 @validated

@@ -34,6 +34,8 @@ def critic_loss(
   texts: EncodedTexts,
   logits: Float[Array, 'R t h w V'],
   rng: PRNGKeyArray,
+  *,
+  count: Float[Array, ''] | None = None,
 ) -> CriticLoss:
   """Compute the binary cross-entropy of the critic over the hidden tokens.
 
@@ -47,6 +49,7 @@ def critic_loss(
     texts: the captions of the rows.
     logits: the generator's predictions.
     rng: key of the draws.
+    count: hidden tokens of the whole batch, if these are rows of a micro-batch.
 
   Returns:
     The loss, and as metrics `critic_loss`, `critic_accuracy` and
@@ -71,6 +74,5 @@ def critic_loss(
   }
   metrics = {name: Mean.of(x, rows.hidden) for name, x in found.items()}
   mean = metrics['critic_loss']
-  return CriticLoss(
-    loss=mean.sum / jnp.maximum(mean.count, 1.0), metrics=metrics
-  )
+  total = mean.count if count is None else count
+  return CriticLoss(loss=mean.sum / jnp.maximum(total, 1.0), metrics=metrics)

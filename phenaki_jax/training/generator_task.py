@@ -32,6 +32,7 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.critic_loss import critic_loss
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
+from phenaki_jax.training.micro_batches import Divided, Each
 from phenaki_jax.training.rows import (
   Layout,
   Rows,
@@ -114,20 +115,57 @@ class GeneratorTask(Task):
 
     `part` makes the shares of hidden tokens evenly spaced, see `hide`.
     """
-    batch = self.tokenized(frozen, batch)
+    groups = self.layout.groups if self.layout else 1
+    return self._rows(self.tokenized(frozen, batch), rng, part, groups)
+
+  def _rows(
+    self, batch: dict[str, Any], rng: PRNGKeyArray, part: Any, groups: int
+  ) -> Rows:
+    """Choose the hidden tokens of a batch of tokens, and make its rows."""
     counts = self.num_examples(batch)
     batch = {
       part: {name: array[: counts[part]] for name, array in arrays.items()}
       for part, arrays in batch.items()
     }
-    if 'images' not in batch:
-      return self._clip_rows(batch['clips'], rng, part)
-    images = self._image_rows(batch['images'], rng, part)
-    if 'clips' not in batch:
-      return images
-    clips = self._clip_rows(batch['clips'], rng, part)
-    groups = self.layout.groups if self.layout else 1
-    return join_rows(clips, images, groups=groups)
+    make = {'clips': self._clip_rows, 'images': self._image_rows}
+    rows = [
+      make[name](batch[name], rng, part) for name in make if name in batch
+    ]
+    return join_rows(*rows, groups=groups)
+
+  def divided(
+    self,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: PRNGKeyArray,
+    *,
+    parts: int,
+    ways: int,
+    each: Each,
+  ) -> Divided:
+    """Make the rows of a batch, and divide them into micro-batches.
+
+    See `micro_batches.Divisible`.
+    """
+    batch = each(lambda some: self.tokenized(frozen, some), batch)
+    rows = self._dropped(self._rows(batch, rng, None, parts * ways), rng)
+    totals = {'hidden': jnp.sum(rows.hidden, dtype=jnp.float32)}
+    totals['weights'] = totals['hidden']
+    if self.training.balance == 'examples':
+      totals['weights'] = jnp.sum(rows.weights * rows.hidden)
+    return Divided(parts=rows.divided(parts), totals=totals)
+
+  def part_loss(
+    self,
+    params: Any,
+    frozen: Any,
+    part: Rows,
+    rng: PRNGKeyArray,
+    totals: Mapping[str, Array],
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute what a micro-batch adds to the loss and the metrics."""
+    del frozen
+    return self._loss(params, part, rng, totals=totals)
 
   def num_examples(self, batch: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of examples of each part, without its padding."""
@@ -267,33 +305,33 @@ class GeneratorTask(Task):
     deterministic: bool = False,
   ) -> Float[Array, 'R t h w V']:
     """Predict all tokens of rows from the known tokens and the captions."""
+    if not deterministic:
+      rows = self._dropped(rows, rng)
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
     return self._logits(params, rows, texts, rng, deterministic=deterministic)
+
+  def _dropped(self, rows: Rows, rng: PRNGKeyArray) -> Rows:
+    """Replace a share of the captions by the empty one."""
+    if not self.training.text_dropout:
+      return rows
+    dropped = jax.random.bernoulli(
+      stream(rng, 'drop_text'), self.training.text_dropout, (rows.num_texts,)
+    )
+    texts = jax.tree.map(
+      lambda empty, text: jnp.where(
+        dropped.reshape(-1, *[1] * (text.ndim - 1)), empty, text
+      ),
+      empty_texts(rows.texts),
+      rows.texts,
+    )
+    return dataclasses.replace(rows, texts=texts)
 
   def _encoded(
     self, params: Any, rows: Rows, rng: PRNGKeyArray, *, deterministic: bool
   ) -> EncodedTexts:
-    """Encode the captions, a share of which is dropped in training.
-
-    They are in the order in which the networks read them.
-    """
-    texts, dropout = rows.texts, None
-    if not deterministic:
-      dropout = stream(rng, 'dropout')
-      if self.training.text_dropout:
-        dropped = jax.random.bernoulli(
-          stream(rng, 'drop_text'),
-          self.training.text_dropout,
-          (rows.num_texts,),
-        )
-        texts = jax.tree.map(
-          lambda empty, text: jnp.where(
-            dropped.reshape(-1, *[1] * (text.ndim - 1)), empty, text
-          ),
-          empty_texts(texts),
-          texts,
-        )
-    encoded = self.generator.encode(params, texts, dropout)
+    """Encode the captions, in the order in which the networks read them."""
+    dropout = None if deterministic else stream(rng, 'dropout')
+    encoded = self.generator.encode(params, rows.texts, dropout)
     # In the dtype of the computation, which makes them smaller to exchange.
     dtype = jnp.dtype(self.config.dtype)
     return rows.arranged(
@@ -341,11 +379,25 @@ class GeneratorTask(Task):
       deterministic: no dropout and no dropped texts.
       part: see `rows`.
     """
+    rows = self.rows(frozen, batch, rng, part)
+    if not deterministic:
+      rows = self._dropped(rows, rng)
+    return self._loss(params, rows, rng, deterministic=deterministic)
+
+  def _loss(
+    self,
+    params: Any,
+    rows: Rows,
+    rng: PRNGKeyArray,
+    *,
+    deterministic: bool = False,
+    totals: Mapping[str, Array] | None = None,
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute the loss of rows, or of a micro-batch if `totals` are given."""
     params = {
       name: jax.lax.stop_gradient(tree) if name in self.fixed else tree
       for name, tree in params.items()
     }
-    rows = self.rows(frozen, batch, rng, part)
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
     logits = self._logits(params, rows, texts, rng, deterministic=deterministic)
     plain = token_loss(logits, rows.ids, rows.hidden)
@@ -354,7 +406,7 @@ class GeneratorTask(Task):
       'loss': Mean(plain.total, count),
       'accuracy': Mean(plain.correct, count),
     }
-    if 'clips' in batch and 'images' in batch:
+    if rows.layout.num_clips and rows.layout.num_images:
       for name, chosen in (('clips', rows.is_clip), ('images', ~rows.is_clip)):
         hidden = rows.hidden & chosen[:, None, None, None]
         one = token_loss(logits, rows.ids, hidden)
@@ -365,10 +417,17 @@ class GeneratorTask(Task):
       rows.hidden,
       weights=rows.weights if self.training.balance == 'examples' else None,
     )
-    total = result.total / jnp.maximum(result.count, 1.0)
+    totals = totals or {'hidden': plain.count, 'weights': result.count}
+    total = result.total / jnp.maximum(totals['weights'], 1.0)
     if self.config.critic != 'none':
       found = critic_loss(
-        self.generator, params, rows, texts, logits, stream(rng, 'critic')
+        self.generator,
+        params,
+        rows,
+        texts,
+        logits,
+        stream(rng, 'critic'),
+        count=totals['hidden'],
       )
       metrics |= found.metrics
       if self.training.trained == 'critic':

@@ -169,7 +169,15 @@ def train(
     for writer in writers:
       writer.rewind(start)
     compiled = compile_step(
-      make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
+      make_step(
+        task,
+        optimizer,
+        ema_decay=optim.ema_decay,
+        micro_batches=config.accumulate,
+        canonical=config.canonical,
+      ),
+      abstract,
+      canonical=config.canonical,
     )
 
     progress = Progress(start=start, steps=config.steps, muted=not is_first)

@@ -1,6 +1,7 @@
 """Train the reader to name the facts of clips and images."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.reader.network import FrameReader, join_frames
 from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.micro_batches import Divided, Each, split
 from phenaki_jax.training.state import Task
 
 
@@ -43,6 +45,45 @@ class ReaderTask(Task):
     Facts with a negative label are unknown and not counted.
     """
     del frozen, rng, deterministic
+    return self._loss(params, batch)
+
+  def divided(
+    self,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: PRNGKeyArray,
+    *,
+    parts: int,
+    ways: int,
+    each: Each,
+  ) -> Divided:
+    """Divide a batch; see `micro_batches.Divisible`."""
+    del frozen, rng, each
+    labels = jnp.concatenate([part['labels'] for part in batch.values()])
+    totals = {
+      'batches': jnp.float32(parts),
+      'known': jnp.sum(labels >= 0, 0, dtype=jnp.float32),
+    }
+    return Divided(parts=split(batch, parts, ways=ways), totals=totals)
+
+  def part_loss(
+    self,
+    params: Any,
+    frozen: Any,
+    part: dict[str, Any],
+    rng: PRNGKeyArray,
+    totals: Mapping[str, Array],
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute what a micro-batch adds to the loss and the metrics."""
+    del frozen, rng
+    return self._loss(params, part, totals)
+
+  def _loss(
+    self,
+    params: Any,
+    batch: dict[str, Any],
+    totals: Mapping[str, Array] | None = None,
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     shapes, frames, known = [], [], []
     for name, part in batch.items():
       pixels = part['pixels']
@@ -77,9 +118,11 @@ class ReaderTask(Task):
         log_probs, jnp.maximum(label, 0)[:, None], axis=1
       )[:, 0]
       errors = Mean.of(-picked, is_known)
-      total = total + errors.sum / jnp.maximum(errors.count, 1.0)
+      count = errors.count if totals is None else totals['known'][index]
+      total = total + errors.sum / jnp.maximum(count, 1.0)
       metrics[f'accuracy/{fact}'] = Mean.of(
         values.argmax(-1) == label, is_known
       )
-    metrics['loss'] = Mean.of(total)
+    batches = 1.0 if totals is None else totals['batches']
+    metrics['loss'] = Mean(total, 1.0 / batches)
     return total, jax.lax.stop_gradient(metrics)

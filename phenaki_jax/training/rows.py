@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 from phenaki_jax.generator import EncodedTexts, Texts
 from phenaki_jax.nn.attention import Packing
 from phenaki_jax.sharding import constrain
+from phenaki_jax.training.micro_batches import split
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,17 +106,22 @@ class Rows:
     hidden: True at tokens that the model must predict.
     segments: segment of each latent frame, -1 where the row is empty.
     frames_at: index of each latent frame in its clip.
+    is_clip: True at rows that hold a clip.
     texts: the caption of each clip, then of each image, as ids or as vectors;
-      equal ones are not merged.
-    layout: which clips and images the rows hold.
+      equal ones are not merged. Those of a micro-batch are in the order in
+      which the networks read them.
+    layout: which clips and images the rows of the whole batch hold.
+    parts: number of micro-batches, if these are the rows of one of them.
   """
 
   ids: Int[Array, 'R t h w']
   hidden: Bool[Array, 'R t h w']
   segments: Int[Array, 'R t']
   frames_at: Int[Array, 'R t']
+  is_clip: Bool[Array, 'R']
   texts: Texts
   layout: Layout = flax.struct.field(pytree_node=False)
+  parts: int = flax.struct.field(pytree_node=False, default=1)
 
   @property
   def num_texts(self) -> int:
@@ -125,10 +131,13 @@ class Rows:
   @property
   def places(self) -> dict[str, Any]:
     """Return what the networks read beside the tokens and the texts."""
+    packing = self.layout.packing
     return {
       'segments': self.segments,
       'frames_at': self.frames_at,
-      'packing': self.layout.packing,
+      'packing': Packing(
+        groups=packing.groups // self.parts, packed=packing.packed
+      ),
     }
 
   def arranged(self, texts: EncodedTexts) -> EncodedTexts:
@@ -138,13 +147,36 @@ class Rows:
     once, and not the keys and values of every layer.
     """
     order = self.layout.text_order
-    if np.array_equal(order, np.arange(self.num_texts)):
+    if self.parts > 1 or np.array_equal(order, np.arange(self.num_texts)):
       return texts
     # Split by width, every device takes from all texts without a copy of them.
     vectors = constrain(texts.vectors, None, None, 'exchanged')[order]
     return EncodedTexts(
       vectors=constrain(vectors, 'batch', None, None), mask=texts.mask[order]
     )
+
+  def divided(self, parts: int) -> 'Rows':
+    """Divide the rows into micro-batches of equal shapes.
+
+    Each of them has as many groups of rows as the others, with their texts.
+
+    Args:
+      parts: number of micro-batches, which divides the groups.
+
+    Returns:
+      Rows whose arrays have a first dimension of that size.
+    """
+    ways, order = self.layout.groups // parts, self.layout.text_order
+    texts: Any = self.texts
+    if isinstance(texts, EncodedTexts):
+      texts = EncodedTexts(
+        vectors=constrain(texts.vectors, None, None, 'exchanged'),
+        mask=texts.mask,
+      )
+    texts = jax.tree.map(lambda array: array[order], texts)
+    own = dataclasses.replace(self, texts=texts)
+    divided: Rows = split(own, parts, ways=ways)
+    return dataclasses.replace(divided, parts=parts)
 
   @property
   def weights(self) -> Float[Array, 'R t h w']:
@@ -154,11 +186,6 @@ class Rows:
     total = jnp.einsum('Rst,Rt->Rs', same.astype(jnp.float32), counts)
     weights = 1.0 / jnp.maximum(total, 1.0)
     return jnp.broadcast_to(weights[:, :, None, None], self.ids.shape)
-
-  @property
-  def is_clip(self) -> Bool[Array, 'R']:
-    """Return True at rows that hold a clip."""
-    return jnp.asarray(self.layout.order < self.layout.num_clips)
 
 
 def clip_rows(
@@ -178,6 +205,7 @@ def clip_rows(
     hidden=hidden,
     segments=jnp.where(index < num_latent[:, None], 0, -1),
     frames_at=index,
+    is_clip=jnp.ones(batch, bool),
     texts=texts,
     layout=Layout(num_clips=batch, num_images=0, length=t),
   )
@@ -196,13 +224,15 @@ def image_rows(
   `frames_at` is the index that each image takes in a clip.
   """
   images = jnp.arange(ids.shape[0], dtype=jnp.int32)
+  layout = Layout(num_clips=0, num_images=ids.shape[0], length=length)
   return Rows(
     ids=pack_images(ids, length, fill=0),
     hidden=pack_images(hidden, length, fill=0),
     segments=pack_images(images % length, length, fill=-1),
     frames_at=pack_images(frames_at, length, fill=0),
+    is_clip=jnp.zeros(layout.num_rows, bool),
     texts=texts,
-    layout=Layout(num_clips=0, num_images=ids.shape[0], length=length),
+    layout=layout,
   )
 
 
@@ -224,28 +254,26 @@ def pack_images(values: Array, length: int, *, fill: int) -> Array:
   return values.reshape(rows, length, *values.shape[1:])
 
 
-def join_rows(clips: Rows, images: Rows, *, groups: int = 1) -> Rows:
-  """Join the rows of clips and of images in one layout.
+def join_rows(*parts: Rows, groups: int = 1) -> Rows:
+  """Join rows of clips, of images, or of both in this order, in one layout.
 
   Args:
-    clips: from `clip_rows`.
-    images: from `image_rows`.
+    *parts: from `clip_rows` and `image_rows`.
     groups: see `Layout`.
   """
   layout = Layout(
-    num_clips=clips.layout.num_clips,
-    num_images=images.layout.num_images,
-    length=images.layout.length,
+    num_clips=sum(part.layout.num_clips for part in parts),
+    num_images=sum(part.layout.num_images for part in parts),
+    length=parts[-1].layout.length,
     groups=groups,
   )
-  places = ('ids', 'hidden', 'segments', 'frames_at')
-  joined = {
-    name: jnp.concatenate([getattr(clips, name), getattr(images, name)])
-    for name in places
-  }
-  if groups > 1:
-    joined = {name: array[layout.order] for name, array in joined.items()}
-  texts = jax.tree.map(
-    lambda one, other: jnp.concatenate([one, other]), clips.texts, images.texts
+  joined = dataclasses.replace(parts[0], layout=layout)
+  if len(parts) > 1:
+    same = [dataclasses.replace(part, layout=layout) for part in parts]
+    joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *same)
+  if np.array_equal(layout.order, np.arange(layout.num_rows)):
+    return joined
+  names = ('ids', 'hidden', 'segments', 'frames_at', 'is_clip')
+  return dataclasses.replace(
+    joined, **{name: getattr(joined, name)[layout.order] for name in names}
   )
-  return Rows(**joined, texts=texts, layout=layout)

@@ -14,7 +14,9 @@ import optax
 from jaxtyping import Array, Key
 
 from phenaki_jax import rng as rngs
+from phenaki_jax import sharding
 from phenaki_jax.training.metrics import Mean, Metrics
+from phenaki_jax.training.micro_batches import gradients_of
 from phenaki_jax.training.optim import average
 from phenaki_jax.training.state import Task, TrainState, shardings_of
 
@@ -28,6 +30,8 @@ def make_step(
   optimizer: optax.GradientTransformationExtraArgs,
   *,
   ema_decay: float,
+  micro_batches: int = 1,
+  canonical: bool = False,
 ) -> Step:
   """Build the pure step of a task.
 
@@ -36,13 +40,40 @@ def make_step(
   parameter or its average is not, then parameters, average and optimizer state
   stay unchanged, and the metric 'nonfinite' is 1. The step number advances in
   either case; the loop decides what follows (see `training.recovery`).
+
+  Args:
+    task: what is trained.
+    optimizer: from `training.optim`.
+    ema_decay: decay of the averaged parameters.
+    micro_batches: `accumulate` of `TrainConfig`.
+    canonical: see `TrainConfig`; the step then needs a mesh.
+
+  Raises:
+    UserError: the batch of the task cannot be divided.
   """
+  gradients = gradients_of(task, parts=micro_batches, canonical=canonical)
 
   def step(
     state: TrainState, batch: Any, root: Key[Array, ''], frozen: Any
   ) -> tuple[TrainState, dict[str, Mean]]:
     key = rngs.at_step(root, state.step)
-    grads, measured = task.gradients(state.params, frozen, batch, key)
+    found = gradients(state.params, frozen, batch, key)
+    if not canonical:
+      return update(state, *found)
+    # A branch is compiled alone, and so in the same way on any mesh. The
+    # compiler does not know that the step is not negative.
+    nothing = jax.eval_shape(update, state, *found)
+    return jax.lax.cond(
+      state.step >= 0,
+      update,
+      lambda *_: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing),
+      state,
+      *found,
+    )
+
+  def update(
+    state: TrainState, grads: Any, measured: dict[str, Mean]
+  ) -> tuple[TrainState, dict[str, Mean]]:
     updates, opt_state = optimizer.update(
       grads, state.opt_state, state.params, step=state.step
     )
@@ -66,7 +97,7 @@ def make_step(
     metrics['nonfinite'] = Mean.of(~finite)
     return TrainState(state.step + 1, *kept), metrics
 
-  return step
+  return sharding.on_every_device(step) if canonical else step
 
 
 def _norms(task: Task, grads: Any, updates: Any) -> dict[str, Mean]:
@@ -82,10 +113,22 @@ def _norms(task: Task, grads: Any, updates: Any) -> dict[str, Mean]:
   return norms
 
 
-def compile_step(step: Step, abstract: TrainState) -> Step:
-  """Compile a step for a described state, whose buffers it reuses."""
+def compile_step(
+  step: Step, abstract: TrainState, *, canonical: bool = False
+) -> Step:
+  """Compile a step for a described state, whose buffers it reuses.
+
+  Args:
+    step: from `make_step`.
+    abstract: describes the state.
+    canonical: see `make_step`.
+  """
+  # Only for several devices XLA merges common subexpressions before it
+  # simplifies them, and the result rounds in another way.
+  options = {'xla_disable_hlo_passes': 'cse'} if canonical else None
   return jax.jit(
     step,
+    compiler_options=options,
     # Metrics are scalars, replicated like the step number.
     out_shardings=(shardings_of(abstract), abstract.step.sharding),
     donate_argnums=0,

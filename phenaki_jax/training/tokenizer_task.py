@@ -10,6 +10,7 @@ codebook need to remember is in the entry 'statistics' of the parameters.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -38,6 +39,7 @@ from phenaki_jax.tokenizer.quantizers.codebook import (
   kmeans,
 )
 from phenaki_jax.training.metrics import Mean
+from phenaki_jax.training.micro_batches import Divided, Each, split
 from phenaki_jax.training.state import Role, Task
 
 
@@ -144,6 +146,39 @@ class TokenizerTask(Task):
     del rng, deterministic
     measured = self._measure(params, frozen, batch)
     metrics = {**measured.metrics, 'loss': Mean.of(measured.loss)}
+    return measured.loss, jax.lax.stop_gradient(metrics)
+
+  def divided(
+    self,
+    frozen: Any,
+    batch: dict[str, Any],
+    rng: PRNGKeyArray,
+    *,
+    parts: int,
+    ways: int,
+    each: Each,
+  ) -> Divided:
+    """Divide a batch; see `micro_batches.Divisible`."""
+    del frozen, rng, each
+    totals = {'batches': jnp.float32(parts), **self._counts(batch)}
+    return Divided(parts=split(batch, parts, ways=ways), totals=totals)
+
+  def part_loss(
+    self,
+    params: Any,
+    frozen: Any,
+    part: dict[str, Any],
+    rng: PRNGKeyArray,
+    totals: Mapping[str, Array],
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute what a micro-batch adds to the loss and the metrics.
+
+    The use of codes is the average of that of micro-batches.
+    """
+    del rng
+    measured = self._measure(params, frozen, part, totals)
+    loss = Mean(measured.loss, 1.0 / totals['batches'])
+    metrics = {**measured.metrics, 'loss': loss}
     return measured.loss, jax.lax.stop_gradient(metrics)
 
   def losses(
@@ -262,10 +297,40 @@ class TokenizerTask(Task):
     unused = count_unused(before['unused'], used)
     return {'unused': unused, 'candidates': vectors}
 
+  def _masks(self, kind: str, part: dict[str, Any]) -> tuple[Array, Array]:
+    """Return how many frames of each example count, and 1 at these frames."""
+    count, length = part['pixels'].shape[:2]
+    if kind == 'clips':
+      num_frames = part['num_frames']
+    else:
+      latent_frames = self.config.latent_frames_of_image
+      length = 1 + (latent_frames - 1) * self.config.tubelet
+      num_frames = jnp.full(count, length, jnp.int32)
+    return num_frames, frame_mask(num_frames, length).astype(jnp.float32)
+
+  def _counts(self, batch: dict[str, Any]) -> dict[str, Array]:
+    """Return what the sums of the terms are divided by."""
+    masks = [self._masks(kind, part)[1] for kind, part in batch.items()]
+    clips = batch.get('clips', {'num_frames': jnp.zeros(0)})['num_frames']
+    return {
+      'frames': sum((jnp.sum(x) for x in masks), jnp.zeros(())),
+      'latent_frames': sum(
+        (jnp.sum(x[:, :: self.config.tubelet]) for x in masks), jnp.zeros(())
+      ),
+      'clips': jnp.float32(clips.shape[0]),
+    }
+
   def _measure(
-    self, params: Any, frozen: Any, batch: dict[str, Any]
+    self,
+    params: Any,
+    frozen: Any,
+    batch: dict[str, Any],
+    totals: Mapping[str, Array] | None = None,
   ) -> _Measured:
-    """Encode and decode a batch, and weigh all terms but the adversarial."""
+    """Encode and decode a batch, and weigh all terms but the adversarial.
+
+    `totals` are the counts of the whole batch, if this is a micro-batch.
+    """
     terms: dict[str, list[tuple[Array, Array]]] = {}
     metrics: dict[str, Mean] = {}
     pairs, ids, weights, vectors = [], [], [], []
@@ -273,14 +338,9 @@ class TokenizerTask(Task):
       if kind not in batch:
         continue
       pixels = normalise(batch[kind]['pixels'])
+      num_frames, mask = self._masks(kind, batch[kind])
       if kind == 'images':
-        latent_frames = self.config.latent_frames_of_image
-        frames = 1 + (latent_frames - 1) * self.config.tubelet
-        pixels = jnp.repeat(pixels[:, None], frames, axis=1)
-        num_frames = jnp.full(pixels.shape[0], frames, jnp.int32)
-      else:
-        num_frames = batch[kind]['num_frames']
-      mask = frame_mask(num_frames, pixels.shape[1]).astype(jnp.float32)
+        pixels = jnp.repeat(pixels[:, None], mask.shape[1], axis=1)
       # One entry per latent frame.
       latent_mask = mask[:, :: self.config.tubelet]
       output, seen = CViViT(self.config).apply(
@@ -313,12 +373,15 @@ class TokenizerTask(Task):
       if kind == 'clips':
         metrics['psnr_clips_rest'] = Mean.of(psnr[:, 1:], mask[:, 1:])
     total: Any = jnp.zeros(())
+    counted = {'quantizer': 'latent_frames', 'video_perceptual': 'clips'}
     for name, parts in terms.items():
       weight = getattr(self.weights, name)
       value: Any = sum(jnp.sum(x * m) for x, m in parts)
       total_mask: Any = sum(jnp.sum(m) for _, m in parts)
       metrics[name] = Mean(value, total_mask)
       if weight:
+        if totals is not None:
+          total_mask = totals[counted.get(name, 'frames')]
         total = total + weight * value / total_mask
     all_ids, all_weights = jnp.concatenate(ids), jnp.concatenate(weights)
     use = code_use(all_ids, all_weights, self.config.codebook_size)

@@ -6,6 +6,8 @@ import math
 import accelerators
 import pytest
 
+from phenaki_jax.planning.chips import compiler_flags
+
 
 def test_every_topology_has_its_number_of_chips():
   for name, generation in accelerators.GENERATIONS.items():
@@ -15,6 +17,14 @@ def test_every_topology_has_its_number_of_chips():
       assert (found.chips, found.topology) == (chips, topology)
       assert chips % found.hosts == 0
       assert chips // found.hosts in (1, 4, 8)
+
+
+def test_launchers_set_the_flags_that_compile_uses():
+  for name, generation in accelerators.GENERATIONS.items():
+    found = accelerators.accelerator(f'{name}-{8 * generation.cores}')
+    flags = compiler_flags(generation.flags)
+    stated = [f'--{flag}={value}' for flag, value in flags.items()]
+    assert len(stated) >= 4 and found.compiler_flags.split() == stated
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """Names of chips and pods."""
 
+import importlib.util
+
+import jax
+import jax.numpy as jnp
 import pytest
 
 from phenaki_jax.errors import UserError
@@ -29,3 +33,22 @@ def test_an_unknown_chip_is_refused():
   assert chips.chip('v4').peak == 275e12
   with pytest.raises(UserError, match="no chip 'v7'; name one of v4"):
     chips.chip('v7')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None, reason='without the extra tpu'
+)
+@pytest.mark.parametrize(
+  'topology', ['v4:2x2x1', 'v5e:2x2', 'v5p:2x2x1', 'v6e:2x2']
+)
+def test_the_compiler_takes_the_flags_of_a_generation(topology):
+  """It refuses unknown flags, and fusions that a generation cannot do."""
+  mesh = jax.sharding.Mesh(chips.described_devices(topology), ('x',))
+  place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('x'))
+  matrix = jax.ShapeDtypeStruct((256, 256), jnp.bfloat16, sharding=place)
+  lowered = jax.jit(jnp.dot, out_shardings=place).lower(matrix, matrix)
+  flags = dict(chips.compiler_flags(chips.split_topology(topology)[0]))
+  assert 'all-gather' in lowered.compile(compiler_options=flags).as_text()
+  with pytest.raises(jax.errors.JaxRuntimeError, match='xla_tpu_none'):
+    lowered.compile(compiler_options={**flags, 'xla_tpu_none': 'true'})

@@ -95,6 +95,7 @@ def test_a_report_is_text():
     donated=1.0,
     flops=2e12,
     collectives={'all-gather': Collective(count=3, bytes=2**29)},
+    compiler_flags={},
     seconds=12.0,
   )
   lines = compile_lib.to_text(report).splitlines()

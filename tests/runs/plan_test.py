@@ -64,6 +64,25 @@ def test_rows_that_chips_do_not_divide_say_what_to_set(paper):
     )
 
 
+def test_micro_batches_need_less_memory_for_activations(paper):
+  def memory(**train):
+    chosen = dataclasses.replace(paper.train, **train)
+    run = dataclasses.replace(paper, train=chosen)
+    return plan.plan(run, chip='v5p', num_chips=64, mfu=0.5).memory
+
+  whole, parts = memory(), memory(accumulate=4)
+  assert parts['activations'] == pytest.approx(whole['activations'] / 4)
+  assert parts['gradients'] == 2 * whole['gradients']
+  canonical = memory(accumulate=128, canonical=True)
+  for name in ('parameters', 'optimizer', 'average'):
+    assert canonical[name] == pytest.approx(64 * whole[name], rel=0.01)
+  assert canonical['gradients'] == pytest.approx(2 * canonical['parameters'])
+  with pytest.raises(UserError, match=r'set data\.row_multiple=1024'):
+    memory(accumulate=16)
+  with pytest.raises(UserError, match=r'accumulate=32 micro-batches among 64'):
+    memory(accumulate=32, canonical=True)
+
+
 def test_a_reader_is_not_planned():
   reader = experiment.resolve(str(CONFIGS / 'reader' / 'lpc.py:sheets=x'))
   with pytest.raises(UserError, match='a reader trains on one machine'):

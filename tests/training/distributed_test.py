@@ -1,4 +1,4 @@
-"""Two processes on loopback train like one, and stop together."""
+"""Processes on loopback train like one, and stop together."""
 
 import json
 import os
@@ -65,9 +65,10 @@ def single(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_train_like_one(tmp_path, single):
-  codes, text = _run(tmp_path, 2)
-  assert codes == [0, 0], text
+@pytest.mark.parametrize('count', [2, 4])
+def test_processes_train_like_one(tmp_path, single, count):
+  codes, text = _run(tmp_path, count)
+  assert codes == [0] * count, text
   losses = _losses(tmp_path)
   assert list(losses) == [2, 4, 6, 8]
   assert losses == pytest.approx(_losses(single), abs=1e-5)

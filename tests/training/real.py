@@ -24,7 +24,7 @@ def tokenizer_task():
   return TokenizerTask(config=TOKENIZER)
 
 
-def generator_task():
+def generator_task(dropout=0.0):
   text = TextConfig(
     vocab_size=32,
     width=16,
@@ -41,6 +41,7 @@ def generator_task():
     num_layers=1,
     num_heads=2,
     mlp_dim=32,
+    dropout=dropout,
   )
   frozen = sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
   return GeneratorTask(

@@ -96,7 +96,9 @@ def test_the_tokenizer_agrees_on_every_mesh():
 
 @pytest.mark.slow
 def test_the_generator_agrees_on_every_mesh():
-  _assert_meshes_agree(real.generator_task(), real.batch(0), MESHES)
+  """With the same hidden tokens, dropped captions and dropout."""
+  task = real.generator_task(dropout=0.1)
+  _assert_meshes_agree(task, real.batch(0), MESHES)
 
 
 def test_the_state_is_sharded_when_created():

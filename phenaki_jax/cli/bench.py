@@ -12,8 +12,8 @@ import argparse
 from phenaki_jax.cli import arguments
 
 EXAMPLES = """
-  phenaki storybench uvo-valid/story_gen.json --out runs/storybench --samples 4
-  phenaki storybench uvo-valid/story_cont.json --videos datadir \\
+  phenaki bench uvo-valid/story_gen.json --out runs/storybench --samples 4
+  phenaki bench uvo-valid/story_cont.json --videos datadir \\
     --out runs/storybench --model runs/generator --truth
 """
 

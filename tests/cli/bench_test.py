@@ -27,7 +27,7 @@ def test_stories_are_written_once_in_the_format_of_the_metrics(
   (tmp_path / 'videos').mkdir()
   video = np.random.default_rng(0).integers(0, 256, (10, 24, 40, 3), np.uint8)
   np.save(tmp_path / 'videos' / 'a.npy', video)
-  call = ['storybench', str(tmp_path / 'tasks.json'), '--samples', '2']
+  call = ['bench', str(tmp_path / 'tasks.json'), '--samples', '2']
   call += ['--videos', str(tmp_path), '--out', str(tmp_path / 'out')]
   call += ['--model', str(tiny_bundle), '--truth']
   assert main([*call, '--first', '1']) == 0
@@ -52,6 +52,6 @@ def test_stories_are_written_once_in_the_format_of_the_metrics(
 
 def test_a_missing_video_is_named(tiny_bundle, tmp_path, capsys):
   (tmp_path / 'tasks.json').write_text(json.dumps([TASK]))
-  call = ['storybench', str(tmp_path / 'tasks.json'), '--out', str(tmp_path)]
+  call = ['bench', str(tmp_path / 'tasks.json'), '--out', str(tmp_path)]
   assert main([*call, '--model', str(tiny_bundle)]) == 2
   assert 'there is no video' in capsys.readouterr().err
