@@ -30,7 +30,7 @@ def _follow(client, identifier, **headers):
       if line:
         name, _, value = line.partition(': ')
         event[name] = value
-      else:
+      elif event:  # Nothing comes after a comment that keeps the stream open.
         events.append(
           (event.get('id', ''), event['event'], json.loads(event['data']))
         )
