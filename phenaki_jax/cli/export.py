@@ -1,19 +1,31 @@
-"""Make a bundle of a trained generator and its tokenizer.
+"""Export a trained model: a bundle, StableHLO programs or a SavedModel.
 
-The bundle is one folder of safe formats (safetensors, JSON, a SentencePiece
+A bundle is one folder of safe formats (safetensors, JSON, a SentencePiece
 model, Markdown) that `phenaki story` and `phenaki evaluate` open with --model.
 Its model card lists the configs, data and steps of the training, and repeats
 the scores of an evaluation if its folder is given.
+
+--format stablehlo writes the networks as programs for CPUs, CUDA GPUs and TPUs
+with any batch size, their weights, and load.py, which runs them where only jax
+is installed. --format savedmodel writes a SavedModel for TensorFlow and needs
+the extra `tf`. Both take --model, a bundle or a run, as `phenaki story` does;
+another process runs what they wrote before they say that it is done.
 """
 
 import argparse
+import itertools
+import shlex
 
 from phenaki_jax.cli import arguments
+from phenaki_jax.errors import UserError
 
 EXAMPLES = """
   phenaki export --run runs/story/generator --out runs/story/bundle
   phenaki export --run runs/generator --out my_model --dtype float16 \\
     --scores runs/scores
+  phenaki export --format stablehlo --out runs/programs
+  phenaki export --format savedmodel --model runs/story/bundle \\
+    --out runs/saved_model --steps 12
 """
 
 
@@ -22,35 +34,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--run',
     dest='run_dir',
-    required=True,
     metavar='DIR',
-    help='the --workdir of the trained generator',
+    help='the --workdir of the trained generator, for a bundle',
+  )
+  parser.add_argument(
+    '--format',
+    default='bundle',
+    choices=('bundle', 'stablehlo', 'savedmodel'),
+    help='what to write (default %(default)s)',
   )
   parser.add_argument(
     '--out',
     required=True,
     metavar='DIR',
-    help='folder of the bundle; an older bundle there is replaced',
+    help='folder to write; an older export there is replaced',
   )
   parser.add_argument(
     '--dtype',
     default='float32',
     choices=('float32', 'float16'),
-    help='of the arrays on disk; float16 halves them (default %(default)s)',
+    help='of the arrays of a bundle; float16 halves them (default %(default)s)',
   )
   parser.add_argument(
     '--scores',
     metavar='DIR',
     help='folder that `phenaki evaluate` wrote, to repeat in the model card',
   )
-  arguments.add_parts(parser)
+  arguments.add_model(parser)
+  parser.add_argument(
+    '--steps',
+    type=arguments.positive,
+    metavar='N',
+    help='decoding steps of the programs (default: those of the model)',
+  )
   parser.add_argument(
     '--note', default='', help='a sentence for the model card'
   )
 
 
 def run(args: argparse.Namespace) -> None:
-  """Write the bundle, and check that it opens."""
+  """Write the export, and check that it opens."""
+  if args.format == 'bundle':
+    _bundle(args)
+    return
+  if args.run_dir:
+    raise UserError(
+      f'--run is for bundles; give --model {args.run_dir} with --format '
+      f'{args.format}'
+    )
+  from phenaki_jax.runs import open as models
+  from phenaki_jax.runs.export import export_programs
+
+  model = models.load(
+    args.model, tokenizer=args.tokenizer, encoder=args.encoder
+  )
+  names = ('format', 'model', 'tokenizer', 'encoder', 'steps', 'out')
+  given = [
+    (f'--{one}', str(getattr(args, one))) for one in names if getattr(args, one)
+  ]
+  others = export_programs(
+    model,
+    args.out,
+    steps=args.steps,
+    savedmodel=args.format == 'savedmodel',
+    export_again=shlex.join(['phenaki', 'export', *itertools.chain(*given)]),
+  )
+  print(
+    f'wrote {args.out}; another process made the frames of the model with it, '
+    f'with {others:.2%} of the values rounded differently'
+  )
+
+
+def _bundle(args: argparse.Namespace) -> None:
+  if not args.run_dir or args.model:
+    raise UserError(
+      'a bundle is made of a run; give --run, the --workdir of a trained '
+      'generator, instead of --model'
+    )
   from etils import epath
 
   from phenaki_jax.runs.export import export

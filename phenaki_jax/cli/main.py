@@ -32,7 +32,8 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'ablate': 'train and compare models of different settings or data ratios',
     'reader': 'measure how well a reader reads the sprite world',
     'goodput': 'tell on what the time of a run was spent, over all its starts',
-    'export': 'make a bundle of a trained generator and its tokenizer',
+    'export': 'export a model: a bundle, StableHLO programs or a SavedModel',
+    'serve': 'serve stories over HTTP, with a page in the browser',
   }
 )
 """The name of each command, which is also its module, and its summary."""

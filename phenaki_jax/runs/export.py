@@ -1,5 +1,6 @@
 """Export a trained generator and its tokenizer as a bundle."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax.errors import NotFoundError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.export.bundle import StoredDtype
+from phenaki_jax.export.programs import write_programs
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import (
@@ -20,6 +22,7 @@ from phenaki_jax.runs.experiment import (
   Experiment,
 )
 from phenaki_jax.runs.model import Model
+from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import checkpoints
 
 _log = logging.getLogger(__name__)
@@ -98,6 +101,51 @@ def export(
     dtype=dtype,
   )
   return models.load(out, encoder=None if 'text' in params else encoder)
+
+
+def export_programs(
+  model: Model,
+  out: str | os.PathLike[str],
+  *,
+  export_again: str,
+  steps: int | None = None,
+  savedmodel: bool = False,
+) -> float:
+  """Export the networks of a model as programs, and compare their frames.
+
+  Args:
+    model: the model.
+    out: folder to write; an older export there is replaced.
+    export_again: the command that writes this folder.
+    steps: decoding steps; by default those of the model.
+    savedmodel: write a SavedModel of TensorFlow instead of StableHLO.
+
+  Returns:
+    The share of pixels that differ by 1 from those of the model.
+
+  Raises:
+    UserError: the frames differ by more, the extra `tf` is missing, or `out`
+      holds something else.
+  """
+  defaults, settings = model.defaults, model.defaults.settings
+  if steps is not None:
+    settings = dataclasses.replace(settings, steps=steps)
+  vocabulary = model.sampler.vocabulary
+  assert isinstance(vocabulary, SentencePieceVocabulary)
+  write = write_programs
+  if savedmodel:
+    from phenaki_jax.export.saved_model import write_saved_model as write
+  return write(
+    out,
+    model.sampler,
+    size=defaults.size,
+    fps=defaults.fps,
+    context_frames=defaults.context_frames,
+    settings=settings,
+    vocabulary=vocabulary.model,
+    origin={'model': {'name': model.name, 'fingerprint': model.fingerprint}},
+    export_again=export_again,
+  )
 
 
 def _tables(folder: epath.Path) -> str:

@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat
 from phenaki_jax import rng
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import Generator
+from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
@@ -112,7 +112,7 @@ def uncover_tokens(
   models: Models,
   config: DecodeConfig,
   params: Any,
-  texts: Int[Array, 'B L'],
+  texts: Int[Array, 'B L'] | EncodedTexts,
   ids: Int[Array, 'B t h w'],
   known: Bool[Array, 'B t h w'],
   keys: Key[Array, 'B'],
@@ -126,7 +126,8 @@ def uncover_tokens(
     models: settings of the networks.
     config: settings of the decoding.
     params: of the generator.
-    texts: token ids of the prompts.
+    texts: token ids of the prompts, or what the generator encodes them and
+      what guidance moves away from as.
     ids: token ids; only known tokens are read.
     known: True at known tokens.
     keys: one for each sample.
@@ -136,7 +137,9 @@ def uncover_tokens(
   """
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
-  if guided is None:
+  if isinstance(texts, EncodedTexts):
+    encoded = texts
+  elif guided is None:
     encoded = generator.encode(params, texts)
   elif guided.is_negative:
     assert away is not None, 'negative texts are missing'

@@ -1,5 +1,8 @@
 """`phenaki export` refuses wrong arguments in one sentence."""
 
+import json
+
+import jaxtyping
 import pytest
 
 from phenaki_jax.cli import main
@@ -10,6 +13,10 @@ from phenaki_jax.cli import main
   [
     (['--run', 'nothing'], 'there is no folder nothing'),
     (['--run', '.', '--scores', '.'], 'phenaki evaluate'),
+    ([], 'give --run'),
+    (['--run', '.', '--model', '.'], 'give --run'),
+    (['--format', 'stablehlo', '--run', 'x'], 'give --model x'),
+    (['--format', 'stablehlo', '--model', 'x'], 'there is no folder x'),
   ],
 )
 def test_wrong_arguments_end_in_one_sentence(
@@ -19,3 +26,27 @@ def test_wrong_arguments_end_in_one_sentence(
   assert main.main(['export', *options, '--out', 'bundle']) == 2
   assert sentence in capsys.readouterr().err
   assert not (tmp_path / 'bundle').exists()
+
+
+@pytest.fixture
+def _no_shape_checks():
+  """Turn them off: they cannot compare a symbolic batch with a size of 1."""
+  jaxtyping.config.update('jaxtyping_disable', True)
+  yield
+  jaxtyping.config.update('jaxtyping_disable', False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('_no_shape_checks')
+def test_programs_of_a_bundle_say_how_to_export_them_again(
+  tmp_path, tiny_bundle, capsys
+):
+  out = tmp_path / 'programs'
+  options = ['--model', str(tiny_bundle), '--out', str(out), '--steps', '2']
+  assert main.main(['export', '--format', 'stablehlo', *options]) == 0
+  assert 'another process made the frames' in capsys.readouterr().out
+  manifest = json.loads((out / 'programs.json').read_text())
+  assert manifest['export_again'] == (
+    f'phenaki export --format stablehlo --model {tiny_bundle} --steps 2 '
+    f'--out {out}'
+  )

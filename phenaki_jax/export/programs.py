@@ -1,0 +1,409 @@
+"""Export a sampler as StableHLO programs, which run without this package.
+
+Four programs take the weights as their first argument, for any batch size:
+`text` encodes prompts, `encode` turns context frames into tokens, `sample`
+uncovers tokens and `decode` turns tokens into frames. The number of decoding
+steps, the schedule and the order are compiled into `sample`. `jax.export`
+promises to load programs for six months; the manifest therefore holds the
+versions and the command that exports them again.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from jax import export as jax_export
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
+
+import phenaki_jax
+from phenaki_jax import rng
+from phenaki_jax.errors import UserError
+from phenaki_jax.export import loader
+from phenaki_jax.export.bundle import flatten_params
+from phenaki_jax.files.atomic import staged_folder
+from phenaki_jax.generator import EncodedTexts, Generator
+from phenaki_jax.pixels import normalise, to_uint8
+from phenaki_jax.sampling.sampler import (
+  DecodeConfig,
+  Guided,
+  Models,
+  Sampler,
+  SamplingSettings,
+  uncover_tokens,
+)
+from phenaki_jax.tokenizer.cvivit import CViViT
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+FORMAT = 'phenaki_jax programs'
+LOADER = 'load.py'
+# Both run the same program, but are compiled for other batch sizes and inputs;
+# a value between two integers may be rounded to either.
+_TOLERANCE = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+  """One function to export.
+
+  Attributes:
+    function: takes weights and the inputs.
+    weights: 'tokenizer' or 'generator'.
+    inputs: name, shape and dtype of each input; shapes as `jax.export`
+      writes them, with `b` for the batch.
+  """
+
+  function: Callable[..., Any]
+  weights: str
+  inputs: Sequence[tuple[str, str, str]]
+
+
+def make_programs(
+  models: Models,
+  settings: SamplingSettings,
+  *,
+  size: tuple[int, int],
+  context_frames: int,
+) -> Mapping[str, Program]:
+  """Return the programs of a model by name.
+
+  Args:
+    models: settings of the networks.
+    settings: sampling settings; steps, schedule and order are compiled in.
+    size: height and width of frames.
+    context_frames: K, the number of frames that `encode` takes.
+
+  Raises:
+    UserError: the tokenizer cannot make frames of that size, or the settings
+      have a negative text.
+  """
+  if settings.negative:
+    raise UserError(
+      f'sampling.negative is {settings.negative!r}, which programs do not '
+      'take; export a model without it'
+    )
+  generator = Generator(config=models.generator, text=models.text)
+  tokenizer = CViViT(models.tokenizer)
+  grid = models.tokenizer.grid(
+    1 + (models.generator.grid[0] - 1) * models.tokenizer.tubelet, size
+  )
+  config = DecodeConfig(
+    steps=settings.steps, schedule=settings.schedule, order=settings.order
+  )
+
+  def text(
+    weights: Any, texts: Int[Array, 'B L']
+  ) -> tuple[Float[Array, '2 B L E'], Bool[Array, '2 B L']]:
+    both = generator.encode_with_empty(weights, texts)
+    shape = (2, *texts.shape)
+    return both.vectors.reshape(*shape, -1), both.mask.reshape(shape)
+
+  def encode(
+    weights: Any, frames: UInt8[Array, 'B T H W C']
+  ) -> Int[Array, 'B t h w']:
+    return tokenizer.apply(
+      {'params': weights}, normalise(frames), method='encode'
+    )
+
+  def sample(
+    weights: Any,
+    vectors: Float[Array, '2 B L E'],
+    mask: Bool[Array, '2 B L'],
+    tokens: Int[Array, 'B t h w'],
+    known: Bool[Array, 'B t h w'],
+    seeds: UInt32[Array, 'B'],
+    values: Float[Array, 'B 3'],
+  ) -> Int[Array, 'B t h w']:
+    texts = EncodedTexts(
+      vectors=vectors.reshape(-1, *vectors.shape[2:]),
+      mask=mask.reshape(-1, mask.shape[2]),
+    )
+    keys = jax.vmap(rng.root)(seeds)
+    state = uncover_tokens(
+      models,
+      config,
+      weights,
+      texts,
+      tokens,
+      known,
+      keys,
+      values,
+      guided=Guided(schedule=settings.guidance_schedule),
+    )
+    return jnp.reshape(state.ids, tokens.shape)
+
+  def decode(
+    weights: Any, tokens: Int[Array, 'B t h w']
+  ) -> UInt8[Array, 'B T H W C']:
+    return to_uint8(
+      tokenizer.apply({'params': weights}, tokens, method='decode')
+    )
+
+  length, width = models.text.max_length, models.generator.text_width
+  width = models.text.width if width is None else width
+  area = ','.join(map(str, grid))
+  frames = f'b,{context_frames},{size[0]},{size[1]},3'
+  return {
+    'text': Program(
+      function=text,
+      weights='generator',
+      inputs=[('texts', f'b,{length}', 'int32')],
+    ),
+    'encode': Program(
+      function=encode,
+      weights='tokenizer',
+      inputs=[('frames', frames, 'uint8')],
+    ),
+    'sample': Program(
+      function=sample,
+      weights='generator',
+      inputs=[
+        ('vectors', f'2,b,{length},{width}', 'float32'),
+        ('mask', f'2,b,{length}', 'bool'),
+        ('tokens', f'b,{area}', 'int32'),
+        ('known', f'b,{area}', 'bool'),
+        ('seeds', 'b', 'uint32'),
+        ('values', 'b,3', 'float32'),
+      ],
+    ),
+    'decode': Program(
+      function=decode,
+      weights='tokenizer',
+      inputs=[('tokens', f'b,{area}', 'int32')],
+    ),
+  }
+
+
+def lower(
+  program: Program, weights: Any, platforms: Sequence[str] = PLATFORMS
+) -> jax_export.Exported:
+  """Lower a program for all platforms and any batch size.
+
+  Args:
+    program: the program.
+    weights: arrays, of which only shapes and dtypes are used.
+    platforms: of `PLATFORMS`.
+  """
+  scope = jax_export.SymbolicScope()
+  arrays = [
+    jax.ShapeDtypeStruct(
+      jax_export.symbolic_shape(shape, scope=scope), jnp.dtype(dtype)
+    )
+    for _, shape, dtype in program.inputs
+  ]
+  shapes = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), weights
+  )
+  exported = jax_export.export(
+    jax.jit(program.function), platforms=list(platforms)
+  )
+  return exported(shapes, *arrays)
+
+
+def write_programs(
+  path: str | os.PathLike[str],
+  sampler: Sampler,
+  *,
+  size: tuple[int, int],
+  fps: float,
+  context_frames: int,
+  settings: SamplingSettings,
+  vocabulary: bytes,
+  origin: Mapping[str, Any],
+  export_again: str,
+) -> float:
+  """Export all programs to a folder, and run them in another process.
+
+  The folder appears only if that process gives the frames of the sampler.
+
+  Args:
+    path: the folder; an older export there is replaced.
+    sampler: the model.
+    size: height and width of frames.
+    fps: frames per second, for the manifest.
+    context_frames: K.
+    settings: see `make_programs`.
+    vocabulary: the bytes of the SentencePiece model.
+    origin: JSON values that describe the model.
+    export_again: the command that writes this folder.
+
+  Returns:
+    The share of pixels that differ from those of the sampler; none differs by
+    more than 1.
+
+  Raises:
+    UserError: the folder holds something else, or the frames differ.
+  """
+  target = pathlib.Path(path).expanduser().absolute()
+  check_replaceable(target)
+  weights = {
+    'tokenizer': sampler.tokenizer_params,
+    'generator': sampler.generator_params,
+  }
+  programs = make_programs(
+    sampler.models, settings, size=size, context_frames=context_frames
+  )
+  contents = {
+    f'{part}.safetensors': safetensors.numpy.save(flatten_params(params))
+    for part, params in weights.items()
+  }
+  conventions = set()
+  for name, program in programs.items():
+    exported = lower(program, weights[program.weights])
+    conventions.add(exported.calling_convention_version)
+    contents[f'{name}.export'] = bytes(exported.serialize())
+  contents['vocab.model'] = vocabulary
+  contents[LOADER] = pathlib.Path(loader.__file__).read_bytes()
+  manifest = describe(
+    sampler,
+    programs,
+    size=size,
+    context_frames=context_frames,
+    settings=settings,
+    versions={'calling_convention': max(conventions)},
+  ) | {
+    'fps': fps,
+    **origin,
+    'export_again': export_again,
+    'platforms': list(PLATFORMS),
+    'sha256': {
+      name: hashlib.sha256(data).hexdigest() for name, data in contents.items()
+    },
+  }
+  contents[loader.MANIFEST] = (json.dumps(manifest, indent=2) + '\n').encode()
+  with staged_folder(target) as folder:
+    for name, data in contents.items():
+      (folder / name).write_bytes(data)
+    return compare(
+      [sys.executable, '-I', str(folder / LOADER)],
+      sampler,
+      size=size,
+      context_frames=context_frames,
+      settings=settings,
+    )
+
+
+def describe(
+  sampler: Sampler,
+  programs: Mapping[str, Program],
+  *,
+  size: tuple[int, int],
+  context_frames: int,
+  settings: SamplingSettings,
+  versions: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Return what a loader needs to know of programs, as JSON values."""
+  models = sampler.models
+  return {
+    'format': FORMAT,
+    'version': 1,
+    'date': datetime.datetime.now(datetime.UTC).date().isoformat(),
+    'versions': {
+      'phenaki_jax': phenaki_jax.__version__,
+      'jax': jax.__version__,
+      'jaxlib': importlib.metadata.version('jaxlib'),
+      **versions,
+    },
+    'grid': list(models.tokenizer.grid(sampler.clip_frames, size)),
+    'size': list(size),
+    'clip_frames': sampler.clip_frames,
+    'context_frames': context_frames,
+    'text_length': models.text.max_length,
+    'sampling': dataclasses.asdict(settings),
+    'programs': {
+      name: {'weights': program.weights, 'inputs': list(program.inputs)}
+      for name, program in programs.items()
+    },
+  }
+
+
+def compare(
+  command: Sequence[str],
+  sampler: Sampler,
+  *,
+  size: tuple[int, int],
+  context_frames: int,
+  settings: SamplingSettings,
+) -> float:
+  """Run a loader in another process; return the share of other pixels.
+
+  Args:
+    command: reads a file of inputs and writes one of outputs; both paths are
+      appended.
+    sampler: gives the expected frames.
+    size: height and width.
+    context_frames: K.
+    settings: how to sample.
+
+  Raises:
+    UserError: the process failed, or its frames differ.
+  """
+  prompts = ['a red circle moving right on grass', 'a blue square']
+  seeds = [3, 2**32 - 1]
+  length = sampler.models.text.max_length
+  texts = [sampler.vocabulary.encode_padded(one, length) for one in prompts]
+  with tempfile.TemporaryDirectory() as scratch:
+    given, found = (
+      os.path.join(scratch, f'{name}.safetensors') for name in ('in', 'out')
+    )
+    safetensors.numpy.save_file(
+      {
+        'texts': np.stack(texts).astype(np.int32),
+        'seeds': np.asarray(seeds, np.uint32),
+      },
+      given,
+    )
+    done = subprocess.run(
+      [*command, given, found], capture_output=True, text=True
+    )
+    if done.returncode:
+      raise UserError(
+        'what was exported does not run in another process, so nothing was '
+        f'written: {done.stderr.strip()[-2000:]}'
+      )
+    frames = safetensors.numpy.load_file(found)
+  context, largest, others, total = None, 0, 0, 0
+  for part in ('first', 'second'):
+    expected = sampler.clips(
+      prompts, size=size, seeds=seeds, settings=settings, context=context
+    )
+    difference = np.abs(frames[part].astype(int) - expected)
+    largest = max(largest, int(difference.max()))
+    others += int(np.count_nonzero(difference))
+    total += difference.size
+    context = frames[part][:, -context_frames:]
+  if largest > _TOLERANCE:
+    raise UserError(
+      f'what was exported gives pixels that differ by up to {largest} of 255 '
+      f'from those of the model, instead of {_TOLERANCE}, so nothing was '
+      'written; use versions of jax and its plugins that belong together'
+    )
+  return others / total
+
+
+def check_replaceable(target: pathlib.Path) -> None:
+  """Raise a UserError if a folder holds something else than an export."""
+  if not target.exists():
+    return
+  manifest = target / loader.MANIFEST
+  try:
+    is_ours = json.loads(manifest.read_text('utf-8')).get('format') == FORMAT
+  except (OSError, ValueError, AttributeError):
+    is_ours = False
+  if not is_ours and (not target.is_dir() or any(target.iterdir())):
+    raise UserError(
+      f'{target} holds something else than exported programs; choose another '
+      '--out'
+    )

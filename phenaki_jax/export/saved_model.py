@@ -1,0 +1,144 @@
+"""Export a sampler as a SavedModel of TensorFlow; needs the extra `tf`.
+
+The signatures are those of `programs`, for any batch size. A SavedModel can be
+written without complaint and fail when it is called, if TensorFlow is older
+than jax; therefore another process calls it before the folder appears.
+"""
+
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.export import loader
+from phenaki_jax.export.programs import (
+  LOADER,
+  Program,
+  check_replaceable,
+  compare,
+  describe,
+  make_programs,
+)
+from phenaki_jax.files.atomic import staged_folder
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+
+
+def write_saved_model(
+  path: str | os.PathLike[str],
+  sampler: Sampler,
+  *,
+  size: tuple[int, int],
+  fps: float,
+  context_frames: int,
+  settings: SamplingSettings,
+  vocabulary: bytes,
+  origin: Mapping[str, Any],
+  export_again: str,
+) -> float:
+  """Export all programs as one SavedModel, and call it in another process.
+
+  Args:
+    path: the folder; an older export there is replaced.
+    sampler: the model.
+    size: height and width of frames.
+    fps: frames per second, for the manifest.
+    context_frames: K.
+    settings: see `make_programs`.
+    vocabulary: the bytes of the SentencePiece model.
+    origin: JSON values that describe the model.
+    export_again: the command that writes this folder.
+
+  Returns:
+    The share of pixels that differ from those of the sampler; none differs by
+    more than 1.
+
+  Raises:
+    UserError: TensorFlow or orbax-export is missing, the folder holds
+      something else, or the frames differ.
+  """
+  try:
+    import tensorflow as tf
+    from orbax import export as orbax_export
+  except ImportError as error:
+    raise UserError(
+      f'a SavedModel needs the extra tf ({error}); install it with '
+      'pip install "phenaki-jax[tf]", or use --format stablehlo'
+    ) from error
+  target = pathlib.Path(path).expanduser().absolute()
+  check_replaceable(target)
+  programs = make_programs(
+    sampler.models, settings, size=size, context_frames=context_frames
+  )
+  module = orbax_export.JaxModule(
+    {
+      'tokenizer': sampler.tokenizer_params,
+      'generator': sampler.generator_params,
+    },
+    {name: _named(program) for name, program in programs.items()},
+    input_polymorphic_shape={
+      name: {one: shape for one, shape, _ in program.inputs}
+      for name, program in programs.items()
+    },
+    jax2tf_kwargs={
+      name: {'native_serialization_platforms': ('cpu', 'cuda', 'tpu')}
+      for name in programs
+    },
+  )
+  signatures = [
+    orbax_export.ServingConfig(
+      name,
+      method_key=name,
+      # Inputs that are not named lose their names.
+      input_signature=[
+        {
+          one: tf.TensorSpec(
+            [int(n) if n.isdigit() else None for n in shape.split(',')],
+            getattr(tf, dtype),
+            name=one,
+          )
+          for one, shape, dtype in program.inputs
+        }
+      ],
+    )
+    for name, program in programs.items()
+  ]
+  manifest = describe(
+    sampler,
+    programs,
+    size=size,
+    context_frames=context_frames,
+    settings=settings,
+    versions={'tensorflow': tf.__version__},
+  ) | {'fps': fps, **origin, 'export_again': export_again}
+  with staged_folder(target) as folder:
+    orbax_export.ExportManager(module, signatures).save(os.fspath(folder))
+    text = json.dumps(manifest, indent=2) + '\n'
+    (folder / loader.MANIFEST).write_bytes(text.encode())
+    (folder / 'vocab.model').write_bytes(vocabulary)
+    source = pathlib.Path(__file__).with_name('tf_loader.py').read_bytes()
+    (folder / LOADER).write_bytes(source)
+    return compare(
+      [sys.executable, '-I', str(folder / LOADER)],
+      sampler,
+      size=size,
+      context_frames=context_frames,
+      settings=settings,
+    )
+
+
+def _named(program: Program) -> Callable[[Any, Any], dict[str, jax.Array]]:
+  """Return a program that takes a dict of inputs and returns one of outputs."""
+
+  def call(weights: Any, inputs: Mapping[str, Any]) -> dict[str, jax.Array]:
+    values = [inputs[name] for name, _, _ in program.inputs]
+    output = program.function(weights[program.weights], *values)
+    if not isinstance(output, tuple):
+      output = (output,)
+    return {f'output_{i}': one for i, one in enumerate(output)}
+
+  return call

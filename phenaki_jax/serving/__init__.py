@@ -1,0 +1,1 @@
+"""An HTTP server of stories, which survives being killed, and its page."""

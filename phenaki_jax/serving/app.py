@@ -1,0 +1,172 @@
+"""The application: all APIs, the page, and the threads behind them."""
+
+import contextlib
+import importlib.resources
+import logging
+import pathlib
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+import phenaki_jax
+from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.runs.model import Model
+from phenaki_jax.serving import inference_api, story_api, video_api
+from phenaki_jax.serving.batcher import Batcher, WarmUp
+from phenaki_jax.serving.guard import Guard, error_body
+from phenaki_jax.serving.jobs import ConflictError
+from phenaki_jax.serving.limits import BusyError, Limits
+from phenaki_jax.serving.metrics import Metrics
+from phenaki_jax.serving.studio import Studio
+from phenaki_jax.serving.workers import Workers
+
+_LOG = logging.getLogger(__name__)
+
+
+class State:
+  """What the requests of a server share.
+
+  Attributes:
+    batcher: makes clips.
+    metrics: counts.
+    stopping: is set when the server has to stop.
+    streams: number of clients that follow a story.
+  """
+
+  def __init__(self) -> None:
+    """Set the start values; `batcher` is set when the server starts."""
+    self.batcher: Any = None
+    self.metrics = Metrics()
+    self.stopping = threading.Event()
+    self.streams = 0
+
+
+def make_app(
+  model: Model,
+  folder: pathlib.Path,
+  *,
+  limits: Limits,
+  token: str = '',
+  labelled: bool = True,
+  batch_sizes: Sequence[int] = (1,),
+  workers: int = 2,
+  warm_up: bool = True,
+) -> FastAPI:
+  """Return the application.
+
+  Args:
+    model: makes the videos.
+    folder: of jobs, scenes and films; the caller has locked it.
+    limits: what is accepted.
+    token: that clients have to send; empty for none.
+    labelled: write 'AI-generated' into each frame.
+    batch_sizes: allowed batch sizes on the device.
+    workers: stories that are made at the same time.
+    warm_up: compile before the first request.
+  """
+  state = State()
+  studio = Studio(model, folder, limits, labelled=labelled)
+  defaults = model.defaults
+
+  @contextlib.asynccontextmanager
+  async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    common = WarmUp(
+      size=defaults.size,
+      settings=defaults.settings,
+      context_frames=defaults.context_frames,
+    )
+    state.batcher = Batcher(
+      model.sampler,
+      sizes=batch_sizes,
+      waiting=limits.waiting_clips,
+      warm_up=common if warm_up else None,
+      observe=state.metrics.batch,
+    )
+    threads = Workers(studio, state.batcher, state.metrics, count=workers)
+    threads.start()
+    try:
+      yield
+    finally:
+      state.stopping.set()
+      threads.stop()
+      state.batcher.close()
+      studio.jobs.close()
+
+  app = FastAPI(
+    title='phenaki_jax',
+    version=phenaki_jax.__version__,
+    lifespan=lifespan,
+    # The interactive pages load scripts from other sites.
+    docs_url=None,
+    redoc_url=None,
+  )
+  app.state.shared = state
+  app.state.studio = studio
+  app.include_router(story_api.make_router(studio, state))
+  app.include_router(video_api.make_router(studio))
+  app.include_router(inference_api.make_router(studio, state))
+  source = importlib.resources.files('phenaki_jax.serving') / 'page'
+  page = (source / 'index.html').read_text('utf-8')
+
+  @app.get('/', include_in_schema=False)
+  def index() -> HTMLResponse:
+    """Return the storyboard page."""
+    return HTMLResponse(
+      page,
+      headers={
+        'content-security-policy': "default-src 'self'; img-src 'self' data: "
+        "blob:; media-src 'self' blob:; style-src 'unsafe-inline'; script-src "
+        "'unsafe-inline'; frame-ancestors 'none'",
+        'cache-control': 'no-cache',
+      },
+    )
+
+  @app.get('/metrics', include_in_schema=False)
+  def metrics() -> Response:
+    """Return metrics in the text format of Prometheus."""
+    state.metrics.ended(studio.jobs.count())
+    return Response(state.metrics.render(), media_type='text/plain')
+
+  _handle_errors(app)
+  app.add_middleware(Guard, limits=limits, metrics=state.metrics, token=token)
+  return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+  """Give every error the form of its API, and one sentence."""
+
+  def answer(request: Request, status: int, sentence: str) -> JSONResponse:
+    headers = {'retry-after': '5'} if status in (429, 503) else None
+    body = error_body(request.url.path, status, sentence)
+    return JSONResponse(body, status_code=status, headers=headers)
+
+  def of_user(request: Request, error: Exception) -> JSONResponse:
+    status = 400 if request.url.path.startswith('/v2') else 422
+    if isinstance(error, NotFoundError):
+      status = 404
+    elif isinstance(error, ConflictError):
+      status = 409
+    return answer(request, status, str(error))
+
+  def busy(request: Request, error: Exception) -> JSONResponse:
+    return answer(request, 429, str(error))
+
+  def of_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return answer(request, error.status_code, str(error.detail))
+
+  def wrong(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = '.'.join(str(part) for part in first['loc'])
+    return answer(request, 422, f'{where}: {first["msg"]}')
+
+  app.add_exception_handler(UserError, of_user)
+  app.add_exception_handler(BusyError, busy)
+  app.add_exception_handler(HTTPException, of_http)
+  app.add_exception_handler(RequestValidationError, wrong)

@@ -1,0 +1,226 @@
+"""The one thread that uses the device: clips of several stories at a time.
+
+Requests that can share a program wait a moment for each other, and are padded
+to an allowed batch size, so that only a few programs are compiled. Only the
+tokens are sampled as a batch. Contexts are encoded and tokens decoded one by
+one: a batch would round some pixels differently, and a seed gives the same
+video alone and in a batch.
+"""
+
+import concurrent.futures
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.serving.limits import BusyError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WarmUp:
+  """The clips that most requests ask for; they are compiled at the start.
+
+  Attributes:
+    size: height and width in pixels.
+    settings: how to sample.
+    context_frames: K.
+  """
+
+  size: tuple[int, int]
+  settings: SamplingSettings
+  context_frames: int
+
+
+Observe = Callable[[int, int, float], None]
+"""Takes the requests of a batch, its padded size and its seconds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Request:
+  prompt: str
+  seed: int
+  size: tuple[int, int]
+  settings: SamplingSettings
+  context: np.ndarray | None
+  result: concurrent.futures.Future[np.ndarray]
+
+  @property
+  def group(self) -> object:
+    """Return what requests of one batch have in common."""
+    shape = None if self.context is None else self.context.shape
+    return self.size, self.settings, shape
+
+
+class Batcher:
+  """Makes clips like its sampler; `clips` may be called from any thread.
+
+  Attributes:
+    ready: is set when the programs of `warm_up` are compiled.
+  """
+
+  def __init__(
+    self,
+    sampler: Sampler,
+    *,
+    sizes: Sequence[int] = (1, 2, 4),
+    wait: float = 0.005,
+    waiting: int = 64,
+    warm_up: WarmUp | None = None,
+    observe: Observe = lambda requests, size, seconds: None,
+  ):
+    """Start the thread.
+
+    Args:
+      sampler: makes the clips.
+      sizes: allowed batch sizes.
+      wait: seconds that a request waits for others.
+      waiting: requests that may wait.
+      warm_up: what to compile before the first request.
+      observe: is called after each batch.
+    """
+    if not sizes or min(sizes) < 1:
+      raise UserError(f'the batch sizes are {sizes}; give whole numbers from 1')
+    self._sampler = sampler
+    self._sizes, self._wait = sorted(sizes), wait
+    self._observe, self._warm_up = observe, warm_up
+    self.ready = threading.Event()
+    self._requests: queue.Queue[_Request | None] = queue.Queue(waiting)
+    self._later: list[_Request] = []
+    self._thread = threading.Thread(target=self._work, name='device')
+    self._thread.daemon = True
+    self._thread.start()
+
+  @property
+  def clip_frames(self) -> int:
+    """Return the length of a clip in frames."""
+    return self._sampler.clip_frames
+
+  def frames_of(self, num_latent: int) -> int:
+    """Return the number of frames of a number of latent frames."""
+    return self._sampler.frames_of(num_latent)
+
+  def clips(
+    self,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    context: np.ndarray | None = None,
+  ) -> np.ndarray:
+    """Sample one clip for each prompt, as `Sampler.clips` does.
+
+    Raises:
+      BusyError: too many requests wait.
+    """
+    results: list[concurrent.futures.Future[np.ndarray]] = []
+    for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+      request = _Request(
+        prompt=prompt,
+        seed=seed,
+        size=size,
+        settings=settings,
+        context=None if context is None else context[i],
+        result=concurrent.futures.Future(),
+      )
+      try:
+        self._requests.put_nowait(request)
+      except queue.Full:
+        for result in results:
+          result.cancel()
+        raise BusyError('too many clips wait; try again later') from None
+      results.append(request.result)
+    return np.stack([result.result() for result in results])
+
+  def close(self) -> None:
+    """End the thread after the requests that wait."""
+    self._requests.put(None)
+    self._thread.join()
+
+  def _work(self) -> None:
+    if self._warm_up is not None:
+      self._compile(self._warm_up)
+    self.ready.set()
+    while (batch := self._take()) is not None:
+      start = time.monotonic()
+      # A request that was cancelled before it began is left out.
+      live = [one for one in batch if one.result.set_running_or_notify_cancel()]
+      if not live:
+        continue
+      size = next(n for n in self._sizes if n >= len(live))
+      try:
+        frames = self._make(live, size)
+      except BaseException as error:
+        for one in live:
+          one.result.set_exception(error)
+        continue
+      self._observe(len(live), size, time.monotonic() - start)
+      for one, clip in zip(live, frames, strict=True):
+        one.result.set_result(clip)
+
+  def _compile(self, warm_up: WarmUp) -> None:
+    blank = np.zeros((warm_up.context_frames, *warm_up.size, 3), np.uint8)
+    for size in self._sizes:
+      for context in (None, blank):
+        one = _Request(
+          prompt='',
+          seed=0,
+          size=warm_up.size,
+          settings=warm_up.settings,
+          context=context,
+          result=concurrent.futures.Future(),
+        )
+        self._make([one] * size, size)
+
+  def _take(self) -> list[_Request] | None:
+    """Wait for a request, and collect others of its group."""
+    first = self._later.pop(0) if self._later else self._requests.get()
+    if first is None:
+      return None
+    most, until = self._sizes[-1], time.monotonic() + self._wait
+    batch = [first]
+    for other in list(self._later):
+      if other.group == first.group and len(batch) < most:
+        self._later.remove(other)
+        batch.append(other)
+    while len(batch) < most and (left := until - time.monotonic()) > 0:
+      try:
+        one = self._requests.get(timeout=left)
+      except queue.Empty:
+        break
+      if one is None:
+        self._requests.put(None)
+        break
+      if one.group == first.group:
+        batch.append(one)
+      else:
+        self._later.append(one)
+    return batch
+
+  def _make(self, batch: Sequence[_Request], size: int) -> list[np.ndarray]:
+    first, sampler = batch[0], self._sampler
+    padded = [*batch, *[batch[-1]] * (size - len(batch))]
+    grid = sampler.models.tokenizer.grid(self.clip_frames, first.size)
+    ids = np.zeros((size, *grid), np.int32)
+    known = np.zeros(ids.shape, bool)
+    for row, one in enumerate(batch):
+      if one.context is not None:
+        start = sampler.encode(one.context[None])[0]
+        ids[row, : len(start)] = start
+    if first.context is not None:
+      known[:, : len(start)] = True
+      ids[len(batch) :] = ids[len(batch) - 1]
+    state = sampler.uncover(
+      [one.prompt for one in padded],
+      ids=ids,
+      known=known,
+      seeds=[one.seed for one in padded],
+      settings=first.settings,
+    )
+    tokens = np.asarray(state.ids).reshape(ids.shape)
+    return [sampler.decode(tokens[i : i + 1])[0] for i in range(len(batch))]

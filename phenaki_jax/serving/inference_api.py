@@ -1,0 +1,171 @@
+"""The Open Inference Protocol (KServe v2): health, metadata and infer.
+
+One call makes clips of prompts; stories have an API of their own. Tensors are
+in JSON. Inputs are `prompt` (BYTES [B]) and `seed` (UINT32 [B], optional), the
+output is `frames` (UINT8 [B, T, H, W, 3]).
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+import phenaki_jax
+from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.serving.story_api import read_json
+from phenaki_jax.serving.studio import Studio
+from phenaki_jax.stories.markup import shorten
+
+MAX_BATCH = 8
+
+
+def make_router(studio: Studio, state: Any) -> APIRouter:
+  """Return the routes; `state` has the batcher and says whether it stops."""
+  router = APIRouter(prefix='/v2', tags=['inference'])
+  name = studio.model.name
+  height, width = studio.model.defaults.size
+
+  def is_ready() -> bool:
+    return state.batcher.ready.is_set() and not state.stopping.is_set()
+
+  def check_name(model: str) -> None:
+    if model != name:
+      raise NotFoundError(f'there is no model {model[:64]!r}; it is {name!r}')
+
+  @router.get('')
+  def server() -> dict[str, Any]:
+    """Describe the server."""
+    return {
+      'name': 'phenaki_jax',
+      'version': phenaki_jax.__version__,
+      'extensions': [],
+    }
+
+  @router.get('/health/live')
+  def live() -> dict[str, bool]:
+    """Say that the server answers."""
+    return {'live': True}
+
+  @router.get('/health/ready')
+  def ready() -> Response:
+    """Say whether the programs are compiled."""
+    return Response(status_code=200 if is_ready() else 503)
+
+  @router.get('/models/{model}/ready')
+  def model_ready(model: str) -> Response:
+    """Say whether the model is ready."""
+    check_name(model)
+    return ready()
+
+  @router.get('/models/{model}')
+  def metadata(model: str) -> dict[str, Any]:
+    """Describe the inputs and outputs."""
+    check_name(model)
+    frames = studio.model.defaults.clip_frames
+    return {
+      'name': name,
+      'versions': [studio.model.fingerprint[:16]],
+      'platform': 'jax',
+      'inputs': [
+        {'name': 'prompt', 'datatype': 'BYTES', 'shape': [-1]},
+        {'name': 'seed', 'datatype': 'UINT32', 'shape': [-1]},
+      ],
+      'outputs': [
+        {
+          'name': 'frames',
+          'datatype': 'UINT8',
+          'shape': [-1, frames, height, width, 3],
+        }
+      ],
+    }
+
+  @router.post('/models/{model}/infer')
+  async def infer(model: str, request: Request) -> dict[str, Any]:
+    """Make one clip for each prompt."""
+    check_name(model)
+    values = await read_json(request)
+    inputs = _inputs(values)
+    prompts = inputs.get('prompt')
+    if prompts is None:
+      raise UserError('the input prompt is missing; it is BYTES [B]')
+    count = len(prompts)
+    if not 1 <= count <= MAX_BATCH:
+      raise UserError(f'there are {count} prompts; give 1 to {MAX_BATCH}')
+    seeds = inputs.get('seed', [0] * count)
+    if len(seeds) != count:
+      raise UserError(f'{count} prompts and {len(seeds)} seeds; give as many')
+    checked = [
+      await run_in_threadpool(
+        studio.check, {'scenes': [{'prompt': prompt}], 'seed': seed}
+      )
+      for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    begin = time.monotonic()
+    frames = await run_in_threadpool(
+      state.batcher.clips,
+      [one.story.scenes[0].prompt for one in checked],
+      size=studio.model.defaults.size,
+      seeds=seeds,
+      settings=studio.model.defaults.settings,
+    )
+    finished = np.stack(
+      [[studio.finish(frame) for frame in clip] for clip in frames]
+    )
+    return {
+      'model_name': name,
+      'model_version': studio.model.fingerprint[:16],
+      'id': values.get('id', ''),
+      'parameters': {'seconds': round(time.monotonic() - begin, 3)},
+      'outputs': [
+        {
+          'name': 'frames',
+          'datatype': 'UINT8',
+          'shape': list(finished.shape),
+          'data': finished.ravel().tolist(),
+        }
+      ],
+    }
+
+  return router
+
+
+def _inputs(values: Any) -> dict[str, list[Any]]:
+  """Return the data of each input tensor, checked."""
+  if not isinstance(values, dict) or not isinstance(values.get('inputs'), list):
+    raise UserError('the body must be an object with a list of inputs')
+  kinds: dict[Any, tuple[str, type]] = {
+    'prompt': ('BYTES', str),
+    'seed': ('UINT32', int),
+  }
+  found = {}
+  for one in values['inputs']:
+    one = one if isinstance(one, dict) else {}
+    key = one.get('name')
+    if not isinstance(key, str) or key not in kinds:
+      raise UserError(f'the input {shorten(key)} is unknown; give prompt, seed')
+    kind, python = kinds[key]
+    data = one.get('data')
+    if isinstance(data, list) and any(isinstance(row, list) for row in data):
+      data = [x for row in data for x in (row if isinstance(row, list) else ())]
+    if one.get('datatype') != kind or not isinstance(data, list):
+      raise UserError(f'{key} must be {kind} with its data as a list in JSON')
+    shape = one.get('shape')
+    if not isinstance(shape, list) or _product(shape) != len(data):
+      raise UserError(
+        f'{key} has the shape {shorten(shape)}, but {len(data)} values'
+      )
+    if not all(type(value) is python for value in data):
+      raise UserError(f'{key} holds {shorten(data)}; it must be {kind}')
+    found[key] = data
+  return found
+
+
+def _product(shape: list[Any]) -> int:
+  result = 1
+  for n in shape:
+    if type(n) is not int or n < 0:
+      return -1
+    result *= n
+  return result

@@ -1,0 +1,104 @@
+"""What a server accepts; everything else is refused before any work."""
+
+from pydantic import PositiveFloat, PositiveInt
+
+from phenaki_jax.config import validated
+from phenaki_jax.errors import UserError
+from phenaki_jax.stories.story import ModelDefaults, Story
+
+
+class BusyError(Exception):
+  """Report that a queue is full; the client may try again later."""
+
+
+@validated
+class Limits:
+  """The limits of a server.
+
+  Attributes:
+    body_bytes: length of the body of a request.
+    body_seconds: time in which a client has to send the body.
+    prompt: characters of a prompt.
+    scenes: of a story.
+    frames: of a story.
+    steps: decoding steps.
+    work: decoding steps of all windows of a story together.
+    queue: stories that wait; more are refused with status 429.
+    waiting_clips: clips that wait for the device; see `queue`.
+    seconds: deadline of a story, from its request to its last frame.
+    stories: finished stories that are stored; the oldest are deleted.
+    streams: clients that follow a story at the same time.
+  """
+
+  body_bytes: PositiveInt = 200_000
+  body_seconds: PositiveFloat = 10.0
+  prompt: PositiveInt = 400
+  scenes: PositiveInt = 40
+  frames: PositiveInt = 2400
+  steps: PositiveInt = 64
+  work: PositiveInt = 20_000
+  queue: PositiveInt = 32
+  waiting_clips: PositiveInt = 64
+  seconds: PositiveFloat = 3600.0
+  stories: PositiveInt = 1000
+  streams: PositiveInt = 100
+
+
+def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:
+  """Raise a UserError unless a resolved story is within the limits.
+
+  The size and the context frames must be those of the model: each other value
+  would compile programs of its own.
+  """
+  if story.size != defaults.size:
+    raise UserError(
+      f'size is {list(story.size or ())}; this server makes frames of '
+      f'{list(defaults.size)} (height, width): leave size out'
+    )
+  if story.context_frames != defaults.context_frames:
+    raise UserError(
+      f'context_frames is {story.context_frames}; this server uses '
+      f'{defaults.context_frames}: leave context_frames out'
+    )
+  for number, scene in enumerate(story.scenes, 1):
+    # A path would name a file of the server.
+    if scene.start is not None:
+      raise UserError(
+        f'scene {number} has a start; this server continues no images and '
+        'clips: use `phenaki story`'
+      )
+    if scene.context_frames != defaults.context_frames:
+      raise UserError(
+        f'scene {number}: context_frames is {scene.context_frames}; this '
+        f'server uses {defaults.context_frames}: leave it out'
+      )
+    if (scene.candidates or 1) > 1:
+      raise UserError(
+        f'scene {number} has {scene.candidates} candidates; this server makes '
+        'one: leave candidates out, and roll the scene again'
+      )
+  _at_most(len(story.scenes), limits.scenes, 'the story has', 'scenes')
+  _at_most(story.num_frames, limits.frames, 'the story has', 'frames')
+  work = 0
+  for number, scene in enumerate(story.scenes, 1):
+    where = f'scene {number}: '
+    _at_most(
+      len(scene.prompt), limits.prompt, f'{where}the prompt has', 'characters'
+    )
+    settings = story.settings(scene)
+    _at_most(
+      len(settings.negative),
+      limits.prompt,
+      f'{where}the negative text has',
+      'characters',
+    )
+    steps = settings.steps
+    _at_most(steps, limits.steps, f'{where}steps is', 'decoding steps')
+    new = defaults.clip_frames - defaults.context_frames
+    work += steps * -(-(scene.frames or 0) // new)
+  _at_most(work, limits.work, 'the story needs', 'decoding steps in all')
+
+
+def _at_most(value: int, most: int, what: str, unit: str) -> None:
+  if value > most:
+    raise UserError(f'{what} {value}; this server allows at most {most} {unit}')

@@ -1,0 +1,88 @@
+"""A clip is the same alone and in a batch; requests are never lost."""
+
+import concurrent.futures
+import dataclasses
+
+import numpy as np
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.serving.batcher import Batcher
+from phenaki_jax.serving.limits import BusyError
+
+SETTINGS = dataclasses.replace(SamplingSettings(), steps=2)
+PROMPTS = ['a red circle', 'a blue square', 'it turns green']
+
+
+def _clip(batcher, number, context=None):
+  return batcher.clips(
+    [PROMPTS[number % 3]],
+    size=(16, 16),
+    seeds=[number],
+    settings=SETTINGS,
+    context=context,
+  )[0]
+
+
+@pytest.mark.slow
+def test_seed_gives_the_same_clip_alone_and_in_a_batch(tiny_sampler):
+  batches = []
+  batcher = Batcher(
+    tiny_sampler,
+    sizes=(4,),
+    wait=0.2,
+    observe=lambda requests, size, seconds: batches.append((requests, size)),
+  )
+  context = np.random.default_rng(0).integers(0, 256, (1, 5, 16, 16, 3))
+  context = context.astype(np.uint8)
+  contexts = [None, None, context, None, context]
+  with concurrent.futures.ThreadPoolExecutor(5) as pool:
+    found = list(pool.map(lambda i: _clip(batcher, i, contexts[i]), range(5)))
+  batcher.close()
+  # Clips with a context are a group of their own.
+  assert sorted(batches) == [(2, 4), (3, 4)]
+  for number, clip in enumerate(found):
+    expected = tiny_sampler.clips(
+      [PROMPTS[number % 3]],
+      size=(16, 16),
+      seeds=[number],
+      settings=SETTINGS,
+      context=contexts[number],
+    )[0]
+    np.testing.assert_array_equal(clip, expected)
+
+
+def test_error_of_a_batch_reaches_its_requests_and_the_next_is_made(
+  tiny_sampler,
+):
+  batcher = Batcher(tiny_sampler, sizes=(1,))
+  with pytest.raises(UserError, match='critic'):
+    batcher.clips(
+      ['a'],
+      size=(16, 16),
+      seeds=[0],
+      settings=dataclasses.replace(SETTINGS, order='critic'),
+    )
+  assert _clip(batcher, 0).shape == (9, 16, 16, 3)
+  batcher.close()
+
+
+def test_full_queue_refuses_all_clips_of_a_request(tiny_sampler):
+  batcher = Batcher(tiny_sampler, sizes=(1,), waiting=2)
+  with pytest.raises(BusyError):
+    batcher.clips(
+      ['a'] * 50, size=(16, 16), seeds=list(range(50)), settings=SETTINGS
+    )
+  while True:
+    try:
+      assert _clip(batcher, 1).any()
+      break
+    except BusyError:
+      pass
+  batcher.close()
+
+
+def test_sizes_are_checked(tiny_sampler):
+  with pytest.raises(UserError, match='batch sizes'):
+    Batcher(tiny_sampler, sizes=(0,))

@@ -1,0 +1,54 @@
+"""Each limit refuses what is beyond it, in one sentence, and nothing else."""
+
+import dataclasses
+
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.serving.limits import Limits, check
+from phenaki_jax.stories.story import ModelDefaults, build, resolve
+
+DEFAULTS = ModelDefaults(
+  size=(16, 16),
+  fps=8.0,
+  context_frames=5,
+  clip_frames=9,
+  tubelet=2,
+  settings=dataclasses.replace(SamplingSettings(), steps=4),
+)
+LIMITS = Limits(prompt=20, scenes=3, frames=30, steps=10, work=40)
+
+
+def _check(**values):
+  story = {'scenes': [{'prompt': 'a red circle'}], **values}
+  check(resolve(build(story), DEFAULTS), LIMITS, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+  ('values', 'sentence'),
+  [
+    ({'size': [8, 16]}, r'size is \[8, 16\].*\[16, 16\]'),
+    ({'context_frames': 3}, 'context_frames is 3.* 5'),
+    ({'scenes': [{'prompt': 'x' * 21}]}, 'scene 1: .* 21.*20 characters'),
+    ({'scenes': [{'prompt': 'x'}] * 4}, '4.*at most 3 scenes'),
+    ({'scenes': [{'prompt': 'x', 'frames': 31}]}, '31.*30 frames'),
+    ({'scenes': [{'prompt': 'x', 'start': '/etc/passwd'}]}, 'scene 1 has a'),
+    ({'scenes': [{'prompt': 'x', 'context_frames': 3}]}, 'context_frames is 3'),
+    ({'scenes': [{'prompt': 'x', 'candidates': 2}]}, '2 candidates'),
+    ({'scenes': [{'prompt': 'x', 'negative': 'y' * 21}]}, 'negative text.*20'),
+    ({'scenes': [{'prompt': 'x'}], 'style': 'y' * 20}, 'prompt has 23.*20'),
+    ({'candidates': 2}, '2 candidates'),
+    ({'scenes': [{'prompt': 'x', 'steps': 11}]}, 'steps is 11.* 10'),
+    ({'scenes': [{'prompt': 'x', 'frames': 30, 'steps': 9}]}, '72.*40'),
+  ],
+)
+def test_beyond_a_limit_is_refused(values, sentence):
+  with pytest.raises(UserError, match=sentence):
+    _check(**values)
+
+
+def test_at_the_limits_is_accepted():
+  _check(scenes=[{'prompt': 'x' * 20, 'frames': 10}] * 3)
+  _check(scenes=[{'prompt': 'x', 'frames': 16, 'steps': 10}])
+  _check(size=[16, 16], context_frames=5)

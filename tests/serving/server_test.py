@@ -1,0 +1,80 @@
+"""A server that is stopped ends gracefully, and listens where it may."""
+
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import httpx
+import pytest
+
+from phenaki_jax.cli.main import make_parser
+from phenaki_jax.errors import UserError
+from phenaki_jax.serving.server import serve
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_command_of_the_image_is_one_of_ours():
+  text = (ROOT / 'launch' / 'Dockerfile').read_text()
+  (words,) = re.findall(r'^ENTRYPOINT (\[.*\])$', text, re.MULTILINE)
+  program, *argv = json.loads(words)
+  args = make_parser(argv).parse_args(argv)
+  assert (program, args.command, args.host) == ('phenaki', 'serve', '0.0.0.0')
+  assert f'EXPOSE {args.port}\n' in text
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  (extra,) = re.findall(r'/source\[(\w+)\]', text)
+  assert extra in project['optional-dependencies']
+
+
+@pytest.mark.slow
+def test_stopped_server_ends_streams_and_keeps_the_story(tiny_bundle, tmp_path):
+  command = [sys.executable, '-m', 'phenaki_jax', 'serve', str(tiny_bundle)]
+  command += ['--data', str(tmp_path / 'data'), '--port', '0', '--json-logs']
+  with (
+    open(tmp_path / 'log', 'w') as log,
+    subprocess.Popen(
+      command, stdout=subprocess.PIPE, stderr=log, text=True
+    ) as process,
+  ):
+    url = process.stdout.readline().split()[-1]
+    with httpx.Client(base_url=url, timeout=60) as client:
+      story = {'scenes': [{'prompt': 'a red circle', 'frames': 60}] * 40}
+      job = client.post('/v1/stories', json=story).json()
+      path = f'/v1/stories/{job["id"]}/events'
+      with client.stream('GET', path) as response:
+        lines = response.iter_lines()
+        for line in lines:
+          if line == 'event: frame':
+            break
+        start = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        # The last event is complete.
+        assert list(lines)[-1] == ''
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert time.monotonic() - start < 30
+  records = [
+    json.loads(line)
+    for line in (tmp_path / 'log').read_text().splitlines()
+    if line.startswith('{')
+  ]
+  assert all({'time', 'level', 'message'} <= set(one) for one in records)
+  assert any(one.get('story') == job['id'] for one in records)
+  # The next server finds it waiting.
+  from phenaki_jax.serving.jobs import Jobs
+
+  jobs = Jobs(tmp_path / 'data' / 'jobs.sqlite')
+  found = jobs.get(job['id'])
+  jobs.close()
+  assert found.status == 'queued' and found.frames > 0
+
+
+def test_address_that_others_reach_needs_a_token(tiny_model, tmp_path):
+  for host in ('0.0.0.0', '::', 'stories.example'):
+    with pytest.raises(UserError, match='--token-file'):
+      serve(tiny_model, tmp_path / 'data', host=host)
+  assert not (tmp_path / 'data').exists()
