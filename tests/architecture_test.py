@@ -279,19 +279,9 @@ def test_what_is_imported_is_what_is_declared():
   project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
   extras = project['optional-dependencies']
   # `eval` is for networks that only some runs compare pictures by.
-  'tensorflow': {
-    'text/seqio_task.py',
-    *('export/saved_model.py', 'export/tf_loader.py'),
-  },
-  # Only for its features, which need no TensorFlow.
-  'tensorflow_datasets': {'data/sources/tfds.py'},
-  'orbax': {
-    *('training/checkpoints.py', 'training/checkpoint_files.py'),
-    'export/saved_model.py',
-  },
-  'fastapi': {'serving'},
-  'starlette': {'serving'},
-  'uvicorn': {'serving'},
+  entries = [*project['dependencies']]
+  for extra in ('eval', 'serve', 'tfds'):
+    entries += extras[extra]
   declared = {_normal(entry) for entry in entries}
   homes = importlib.metadata.packages_distributions()
   tops = {
@@ -348,7 +338,7 @@ WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'notebooks'),
   'readme',
   'parameters',
-  *('training/resume', 'training/distributed'),
+  *('runs/compilations', 'training/resume', 'training/distributed'),
 }
 
 
