@@ -75,6 +75,14 @@ def _set_options() -> None:
 
 def _check(args: argparse.Namespace) -> int:
   began = time.perf_counter()
+  # It compiles many small programs in several threads: without choosing the
+  # fastest kernels, and without CUDA graphs, which threads cannot record
+  # at the same time.
+  os.environ.setdefault(
+    'XLA_FLAGS',
+    '--xla_gpu_enable_triton_gemm=false --xla_gpu_autotune_level=0 '
+    '--xla_gpu_enable_command_buffer=',
+  )
   from accelerator import check, machine
 
   args.out.mkdir(parents=True, exist_ok=True)
