@@ -37,6 +37,7 @@ create table if not exists jobs (
   details text not null
 );
 create index if not exists by_status on jobs (status, number);
+create table if not exists model (fingerprint text not null);
 """
 
 
@@ -266,6 +267,19 @@ class Jobs:
         (beyond,),
       ).fetchall()
     return [row['id'] for row in rows]
+
+  def bind(self, fingerprint: str) -> str:
+    """Store the fingerprint of the model, unless there is one already.
+
+    Returns:
+      The fingerprint that is stored.
+    """
+    with self._change() as database:
+      database.execute(
+        'insert into model select ? where not exists (select * from model)',
+        (fingerprint,),
+      )
+      return database.execute('select fingerprint from model').fetchone()[0]
 
   def close(self) -> None:
     """Close the database."""

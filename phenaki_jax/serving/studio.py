@@ -57,7 +57,11 @@ class Studio:
     *,
     labelled: bool = True,
   ):
-    """Open the jobs in a folder, which the caller has locked."""
+    """Open the jobs in a folder, which the caller has locked.
+
+    Raises:
+      UserError: the jobs in it are of another model.
+    """
     self.model, self.limits, self.labelled = model, limits, labelled
     self.folder = folder
     self.kept = KeptScenes(folder / 'scenes')
@@ -69,7 +73,13 @@ class Studio:
     # Held while jobs are added and while scenes without a job are deleted.
     self._lock = threading.Lock()
     self._making: dict[str, tuple[str, ...]] = {}
-    self._clean()
+    stored = self.jobs.bind(model.fingerprint)
+    if stored != model.fingerprint:
+      self.jobs.close()
+      raise UserError(
+        f'the stories in {folder} are of the model {stored[:16]}, not of '
+        f'{model.name} ({model.fingerprint[:16]}); give another --data'
+      )
 
   def finish(self, frame: np.ndarray) -> np.ndarray:
     """Return a frame as clients see it: with the label, if it is on."""
@@ -181,15 +191,25 @@ class Studio:
 
   def story(self, job: Job) -> Story:
     """Return the resolved story of a job."""
-    return self._resolved(json.dumps(job.story))[0]
+    return self.resolved(job)[0]
 
   def keys(self, job: Job) -> tuple[str, ...]:
     """Return the key of each scene of a job."""
-    return self._resolved(json.dumps(job.story))[1]
+    return self.resolved(job)[1]
 
   def remarks(self, job: Job) -> tuple[Remark, ...]:
     """Return the remarks on the story of a job."""
-    return self._resolved(json.dumps(job.story))[2]
+    return self.resolved(job)[2]
+
+  def resolved(
+    self, job: Job
+  ) -> tuple[Story, tuple[str, ...], tuple[Remark, ...]]:
+    """Return the story of a job, the keys of its scenes, and its remarks.
+
+    Raises:
+      UserError: this version or this model refuses the story.
+    """
+    return self._resolved(json.dumps(job.story))
 
   def shape(self, story: Story, number: int) -> tuple[int, ...]:
     """Return the shape of the frames of a scene, from 0."""
@@ -202,8 +222,14 @@ class Studio:
     return folder / f'story-{job.revision}.{suffix}'
 
   def describe(self, job: Job) -> dict[str, Any]:
-    """Return a job as JSON values for clients."""
-    story = self.story(job)
+    """Return a job as JSON values for clients.
+
+    A job that cannot be resolved any more has no frames, scenes and remarks.
+    """
+    story: Story | None = None
+    remarks: tuple[Remark, ...] = ()
+    with contextlib.suppress(UserError):
+      story, _, remarks = self.resolved(job)
     base = f'/v1/stories/{job.id}'
     files = {}
     if job.status == 'done':
@@ -213,14 +239,14 @@ class Studio:
       'status': job.status,
       'revision': job.revision,
       'story': job.story,
-      'frames': story.num_frames,
-      'fps': story.fps,
+      'frames': story.num_frames if story else 0,
+      'fps': story.fps if story else None,
       'frames_done': job.frames,
       'scenes': [
         {'prompt': scene.prompt, 'frames': scene.frames, 'seed': scene.seed}
-        for scene in story.scenes
+        for scene in (story.scenes if story else ())
       ],
-      'remarks': [one.to_json() for one in self.remarks(job)],
+      'remarks': [one.to_json() for one in remarks],
       'error': job.error or None,
       'created': job.created,
       'changed': job.changed,
@@ -232,8 +258,10 @@ class Studio:
   def _clean(self) -> None:
     """Delete scenes that no story has."""
     with self._lock:
-      every = self.jobs.newest(limit=10**9)
-      keys = {key for job in every for key in self.keys(job)}
+      keys: set[str] = set()
+      for job in self.jobs.newest(limit=10**9):
+        with contextlib.suppress(UserError):
+          keys.update(self.keys(job))
       self.kept.keep_only(keys.union(*self._making.values()))
 
   def _resolve(

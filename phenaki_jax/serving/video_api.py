@@ -4,6 +4,7 @@ A video is a story of one scene. Create, retrieve, list, content, remix and
 delete behave as the published client expects; `seed` is an addition.
 """
 
+import contextlib
 import math
 from typing import Any, Literal
 
@@ -152,9 +153,15 @@ def _number(value: Any, name: str) -> float:
 
 
 def _describe(studio: Studio, job: Job) -> dict[str, Any]:
-  story = studio.story(job)
-  assert story.fps is not None and story.size is not None
-  total = story.num_frames
+  prompt, seconds, total = '', '0', 1
+  height, width = studio.model.defaults.size
+  # A story that cannot be resolved any more is described without its scenes.
+  with contextlib.suppress(UserError):
+    story = studio.story(job)
+    assert story.fps is not None and story.size is not None
+    prompt, total = story.scenes[-1].prompt, story.num_frames
+    seconds = f'{total / story.fps:g}'
+    height, width = story.size
   done = total if job.status == 'done' else min(job.frames, total - 1)
   error = None
   if _STATUS[job.status] == 'failed':
@@ -170,8 +177,8 @@ def _describe(studio: Studio, job: Job) -> dict[str, Any]:
     'completed_at': int(job.changed) if job.status == 'done' else None,
     'expires_at': None,
     'error': error,
-    'prompt': story.scenes[-1].prompt,
-    'seconds': f'{total / story.fps:g}',
-    'size': f'{story.size[1]}x{story.size[0]}',
+    'prompt': prompt,
+    'seconds': seconds,
+    'size': f'{width}x{height}',
     'remixed_from_video_id': job.details.get('remixed_from'),
   }
