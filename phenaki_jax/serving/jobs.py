@@ -34,7 +34,8 @@ create table if not exists jobs (
   created real not null,
   changed real not null,
   deadline real not null,
-  details text not null
+  details text not null,
+  attempt integer not null default 0
 );
 create index if not exists by_status on jobs (status, number);
 create table if not exists model (fingerprint text not null);
@@ -59,6 +60,8 @@ class Job:
     created, changed: Unix times.
     deadline: Unix time after which the job fails.
     details: JSON values that an API keeps with the job.
+    attempt: counts how often the job was taken. A thread that took it earlier
+      may still hold it after it was cancelled and waited again.
   """
 
   id: str
@@ -71,6 +74,7 @@ class Job:
   changed: float
   deadline: float
   details: Mapping[str, Any]
+  attempt: int
 
 
 class Jobs:
@@ -85,6 +89,11 @@ class Jobs:
       database.executescript(
         'pragma journal_mode = wal; pragma synchronous = full;' + _SCHEMA
       )
+      columns = database.execute('pragma table_info(jobs)').fetchall()
+      if 'attempt' not in {column['name'] for column in columns}:
+        database.execute(
+          'alter table jobs add column attempt integer not null default 0'
+        )
       database.execute(
         "update jobs set status = 'queued' where status = 'running'"
       )
@@ -155,7 +164,8 @@ class Jobs:
     """Take the oldest job that waits, which is then running."""
     with self._change() as database:
       row = database.execute(
-        "update jobs set status = 'running', changed = ? where number = ("
+        "update jobs set status = 'running', changed = ?, "
+        'attempt = attempt + 1 where number = ('
         "select min(number) from jobs where status = 'queued') returning id",
         (time.time(),),
       ).fetchone()
@@ -202,18 +212,24 @@ class Jobs:
       )
       return self._row(database, identifier)
 
-  def progress(self, identifier: str, frames: int) -> None:
-    """Store how many frames have been made; a deleted job is ignored."""
+  def progress(self, job: Job, frames: int) -> None:
+    """Store how many frames have been made in this attempt.
+
+    A job that was deleted or taken again is left as it is.
+    """
     with self._change() as database:
       database.execute(
-        'update jobs set frames = ?, changed = ? where id = ?',
-        (frames, time.time(), identifier),
+        'update jobs set frames = ?, changed = ? where id = ? and attempt = ?',
+        (frames, time.time(), job.id, job.attempt),
       )
 
-  def end(
-    self, identifier: str, status: Status, *, revision: int, error: str = ''
-  ) -> bool:
-    """End a running job, unless its story has changed or it was cancelled.
+  def end(self, job: Job, status: Status, *, error: str = '') -> bool:
+    """End a running job that is still this revision and this attempt.
+
+    Args:
+      job: as it was taken or read.
+      status: its new status.
+      error: why it failed, for the client.
 
     Returns:
       Whether it was ended.
@@ -221,8 +237,8 @@ class Jobs:
     with self._change() as database:
       done = database.execute(
         'update jobs set status = ?, error = ?, changed = ? where id = ? and '
-        "revision = ? and status = 'running'",
-        (status, error, time.time(), identifier, revision),
+        "revision = ? and attempt = ? and status = 'running'",
+        (status, error, time.time(), job.id, job.revision, job.attempt),
       )
       return bool(done.rowcount)
 
@@ -240,12 +256,13 @@ class Jobs:
       )
       return self._row(database, identifier)
 
-  def release(self, identifier: str) -> None:
+  def release(self, job: Job) -> None:
     """Let a running job wait again, because the server stops."""
     with self._change() as database:
       database.execute(
-        "update jobs set status = 'queued' where id = ? and status = 'running'",
-        (identifier,),
+        "update jobs set status = 'queued' where id = ? and attempt = ? and "
+        "status = 'running'",
+        (job.id, job.attempt),
       )
 
   def remove(self, identifier: str) -> None:

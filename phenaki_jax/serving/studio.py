@@ -72,7 +72,7 @@ class Studio:
     self._resolved = functools.lru_cache(maxsize=2048)(self._resolve)
     # Held while jobs are added and while scenes without a job are deleted.
     self._lock = threading.Lock()
-    self._making: dict[str, tuple[str, ...]] = {}
+    self._making: dict[tuple[str, int], tuple[str, ...]] = {}
     stored = self.jobs.bind(model.fingerprint)
     if stored != model.fingerprint:
       self.jobs.close()
@@ -182,12 +182,12 @@ class Studio:
   def making(self, job: Job) -> Iterator[None]:
     """Keep the scenes of a job while a thread makes it."""
     with self._lock:
-      self._making[job.id] = self.keys(job)
+      self._making[job.id, job.attempt] = self.keys(job)
     try:
       yield
     finally:
       with self._lock:
-        del self._making[job.id]
+        del self._making[job.id, job.attempt]
 
   def story(self, job: Job) -> Story:
     """Return the resolved story of a job."""

@@ -111,9 +111,7 @@ class Workers:
         _LOG.exception('story failed', extra={'story': job.id})
         is_ours = not isinstance(error, UserError | OSError)
         words = 'internal error' if is_ours else str(error)
-        with contextlib.suppress(NotFoundError):
-          revision = jobs.get(job.id).revision
-          jobs.end(job.id, 'failed', revision=revision, error=words)
+        self._fail(job, words)
       self._metrics.ended(jobs.count())
 
   def _make(self, job: Job) -> None:
@@ -124,7 +122,7 @@ class Workers:
         self._make_revision(job)
       except _Interrupted as stop:
         if stop.reason == 'stopped':
-          studio.jobs.release(job.id)
+          studio.jobs.release(job)
           return
         if stop.reason == 'late':
           seconds = studio.limits.seconds
@@ -132,14 +130,22 @@ class Workers:
             f'the story was not finished within {seconds:g} seconds; make a '
             'shorter one'
           )
-          revision = studio.jobs.get(job.id).revision
-          studio.jobs.end(job.id, 'failed', revision=revision, error=sentence)
+          self._fail(job, sentence)
           return
       now = studio.jobs.get(job.id)
+      if now.attempt != job.attempt:
+        return  # It was cancelled, and another thread has taken it since.
       if now.revision == job.revision or now.status != 'running':
         _LOG.info('story ends', extra={'story': job.id, 'status': now.status})
         return
       job = now
+
+  def _fail(self, job: Job, error: str) -> None:
+    """End a job, whatever its revision is now, unless it was taken again."""
+    with contextlib.suppress(NotFoundError):
+      now = self._studio.jobs.get(job.id)
+      if now.attempt == job.attempt:
+        self._studio.jobs.end(now, 'failed', error=error)
 
   def _make_revision(self, job: Job) -> None:
     studio = self._studio
@@ -151,7 +157,7 @@ class Workers:
       if self._stopping.is_set():
         raise _Interrupted('stopped')
       now = studio.jobs.get(job.id)
-      if now.status != 'running':
+      if now.status != 'running' or now.attempt != job.attempt:
         raise _Interrupted('ended')
       if time.time() > now.deadline:
         raise _Interrupted('late')
@@ -180,7 +186,7 @@ class Workers:
           place[:] = chunk.scene, chunk.start + len(chunk.frames)
           if place[1] == story.scenes[chunk.scene].frames:
             place[:] = chunk.scene + 1, 0
-          studio.jobs.progress(job.id, frames)
+          studio.jobs.progress(job, frames)
           finished = [studio.finish(frame) for frame in chunk.frames]
           files.write(
             Chunk(
@@ -191,7 +197,7 @@ class Workers:
     finally:
       for key in keys:
         studio.pictures.drop(key)
-    if studio.jobs.end(job.id, 'done', revision=job.revision):
+    if studio.jobs.end(job, 'done'):
       self._metrics.seconds.observe(time.time() - job.created)
       self._forget_older(job)
 

@@ -1,6 +1,7 @@
 """Jobs survive the process, wait in order and never change twice at once."""
 
 import concurrent.futures
+import dataclasses
 import time
 
 import pytest
@@ -37,8 +38,8 @@ def test_jobs_are_taken_once_each_in_order(jobs):
 
 def test_new_process_finds_running_jobs_waiting(jobs, tmp_path):
   ids = [_add(jobs, api='videos').id for _ in range(3)]
-  jobs.end(jobs.take().id, 'done', revision=0)
-  jobs.progress(jobs.take().id, 9)
+  jobs.end(jobs.take(), 'done')
+  jobs.progress(jobs.take(), 9)
   # The first process is dead; nothing was closed.
   again = Jobs(tmp_path / 'jobs.sqlite')
   found = [again.get(one) for one in ids]
@@ -60,32 +61,55 @@ def test_changed_story_is_made_again_and_conflicts_are_refused(jobs):
   job = _add(jobs)
   options = {'seconds': 60, 'most': 5}
   other = {'scenes': [{'prompt': 'b'}]}
-  jobs.take()
+  taken = jobs.take()
   changed = jobs.change_story(job.id, other, revision=0, **options)
   assert (changed.status, changed.revision) == ('running', 1)
   with pytest.raises(ConflictError, match='read it again'):
     jobs.change_story(job.id, STORY, revision=0, **options)
   # What was made is not the story any more.
-  assert not jobs.end(job.id, 'done', revision=0)
-  assert jobs.end(job.id, 'done', revision=1)
+  assert not jobs.end(taken, 'done')
+  assert jobs.end(changed, 'done')
   changed = jobs.change_story(job.id, STORY, revision=1, **options)
   assert (changed.status, changed.story) == ('queued', STORY)
 
 
 def test_cancelled_job_does_not_end_as_done(jobs):
   job = _add(jobs)
-  jobs.take()
+  taken = jobs.take()
   assert jobs.cancel(job.id).status == 'cancelled'
-  assert not jobs.end(job.id, 'done', revision=0)
-  jobs.release(job.id)
+  assert not jobs.end(taken, 'done')
+  jobs.release(taken)
   assert jobs.get(job.id).status == 'cancelled'
+
+
+def test_earlier_attempt_changes_nothing(jobs):
+  job = _add(jobs)
+  old = jobs.take()
+  jobs.cancel(job.id)
+  jobs.change_story(job.id, STORY, revision=0, seconds=60, most=5)
+  new = jobs.take()
+  assert (old.attempt, new.attempt) == (1, 2)
+  assert not jobs.end(dataclasses.replace(old, revision=1), 'failed')
+  jobs.release(old)
+  jobs.progress(old, 9)
+  assert jobs.get(job.id) == new
+  assert jobs.end(new, 'done')
+
+
+def test_database_without_attempts_is_opened(jobs, tmp_path):
+  job = _add(jobs)
+  with jobs._change() as database:
+    database.execute('alter table jobs drop column attempt')
+  again = Jobs(tmp_path / 'jobs.sqlite')
+  assert again.take().attempt == 1
+  assert again.get(job.id).status == 'running'
+  again.close()
 
 
 def test_oldest_ended_jobs_are_named(jobs):
   ids = [_add(jobs).id for _ in range(4)]
-  for one in ids[:3]:
-    jobs.take()
-    jobs.end(one, 'failed', revision=0, error='why')
+  for _ in ids[:3]:
+    jobs.end(jobs.take(), 'failed', error='why')
   assert jobs.get(ids[0]).error == 'why'
   assert jobs.oldest_ended(1) == [ids[1], ids[0]]
   jobs.remove(ids[0])

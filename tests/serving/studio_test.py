@@ -57,3 +57,19 @@ def test_story_that_cannot_be_resolved_holds_up_no_other(tiny_model, tmp_path):
     assert video_api._describe(studio, bad)['prompt'] == ''
     studio.remove(bad.id)
     assert len(studio.describe(good)['scenes']) == 1
+
+
+def test_two_attempts_at_a_job_may_overlap(tiny_model, tmp_path):
+  with _open(tiny_model, tmp_path) as studio:
+    job = studio.submit(studio.check(STORY))
+    old = studio.jobs.take()
+    studio.jobs.cancel(job.id)
+    studio.roll(old, 1)
+    new = studio.jobs.take()
+    with contextlib.ExitStack() as first, studio.making(new):
+      first.enter_context(studio.making(old))
+      first.close()
+      (key,) = studio.keys(new)
+      scene = _keep(studio, key)
+      studio.remove(job.id)
+      assert scene.is_file()

@@ -1,0 +1,45 @@
+"""A worker makes a job alone, and survives what fails around it."""
+
+import pytest
+
+from phenaki_jax.serving.limits import Limits
+from phenaki_jax.serving.metrics import Metrics
+from phenaki_jax.serving.studio import Studio
+from phenaki_jax.serving.workers import Workers
+
+STORY = {'scenes': [{'prompt': 'a red circle'}, {'prompt': 'it turns green'}]}
+
+
+@pytest.fixture
+def studio(tiny_model, tmp_path):
+  studio = Studio(tiny_model, tmp_path, Limits())
+  yield studio
+  studio.jobs.close()
+
+
+class Maker:
+  """Makes clips by a sampler; something happens before each."""
+
+  def __init__(self, sampler, happens):
+    self.sampler, self.happens, self.count = sampler, happens, 0
+    self.clip_frames, self.frames_of = sampler.clip_frames, sampler.frames_of
+
+  def clips(self, prompts, **options):
+    self.count += 1
+    self.happens()
+    return self.sampler.clips(prompts, **options)
+
+
+def test_job_that_another_worker_has_taken_is_left_to_it(studio):
+  def take_again():
+    if maker.count == 1:
+      studio.jobs.cancel(job.id)
+      studio.roll(studio.jobs.get(job.id), 2)
+      studio.jobs.take()
+
+  job = studio.submit(studio.check(STORY))
+  maker = Maker(studio.model.sampler, take_again)
+  Workers(studio, maker, Metrics(), count=1)._make(studio.jobs.take())
+  now = studio.jobs.get(job.id)
+  assert maker.count == 1
+  assert (now.status, now.attempt) == ('running', 2)
