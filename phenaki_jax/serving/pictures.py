@@ -2,7 +2,7 @@
 
 import collections
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
@@ -17,7 +17,8 @@ class Pictures:
   """Frames by the key of their scene (see `stories.seeds.scene_keys`).
 
   Only scenes that are being made are in memory; finished ones are read from
-  disk. Methods may be called from any thread.
+  disk. Several stories may make one scene at the same time, each with the same
+  frames. Methods may be called from any thread.
   """
 
   def __init__(self, kept: KeptScenes, finish: Callable[..., np.ndarray]):
@@ -25,20 +26,38 @@ class Pictures:
     self._kept, self._finish = kept, finish
     self._lock = threading.Lock()
     self._live: dict[str, list[np.ndarray]] = {}
+    self._makers: dict[str, set[Hashable]] = {}
     self._open: collections.OrderedDict = collections.OrderedDict()
     self._png: collections.OrderedDict = collections.OrderedDict()
 
-  def add(self, key: str, start: int, frames: np.ndarray) -> None:
-    """Add frames of a scene that is being made."""
-    with self._lock:
-      scene = self._live.setdefault(key, [])
-      del scene[start:]
-      scene.extend(frames)
+  def add(
+    self, key: str, start: int, frames: np.ndarray, *, maker: Hashable
+  ) -> None:
+    """Add frames of a scene that is being made.
 
-  def drop(self, key: str) -> None:
-    """Forget the frames in memory of a scene that is not made any more."""
+    Args:
+      key: of the scene.
+      start: number of the first of these frames.
+      frames: uint8 [T, H, W, 3].
+      maker: who makes the scene, for `drop`.
+    """
     with self._lock:
-      self._live.pop(key, None)
+      scene = self._live.get(key, [])
+      if start > len(scene):
+        return  # The frames before are on disk, where these will be, too.
+      self._live[key] = scene
+      self._makers.setdefault(key, set()).add(maker)
+      # Those that another maker has added already are the same.
+      scene.extend(frames[len(scene) - start :])
+
+  def drop(self, key: str, *, maker: Hashable) -> None:
+    """Forget the frames in memory of a scene that nobody else makes."""
+    with self._lock:
+      makers = self._makers.get(key, set())
+      makers.discard(maker)
+      if not makers:
+        self._live.pop(key, None)
+        self._makers.pop(key, None)
 
   def count(self, key: str, shape: tuple[int, ...]) -> int:
     """Return the number of frames of a scene that exist so far.

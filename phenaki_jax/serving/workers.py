@@ -182,7 +182,7 @@ class Workers:
         stack.callback(getattr(chunks, 'close', lambda: None))
         for chunk in chunks:
           frames += len(chunk.frames)
-          self._show(keys, chunk)
+          self._show(job, keys, chunk)
           place[:] = chunk.scene, chunk.start + len(chunk.frames)
           if place[1] == story.scenes[chunk.scene].frames:
             place[:] = chunk.scene + 1, 0
@@ -196,16 +196,17 @@ class Workers:
           self._metrics.frames.inc(len(chunk.frames))
     finally:
       for key in keys:
-        studio.pictures.drop(key)
+        studio.pictures.drop(key, maker=(job.id, job.attempt))
     if studio.jobs.end(job, 'done'):
       self._metrics.seconds.observe(time.time() - job.created)
       self._forget_older(job)
 
-  def _show(self, keys: Sequence[str], chunk: Chunk) -> None:
+  def _show(self, job: Job, keys: Sequence[str], chunk: Chunk) -> None:
     """Make frames visible to clients; of earlier scenes, the disk is read."""
+    pictures, maker = self._studio.pictures, (job.id, job.attempt)
     if chunk.scene and not chunk.start:
-      self._studio.pictures.drop(keys[chunk.scene - 1])
-    self._studio.pictures.add(keys[chunk.scene], chunk.start, chunk.frames)
+      pictures.drop(keys[chunk.scene - 1], maker=maker)
+    pictures.add(keys[chunk.scene], chunk.start, chunk.frames, maker=maker)
 
   def _forget_older(self, job: Job) -> None:
     """Delete the films of earlier revisions."""
