@@ -16,6 +16,8 @@ import urllib.parse
 import uuid
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.metrics import Metrics
 
@@ -89,6 +91,8 @@ class Guard:
       sentence = f'the body did not arrive in {self._limits.body_seconds:g} s'
       await _refuse(answer, scope['path'], 408, sentence)
       return
+    except ClientDisconnect:
+      return  # The part that has arrived is not what the client meant.
     if body is None:
       await _refuse(answer, scope['path'], 413, self._too_long())
       return
@@ -134,7 +138,7 @@ class Guard:
     while True:
       message = await receive()
       if message['type'] == 'http.disconnect':
-        return body
+        raise ClientDisconnect
       body += message.get('body', b'')
       if len(body) > self._limits.body_bytes:
         return None

@@ -101,6 +101,27 @@ def test_allowed_request_reaches_it(options):
   assert _ask(**options)[0] == 200
 
 
+def test_part_of_a_body_is_not_taken_for_all_of_it():
+  seen = []
+
+  async def app(scope, receive, send):
+    seen.append(await receive())
+
+  messages = [
+    {'type': 'http.request', 'body': b'{"seed": 1', 'more_body': True},
+    {'type': 'http.disconnect'},
+  ]
+
+  async def receive():
+    return messages.pop(0)
+
+  guard = Guard(app, limits=Limits(), metrics=Metrics())
+  headers = [(b'host', b'localhost')]
+  scope = {'type': 'http', 'method': 'POST', 'path': '/', 'headers': headers}
+  asyncio.run(guard(scope, receive, seen.append))
+  assert not seen and not messages
+
+
 def test_errors_have_the_form_of_their_api():
   headers = {'content-length': '101'}
   _, body, _, _ = _ask('/v2/models/m/infer', headers=headers)
