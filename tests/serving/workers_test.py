@@ -2,6 +2,7 @@
 
 import pytest
 
+from phenaki_jax.serving.batcher import Batcher
 from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.metrics import Metrics
 from phenaki_jax.serving.studio import Studio
@@ -17,17 +18,17 @@ def studio(tiny_model, tmp_path):
   studio.jobs.close()
 
 
-class Maker:
-  """Makes clips by a sampler; something happens before each."""
+class Maker(Batcher):
+  """Something happens before each clip."""
 
   def __init__(self, sampler, happens):
-    self.sampler, self.happens, self.count = sampler, happens, 0
-    self.clip_frames, self.frames_of = sampler.clip_frames, sampler.frames_of
+    super().__init__(sampler, sizes=(1,))
+    self.happens, self.count = happens, 0
 
   def clips(self, prompts, **options):
     self.count += 1
     self.happens()
-    return self.sampler.clips(prompts, **options)
+    return super().clips(prompts, **options)
 
 
 def test_job_that_another_worker_has_taken_is_left_to_it(studio):
@@ -40,6 +41,7 @@ def test_job_that_another_worker_has_taken_is_left_to_it(studio):
   job = studio.submit(studio.check(STORY))
   maker = Maker(studio.model.sampler, take_again)
   Workers(studio, maker, Metrics(), count=1)._make(studio.jobs.take())
+  maker.close()
   now = studio.jobs.get(job.id)
   assert maker.count == 1
   assert (now.status, now.attempt) == ('running', 2)
