@@ -30,9 +30,11 @@ async def read_json(request: Request) -> Any:
     UserError: it is not JSON.
   """
   try:
-    return markup.read_json((await request.body()).decode())[0]
+    text = (await request.body()).decode()
   except UnicodeDecodeError as error:
     raise UserError('the body is not UTF-8 text') from error
+  values, _ = await run_in_threadpool(markup.read_json, text)
+  return values
 
 
 def make_router(studio: Studio, state: Any) -> APIRouter:

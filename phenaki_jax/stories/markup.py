@@ -135,7 +135,8 @@ def _check_plain(node: yaml.ScalarNode, text: str) -> None:
     raise _error(
       line, f'YAML reads {node.value} as {number}; write the number in decimals'
     )
-  rest = text[node.end_mark.index :].partition('\n')[0]
+  end = text.find('\n', node.end_mark.index)
+  rest = text[node.end_mark.index : end if end >= 0 else None]
   if node.tag == 'tag:yaml.org,2002:str' and rest.lstrip().startswith('#'):
     raise _error(
       line,
