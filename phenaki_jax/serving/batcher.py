@@ -8,7 +8,9 @@ video alone and in a batch.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -19,6 +21,9 @@ import numpy as np
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.serving.limits import BusyError
+
+_LOG = logging.getLogger(__name__)
+_ENDS = 'the server stops; try again later'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,7 @@ class Batcher:
     waiting: int = 64,
     warm_up: WarmUp | None = None,
     observe: Observe = lambda requests, size, seconds: None,
+    failed: Callable[[BaseException], None] = lambda error: None,
   ):
     """Start the thread.
 
@@ -82,15 +88,23 @@ class Batcher:
       waiting: requests that may wait.
       warm_up: what to compile before the first request.
       observe: is called after each batch.
+      failed: is called if the thread ends by an error, which is not that of
+        one batch: the programs of `warm_up` cannot be compiled.
     """
     if not sizes or min(sizes) < 1:
       raise UserError(f'the batch sizes are {sizes}; give whole numbers from 1')
     self._sampler = sampler
     self._sizes, self._wait = sorted(sizes), wait
     self._observe, self._warm_up = observe, warm_up
+    self._failed = failed
     self.ready = threading.Event()
     self._requests: queue.Queue[_Request | None] = queue.Queue(waiting)
     self._later: list[_Request] = []
+    self._closing = threading.Event()
+    # Held while a request is added, so that none is added after the last one
+    # was answered.
+    self._lock = threading.Lock()
+    self._has_ended = False
     self._thread = threading.Thread(target=self._work, name='device')
     self._thread.daemon = True
     self._thread.start()
@@ -116,8 +130,23 @@ class Batcher:
     """Sample one clip for each prompt, as `Sampler.clips` does.
 
     Raises:
-      BusyError: too many requests wait.
+      BusyError: too many requests wait, or the thread has ended.
     """
+    results = self.submit(
+      prompts, size=size, seeds=seeds, settings=settings, context=context
+    )
+    return np.stack([result.result() for result in results])
+
+  def submit(
+    self,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    context: np.ndarray | None = None,
+  ) -> list[concurrent.futures.Future[np.ndarray]]:
+    """Return a future of each clip; see `clips`."""
     results: list[concurrent.futures.Future[np.ndarray]] = []
     for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
       request = _Request(
@@ -129,23 +158,50 @@ class Batcher:
         result=concurrent.futures.Future(),
       )
       try:
-        self._requests.put_nowait(request)
-      except queue.Full:
+        with self._lock:
+          if self._has_ended:
+            raise BusyError(_ENDS)
+          self._requests.put_nowait(request)
+      except (queue.Full, BusyError) as error:
         for result in results:
           result.cancel()
-        raise BusyError('too many clips wait; try again later') from None
+        is_full = isinstance(error, queue.Full)
+        words = 'too many clips wait; try again later' if is_full else _ENDS
+        raise BusyError(words) from None
       results.append(request.result)
-    return np.stack([result.result() for result in results])
+    return results
 
   def close(self) -> None:
     """End the thread after the requests that wait."""
-    self._requests.put(None)
+    self._closing.set()
+    # It wakes a thread that waits; if the queue is full, it does not wait.
+    with contextlib.suppress(queue.Full):
+      self._requests.put_nowait(None)
     self._thread.join()
 
   def _work(self) -> None:
-    if self._warm_up is not None:
-      self._compile(self._warm_up)
-    self.ready.set()
+    try:
+      if self._warm_up is not None:
+        self._compile(self._warm_up)
+      self.ready.set()
+      self._serve()
+    except BaseException as error:
+      _LOG.exception('the thread of the device has ended')
+      self._failed(error)
+    finally:
+      self._refuse_rest()
+
+  def _refuse_rest(self) -> None:
+    with self._lock:
+      self._has_ended = True
+    rest: list[_Request | None] = [*self._later]
+    while not self._requests.empty():
+      rest.append(self._requests.get_nowait())
+    for one in rest:
+      if one is not None and one.result.set_running_or_notify_cancel():
+        one.result.set_exception(BusyError(_ENDS))
+
+  def _serve(self) -> None:
     while (batch := self._take()) is not None:
       start = time.monotonic()
       # A request that was cancelled before it began is left out.
@@ -179,9 +235,11 @@ class Batcher:
 
   def _take(self) -> list[_Request] | None:
     """Wait for a request, and collect others of its group."""
-    first = self._later.pop(0) if self._later else self._requests.get()
-    if first is None:
-      return None
+    first = self._later.pop(0) if self._later else None
+    while first is None:
+      if self._closing.is_set() and self._requests.empty():
+        return None
+      first = self._requests.get()
     most, until = self._sizes[-1], time.monotonic() + self._wait
     batch = [first]
     for other in list(self._later):
@@ -194,7 +252,6 @@ class Batcher:
       except queue.Empty:
         break
       if one is None:
-        self._requests.put(None)
         break
       if one.group == first.group:
         batch.append(one)

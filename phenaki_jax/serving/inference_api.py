@@ -5,6 +5,8 @@ in JSON. Inputs are `prompt` (BYTES [B]) and `seed` (UINT32 [B], optional), the
 output is `frames` (UINT8 [B, T, H, W, 3]).
 """
 
+import asyncio
+import json
 import time
 from typing import Any
 
@@ -35,7 +37,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
       raise NotFoundError(f'there is no model {model[:64]!r}; it is {name!r}')
 
   @router.get('')
-  def server() -> dict[str, Any]:
+  async def server() -> dict[str, Any]:
     """Describe the server."""
     return {
       'name': 'phenaki_jax',
@@ -44,23 +46,23 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
     }
 
   @router.get('/health/live')
-  def live() -> dict[str, bool]:
+  async def live() -> dict[str, bool]:
     """Say that the server answers."""
     return {'live': True}
 
   @router.get('/health/ready')
-  def ready() -> Response:
+  async def ready() -> Response:
     """Say whether the programs are compiled."""
     return Response(status_code=200 if is_ready() else 503)
 
   @router.get('/models/{model}/ready')
-  def model_ready(model: str) -> Response:
+  async def model_ready(model: str) -> Response:
     """Say whether the model is ready."""
     check_name(model)
-    return ready()
+    return await ready()
 
   @router.get('/models/{model}')
-  def metadata(model: str) -> dict[str, Any]:
+  async def metadata(model: str) -> dict[str, Any]:
     """Describe the inputs and outputs."""
     check_name(model)
     frames = studio.model.defaults.clip_frames
@@ -82,7 +84,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
     }
 
   @router.post('/models/{model}/infer')
-  async def infer(model: str, request: Request) -> dict[str, Any]:
+  async def infer(model: str, request: Request) -> Response:
     """Make one clip for each prompt."""
     check_name(model)
     values = await read_json(request)
@@ -103,30 +105,36 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
       for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     begin = time.monotonic()
-    frames = await run_in_threadpool(
-      state.batcher.clips,
+    results = state.batcher.submit(
       [one.story.scenes[0].prompt for one in checked],
       size=studio.model.defaults.size,
       seeds=seeds,
       settings=studio.model.defaults.settings,
     )
-    finished = np.stack(
-      [[studio.finish(frame) for frame in clip] for clip in frames]
-    )
-    return {
-      'model_name': name,
-      'model_version': studio.model.fingerprint[:16],
-      'id': values.get('id', ''),
-      'parameters': {'seconds': round(time.monotonic() - begin, 3)},
-      'outputs': [
-        {
-          'name': 'frames',
-          'datatype': 'UINT8',
-          'shape': list(finished.shape),
-          'data': finished.ravel().tolist(),
-        }
-      ],
-    }
+    # Clips that wait for the device hold no thread, of which there are few.
+    clips = await asyncio.gather(*map(asyncio.wrap_future, results))
+
+    def encode() -> bytes:
+      finished = np.stack(
+        [[studio.finish(frame) for frame in clip] for clip in clips]
+      )
+      output = {
+        'name': 'frames',
+        'datatype': 'UINT8',
+        'shape': list(finished.shape),
+        'data': finished.ravel().tolist(),
+      }
+      answer = {
+        'model_name': name,
+        'model_version': studio.model.fingerprint[:16],
+        'id': values.get('id', ''),
+        'parameters': {'seconds': round(time.monotonic() - begin, 3)},
+        'outputs': [output],
+      }
+      return json.dumps(answer).encode()
+
+    data = await run_in_threadpool(encode)
+    return Response(data, media_type='application/json')
 
   return router
 

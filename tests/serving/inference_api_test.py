@@ -1,5 +1,7 @@
 """The Open Inference Protocol, asked by a published client."""
 
+import inspect
+
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -50,6 +52,13 @@ def test_clips_are_those_of_the_model(infer_client, tiny_model):
       [prompt], size=(16, 16), seeds=[seed], settings=settings
     )
     np.testing.assert_array_equal(clip, [label(one) for one in expected])
+
+
+def test_health_needs_no_thread_of_the_pool(server):
+  routes = server.config.app.routes
+  health = [one for one in routes if one.path.startswith('/v2/health')]
+  assert len(health) == 2
+  assert all(inspect.iscoroutinefunction(one.endpoint) for one in health)
 
 
 def _input(name='prompt', datatype='BYTES', shape=(1,), data=('a',)):
