@@ -36,6 +36,7 @@ class State:
     metrics: counts.
     stopping: is set when the server has to stop.
     streams: number of clients that follow a story.
+    failure: ended the thread of the device; the server then stops.
   """
 
   def __init__(self) -> None:
@@ -44,6 +45,12 @@ class State:
     self.metrics = Metrics()
     self.stopping = threading.Event()
     self.streams = 0
+    self.failure: BaseException | None = None
+
+  def fail(self, error: BaseException) -> None:
+    """Stop the server because of an error."""
+    self.failure = error
+    self.stopping.set()
 
 
 def make_app(
@@ -86,6 +93,7 @@ def make_app(
       waiting=limits.waiting_clips,
       warm_up=common if warm_up else None,
       observe=state.metrics.batch,
+      failed=state.fail,
     )
     threads = Workers(studio, state.batcher, state.metrics, count=workers)
     threads.start()

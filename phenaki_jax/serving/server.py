@@ -29,6 +29,11 @@ class Server(uvicorn.Server):
     self._state.stopping.set()
     super().handle_exit(sig, frame)
 
+  async def on_tick(self, counter: int) -> bool:
+    """Return whether the server has to stop."""
+    has_failed = self._state.failure is not None
+    return await super().on_tick(counter) or has_failed
+
   async def startup(self, sockets: list | None = None) -> None:
     """Listen, and print the address."""
     await super().startup(sockets)
@@ -103,6 +108,8 @@ def serve(
       h11_max_incomplete_event_size=32_768,
     )
     Server(config, app.state.shared).run()
+    if app.state.shared.failure is not None:
+      raise app.state.shared.failure
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,13 +2,14 @@
 
 import concurrent.futures
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.serving.batcher import Batcher
+from phenaki_jax.serving.batcher import Batcher, WarmUp
 from phenaki_jax.serving.limits import BusyError
 
 SETTINGS = dataclasses.replace(SamplingSettings(), steps=2)
@@ -81,6 +82,42 @@ def test_full_queue_refuses_all_clips_of_a_request(tiny_sampler):
     except BusyError:
       pass
   batcher.close()
+
+
+def test_clip_after_the_end_is_refused(tiny_sampler):
+  batcher = Batcher(tiny_sampler, sizes=(1,))
+  batcher.close()
+  with pytest.raises(BusyError, match='server stops'):
+    _clip(batcher, 0)
+
+
+def test_warm_up_that_fails_ends_the_thread_and_answers_all(tiny_sampler):
+  errors = []
+  wrong = WarmUp(
+    size=(16, 16),
+    settings=dataclasses.replace(SETTINGS, order='critic'),
+    context_frames=5,
+  )
+  batcher = Batcher(
+    tiny_sampler, sizes=(1,), warm_up=wrong, failed=errors.append
+  )
+  with pytest.raises(BusyError, match='server stops'):
+    _clip(batcher, 0)
+  batcher.close()
+  assert not batcher.ready.is_set()
+  assert 'critic' in str(errors[0])
+
+
+def test_closing_ends_the_wait_for_others(tiny_sampler):
+  batcher = Batcher(tiny_sampler, sizes=(2,), waiting=1, wait=60.0)
+  start = time.monotonic()
+  settings = dataclasses.replace(SETTINGS, order='critic')
+  (result,) = batcher.submit(['a'], size=(16, 16), seeds=[0], settings=settings)
+  batcher.close()
+  # Its batch was begun, and failed by itself.
+  with pytest.raises(UserError, match='critic'):
+    result.result()
+  assert time.monotonic() - start < 30
 
 
 def test_sizes_are_checked(tiny_sampler):

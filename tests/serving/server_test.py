@@ -1,5 +1,6 @@
 """A server that is stopped ends gracefully, and listens where it may."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -71,6 +72,14 @@ def test_stopped_server_ends_streams_and_keeps_the_story(tiny_bundle, tmp_path):
   found = jobs.get(job['id'])
   jobs.close()
   assert found.status == 'queued' and found.frames > 0
+
+
+def test_server_stops_if_its_programs_cannot_be_compiled(tiny_model, tmp_path):
+  settings = dataclasses.replace(tiny_model.defaults.settings, order='critic')
+  defaults = dataclasses.replace(tiny_model.defaults, settings=settings)
+  model = dataclasses.replace(tiny_model, defaults=defaults)
+  with pytest.raises(UserError, match='critic'):
+    serve(model, tmp_path / 'data', port=0)
 
 
 def test_address_that_others_reach_needs_a_token(tiny_model, tmp_path):
