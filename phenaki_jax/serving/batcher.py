@@ -246,7 +246,12 @@ class Batcher:
       if other.group == first.group and len(batch) < most:
         self._later.remove(other)
         batch.append(other)
-    while len(batch) < most and (left := until - time.monotonic()) > 0:
+    while len(batch) < most:
+      left = until - time.monotonic()
+      if self._closing.is_set():
+        left = 0.0  # Only those that are there already.
+      elif left <= 0:
+        break
       try:
         one = self._requests.get(timeout=left)
       except queue.Empty:
