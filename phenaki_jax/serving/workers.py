@@ -26,6 +26,7 @@ from phenaki_jax.stories.outputs import StoryFiles
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.05
+_PAUSE = 1.0
 
 
 class _Interrupted(Exception):
@@ -96,23 +97,35 @@ class Workers:
       thread.join()
 
   def _work(self) -> None:
-    jobs = self._studio.jobs
     while not self._stopping.is_set():
-      job = jobs.take()
-      if job is None:
-        self._stopping.wait(_POLL)
-        continue
-      _LOG.info('story begins', extra={'story': job.id})
       try:
-        self._make(job)
-      except NotFoundError:
-        pass  # It was deleted.
-      except Exception as error:
-        _LOG.exception('story failed', extra={'story': job.id})
-        is_ours = not isinstance(error, UserError | OSError)
-        words = 'internal error' if is_ours else str(error)
-        self._fail(job, words)
-      self._metrics.ended(jobs.count())
+        has_made = self._take_turn()
+      except Exception:
+        # A full disk, for one; it may have room again later.
+        _LOG.exception('a story could not be taken or ended')
+        self._stopping.wait(_PAUSE)
+        continue
+      if not has_made:
+        self._stopping.wait(_POLL)
+
+  def _take_turn(self) -> bool:
+    """Make one story, if one waits; return whether one did."""
+    jobs = self._studio.jobs
+    job = jobs.take()
+    if job is None:
+      return False
+    _LOG.info('story begins', extra={'story': job.id})
+    try:
+      self._make(job)
+    except NotFoundError:
+      pass  # It was deleted.
+    except Exception as error:
+      _LOG.exception('story failed', extra={'story': job.id})
+      # Others may name paths of the server.
+      is_for_clients = isinstance(error, UserError)
+      self._fail(job, str(error) if is_for_clients else 'internal error')
+    self._metrics.ended(jobs.count())
+    return True
 
   def _make(self, job: Job) -> None:
     """Make a story, again from kept scenes whenever it has changed."""

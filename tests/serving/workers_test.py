@@ -1,5 +1,7 @@
 """A worker makes a job alone, and survives what fails around it."""
 
+import time
+
 import pytest
 
 from phenaki_jax.serving.batcher import Batcher
@@ -29,6 +31,26 @@ class Maker(Batcher):
     self.count += 1
     self.happens()
     return super().clips(prompts, **options)
+
+
+def test_worker_outlives_a_full_disk_and_names_no_paths(studio, tmp_path):
+  studio.submit(studio.check(STORY))
+  # No folder for films can be made.
+  (tmp_path / 'films').write_bytes(b'')
+  # The database refuses the first attempts, as on a full disk.
+  with studio.jobs._change() as database:
+    database.execute('pragma query_only = on')
+  maker = Batcher(studio.model.sampler)
+  workers = Workers(studio, maker, Metrics(), count=1)
+  workers.start()
+  time.sleep(0.2)
+  with studio.jobs._change() as database:
+    database.execute('pragma query_only = off')
+  while not (ended := studio.jobs.oldest_ended(0)):
+    time.sleep(0.01)
+  workers.stop()
+  maker.close()
+  assert studio.jobs.get(ended[0]).error == 'internal error'
 
 
 def test_job_that_another_worker_has_taken_is_left_to_it(studio):
