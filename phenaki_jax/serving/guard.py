@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 OPEN = ('/', '/v2/health/live', '/v2/health/ready')
 """Paths that need no token: the page, which asks for it, and probes."""
 
+_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 LOOPBACK = ('localhost', '127.0.0.1', '::1')
 _ID = re.compile(r'[\w.:-]{1,64}')
 
@@ -58,7 +59,8 @@ class Guard:
         status = message['status']
         # The template of the route, so that ids make no series of their own.
         route = getattr(scope.get('route'), 'path', 'none')
-        self._metrics.requests.labels(scope['method'], route, status).inc()
+        method = scope['method'] if scope['method'] in _METHODS else 'other'
+        self._metrics.requests.labels(method, route, status).inc()
         seconds = time.monotonic() - begin
         self._metrics.latency.labels(route).observe(seconds)
         _LOG.info(

@@ -14,7 +14,13 @@ BEARER = {'authorization': f'Bearer {TOKEN}'}
 
 
 def _ask(
-  path='/v1/stories', *, method='POST', headers=(), body=(b'{}',), token=''
+  path='/v1/stories',
+  *,
+  method='POST',
+  headers=(),
+  body=(b'{}',),
+  token='',
+  metrics=None,
 ):
   """Return the status, the answer, and the bodies that the application saw."""
   seen, sent = [], []
@@ -38,7 +44,7 @@ def _ask(
   guard = Guard(
     app,
     limits=Limits(body_bytes=100, body_seconds=0.05),
-    metrics=Metrics(),
+    metrics=metrics or Metrics(),
     token=token,
   )
   pairs = {'host': 'localhost:8000', **dict(headers)}
@@ -120,6 +126,15 @@ def test_part_of_a_body_is_not_taken_for_all_of_it():
   scope = {'type': 'http', 'method': 'POST', 'path': '/', 'headers': headers}
   asyncio.run(guard(scope, receive, seen.append))
   assert not seen and not messages
+
+
+def test_methods_that_clients_invent_make_no_series_of_their_own():
+  metrics = Metrics()
+  for method in ('POST', 'INVENTED', 'OTHERS'):
+    _ask(method=method, metrics=metrics)
+  text = metrics.render().decode()
+  assert 'INVENTED' not in text
+  assert 'method="other",route="none",status="200"} 2.0' in text
 
 
 def test_errors_have_the_form_of_their_api():
