@@ -7,6 +7,7 @@ import pytest
 import tritonclient.http as triton
 
 from phenaki_jax.media.label import label
+from phenaki_jax.serving import inference_api
 from phenaki_jax.stories.story import build, resolve
 
 
@@ -55,7 +56,8 @@ def test_clips_are_those_of_the_model(infer_client, tiny_model):
 
 
 def test_health_needs_no_thread_of_the_pool(server):
-  routes = server.config.app.routes
+  state = server.config.app.state
+  routes = inference_api.make_router(state.studio, state.shared).routes
   health = [one for one in routes if one.path.startswith('/v2/health')]
   assert len(health) == 2
   assert all(inspect.iscoroutinefunction(one.endpoint) for one in health)
