@@ -35,21 +35,20 @@ class Programs:
     manifest: the content of `programs.json`.
   """
 
-  def __init__(self, folder, *, platform=None):
+  def __init__(self, folder):
     """Read the programs and the weights, and verify their checksums.
 
     Args:
       folder: written by `phenaki export --format stablehlo`.
-      platform: 'cpu', 'cuda' or 'tpu'; by default that of jax.
 
     Raises:
       ValueError: a file differs from its checksum, or the programs were not
-        exported for this platform.
+        exported for the platform of jax.
     """
     self._folder = pathlib.Path(folder)
     self.manifest = json.loads((self._folder / MANIFEST).read_text('utf-8'))
     backend = jax.default_backend()
-    platform = platform or {'gpu': 'cuda'}.get(backend, backend)
+    platform = {'gpu': 'cuda'}.get(backend, backend)
     if platform not in self.manifest['platforms']:
       raise ValueError(
         f'the programs are for {self.manifest["platforms"]}, not for '

@@ -248,6 +248,7 @@ def write_programs(
   """
   target = pathlib.Path(path).expanduser().absolute()
   check_replaceable(target)
+  check_on_cpu()
   weights = {
     'tokenizer': sampler.tokenizer_params,
     'generator': sampler.generator_params,
@@ -336,8 +337,12 @@ def compare(
   size: tuple[int, int],
   context_frames: int,
   settings: SamplingSettings,
+  seconds: float = 1800.0,
 ) -> float:
   """Run a loader in another process; return the share of other pixels.
+
+  Both run on the CPU: this process holds an accelerator until it ends, and the
+  other could not open it.
 
   Args:
     command: reads a file of inputs and writes one of outputs; both paths are
@@ -346,10 +351,13 @@ def compare(
     size: height and width.
     context_frames: K.
     settings: how to sample.
+    seconds: time in which the other process has to end.
 
   Raises:
-    UserError: the process failed, or its frames differ.
+    UserError: jax uses an accelerator, the process failed or took too long,
+      or its frames differ.
   """
+  check_on_cpu()
   prompts = ['a red circle moving right on grass', 'a blue square']
   seeds = [3, 2**32 - 1]
   length = sampler.models.text.max_length
@@ -365,9 +373,24 @@ def compare(
       },
       given,
     )
-    done = subprocess.run(
-      [*command, given, found], capture_output=True, text=True
-    )
+    try:
+      done = subprocess.run(
+        [*command, given, found],
+        capture_output=True,
+        text=True,
+        env={
+          **os.environ,
+          'JAX_PLATFORMS': 'cpu',
+          'CUDA_VISIBLE_DEVICES': '-1',
+        },
+        timeout=seconds,
+      )
+    except subprocess.TimeoutExpired as error:
+      raise UserError(
+        f'what was exported did not end within {seconds:g} seconds in another '
+        'process, so nothing was written; export a smaller model, or on a '
+        'faster machine'
+      ) from error
     if done.returncode:
       raise UserError(
         'what was exported does not run in another process, so nothing was '
@@ -391,6 +414,17 @@ def compare(
       'written; use versions of jax and its plugins that belong together'
     )
   return others / total
+
+
+def check_on_cpu() -> None:
+  """Raise a UserError if jax uses an accelerator."""
+  backend = jax.default_backend()
+  if backend != 'cpu':
+    raise UserError(
+      f'jax runs on {backend}, which the process that checks an export could '
+      'not open as well; export with JAX_PLATFORMS=cpu in the environment (the '
+      'programs are for all platforms)'
+    )
 
 
 def check_replaceable(target: pathlib.Path) -> None:

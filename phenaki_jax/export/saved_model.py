@@ -18,7 +18,9 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.export import loader
 from phenaki_jax.export.programs import (
   LOADER,
+  PLATFORMS,
   Program,
+  check_on_cpu,
   check_replaceable,
   compare,
   describe,
@@ -71,6 +73,7 @@ def write_saved_model(
     ) from error
   target = pathlib.Path(path).expanduser().absolute()
   check_replaceable(target)
+  check_on_cpu()
   programs = make_programs(
     sampler.models, settings, size=size, context_frames=context_frames
   )
@@ -85,8 +88,7 @@ def write_saved_model(
       for name, program in programs.items()
     },
     jax2tf_kwargs={
-      name: {'native_serialization_platforms': ('cpu', 'cuda', 'tpu')}
-      for name in programs
+      name: {'native_serialization_platforms': PLATFORMS} for name in programs
     },
   )
   signatures = [

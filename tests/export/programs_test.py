@@ -16,6 +16,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.export import loader
 from phenaki_jax.export.programs import (
   PLATFORMS,
+  check_on_cpu,
   compare,
   lower,
   make_programs,
@@ -128,6 +129,26 @@ def test_export_that_fails_elsewhere_is_refused(tiny_sampler):
     compare(
       [sys.executable, '-c', black], tiny_sampler, settings=SETTINGS, **SHAPE
     )
+
+
+def test_process_that_hangs_is_ended(tiny_sampler):
+  command = [sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)']
+  with pytest.raises(UserError, match=r'within 0\.2 seconds'):
+    compare(command, tiny_sampler, settings=SETTINGS, seconds=0.2, **SHAPE)
+
+
+def test_checking_process_runs_on_the_cpu(tiny_sampler, monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
+  code = 'import os; raise SystemExit("on " + os.environ["JAX_PLATFORMS"])'
+  command = [sys.executable, '-I', '-S', '-c', code]
+  with pytest.raises(UserError, match='written: on cpu'):
+    compare(command, tiny_sampler, settings=SETTINGS, **SHAPE)
+
+
+def test_export_on_an_accelerator_names_the_variable(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  with pytest.raises(UserError, match='jax runs on gpu.*JAX_PLATFORMS=cpu'):
+    check_on_cpu()
 
 
 def test_foreign_folder_is_kept(tiny_sampler, tmp_path):
