@@ -5,12 +5,12 @@ import importlib.resources
 import logging
 import pathlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import phenaki_jax
@@ -118,21 +118,7 @@ def make_app(
   app.include_router(story_api.make_router(studio, state))
   app.include_router(video_api.make_router(studio))
   app.include_router(inference_api.make_router(studio, state))
-  source = importlib.resources.files('phenaki_jax.serving') / 'page'
-  page = (source / 'index.html').read_text('utf-8')
-
-  @app.get('/', include_in_schema=False)
-  def index() -> HTMLResponse:
-    """Return the storyboard page."""
-    return HTMLResponse(
-      page,
-      headers={
-        'content-security-policy': "default-src 'self'; img-src 'self' data: "
-        "blob:; media-src 'self' blob:; style-src 'unsafe-inline'; script-src "
-        "'unsafe-inline'; frame-ancestors 'none'",
-        'cache-control': 'no-cache',
-      },
-    )
+  _add_page(app)
 
   @app.get('/metrics', include_in_schema=False)
   def metrics() -> Response:
@@ -143,6 +129,36 @@ def make_app(
   _handle_errors(app)
   app.add_middleware(Guard, limits=limits, metrics=state.metrics, token=token)
   return app
+
+
+def _respond(
+  content: bytes, kind: str, headers: Mapping[str, str]
+) -> Callable[[], Response]:
+  return lambda: Response(content, media_type=kind, headers=dict(headers))
+
+
+def _add_page(app: FastAPI) -> None:
+  """Serve the storyboard page: markup, style and script."""
+  source = importlib.resources.files('phenaki_jax.serving') / 'page'
+  headers = {
+    # Elements have style attributes.
+    'content-security-policy': "default-src 'self'; img-src 'self' data: "
+    "blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    "frame-ancestors 'none'",
+    'cache-control': 'no-cache',
+  }
+  for path, name, kind in (
+    ('/', 'index.html', 'text/html'),
+    ('/page.css', 'page.css', 'text/css'),
+    ('/page.js', 'page.js', 'text/javascript'),
+  ):
+    response = _respond((source / name).read_bytes(), kind, headers)
+    app.add_api_route(
+      path,
+      response,
+      include_in_schema=False,
+      response_class=Response,
+    )
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -22,7 +22,7 @@ from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.metrics import Metrics
 
 _LOG = logging.getLogger(__name__)
-OPEN = ('/', '/v2/health/live', '/v2/health/ready')
+OPEN = ('/', '/page.css', '/page.js', '/v2/health/live', '/v2/health/ready')
 """Paths that need no token: the page, which asks for it, and probes."""
 
 _METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')

@@ -100,6 +100,7 @@ def test_refused_request_does_not_reach_the_application(options, status):
     {'token': TOKEN, 'headers': BEARER},
     {'token': TOKEN, 'headers': {**BEARER, 'host': 'stories.example'}},
     {'token': TOKEN, 'path': '/', 'method': 'GET'},
+    {'token': TOKEN, 'path': '/page.js', 'method': 'GET'},
     {'token': TOKEN, 'path': '/v2/health/live', 'method': 'GET'},
   ],
 )

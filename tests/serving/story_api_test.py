@@ -285,6 +285,10 @@ def test_deleted_story_leaves_nothing_but_shared_scenes(
 def test_page_and_metrics_are_served(client):
   page = client.get('/')
   assert 'Storyboard' in page.text
+  for name, kind in (('page.css', 'text/css'), ('page.js', 'text/javascript')):
+    assert f'="{name}"' in page.text
+    part = client.get(f'/{name}')
+    assert part.headers['content-type'].startswith(kind) and part.text
   assert "frame-ancestors 'none'" in page.headers['content-security-policy']
   metrics = client.get('/metrics').text
   assert (
