@@ -275,12 +275,13 @@ class Jobs:
       self._row(database, identifier)
       database.execute('delete from jobs where id = ?', (identifier,))
 
-  def oldest_ended(self, beyond: int) -> list[str]:
-    """Return the ids of all ended jobs but the newest `beyond`."""
-    with self._lock:
-      rows = self._database.execute(
-        "select id from jobs where status in ('done', 'failed', 'cancelled') "
-        'order by number desc limit -1 offset ?',
+  def remove_ended(self, beyond: int) -> list[str]:
+    """Remove all ended jobs but the newest `beyond`; return their ids."""
+    with self._change() as database:
+      rows = database.execute(
+        'delete from jobs where number in (select number from jobs where '
+        "status in ('done', 'failed', 'cancelled') "
+        'order by number desc limit -1 offset ?) returning id',
         (beyond,),
       ).fetchall()
     return [row['id'] for row in rows]

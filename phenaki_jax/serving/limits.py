@@ -1,9 +1,12 @@
-"""What a server accepts; everything else is refused before any work."""
+"""What a server accepts; everything else is refused before it is queued."""
+
+import dataclasses
 
 from pydantic import PositiveFloat, PositiveInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults, Story
 
 
@@ -23,10 +26,14 @@ class Limits:
     frames: of a story.
     steps: decoding steps.
     work: decoding steps of all windows of a story together.
+    programs: settings that are compiled at the request of clients; see
+      `Programs`.
     queue: stories that wait; more are refused with status 429.
     waiting_clips: clips that wait for the device; see `queue`.
     seconds: deadline of a story, from its request to its last frame.
     stories: finished stories that are stored; the oldest are deleted.
+    scene_bytes: finished scenes on disk; beyond it, those that were made
+      first are deleted, and made again if their story is changed.
     streams: clients that follow a story at the same time.
   """
 
@@ -37,11 +44,54 @@ class Limits:
   frames: PositiveInt = 2400
   steps: PositiveInt = 64
   work: PositiveInt = 20_000
+  programs: PositiveInt = 16
   queue: PositiveInt = 32
   waiting_clips: PositiveInt = 64
   seconds: PositiveFloat = 3600.0
   stories: PositiveInt = 1000
+  scene_bytes: PositiveInt = 20_000_000_000
   streams: PositiveInt = 100
+
+
+class Programs:
+  """The kinds of sampling that clients have asked for.
+
+  Steps, order, the schedules, and whether there are guidance and a negative
+  text are compiled in, which takes time and memory that are never given back.
+  """
+
+  def __init__(self, most: int, own: SamplingSettings):
+    """Set the number of kinds besides that of the model."""
+    self._most, self._own = most, _kind(own)
+    self._kinds: set[SamplingSettings] = set()
+
+  def check(self, story: Story) -> None:
+    """Raise a UserError if a resolved story needs too many other kinds."""
+    if len(self._kinds | self._of(story)) > self._most:
+      raise UserError(
+        f'this server compiles at most {self._most} combinations of steps, '
+        'order, guidance_schedule, guidance of 0 and negative besides its own; '
+        f'leave them out, or use steps {self._own.steps}'
+      )
+
+  def add(self, story: Story) -> None:
+    """Note what a story needs."""
+    self._kinds |= self._of(story)
+
+  def _of(self, story: Story) -> set[SamplingSettings]:
+    kinds = {_kind(story.settings(scene)) for scene in story.scenes}
+    return kinds - {self._own}
+
+
+def _kind(settings: SamplingSettings) -> SamplingSettings:
+  """Return settings without the values that are inputs of a program."""
+  return dataclasses.replace(
+    settings,
+    guidance=float(settings.guidance > 0),
+    negative='-' if settings.negative else '',
+    temperature=1.0,
+    choice_temperature=1.0,
+  )
 
 
 def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:

@@ -20,7 +20,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.media.label import label
 from phenaki_jax.runs.model import Model
 from phenaki_jax.serving.jobs import FINAL, Job, Jobs
-from phenaki_jax.serving.limits import Limits, check
+from phenaki_jax.serving.limits import Limits, Programs, check
 from phenaki_jax.serving.pictures import Pictures
 from phenaki_jax.stories import markup
 from phenaki_jax.stories.kept_scenes import KeptScenes
@@ -67,7 +67,10 @@ class Studio:
     self.kept = KeptScenes(folder / 'scenes')
     self.kept.folder.mkdir(parents=True, exist_ok=True)
     self.kept.sweep()
+    for part in folder.glob('films/*/.story-*.part-*'):
+      shutil.rmtree(part)  # A killed server was writing it.
     self.jobs = Jobs(folder / 'jobs.sqlite')
+    self._programs = Programs(limits.programs, model.defaults.settings)
     self.pictures = Pictures(self.kept, self.finish)
     self._resolved = functools.lru_cache(maxsize=2048)(self._resolve)
     # Held while jobs are added and while scenes without a job are deleted.
@@ -106,6 +109,7 @@ class Studio:
     """
     story = resolve(build(values), self.model.defaults)
     check(story, self.limits, self.model.defaults)
+    self._programs.check(story)
     if self.model.sampler.models.generator.critic == 'none' and any(
       story.settings(scene).order == 'critic' for scene in story.scenes
     ):
@@ -123,14 +127,18 @@ class Studio:
       BusyError: too many stories wait.
     """
     with self._lock:
+      self._programs.check(checked.story)
       job = self.jobs.add(
         checked.values,
         seconds=self.limits.seconds,
         most=self.limits.queue,
         details=details,
       )
-    for identifier in self.jobs.oldest_ended(self.limits.stories):
-      self.remove(identifier)
+      self._programs.add(checked.story)
+    if removed := self.jobs.remove_ended(self.limits.stories):
+      for identifier in removed:
+        self._remove_film(identifier)
+      self._clean()
     return job
 
   def change(self, job: Job, values: Any) -> Job:
@@ -142,13 +150,16 @@ class Studio:
     """
     checked = self.check(values)
     with self._lock:
-      return self.jobs.change_story(
+      self._programs.check(checked.story)
+      changed = self.jobs.change_story(
         job.id,
         checked.values,
         revision=job.revision,
         seconds=self.limits.seconds,
         most=self.limits.queue,
       )
+      self._programs.add(checked.story)
+    return changed
 
   def append(self, job: Job, scenes: Any) -> Job:
     """Add scenes to the end of the story of a job; see `change`."""
@@ -175,8 +186,11 @@ class Studio:
     """
     self.jobs.cancel(identifier)
     self.jobs.remove(identifier)
-    shutil.rmtree(self.folder / 'films' / identifier, ignore_errors=True)
+    self._remove_film(identifier)
     self._clean()
+
+  def _remove_film(self, identifier: str) -> None:
+    shutil.rmtree(self.folder / 'films' / identifier, ignore_errors=True)
 
   @contextlib.contextmanager
   def making(self, job: Job) -> Iterator[None]:
@@ -188,6 +202,9 @@ class Studio:
     finally:
       with self._lock:
         del self._making[job.id, job.attempt]
+        self.kept.shrink(
+          self.limits.scene_bytes, set[str]().union(*self._making.values())
+        )
 
   def story(self, job: Job) -> Story:
     """Return the resolved story of a job."""

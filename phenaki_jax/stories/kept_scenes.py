@@ -112,5 +112,33 @@ class KeptScenes:
         count += 1
     return count
 
+  def shrink(self, size: int, keys: Collection[str]) -> int:
+    """Delete the oldest scenes until the others have at most `size` bytes.
+
+    Args:
+      size: of all frames together.
+      keys: of scenes that are kept in any case.
+
+    Returns:
+      The number of deleted scenes.
+    """
+    marks = [
+      path
+      for path in self.folder.glob('*.json')
+      if _OURS.fullmatch(path.name) and path.with_suffix('.npy').is_file()
+    ]
+    marks.sort(key=lambda path: path.stat().st_mtime_ns)
+    sizes = {
+      path.stem: path.with_suffix('.npy').stat().st_size for path in marks
+    }
+    left, count = sum(sizes.values()), 0
+    for path in marks:
+      if left > size and path.stem not in keys:
+        path.unlink()
+        path.with_suffix('.npy').unlink()
+        left -= sizes[path.stem]
+        count += 1
+    return count
+
   def _paths(self, key: str) -> tuple[pathlib.Path, pathlib.Path]:
     return self.folder / f'{key}.npy', self.folder / f'{key}.json'

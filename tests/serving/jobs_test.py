@@ -106,13 +106,13 @@ def test_database_without_attempts_is_opened(jobs, tmp_path):
   again.close()
 
 
-def test_oldest_ended_jobs_are_named(jobs):
+def test_oldest_ended_jobs_are_removed(jobs):
   ids = [_add(jobs).id for _ in range(4)]
   for _ in ids[:3]:
     jobs.end(jobs.take(), 'failed', error='why')
   assert jobs.get(ids[0]).error == 'why'
-  assert jobs.oldest_ended(1) == [ids[1], ids[0]]
-  jobs.remove(ids[0])
+  assert set(jobs.remove_ended(1)) == {ids[0], ids[1]}
+  assert jobs.remove_ended(1) == []
   with pytest.raises(NotFoundError):
     jobs.get(ids[0])
   with pytest.raises(NotFoundError):

@@ -6,7 +6,7 @@ import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.serving.limits import Limits, check
+from phenaki_jax.serving.limits import Limits, Programs, check
 from phenaki_jax.stories.story import ModelDefaults, build, resolve
 
 DEFAULTS = ModelDefaults(
@@ -46,6 +46,24 @@ def _check(**values):
 def test_beyond_a_limit_is_refused(values, sentence):
   with pytest.raises(UserError, match=sentence):
     _check(**values)
+
+
+def test_number_of_compiled_combinations_is_bounded():
+  programs = Programs(2, DEFAULTS.settings)
+
+  def story(**values):
+    return resolve(build({'scenes': [{'prompt': 'a', **values}]}), DEFAULTS)
+
+  # The model's own is always allowed, with any value that is an input.
+  own = [story(), story(guidance=1.5, temperature=0.5), story(steps=4)]
+  for one in (*own, story(steps=5), story(negative='a')):
+    programs.check(one)
+    programs.add(one)
+  for one in (*own, story(steps=5), story(negative='b')):
+    programs.check(one)
+  for values in ({'steps': 6}, {'order': 'halton'}, {'guidance': 0}):
+    with pytest.raises(UserError, match='at most 2 comb.*use steps 4'):
+      programs.check(story(**values))
 
 
 def test_at_the_limits_is_accepted():

@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import os
 
 import pytest
 
-from phenaki_jax.errors import UserError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.studio import Studio
 
@@ -73,3 +74,41 @@ def test_two_attempts_at_a_job_may_overlap(tiny_model, tmp_path):
       scene = _keep(studio, key)
       studio.remove(job.id)
       assert scene.is_file()
+
+
+def test_oldest_scenes_beyond_the_limit_are_deleted(tiny_model, tmp_path):
+  with _open(tiny_model, tmp_path, scene_bytes=250) as studio:
+    paths = [_keep(studio, c * 32, 100) for c in 'fab']
+    for age, path in enumerate(paths):
+      os.utime(path.with_suffix('.json'), (age, age))
+    studio.submit(studio.check(STORY))
+    with studio.making(studio.jobs.take()):
+      assert all(path.is_file() for path in paths)
+    assert [path.is_file() for path in paths] == [False, True, True]
+    assert not paths[0].with_suffix('.json').exists()
+
+
+def test_oldest_stories_are_removed_and_parts_of_films_swept(
+  tiny_model, tmp_path
+):
+  with _open(tiny_model, tmp_path, stories=1) as studio:
+    first, *_ = [studio.submit(studio.check(STORY)) for _ in range(2)]
+    part = tmp_path / 'films' / first.id / '.story-0.mp4.part-0123'
+    part.mkdir(parents=True)
+    for _ in range(2):
+      studio.jobs.end(studio.jobs.take(), 'failed')
+  with _open(tiny_model, tmp_path, stories=1) as studio:
+    assert not part.exists() and part.parent.exists()
+    studio.submit(studio.check(STORY))
+    assert not part.parent.exists()
+    with pytest.raises(NotFoundError):
+      studio.jobs.get(first.id)
+
+
+def test_combinations_that_are_compiled_are_bounded(tiny_model, tmp_path):
+  with _open(tiny_model, tmp_path, programs=1) as studio:
+    asked = {'scenes': [{'prompt': 'a', 'steps': 3}]}
+    studio.submit(studio.check(asked))
+    studio.submit(studio.check(STORY))
+    with pytest.raises(UserError, match='at most 1 combinations'):
+      studio.check({'scenes': [{'prompt': 'a', 'steps': 5}]})

@@ -46,11 +46,11 @@ def test_worker_outlives_a_full_disk_and_names_no_paths(studio, tmp_path):
   time.sleep(0.2)
   with studio.jobs._change() as database:
     database.execute('pragma query_only = off')
-  while not (ended := studio.jobs.oldest_ended(0)):
+  while not (job := studio.jobs.newest()[0]).error:
     time.sleep(0.01)
   workers.stop()
   maker.close()
-  assert studio.jobs.get(ended[0]).error == 'internal error'
+  assert (job.status, job.error) == ('failed', 'internal error')
 
 
 def test_job_that_another_worker_has_taken_is_left_to_it(studio):
