@@ -2,9 +2,10 @@
 
 Requests that can share a program wait a moment for each other, and are padded
 to an allowed batch size, so that only a few programs are compiled. Only the
-tokens are sampled as a batch. Contexts are encoded and tokens decoded one by
-one: a batch would round some pixels differently, and a seed gives the same
-video alone and in a batch.
+tokens are sampled as a batch; contexts are encoded and tokens decoded one by
+one, because a batch would round some pixels differently. A seed thus gives the
+same video alone and in a batch, up to the rounding of matrix products, which on
+accelerators can depend on the batch size and change a token that is drawn.
 """
 
 import concurrent.futures

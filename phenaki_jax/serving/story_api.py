@@ -77,7 +77,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
 
   @router.post('/check')
   async def check(request: Request) -> dict[str, Any]:
-    """Check a story without making it; name the words nobody has taught it."""
+    """Check a story without making it; name words that the model never saw."""
     checked = await parse(request)
     return {
       'frames': checked.story.num_frames,
