@@ -234,8 +234,8 @@ def evaluate_all(
     UserError: see `evaluate_to` and `follow`.
   """
 
-  def measure(out: epath.PathLike) -> None:
-    show('\n'.join(map(str, evaluate_to(request, places, out))))
+  def measure(out: epath.PathLike, step: int | None = None) -> None:
+    show('\n'.join(map(str, evaluate_to(request, places, out, step=step))))
 
   if seconds is None:
     measure(folder)
@@ -244,15 +244,25 @@ def evaluate_all(
     raise UserError('--follow needs --model, the --workdir of a run')
   follow(
     places.model,
-    lambda step: measure(epath.Path(folder) / str(step)),
+    lambda step: measure(epath.Path(folder) / str(step), step),
     seconds=seconds,
   )
 
 
 def evaluate_to(
-  request: Request, places: Places, folder: epath.PathLike
+  request: Request,
+  places: Places,
+  folder: epath.PathLike,
+  *,
+  step: int | None = None,
 ) -> list[Any]:
   """Evaluate a model, and write the report.
+
+  Args:
+    request: what to measure.
+    places: the model.
+    folder: of the report.
+    step: of the checkpoint of a run; None for the newest intact one.
 
   Returns:
     The report as Markdown, and the paths of its files.
@@ -261,7 +271,10 @@ def evaluate_to(
     UserError: see `evaluate` and `run_protocol`.
   """
   subject = open_subject(
-    places.model, tokenizer=places.tokenizer, encoder=places.encoder
+    places.model,
+    tokenizer=places.tokenizer,
+    encoder=places.encoder,
+    step=step,
   )
   if places.protocol is None:
     report = evaluate(subject, request)

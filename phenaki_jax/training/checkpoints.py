@@ -70,23 +70,31 @@ class Snapshot:
 
 
 def load_params(
-  workdir: epath.PathLike, *, item: Literal['ema', 'params'] = 'ema'
+  workdir: epath.PathLike,
+  *,
+  item: Literal['ema', 'params'] = 'ema',
+  step: int | None = None,
 ) -> Snapshot:
   """Read the newest intact parameters of a run, without its optimizer.
 
   Args:
     workdir: the run directory.
     item: 'ema', the averaged parameters, or 'params'.
+    step: of the checkpoint; None for the newest intact one.
 
   Raises:
-    CheckpointError: if there is no checkpoint, or all are damaged.
+    CheckpointError: if there is no checkpoint, or all are damaged; or that of
+      `step` is.
   """
   folder = absolute(workdir) / files.FOLDER
-  for step in files.steps(folder):
+  wanted = step
+  for step in files.steps(folder) if wanted is None else (wanted,):
     try:
       manifest, values = files.read_json(folder / str(step))
       params = files.read_arrays(folder / str(step), item, manifest)
     except DamagedError as error:
+      if wanted is not None:
+        raise
       _logger.warning('%s Trying the checkpoint before it.', error)
       continue
     return Snapshot(
