@@ -22,7 +22,6 @@ from phenaki_jax.stories.seeds import candidate_seed
 from phenaki_jax.stories.story import resolve
 from phenaki_jax.types import VideoU8
 
-
 STAMP = 'phenaki.json'
 """What the stories of a folder were made with."""
 
@@ -85,9 +84,7 @@ def make_stories(
   return paths
 
 
-def _stamp(
-  model: Model, out: pathlib.Path, *, samples: int, seed: int
-) -> None:
+def _stamp(model: Model, out: pathlib.Path, *, samples: int, seed: int) -> None:
   """Write what the stories are made with, or check that it is the same."""
   made = {
     'model': model.fingerprint,
