@@ -16,7 +16,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
@@ -63,6 +63,10 @@ class TfdsReader:
       UserError: TFDS is not installed, or the folder is not such a set.
     """
     assert self.columns is not None
+
+  def opener(self) -> 'Callable[[], TfdsReader]':
+    """Return what opens an equal reader in another process."""
+    return functools.partial(TfdsReader, **dataclasses.asdict(self))
 
   @functools.cached_property
   def records(self) -> grain.sources.ArrayRecordDataSource:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -12,7 +14,15 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from phenaki_jax.data import build, check, filters, manifest, move, schema
+from phenaki_jax.data import (
+  build,
+  check,
+  filters,
+  isolation,
+  manifest,
+  move,
+  schema,
+)
 from phenaki_jax.data.sources import tfds as tfds_source
 
 tfds = pytest.importorskip(
@@ -193,6 +203,21 @@ def test_a_damaged_record_is_quarantined(clips, tmp_path):
   assert report.clips == 2 and report.broken == {'unreadable_record': 1}
   line = json.loads((tmp_path / 'm' / manifest.QUARANTINE).read_text())
   assert line['key'] == 'train/1' and line['detail']
+
+
+def test_records_are_examined_in_a_child(clips):
+  reader = tfds_source.TfdsReader(folder=clips, fps=FPS)
+  isolated = isolation.IsolatedReader(reader)
+  try:
+    assert isolated.examine(reader.record(1)) == reader.examine(
+      reader.record(1)
+    )
+    (child,) = isolated._children
+    os.kill(child._process.pid, signal.SIGKILL)
+    with pytest.raises(schema.DecodeError, match='decoder_stopped'):
+      isolated.examine(reader.record(1))
+  finally:
+    isolated.close()
 
 
 def test_a_set_that_was_moved_is_found(clips, tmp_path):
