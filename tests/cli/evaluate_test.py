@@ -175,6 +175,24 @@ BAD = {
     ['--protocol', str(PROTOCOLS / 'bair.py')],
     '--protocol needs --features',
   ),
+  'protocol with other options': (
+    [
+      *('--protocol', str(PROTOCOLS / 'bair.py'), '--features', 'i3d@random'),
+      *('--guidance', '2', '--prompts', '4'),
+    ],
+    'takes no --prompts, --guidance; leave them out',
+  ),
+  'clips without a protocol': (
+    ['--clips', '2'],
+    '--clips is 2, but it shortens a --protocol',
+  ),
+  'features of clips alone': (
+    [
+      *('--features', 'i3d@random', '--prompts', '0'),
+      *('--reconstructions', '2'),
+    ],
+    'i3d@random compare clips of single prompts, of which there are 0',
+  ),
   'follow a bundle': (['--follow', '1'], 'is no run directory'),
   'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),
   'no scenes': (['--scenes', '0'], 'scenes is 0; it must be at least 1'),
