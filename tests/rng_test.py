@@ -81,7 +81,7 @@ def _uses(jaxpr):
 
 def _decoding(key):
   return decode(
-    lambda ids: jnp.zeros((*ids.shape, 3)),
+    lambda ids, hidden: jnp.zeros((*ids.shape, 3)),
     ids=jnp.zeros((1, 4), jnp.int32),
     known=jnp.zeros((1, 4), bool),
     keys=key[None],

@@ -42,7 +42,7 @@ from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.writers import JsonlWriter
 
-ORDERS = ('random', 'confidence', 'critic')
+ORDERS = ('random', 'confidence', 'gumbel', 'halton', 'revise', 'critic')
 GUIDANCE = (1.0, 2.0, 4.0, 8.0)
 STEPS = (4, 12, 24, 48)
 # The value of the one where the other varies.

@@ -57,8 +57,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--model',
     metavar='DIR',
-    help='a bundle, or the --workdir of a trained generator (default: the '
-    'reference model that ships with the package)',
+    help='a bundle, or the --workdir of a trained generator; or storyworld '
+    '(the default) or lpc, which ship with the package',
   )
   add_parts(parser)
 
@@ -106,9 +106,16 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def fields(args: argparse.Namespace, dataclass: type) -> dict[str, Any]:
-  """Return the arguments that are named like fields of a dataclass."""
+  """Return the arguments that are named like fields of a dataclass.
+
+  Lists become tuples, as in frozen dataclasses.
+  """
   names = [field.name for field in dataclasses.fields(dataclass)]
-  return {name: getattr(args, name) for name in names if name in args}
+  found = {name: getattr(args, name) for name in names if name in args}
+  return {
+    name: tuple(value) if isinstance(value, list) else value
+    for name, value in found.items()
+  }
 
 
 def _number(

@@ -124,10 +124,9 @@ def run(args: argparse.Namespace) -> None:
 
   if epath.Path(args.out).is_file():
     raise UserError(f'--out is {args.out}, which is a file; name a folder')
-  values = arguments.fields(args, evaluate.Request)
   request = evaluate.Request(
     settings=arguments.fields(args, SamplingSettings),
-    **{**values, 'features': tuple(args.features)},
+    **arguments.fields(args, evaluate.Request),
   )
   places = evaluate.Places(**arguments.fields(args, evaluate.Places))
   evaluate.evaluate_all(

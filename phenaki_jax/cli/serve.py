@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'model',
     nargs='?',
     metavar='BUNDLE',
-    help='a bundle, or the --workdir of a trained generator (default: the '
-    'reference model that ships with the package)',
+    help='a bundle, or the --workdir of a trained generator; or storyworld '
+    '(the default) or lpc, which ship with the package',
   )
   arguments.add_parts(parser)
   parser.add_argument(

@@ -43,7 +43,7 @@ EXAMPLES = """
   phenaki story configs/stories/circle.yaml --out circle.mp4 --dry-run
   phenaki story configs/stories/circle.yaml --out circle.mp4 \\
     --candidates 4 --choose oracle
-  phenaki story --schema > story.schema.json
+  phenaki story --schema
 """
 
 _OPTIONS = (

@@ -32,6 +32,8 @@ _GENERATOR = 'generator.safetensors'
 _CONFIG = 'config.json'
 _VOCABULARY = 'vocab.model'
 _MODEL_CARD = 'model_card.md'
+SHIPPED = {'storyworld': 'reference', 'lpc': 'reference/lpc'}
+"""Folders of the bundles that ship with the package, by name."""
 _CHECKSUMS = 'checksums.json'
 _FILES = (_TOKENIZER, _GENERATOR, _CONFIG, _VOCABULARY, _MODEL_CARD)
 # Bundles of earlier releases lack it, and no frame depends on it.
@@ -154,13 +156,16 @@ def load_bundle(path: epath.PathLike) -> Bundle:
   )
 
 
-def reference_dir() -> pathlib.Path:
-  """Return the folder of the reference bundle that ships with the package.
+def reference_dir(name: str = 'storyworld') -> pathlib.Path:
+  """Return the folder of a bundle that ships with the package.
+
+  Args:
+    name: one of `SHIPPED`.
 
   Raises:
-    UserError: if this installation has none.
+    UserError: if this installation does not have it.
   """
-  folder = pathlib.Path(phenaki_jax.__file__).parent / 'reference'
+  folder = pathlib.Path(phenaki_jax.__file__).parent / SHIPPED[name]
   if not (folder / _CHECKSUMS).is_file():
     raise UserError(
       f'there is no reference bundle at {folder}: install the package with its '

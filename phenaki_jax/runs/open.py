@@ -88,7 +88,8 @@ def load(
   """Open a bundle or the run directory of a generator.
 
   Args:
-    path: the folder, local or in a bucket; None for the reference bundle.
+    path: the folder, local or in a bucket; 'storyworld' or 'lpc' for a bundle
+      that ships with the package; None for 'storyworld'.
     tokenizer: run directory of the tokenizer, for the run of a generator
       whose tokenizer is not where its config says.
     encoder: checkpoint of the frozen text encoder, for a model that has one
@@ -102,12 +103,15 @@ def load(
       trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
-  folder = epath.Path(bundle_lib.reference_dir() if path is None else path)
-  folder = folder.expanduser()
+  folder = epath.Path('storyworld' if path is None else path).expanduser()
+  if str(folder) in bundle_lib.SHIPPED and (
+    path is None or not folder.is_dir()
+  ):
+    folder = epath.Path(bundle_lib.reference_dir(str(folder)))
   if not folder.is_dir():
     raise NotFoundError(
       f'there is no folder {folder}; name a bundle or the --workdir of a '
-      'trained generator, or leave --model out for the reference model'
+      'trained generator, or storyworld or lpc, which ship with the package'
     )
   is_run = (folder / experiment_lib.CONFIG_FILE).is_file() and (
     folder / CHECKPOINTS_FOLDER

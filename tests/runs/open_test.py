@@ -53,6 +53,17 @@ def test_bundle_generates_the_clips_of_its_model(tiny_bundle, tiny_sampler):
   np.testing.assert_array_equal(_clips(model), _clips(same))
 
 
+def test_shipped_models_have_names(tmp_path, monkeypatch, tiny_bundle):
+  monkeypatch.chdir(tmp_path)
+  story = models.load('storyworld')
+  assert story.fingerprint == models.load().fingerprint
+  lpc = models.load('lpc')
+  assert lpc.words.unknown('a woman with long pink hair in the snow') == {}
+  assert lpc.fingerprint != story.fingerprint
+  shutil.copytree(tiny_bundle, 'lpc')
+  assert models.load('lpc').name == 'tiny', 'a folder comes first'
+
+
 def test_a_cpu_computes_in_float32(tiny_bundle, tmp_path):
   config = bundle_lib.load_bundle(tiny_bundle).config
   for part in ('tokenizer', 'generator'):
@@ -280,7 +291,7 @@ def test_bundle_of_something_else_is_refused(tiny_bundle, tmp_path, config):
 
 
 def test_missing_folder_is_refused(tmp_path):
-  with pytest.raises(FileNotFoundError, match='leave --model out'):
+  with pytest.raises(FileNotFoundError, match='or storyworld or lpc'):
     models.load(tmp_path / 'none')
   with pytest.raises(ValueError, match='not a bundle'):
     models.load(tmp_path)
