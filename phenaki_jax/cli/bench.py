@@ -4,7 +4,8 @@ TASKS is a file of one of its three tasks (action execution, story continuation,
 story generation), as published. Stories that continue given frames read them
 from the arrays under --videos. Each story is written to
 OUT/phenaki/TASK/raw/NAME.npz; those that are there already are kept, so that
-the same command goes on after an interruption.
+the same command goes on after an interruption; another model or seed, or other
+--samples, need another folder.
 """
 
 import argparse

@@ -17,7 +17,7 @@ byte; later scenes continue from it and change, up to the next cut. Seeds of
 earlier rerolls are read from STORY.json and kept; without --reroll, the seeds
 of the story file are used.
 
---candidates N makes N versions of each scene and keeps the one with the best
+--candidates N makes N candidates of each scene and keeps the one with the best
 score: the likelihood of its tokens, its realness to the model's critic, or the
 share of the facts of the prompts that the oracle of StoryWorld finds in it
 (--choose). --dry-run makes nothing: it prints which prompt is active in which
@@ -52,7 +52,7 @@ _OPTIONS = (
   ('guidance', float, 'guidance scale of scenes that give none; 0 for none'),
   ('steps', int, 'decoding steps of scenes that give none'),
   ('temperature', float, 'of scenes that give none; 0: most likely tokens'),
-  ('candidates', int, 'versions of scenes that give none (1)'),
+  ('candidates', int, 'candidates of scenes that give none (1)'),
 )
 _WORDS = (
   ('style', 'text that is added to the prompt of every scene'),

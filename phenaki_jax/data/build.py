@@ -26,7 +26,7 @@ import numpy as np
 from phenaki_jax import progress
 from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import isolation, manifest, records, report, schema, seen
-from phenaki_jax.data.sources import base, files
+from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import recover, replace_file, staged_folder
 from phenaki_jax.files.digests import file_digest
@@ -237,7 +237,7 @@ class _Builder:
     is_quick = False
     examine = source.reader.examine
     isolated = None
-    if self.limits and isinstance(source.reader, files.FileReader):
+    if self.limits and isinstance(source.reader, base.PortableReader):
       isolated = isolation.IsolatedReader(source.reader, self.limits)
       examine = isolated.examine
     with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:

@@ -42,6 +42,7 @@ from phenaki_jax.data.sources import base, packed
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file, staged_file, sweep
 from phenaki_jax.files.digests import file_digest
+from phenaki_jax.files.lock import LOCK, run_lock
 
 PLAN = 'ingest.json'
 _ROUNDING = 1e-6  # of numbers of frames
@@ -113,7 +114,7 @@ def ingest(
 
   Raises:
     UserError: the manifest cannot be read or is rendered, the folder holds
-      something else, or nothing is left to keep.
+      something else, another process writes to it, or nothing is left to keep.
   """
   source, out = pathlib.Path(source).absolute(), pathlib.Path(out).absolute()
   content = manifest.Manifest(source)
@@ -125,19 +126,31 @@ def ingest(
         f'{source} has records of {spec["layout"]}, which are rendered as they '
         'are read; ingest a manifest without them'
       )
-  _check_plan(out, content, config)
-  starts = range(0, len(content), config.rows_per_file)
-  missing = [
-    (str(source), str(out), config, start)
-    for start in starts
-    if not _list_of(out, start).is_file()
-  ]
-  bar = progress.bar(total=len(starts), unit='files', desc='ingest')
-  with bar:
-    bar.update(len(starts) - len(missing))
-    for _ in _run(missing, workers=workers):
-      bar.update(1)
-  return _join(out, starts, content, config)
+  _check_folder(out)
+  with run_lock(out, option='--out'):
+    _check_plan(out, content, config)
+    starts = range(0, len(content), config.rows_per_file)
+    _sweep(out, starts)
+    missing = [
+      (str(source), str(out), config, start)
+      for start in starts
+      if not _list_of(out, start).is_file()
+    ]
+    bar = progress.bar(total=len(starts), unit='files', desc='ingest')
+    with bar:
+      bar.update(len(starts) - len(missing))
+      for _ in _run(missing, workers=workers):
+        bar.update(1)
+    return _join(out, starts, content, config)
+
+
+def _check_folder(out: pathlib.Path) -> None:
+  """Check that a folder is empty, or that of an interrupted run."""
+  if not out.exists() or (out / PLAN).is_file():
+    return
+  # The lock is what is left of a run that was killed before it began.
+  if any(path.name != LOCK for path in out.iterdir()):
+    raise UserError(f'{out} holds other files; name a new folder')
 
 
 def _check_plan(
@@ -157,13 +170,28 @@ def _check_plan(
         f'{out} was begun from another manifest or with other options; use '
         'those, or name a new folder'
       )
-    for file in (*out.glob('*.array_record'), *out.glob('*.jsonl')):
-      sweep(file)
-  elif out.exists() and any(out.iterdir()):
-    raise UserError(f'{out} holds other files; name a new folder')
   else:
     text = json.dumps(plan, indent=1, sort_keys=True) + '\n'
     replace_file(path, text.encode())
+
+
+def _sweep(out: pathlib.Path, starts: Iterable[int]) -> None:
+  """Delete what killed processes left of the files of the set."""
+  planned = {
+    *(
+      place(out, start).name
+      for start in starts
+      for place in (_file_of, _list_of)
+    ),
+    *(manifest.RECORDS, manifest.DROPPED, manifest.QUARANTINE),
+    *(manifest.REPORT, manifest.HEADER, PLAN),
+  }
+  # One pass over the folder, which may have many files.
+  left = {
+    path.name[1:].rpartition('.part-')[0] for path in out.glob('.*.part-*')
+  }
+  for name in left & planned:
+    sweep(out / name)
 
 
 def _run(tasks: list[tuple], *, workers: int) -> Iterator[None]:
@@ -203,7 +231,7 @@ def write_part(source: str, out: str, config: IngestConfig, start: int) -> None:
   numbers: dict[str, int] = {}  # record in the file, by hash of the origin
   pictures: dict[str, str] = {}
   infos: dict[str, schema.MediaInfo] = {}
-  name = f'part-{start:010d}.array_record'
+  name = _file_of(folder, start).name
   with staged_file(folder / name) as path:
     # One record per group, as training reads single ones in any order.
     writer = ArrayRecordWriter(str(path), 'group_size:1,uncompressed')
@@ -423,6 +451,10 @@ def _lines(out: pathlib.Path, starts: Iterable[int]) -> Iterator[_Line]:
     with open(_list_of(out, start)) as file:
       for text in file:
         yield _Line(**json.loads(text))
+
+
+def _file_of(out: pathlib.Path, start: int) -> pathlib.Path:
+  return out / f'part-{start:010d}.array_record'
 
 
 def _list_of(out: pathlib.Path, start: int) -> pathlib.Path:

@@ -10,14 +10,13 @@ import contextlib
 import dataclasses
 import math
 import multiprocessing
-import os
 import resource
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
 
 from phenaki_jax.data import schema
-from phenaki_jax.data.sources import files
+from phenaki_jax.data.sources import base
 
 # Imported once, by the process from which the children are forked.
 _PRELOADED = ['phenaki_jax.data.sources.stories']
@@ -39,8 +38,8 @@ class Limits:
 class IsolatedReader:
   """Examines records in child processes, one for each thread of the caller."""
 
-  def __init__(self, reader: files.FileReader, limits: Limits | None = None):
-    self._kind, self._folder = type(reader), os.fspath(reader.folder)
+  def __init__(self, reader: base.PortableReader, limits: Limits | None = None):
+    self._open = reader.opener()
     self._limits = limits or Limits()
     self._local = threading.local()
     self._children: list[_Child] = []
@@ -56,7 +55,7 @@ class IsolatedReader:
     """
     child = getattr(self._local, 'child', None)
     if child is None:
-      child = _Child(self._kind, self._folder, self._limits)
+      child = _Child(self._open, self._limits)
       self._local.child = child
       self._children.append(child)
     try:
@@ -75,13 +74,13 @@ class IsolatedReader:
 class _Child:
   """One process."""
 
-  def __init__(self, kind: type, folder: str, limits: Limits):
+  def __init__(self, opener: Callable[[], base.Reader], limits: Limits):
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(_PRELOADED)
     self._connection, theirs = context.Pipe()
     self._seconds = limits.seconds
     self._process = context.Process(
-      target=_serve, args=(theirs, kind, folder, limits), daemon=True
+      target=_serve, args=(theirs, opener, limits), daemon=True
     )
     self._process.start()
     theirs.close()
@@ -111,10 +110,10 @@ class _Child:
 
 
 def _serve(
-  connection: Connection, kind: Any, folder: str, limits: Limits
+  connection: Connection, opener: Callable[[], base.Reader], limits: Limits
 ) -> None:
   """Examine records until the connection is closed."""
-  reader = kind(folder)
+  reader = opener()
   size = _virtual_memory() + limits.memory
   resource.setrlimit(resource.RLIMIT_AS, (size, size))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -125,7 +124,7 @@ def _serve(
 
 
 def _examine(
-  reader: files.FileReader, record: schema.Record, max_duration: float
+  reader: base.Reader, record: schema.Record, max_duration: float
 ) -> schema.MediaInfo | tuple[str, str]:
   try:
     return reader.examine(record, max_duration=max_duration)

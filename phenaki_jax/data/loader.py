@@ -13,8 +13,8 @@ from phenaki_jax.errors import UserError
 
 # Seconds after which a thread must let another one run. A decoder gives up the
 # interpreter for a fraction of a millisecond per frame, and would wait for
-# Python's 5 ms to get it back: with 8 threads beside a busy one, this decodes
-# 9 times as many frames a second.
+# Python's 5 ms to get it back while another thread is busy.
+# `python benchmarks/loader.py` prints the frames per second with both.
 _SWITCH_INTERVAL = 1e-4
 
 

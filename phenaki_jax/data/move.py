@@ -7,11 +7,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from phenaki_jax.data import build, schema
 from phenaki_jax.data import manifest as manifest_lib
-from phenaki_jax.data import schema
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import replace_file
 
 _SAMPLES = 3  # records of a source that identify its folder
 
@@ -62,12 +61,8 @@ def repoint(
   report = json.loads((manifest.folder / manifest_lib.REPORT).read_bytes())
   for source in report['sources']:
     source['folder'] = moved.get(source['folder'], source['folder'])
-  for name, content in (
-    (manifest_lib.REPORT, report),
-    (manifest_lib.HEADER, header),
-  ):
-    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    replace_file(manifest.folder / name, text.encode())
+  build.write_json(manifest.folder / manifest_lib.REPORT, report)
+  build.write_json(manifest.folder / manifest_lib.HEADER, header)
   return moved
 
 

@@ -1,7 +1,7 @@
 """Distances between the distributions of generated and real clips.
 
 By the features of single frames, these are FID and KID; by those of whole
-clips, FVD and its kernel twin KVD.
+clips, FVD and KVD. KID and KVD are kernel distances.
 """
 
 import dataclasses

@@ -13,6 +13,9 @@ from phenaki_jax.files.paths import is_remote
 
 _logger = logging.getLogger(__name__)
 
+LOCK = '.lock'
+"""Name of the file in a directory that is, or was, locked."""
+
 
 @contextlib.contextmanager
 def run_lock(
@@ -36,7 +39,7 @@ def run_lock(
     _warn_unlocked(str(workdir))
     yield
     return
-  with (workdir / '.lock').open('a') as file:
+  with (workdir / LOCK).open('a') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -123,13 +123,13 @@ def _expected(request: Edit, given: int) -> int:
 def _apply(brush: Brush, request: Edit, frames: VideoU8) -> np.ndarray:
   match request.action:
     case 'animate' | 'continue':
-      return brush.extend_time(frames, request.frames)
+      return brush.continue_(frames, request.frames)
     case 'interpolate':
       return brush.interpolate(frames, request.between)
     case 'fps':
       return brush.interpolate(frames, request.times - 1)
     case 'fill' if request.box is not None:
-      return brush.repaint(frames, request.box)
+      return brush.fill(frames, request.box)
     case 'extend' if request.margins is not None:
-      return brush.outpaint(frames, request.margins)
+      return brush.extend(frames, request.margins)
   raise UserError(f'{request.action} cannot be done; see phenaki edit --help')

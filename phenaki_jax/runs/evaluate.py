@@ -31,7 +31,7 @@ from phenaki_jax.runs import worlds
 from phenaki_jax.runs.follow import follow
 from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
-from phenaki_jax.runs.networks import open_features
+from phenaki_jax.runs.networks import OF_CLIPS, open_features
 from phenaki_jax.runs.protocol import load_protocol, run_protocol
 from phenaki_jax.runs.subject import Subject, open_subject
 from phenaki_jax.storyworld import subset_named
@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 SCORES_FILE = 'scores.json'
 _RECONSTRUCTIONS = 32
 _COUNTS = ('prompts', 'stories', 'changes', 'seed')
+# The only values of a request that a protocol leaves open.
+_OF_PROTOCOL = ('features', 'manifest', 'seed', 'settings')
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
 
 
@@ -138,6 +140,7 @@ def evaluate(subject: Subject, request: Request) -> Report:
       request names none, the held-out clips cannot be read, or a world, subset,
       reader or setting does not exist.
   """
+  _check_features(subject, request)
   number, batches = _heldout_clips(subject, request)
   world = _world(subject, request)
   protocol = _protocol(subject, request, world, number)
@@ -231,11 +234,13 @@ def evaluate_all(
     show: called with each report and with the paths of its files.
 
   Raises:
-    UserError: see `evaluate_to` and `follow`.
+    UserError: the request has values that a protocol, or its absence, leaves
+      without meaning; and see `evaluate_to` and `follow`.
   """
+  _check_protocol(request, places)
 
-  def measure(out: epath.PathLike) -> None:
-    show('\n'.join(map(str, evaluate_to(request, places, out))))
+  def measure(out: epath.PathLike, step: int | None = None) -> None:
+    show('\n'.join(map(str, evaluate_to(request, places, out, step=step))))
 
   if seconds is None:
     measure(folder)
@@ -244,15 +249,25 @@ def evaluate_all(
     raise UserError('--follow needs --model, the --workdir of a run')
   follow(
     places.model,
-    lambda step: measure(epath.Path(folder) / str(step)),
+    lambda step: measure(epath.Path(folder) / str(step), step),
     seconds=seconds,
   )
 
 
 def evaluate_to(
-  request: Request, places: Places, folder: epath.PathLike
+  request: Request,
+  places: Places,
+  folder: epath.PathLike,
+  *,
+  step: int | None = None,
 ) -> list[Any]:
   """Evaluate a model, and write the report.
+
+  Args:
+    request: what to measure.
+    places: the model.
+    folder: of the report.
+    step: of the checkpoint of a run; None for the newest intact one.
 
   Returns:
     The report as Markdown, and the paths of its files.
@@ -261,15 +276,14 @@ def evaluate_to(
     UserError: see `evaluate` and `run_protocol`.
   """
   subject = open_subject(
-    places.model, tokenizer=places.tokenizer, encoder=places.encoder
+    places.model,
+    tokenizer=places.tokenizer,
+    encoder=places.encoder,
+    step=step,
   )
   if places.protocol is None:
     report = evaluate(subject, request)
   else:
-    if not request.features:
-      raise UserError(
-        '--protocol needs --features, the networks that compare the clips'
-      )
     protocol = load_protocol(places.protocol, clips=places.clips)
     measures = run_protocol(
       subject,
@@ -283,6 +297,43 @@ def evaluate_to(
       measures=measures,
     )
   return [report_lib.to_markdown(report), *write_report(report, folder)]
+
+
+def _check_protocol(request: Request, places: Places) -> None:
+  if places.protocol is None:
+    if places.clips is not None:
+      raise UserError(
+        f'--clips is {places.clips}, but it shortens a --protocol, and none is '
+        'named; leave it out, or set --prompts'
+      )
+    return
+  if not request.features:
+    raise UserError(
+      '--protocol needs --features, the networks that compare the clips'
+    )
+  unused = [
+    f'--{field.name.replace("_", "-")}'
+    for field in dataclasses.fields(Request)
+    if field.name not in _OF_PROTOCOL
+    and getattr(request, field.name) != getattr(Request(), field.name)
+  ] + [f'--{name}' for name in request.settings]
+  if unused:
+    raise UserError(
+      f'--protocol measures as a paper did, and takes no {", ".join(unused)}; '
+      'leave them out, or change the file of the protocol'
+    )
+
+
+def _check_features(subject: Subject, request: Request) -> None:
+  """Raise if a network of clips has no two clips to compare."""
+  count = request.prompts if subject.model is not None else 0
+  names = [spec for spec in request.features if spec.startswith(OF_CLIPS)]
+  if names and count < 2:
+    raise UserError(
+      f'the features {", ".join(names)} compare clips of single prompts, of '
+      f'which there are {count}; set --prompts to at least 2 for a story '
+      'model, or leave these features out'
+    )
 
 
 def _generate(

@@ -19,6 +19,8 @@ from phenaki_jax.pixels import normalise
 from phenaki_jax.types import VideoU8
 
 NAMES = ('open_nsfw', 'vgg16', 'i3d')
+OF_CLIPS = 'i3d'
+"""The one whose features are of clips, and not of frames."""
 # Sides to which pictures are resized; of open_nsfw a quarter of the pixels that
 # it was trained on, and of its time.
 _SIDES = {'open_nsfw': 112, 'vgg16': 224, 'i3d': 224}

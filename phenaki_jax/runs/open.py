@@ -83,6 +83,7 @@ def load(
   *,
   tokenizer: epath.PathLike | None = None,
   encoder: epath.PathLike | None = None,
+  step: int | None = None,
 ) -> Model:
   """Open a bundle or the run directory of a generator.
 
@@ -93,6 +94,7 @@ def load(
       whose tokenizer is not where its config says.
     encoder: checkpoint of the frozen text encoder, for a model that has one
       which is neither in the bundle nor where its config says.
+    step: of the checkpoint of a run; None for the newest intact one.
 
   Raises:
     NotFoundError: there is no such folder.
@@ -119,7 +121,7 @@ def load(
       f'the bundle {folder} holds its own tokenizer; leave --tokenizer out'
     )
   bundle = (
-    _read_run(folder, tokenizer, encoder)
+    _read_run(folder, tokenizer, encoder, step)
     if is_run
     else bundle_lib.load_bundle(folder)
   )
@@ -219,6 +221,7 @@ def _read_run(
   folder: epath.Path,
   tokenizer_dir: epath.PathLike | None,
   encoder: epath.PathLike | None,
+  step: int | None,
 ) -> bundle_lib.Bundle:
   """Read the content of a bundle from the run directory of a generator."""
   experiment = experiment_lib.read(folder)
@@ -227,7 +230,7 @@ def _read_run(
       f'{folder} is the run of a {experiment.kind}; name the run of a '
       'generator, whose config names its tokenizer'
     )
-  generator = checkpoints.load_params(folder)
+  generator = checkpoints.load_params(folder, step=step)
   place = tokenizer_dir or experiment_lib.find_tokenizer(experiment, folder)
   tokenizer = checkpoints.load_params(place)
   tokenizer_digest = digest_tree(tokenizer.params)

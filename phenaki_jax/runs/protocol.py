@@ -19,9 +19,10 @@ import phenaki_jax
 from phenaki_jax import config as config_lib
 from phenaki_jax import progress
 from phenaki_jax.config import validated
-from phenaki_jax.data.config import SourceConfig
+from phenaki_jax.data.config import DataConfig, SourceConfig
+from phenaki_jax.data.manifest import Manifest
 from phenaki_jax.data.pipeline import Pipeline
-from phenaki_jax.data.schema import Example
+from phenaki_jax.data.schema import CLIP, Example
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.measure import Measure
 from phenaki_jax.runs.gathered import Gathered
@@ -105,8 +106,8 @@ def run_protocol(
     subject: a story model, or of a reconstruction a tokenizer.
     protocol: what to do.
     features: specs of networks; see `networks.open_features`.
-    manifest: folder of the manifest of the real clips; empty for the held-out
-      training data.
+    manifest: folder of the manifest of the real clips, all of whose rows are
+      taken; empty for the held-out training data.
     seed: of the samples.
 
   Raises:
@@ -160,23 +161,49 @@ def _examples(
   )
   if manifest:
     source = SourceConfig(layout='manifest', path=manifest)
-    data = dataclasses.replace(data, sources=(source,), heldout_share=0.5)
+    data = dataclasses.replace(
+      data, sources=(source,), split='train', heldout_share=0.0
+    )
   pipeline = Pipeline(
     data, lambda caption: np.ones(1, np.int32), tubelet=tubelet, text_length=1
   )
+  limit = _most_clips(data, protocol)
   found = step = 0
   while found < protocol.clips:
+    if step == limit:
+      raise UserError(
+        f'of {step} clips only {found} have {protocol.frames} frames at '
+        f'{protocol.fps:g} per second; {protocol.name} needs {protocol.clips}'
+      )
     (example,) = pipeline.examples(step)['clips']
     step += 1
     assert isinstance(example, Example)
     if example.num_frames >= protocol.frames:
       found += 1
       yield example
-    elif step > 100 * protocol.clips:
-      raise UserError(
-        f'of {step} clips only {found} have {protocol.frames} frames at '
-        f'{protocol.fps:g} per second; {protocol.name} needs {protocol.clips}'
-      )
+
+
+def _most_clips(data: DataConfig, protocol: Protocol) -> int:
+  """Return how many clips are looked at; each clip of a manifest is once.
+
+  Raises:
+    UserError: a manifest has fewer clips than the protocol needs.
+  """
+  source = data.sources[0]
+  if len(data.sources) > 1 or source.layout != 'manifest':
+    return 100 * protocol.clips
+  count = len(
+    Manifest(source.path).rows(
+      CLIP, split=data.split, heldout_share=data.heldout_share
+    )
+  )
+  if count < protocol.clips:
+    raise UserError(
+      f'{source.path} has {count} clips, but {protocol.name} needs '
+      f'{protocol.clips}; name a larger manifest, or shorten the protocol with '
+      f'--clips {count}'
+    )
+  return count
 
 
 def _made(

@@ -1,6 +1,8 @@
 """Make the stories of StoryBench, in the files that its metrics read."""
 
+import dataclasses
 import io
+import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -19,6 +21,9 @@ from phenaki_jax.stories.generate import generate
 from phenaki_jax.stories.seeds import candidate_seed
 from phenaki_jax.stories.story import resolve
 from phenaki_jax.types import VideoU8
+
+STAMP = 'phenaki.json'
+"""What the stories of a folder were made with."""
 
 
 def make_stories(
@@ -49,8 +54,10 @@ def make_stories(
     The paths of the stories.
 
   Raises:
-    UserError: an array is missing or is no video.
+    UserError: an array is missing or is no video, or the folder has stories
+      of another model, seed, number of samples or settings.
   """
+  _stamp(model, pathlib.Path(out), samples=samples, seed=seed)
   paths = []
   bar = progress.bar(tasks, total=len(tasks), desc='storybench', unit='story')
   for task in bar:
@@ -75,6 +82,28 @@ def make_stories(
     if with_truth and not is_done[1] and video is not None:
       _write(places[1], task.true_frames(video))
   return paths
+
+
+def _stamp(model: Model, out: pathlib.Path, *, samples: int, seed: int) -> None:
+  """Write what the stories are made with, or check that it is the same."""
+  made = {
+    'model': model.fingerprint,
+    'samples': samples,
+    'seed': seed,
+    'settings': dataclasses.asdict(model.defaults),
+  }
+  text = json.dumps(made, indent=2) + '\n'
+  path = out / STAMP
+  if any((out / 'phenaki').glob('*/raw/*.npz')):
+    found = path.read_text() if path.is_file() else ''
+    if found != text:
+      raise UserError(
+        f'{out} has stories that were not made by this model with seed={seed}, '
+        f'samples={samples} and its settings (see {path}); use those again, or '
+        'name another folder'
+      )
+    return
+  replace_file(path, text.encode())
 
 
 def _film(

@@ -117,8 +117,11 @@ def open_subject(
   *,
   tokenizer: epath.PathLike | None = None,
   encoder: epath.PathLike | None = None,
+  step: int | None = None,
 ) -> Subject:
   """Open a story model (see `runs.open.load`), or the run of a tokenizer.
+
+  `step` is that of a checkpoint of the run; None takes the newest intact one.
 
   Raises:
     UserError: there is no such model, or it is damaged.
@@ -127,7 +130,7 @@ def open_subject(
   folder = None if path is None else epath.Path(path).expanduser()
   if folder is not None and _is_tokenizer(folder):
     experiment = experiment_lib.read(folder)
-    snapshot = checkpoints.load_params(folder)
+    snapshot = checkpoints.load_params(folder, step=step)
     name = experiment.name or folder.name
     return Subject(
       name=f'{name} at step {snapshot.step}',
@@ -136,7 +139,7 @@ def open_subject(
       params=snapshot.params,
       data=experiment.data,
     )
-  model = models.load(path, tokenizer=tokenizer, encoder=encoder)
+  model = models.load(path, tokenizer=tokenizer, encoder=encoder, step=step)
   return Subject(
     name=model.name,
     fingerprint=model.fingerprint,

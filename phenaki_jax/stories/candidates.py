@@ -1,4 +1,4 @@
-"""Choose the best of several versions of a scene."""
+"""Choose the best of several candidates of a scene."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ def choose(
   Raises:
     UserError: there is no critic or oracle, which the story asks for.
   """
-  prompts = _prompts(story, number)
+  prompts = story.prompts_until(number)
   best: tuple[float, int, int, list[np.ndarray]] | None = None
   count = 0
   for seed, parts, clips in candidates:
@@ -49,13 +49,6 @@ def choose(
     *(number + 1, best[1], count, best[2], story.choose, best[0]),
   )
   yield from best[3]
-
-
-def _prompts(story: Story, number: int) -> list[str]:
-  first = number
-  while not story.scenes[first].cut:
-    first -= 1
-  return [scene.prompt for scene in story.scenes[first : number + 1]]
 
 
 def _score(

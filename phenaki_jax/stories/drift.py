@@ -88,7 +88,7 @@ class DriftReport:
     between = [s for frame, s in self.joins if frame in self.scenes]
     worst = sorted(self.joins, key=lambda join: -join[1])[:10]
     answers = [is_right for row in self.facts.values() for _, is_right in row]
-    halves = {
+    tenths = {
       name: [r for row in self.facts.values() for f, r in row if is_in(f)]
       for name, is_in in (
         ('first_tenth', lambda frame: frame < _TENTH * self.frames),
@@ -112,7 +112,7 @@ class DriftReport:
       'still': _rounded(self.still),
       'facts': {
         'right': _share(answers),
-        **{name: _share(some) for name, some in halves.items()},
+        **{name: _share(some) for name, some in tenths.items()},
         'by_fact': {
           fact: _share([is_right for _, is_right in row])
           for fact, row in self.facts.items()
@@ -170,7 +170,9 @@ class DriftMeter:
       self._measure(frame)
       self._scene.append(frame)
       if self._judge is not None and self._frame in self._ends:
-        verdict = self._judge(self._prompts(scene), np.stack(self._scene))
+        verdict = self._judge(
+          self._story.prompts_until(scene), np.stack(self._scene)
+        )
         for fact, is_right in verdict.right.items():
           self._facts.setdefault(fact, []).append((self._frame, is_right))
       self._frame += 1
@@ -202,13 +204,6 @@ class DriftMeter:
       still=self._still / max(1, self._frame),
       facts={fact: tuple(row) for fact, row in self._facts.items()},
     )
-
-  def _prompts(self, number: int) -> list[str]:
-    scenes = self._story.scenes
-    first = number
-    while not scenes[first].cut:
-      first -= 1
-    return [scene.prompt for scene in scenes[first : number + 1]]
 
   def _measure(self, frame: ImageU8) -> None:
     pixels = frame.astype(np.float64) / 255

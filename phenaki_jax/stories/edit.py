@@ -79,14 +79,14 @@ class Brush:
       is_known = _padded(known[start:stop], length)
       # What follows the end is not asked for, and tells the model nothing.
       is_known[stop - start :] = False
-      made = self.fill(part, is_known, window)
+      made = self.complete_clip(part, is_known, window)
       result[start:stop] = made[: stop - start]
       known[start:stop] = True
       self.on_frames(stop - first)
       window += 1
     return result
 
-  def fill(
+  def complete_clip(
     self, frames: VideoU8, known: Bool[np.ndarray, 'T H W'], window: int
   ) -> VideoU8:
     """Make the unknown pixels of one clip of the model's length."""
@@ -109,7 +109,7 @@ class Brush:
     tubelet = self.sampler.models.tokenizer.tubelet
     return 1 + (frames - 1) // tubelet * tubelet
 
-  def extend_time(self, frames: VideoU8, count: int) -> Frames:
+  def continue_(self, frames: VideoU8, count: int) -> Frames:
     """Append new frames to an image (one frame) or a clip."""
     longer = _padded(frames, len(frames) + count)
     known = np.zeros(longer.shape[:3], bool)
@@ -149,12 +149,12 @@ class Brush:
       is_known = np.zeros(part.shape[:3], bool)
       is_known[0], is_known[between + 1 :] = True, True
       is_known |= same_patches(first, second, patch)
-      made = self.fill(part, is_known, number)
+      made = self.complete_clip(part, is_known, number)
       result.append(made[1 : between + 2])
       self.on_frames(between + 1)
     return np.concatenate(result)
 
-  def repaint(self, frames: VideoU8, box: tuple[int, int, int, int]) -> VideoU8:
+  def fill(self, frames: VideoU8, box: tuple[int, int, int, int]) -> VideoU8:
     """Make the pixels of a box anew.
 
     Args:
@@ -175,7 +175,7 @@ class Brush:
     known[:, top:bottom, left:right] = False
     return self.complete(frames, known)
 
-  def outpaint(
+  def extend(
     self, frames: VideoU8, margins: tuple[int, int, int, int]
   ) -> Frames:
     """Add new pixels around a clip.

@@ -123,7 +123,7 @@ class Scene:
     order: which tokens are kept first.
     temperature: sampling temperature, 0 for the most likely tokens.
     seed: replaces the story's seed in this scene.
-    candidates: number of versions of the scene, of which the best is kept.
+    candidates: number of candidates of the scene, of which the best is kept.
   """
 
   prompt: Annotated[str, AfterValidator(_clean)] = Field(
@@ -173,8 +173,8 @@ class Story:
     seed: seed of every scene that has none of its own.
     context_frames: K, the number of last frames that the next window sees.
     style: text that is added to the prompt of every scene, after a comma.
-    candidates: number of versions of scenes that give none.
-    choose: what the best version of a scene has: 'likelihood' is the mean
+    candidates: number of candidates of scenes that give none.
+    choose: what the best candidate of a scene has: 'likelihood' is the mean
       log-probability of its tokens, 'critic' what the model's critic takes for
       real, 'oracle' the facts of the prompts, in worlds that can be read.
     sampling: settings where a scene gives none. They come from the model;
@@ -215,6 +215,13 @@ class Story:
     assert self.sampling is not None, 'the story is not resolved'
     own = {k: v for k, v in _given(scene).items() if k in SETTINGS}
     return dataclasses.replace(self.sampling, **own)
+
+  def prompts_until(self, number: int) -> list[str]:
+    """Return the prompts of scene `number` and of those that it continues."""
+    first = number
+    while not self.scenes[first].cut:
+      first -= 1
+    return [scene.prompt for scene in self.scenes[first : number + 1]]
 
 
 _ADAPTER = pydantic.TypeAdapter(Story)
@@ -299,7 +306,7 @@ def with_options(
     seed: replaces the story's seed.
     frames: length of scenes that give none.
     style: replaces the story's style.
-    candidates: number of versions of scenes that give none.
+    candidates: number of candidates of scenes that give none.
     choose: replaces the story's `choose`.
     **settings: those of `SETTINGS`, for scenes that give none.
 

@@ -41,6 +41,7 @@ _logger = logging.getLogger(__name__)
 _CHUNKS, _SMALL, _MAX_CHUNK = 512, 1 << 20, 1 << 24
 # TensorStore reports a full disk as a ValueError.
 _FAILED_WRITE = (OSError, ValueError)
+_Item = Literal['ema', 'params']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,27 +71,28 @@ class Snapshot:
 
 
 def load_params(
-  workdir: epath.PathLike, *, item: Literal['ema', 'params'] = 'ema'
+  workdir: epath.PathLike, *, item: _Item = 'ema', step: int | None = None
 ) -> Snapshot:
   """Read the newest intact parameters of a run, without its optimizer.
 
   Args:
     workdir: the run directory.
     item: 'ema', the averaged parameters, or 'params'.
+    step: of the checkpoint; None for the newest intact one.
 
   Raises:
-    CheckpointError: if there is no checkpoint, or all are damaged.
+    CheckpointError: if there is no such checkpoint, or it is damaged.
   """
   folder = absolute(workdir) / files.FOLDER
-  for step in files.steps(folder):
+  for at in files.steps(folder) if step is None else [step]:
     try:
-      manifest, values = files.read_json(folder / str(step))
-      params = files.read_arrays(folder / str(step), item, manifest)
+      manifest, values = files.read_json(folder / str(at))
+      params = files.read_arrays(folder / str(at), item, manifest)
     except DamagedError as error:
-      _logger.warning('%s Trying the checkpoint before it.', error)
+      _logger.warning('%s It is not used.', error)
       continue
     return Snapshot(
-      step=step,
+      step=at,
       params=params,
       config=values['config'],
       identity=values['data']['identity'],

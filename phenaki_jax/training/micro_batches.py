@@ -89,8 +89,16 @@ def check_divisible(task: Task) -> None:
   """Raise unless the gradients of a task can be computed in micro-batches.
 
   Raises:
-    UserError: if it is trained against an opponent, or keeps statistics.
+    UserError: if it is trained against an opponent, keeps statistics, or has a
+      loss term that is no sum over the examples of a batch.
   """
+  if task.undivided:
+    raise UserError(
+      'train.accumulate and train.canonical cannot divide the batch of a '
+      f'{type(task).__name__} with {task.undivided}, whose loss term is of a '
+      'whole batch; set train.accumulate=1 and train.canonical=False, or '
+      f'{task.undivided.partition("=")[0]}=0'
+    )
   apart = (*task.opponents, *task.statistics)
   if isinstance(task, Divisible) and not apart:
     return

@@ -91,6 +91,11 @@ class Task(Protocol):
     return tuple(name for name, x in self.roles.items() if x.kind == kind)
 
   @property
+  def undivided(self) -> str:
+    """Return the setting of a loss term of a whole batch; '' for none."""
+    return ''
+
+  @property
   def frozen(self) -> Any:
     """Return the arrays that a step reads and never changes."""
     return {}

@@ -87,6 +87,14 @@ class TokenizerTask(Task):
     return found
 
   @property
+  def undivided(self) -> str:
+    """Return the weight of LFQ's entropy of the mean distribution, if any."""
+    config = self.config
+    if config.quantizer == 'lfq' and config.lfq_entropy:
+      return f'tokenizer.lfq_entropy={config.lfq_entropy:g}'
+    return ''
+
+  @property
   def _renews_codes(self) -> bool:
     codebook = self.weights.codebook
     renews = codebook.kmeans or codebook.revive_after > 0

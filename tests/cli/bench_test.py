@@ -48,6 +48,9 @@ def test_stories_are_written_once_in_the_format_of_the_metrics(
   ]
   assert (folder / 'one.npz').stat().st_mtime_ns == before
   assert f'2 stories in {folder}' in capsys.readouterr().out
+  for other in (['--seed', '1'], ['--samples', '1']):
+    assert main([*call, *other]) == 2
+    assert 'not made by this model with' in capsys.readouterr().err
 
 
 def test_a_missing_video_is_named(tiny_bundle, tmp_path, capsys):

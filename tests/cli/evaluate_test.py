@@ -1,5 +1,6 @@
 """`phenaki evaluate` writes numbers, tables and pictures."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -12,6 +13,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax.cli.main import main
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.media.provenance import read_provenance
+from phenaki_jax.runs import follow
 from phenaki_jax.runs.experiment import CONFIG_FILE, Experiment
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
@@ -74,7 +76,9 @@ def test_evaluate_writes_numbers_tables_and_pictures(
   assert 'stories' not in again and 'changes' not in again
 
 
-def test_a_run_is_followed_to_its_last_checkpoint(tiny_sampler, tmp_path):
+def test_a_run_is_followed_to_its_last_checkpoint(
+  tiny_sampler, tmp_path, monkeypatch
+):
   experiment = Experiment(
     kind='tokenizer',
     tokenizer=tiny_sampler.models.tokenizer,
@@ -93,8 +97,14 @@ def test_a_run_is_followed_to_its_last_checkpoint(tiny_sampler, tmp_path):
     opt_state={'count': zero},
   )
   config = config_lib.to_dict(experiment)
-  with Checkpoints(run, keep=1, config=config, identity={}) as checkpoints:
+  later = dataclasses.replace(
+    state, ema=jax.tree.map(jax.numpy.zeros_like, params)
+  )
+  with Checkpoints(run, keep=2, config=config, identity={}) as checkpoints:
     checkpoints.save(5, state, {})
+    # One that comes between the look at the folder and the reading.
+    checkpoints.save(6, later, {})
+  monkeypatch.setattr(follow.checkpoint_files, 'finished', lambda folder: [5])
   call = ['evaluate', '--model', str(run), '--out', str(out)]
   assert main([*call, '--follow', '1', '--reconstructions', '2']) == 0
   found = json.loads((out / '5' / 'scores.json').read_text())
@@ -164,6 +174,24 @@ BAD = {
   'protocol alone': (
     ['--protocol', str(PROTOCOLS / 'bair.py')],
     '--protocol needs --features',
+  ),
+  'protocol with other options': (
+    [
+      *('--protocol', str(PROTOCOLS / 'bair.py'), '--features', 'i3d@random'),
+      *('--guidance', '2', '--prompts', '4'),
+    ],
+    'takes no --prompts, --guidance; leave them out',
+  ),
+  'clips without a protocol': (
+    ['--clips', '2'],
+    '--clips is 2, but it shortens a --protocol',
+  ),
+  'features of clips alone': (
+    [
+      *('--features', 'i3d@random', '--prompts', '0'),
+      *('--reconstructions', '2'),
+    ],
+    'i3d@random compare clips of single prompts, of which there are 0',
   ),
   'follow a bundle': (['--follow', '1'], 'is no run directory'),
   'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),

@@ -23,6 +23,8 @@ from phenaki_jax.data.sources import (
   storyworld,
   webvid,
 )
+from phenaki_jax.errors import UserError
+from phenaki_jax.files import lock
 
 CONFIG = ingest.IngestConfig(
   size=(16, 24), fps=8.0, encoding='png', rows_per_file=8
@@ -135,6 +137,25 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(source, made, tmp_path):
     ingest.ingest(source, out, other)
   with pytest.raises(ValueError, match='holds other files'):
     ingest.ingest(source, source, CONFIG)
+
+
+def test_a_part_of_a_killed_process_is_removed(source, made, tmp_path):
+  out = shutil.copytree(made[1], tmp_path / 'set')
+  names = 'part-0000000008.array_record', 'part-0000000008.jsonl'
+  for name in (*names, manifest.RECORDS):
+    (out / name).unlink()
+    (out / f'.{name}.part-01234567').mkdir()
+    (out / f'.{name}.part-01234567' / name).write_bytes(b'half')
+  ingest.ingest(source, out, CONFIG)
+  assert contents(out) == contents(made[1])
+
+
+def test_two_processes_do_not_write_to_one_folder(source, tmp_path):
+  with (
+    lock.run_lock(tmp_path / 'set'),
+    pytest.raises(UserError, match='Another run is writing.*another --out'),
+  ):
+    ingest.ingest(source, tmp_path / 'set', CONFIG)
 
 
 def test_every_altered_byte_of_a_record_is_noticed(made, tmp_path):

@@ -6,7 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
+from phenaki_jax.data import build
 from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.sources import storyworld
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import protocol as protocol_lib
 from phenaki_jax.runs.model import Model
@@ -128,3 +130,24 @@ def test_what_cannot_be_measured_is_refused(subject):
   long = dataclasses.replace(SHORT, frames=11)
   with pytest.raises(UserError, match='makes clips of 9 frames'):
     run_protocol(subject, long, features=[], manifest='')
+
+
+def test_each_clip_of_a_manifest_is_measured_once(
+  subject, monkeypatch, tmp_path
+):
+  monkeypatch.setattr(protocol_lib, 'open_features', lambda spec: Means())
+  monkeypatch.setattr(Means, 'seen', [])
+  reader = storyworld.StoryWorldReader(subset='easy')
+  build.build(
+    [lambda indices: storyworld.StoryWorld(reader, num_clips=6, num_images=0)],
+    tmp_path / 'm',
+  )
+  protocol = dataclasses.replace(
+    SHORT, task='reconstruction', given=0, clips=6, samples=1
+  )
+  options = {'features': ['means'], 'manifest': str(tmp_path / 'm')}
+  run_protocol(subject, protocol, **options)
+  assert len({frames.tobytes() for frames in Means.seen[::2]}) == 6
+  more = dataclasses.replace(protocol, clips=7)
+  with pytest.raises(UserError, match='has 6 clips, but short needs 7'):
+    run_protocol(subject, more, **options)

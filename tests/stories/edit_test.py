@@ -51,7 +51,7 @@ def _check_tokens(spy):
 
 def test_an_image_is_the_first_frame_of_its_film(spy):
   image, done = _frames(1), []
-  film = _brush(spy, on_frames=done.append).extend_time(image, 12)
+  film = _brush(spy, on_frames=done.append).continue_(image, 12)
   assert film.shape == (13, *SIZE, 3) and film.dtype == np.uint8
   np.testing.assert_array_equal(film[:1], image)
   assert (film[1:] != image).any((1, 2, 3)).all()
@@ -61,15 +61,15 @@ def test_an_image_is_the_first_frame_of_its_film(spy):
   # The second window sees five frames.
   assert second[0].all((1, 2)).tolist() == [True, True, True, False, False]
   assert sum(done) == 12
-  again = _brush(spy).extend_time(image, 12)
+  again = _brush(spy).continue_(image, 12)
   np.testing.assert_array_equal(again, film)
-  assert (_brush(spy, seed=1).extend_time(image, 12) != film).any()
+  assert (_brush(spy, seed=1).continue_(image, 12) != film).any()
 
 
 @pytest.mark.parametrize('count', [2, 6, 20])
 def test_a_clip_is_continued_from_its_last_frames(spy, count):
   clip = _frames(count)
-  film = _brush(spy).extend_time(clip, 4)
+  film = _brush(spy).continue_(clip, 4)
   assert len(film) == count + 4
   np.testing.assert_array_equal(film[:count], clip)
   _check_tokens(spy)
@@ -102,7 +102,7 @@ def test_what_stands_still_is_known_in_between(spy):
 def test_only_the_box_is_made_anew(spy):
   clip = _frames(12)
   box = (5, 8, 16, 16)
-  film = _brush(spy).repaint(clip, box)
+  film = _brush(spy).fill(clip, box)
   inside = np.zeros(SIZE, bool)
   inside[8:16, 5:16] = True
   np.testing.assert_array_equal(film[:, ~inside], clip[:, ~inside])
@@ -115,7 +115,7 @@ def test_only_the_box_is_made_anew(spy):
 
 def test_new_pixels_surround_the_old_ones(spy):
   clip = _frames(9)
-  film = _brush(spy).outpaint(clip, (8, 0, 0, 16))
+  film = _brush(spy).extend(clip, (8, 0, 0, 16))
   assert film.shape == (9, 32, 24, 3)
   np.testing.assert_array_equal(film[:, :16, 8:], clip)
   _check_tokens(spy)
@@ -146,13 +146,13 @@ def test_patches_that_are_the_same():
 @pytest.mark.parametrize(
   ('act', 'words'),
   [
-    (lambda b, f: b.repaint(f, (0, 0, 17, 4)), 'not inside frames of 16x16'),
-    (lambda b, f: b.repaint(f, (4, 4, 4, 8)), 'left,top,right,bottom'),
-    (lambda b, f: b.outpaint(f, (0, 0, 0, 0)), 'at least 0'),
-    (lambda b, f: b.outpaint(f, (3, 0, 0, 0)), 'multiple'),
+    (lambda b, f: b.fill(f, (0, 0, 17, 4)), 'not inside frames of 16x16'),
+    (lambda b, f: b.fill(f, (4, 4, 4, 8)), 'left,top,right,bottom'),
+    (lambda b, f: b.extend(f, (0, 0, 0, 0)), 'at least 0'),
+    (lambda b, f: b.extend(f, (3, 0, 0, 0)), 'multiple'),
     (lambda b, f: b.interpolate(f[:1], 1), 'one frame'),
     (lambda b, f: b.interpolate(f, 7), 'room for 1 to 6'),
-    (lambda b, f: b.extend_time(f, 2000), 'at most 2000'),
+    (lambda b, f: b.continue_(f, 2000), 'at most 2000'),
   ],
 )
 def test_edits_that_do_not_fit_are_refused(tiny_sampler, act, words):

@@ -199,6 +199,15 @@ def test_a_task_without_micro_batches_is_refused():
   check_divisible(WeightedTask())
 
 
+def test_the_entropy_of_lfq_is_not_divided():
+  task = real.tokenizer_task()
+  config = dataclasses.replace(task.config, quantizer='lfq', lfq_entropy=0.1)
+  with pytest.raises(UserError, match=r'or tokenizer\.lfq_entropy=0$'):
+    check_divisible(dataclasses.replace(task, config=config))
+  config = dataclasses.replace(config, lfq_entropy=0.0)
+  check_divisible(dataclasses.replace(task, config=config))
+
+
 def test_canonical_sums_need_pairs():
   assert TrainConfig(canonical=True, accumulate=8).groups(4) == 8
   assert TrainConfig(accumulate=8).groups(4) == 32

@@ -1,7 +1,7 @@
 """The protocols of a source of records and of the reader of its pixels."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from phenaki_jax.data import schema, video
@@ -54,6 +54,14 @@ class TimedReader(Reader, Protocol):
     Raises:
       schema.DecodeError: the record cannot be used.
     """
+
+
+@runtime_checkable
+class PortableReader(Reader, Protocol):
+  """A reader that another process can open."""
+
+  def opener(self) -> Callable[[], Reader]:
+    """Return what opens an equal reader there."""
 
 
 @runtime_checkable

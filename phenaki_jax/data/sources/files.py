@@ -1,12 +1,13 @@
 """A reader of records in the files of a folder: whole files or parts."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -64,6 +65,10 @@ class FileReader:
   def __init__(self, folder: str | os.PathLike):
     self.folder = pathlib.Path(folder)
     self._checked: set[int] = set()
+
+  def opener(self) -> 'Callable[[], FileReader]':
+    """Return what opens an equal reader in another process."""
+    return functools.partial(type(self), os.fspath(self.folder))
 
   def read(self, record: schema.Record) -> bytes:
     """Return the bytes of a record.

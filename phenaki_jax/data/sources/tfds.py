@@ -16,7 +16,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
@@ -63,6 +63,10 @@ class TfdsReader:
       UserError: TFDS is not installed, or the folder is not such a set.
     """
     assert self.columns is not None
+
+  def opener(self) -> 'Callable[[], TfdsReader]':
+    """Return what opens an equal reader in another process."""
+    return functools.partial(TfdsReader, **dataclasses.asdict(self))
 
   @functools.cached_property
   def records(self) -> grain.sources.ArrayRecordDataSource:
@@ -157,23 +161,48 @@ class TfdsReader:
     return _kind(self._json['featuresDict']['features'][self._media])
 
   def record(self, index: int) -> schema.Record:
-    """Return the record at an index, not decoded."""
-    values = self._features.deserialize_example_np(self.records[index])
-    caption = captions.read(values[self._caption])
-    columns = {name: values.get(name) for name in self.columns}
-    if filters.TAG in self.columns:
-      tag = self._features[_TAG].int2str(int(values[_TAG]))
-      columns[filters.TAG] = None if tag == _UNTAGGED else tag
+    """Return the record at an index, not decoded; a damaged one has a fault."""
+    try:
+      values = self._values(index)
+      caption = captions.read(values[self._caption])
+      columns = self._columns_of(values)
+      text, fault, detail = caption.text, caption.fault, ''
+    except schema.DecodeError as error:
+      text, columns = '', {}
+      fault, detail = error.reason, error.detail
     return schema.Record(
       key=f'{self.split}/{index}',
       kind=self.kind,
-      caption=caption.text,
+      caption=text,
       path=self.split,
       offset=index,
       size=0,
       columns=columns,
-      fault=caption.fault,
+      fault=fault,
+      detail=detail,
     )
+
+  def _values(self, index: int) -> dict[str, Any]:
+    """Return the features of a record, images as encoded bytes."""
+    try:
+      content = self.records[index]
+      found: dict[str, Any] = self._features.deserialize_example_np(content)
+    except Exception as error:
+      # TFDS parses any bytes, with whatever error: it costs one record.
+      detail = f'{type(error).__name__}: {error}'
+      raise schema.DecodeError('unreadable_record', detail) from error
+    return found
+
+  def _columns_of(self, values: dict[str, Any]) -> dict[str, Any]:
+    columns = {name: values.get(name) for name in self.columns}
+    if filters.TAG in self.columns:
+      number = int(values[_TAG])
+      try:
+        tag = self._features[_TAG].int2str(number)
+      except ValueError as error:
+        raise schema.DecodeError('unreadable_record', str(error)) from error
+      columns[filters.TAG] = None if tag == _UNTAGGED else tag
+    return columns
 
   def read(self, record: schema.Record) -> list[bytes]:
     """Return the encoded frames of a record, an image as one frame.
@@ -181,11 +210,7 @@ class TfdsReader:
     Raises:
       schema.DecodeError: they are not those that the record's info describes.
     """
-    try:
-      content = self.records[record.offset]
-      found = self._features.deserialize_example_np(content)[self._media]
-    except (IndexError, ValueError, RuntimeError) as error:
-      raise schema.DecodeError('unreadable_record', str(error)) from error
+    found = self._values(record.offset)[self._media]
     frames = [found] if isinstance(found, bytes) else list(found)
     info = record.info
     if info is not None and _digest(frames) != info.content_hash:

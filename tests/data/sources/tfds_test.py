@@ -2,15 +2,27 @@
 
 import io
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
+import grain
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordWriter
 
-from phenaki_jax.data import build, check, filters, manifest, move, schema
+from phenaki_jax.data import (
+  build,
+  check,
+  filters,
+  isolation,
+  manifest,
+  move,
+  schema,
+)
 from phenaki_jax.data.sources import tfds as tfds_source
 
 tfds = pytest.importorskip(
@@ -169,6 +181,43 @@ def test_a_changed_record_is_noticed(clips, tmp_path):
   finally:
     path.write_bytes(whole)
   assert len(content) == 3
+
+
+def test_a_damaged_record_is_quarantined(clips, tmp_path):
+  folder = shutil.copytree(clips, tmp_path / 'set')
+  (path,) = folder.glob('*train*')
+  source = grain.sources.ArrayRecordDataSource([str(path)])
+  contents = [source[i] for i in range(3)]
+  contents[1] = contents[1][: len(contents[1]) // 2]
+  writer = ArrayRecordWriter(str(path), 'group_size:1')
+  for content in contents:
+    writer.write(content)
+  writer.close()
+  reader = tfds_source.TfdsReader(folder=str(folder), fps=FPS)
+  (report,) = build.build(
+    [lambda _: tfds_source.Tfds(reader)],
+    tmp_path / 'm',
+    filters=ALLOWED,
+    max_broken_share=0.5,
+  )
+  assert report.clips == 2 and report.broken == {'unreadable_record': 1}
+  line = json.loads((tmp_path / 'm' / manifest.QUARANTINE).read_text())
+  assert line['key'] == 'train/1' and line['detail']
+
+
+def test_records_are_examined_in_a_child(clips):
+  reader = tfds_source.TfdsReader(folder=clips, fps=FPS)
+  isolated = isolation.IsolatedReader(reader)
+  try:
+    assert isolated.examine(reader.record(1)) == reader.examine(
+      reader.record(1)
+    )
+    (child,) = isolated._children
+    os.kill(child._process.pid, signal.SIGKILL)
+    with pytest.raises(schema.DecodeError, match='decoder_stopped'):
+      isolated.examine(reader.record(1))
+  finally:
+    isolated.close()
 
 
 def test_a_set_that_was_moved_is_found(clips, tmp_path):
