@@ -37,7 +37,7 @@ class Edit:
   """
 
   action: str
-  inputs: list[str]
+  inputs: tuple[str, ...]
   prompt: str
   frames: int = 24
   between: int = 3

@@ -39,7 +39,10 @@ def test_table_and_figure_show_every_row(orders, tmp_path):
   ]
   table = orders.to_markdown(rows).splitlines()
   assert len(table) == 2 + len(rows)
-  assert '| critic | 1 | 4 | 0.520 | 0.010 | 0.25 |' in table
+  number = len(orders.ORDERS) - 1
+  assert (
+    f'| critic | 1 | 4 | {0.5 + number / 100:.3f} | 0.010 | 0.25 |' in table
+  )
   orders.draw(rows, tmp_path / 'figure.png')
   with Image.open(tmp_path / 'figure.png') as picture:
     assert picture.width > 800
