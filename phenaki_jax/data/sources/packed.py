@@ -16,10 +16,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import grain
 import numpy as np
 import safetensors
 import safetensors.numpy
+from array_record.python.array_record_data_source import (
+  ArrayRecordDataSource,
+)
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -65,11 +67,11 @@ class PackedReader:
     self.folder = pathlib.Path(folder)
     self._file = functools.lru_cache(_OPEN)(self._open)
 
-  def _open(self, name: str) -> grain.sources.ArrayRecordDataSource:
+  def _open(self, name: str) -> ArrayRecordDataSource:
     path = self.folder / name
     if not _NAME.fullmatch(name) or not path.is_file():
       raise schema.DecodeError('missing_file', name)
-    return grain.sources.ArrayRecordDataSource([str(path)])
+    return ArrayRecordDataSource([str(path)])
 
   def read(self, record: schema.Record) -> bytes:
     """Return the content of a record.

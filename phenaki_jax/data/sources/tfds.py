@@ -19,8 +19,10 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import grain
 import numpy as np
+from array_record.python.array_record_data_source import (
+  ArrayRecordDataSource,
+)
 
 from phenaki_jax.data import captions, filters, image, schema, transforms, video
 from phenaki_jax.data.sources import files
@@ -69,7 +71,7 @@ class TfdsReader:
     return functools.partial(TfdsReader, **dataclasses.asdict(self))
 
   @functools.cached_property
-  def records(self) -> grain.sources.ArrayRecordDataSource:
+  def records(self) -> ArrayRecordDataSource:
     """Return the records, as bytes."""
     path = pathlib.Path(self.folder) / 'dataset_info.json'
     if not path.is_file():
@@ -98,7 +100,7 @@ class TfdsReader:
     for file in paths:
       if not file.is_file():
         raise UserError(f'{file} is missing; prepare the set again')
-    return grain.sources.ArrayRecordDataSource([str(file) for file in paths])
+    return ArrayRecordDataSource([str(file) for file in paths])
 
   @functools.cached_property
   def _json(self) -> dict[str, Any]:
