@@ -4,9 +4,10 @@
 
 A checkpoint is saved every 50 steps and the two newest are kept. `RSS` is the
 memory of the process, after unused memory is returned to the system, `files`
-the number of its open files, `threads` that of its threads. The memory at the
-end must be less than 2% above that after two fifths of the steps, when the
-allocator has settled, and the other two must not have grown.
+the number of its open files, `threads` that of its threads. A row has the least
+of each between any two checkpoints of a fifth of the steps, as a save that has
+not ended holds more. The memory of the last fifth must be less than 2% above
+that of the second, and the other two must not have grown.
 """
 
 import argparse
@@ -41,22 +42,29 @@ def main() -> int:
   parser.add_argument('--steps', type=int, default=5000)
   args = parser.parse_args()
   part, rows = args.steps // 5, []
+  line = '{:>6} {:>8.1f} {:>6} {:>8} {:>5}'
   print(f'{"step":>6} {"RSS MB":>8} {"files":>6} {"threads":>8} {"kept":>5}')
 
-  def take(step: int, folder: pathlib.Path) -> None:
+  def take(folder: pathlib.Path) -> tuple[float, int, int, int]:
     kept = list((folder / 'checkpoints').glob('*/manifest.json'))
     files = len(os.listdir('/proc/self/fd'))
-    rows.append((step, rss(), files, threading.active_count(), len(kept)))
-    print('{:>6} {:>8.1f} {:>6} {:>8} {:>5}'.format(*rows[-1]), flush=True)
+    return rss(), files, threading.active_count(), len(kept)
 
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
+    taken = []
 
     def stream(start: int):
       for step, batch in enumerate(toy.batches(start), start):
-        # In the middle between two checkpoints, when none is being written.
-        if step % part == EVERY // 2 and step > part // 2:
-          take(step, folder)
+        # In the middle between two checkpoints.
+        if step > EVERY and step % EVERY == EVERY // 2:
+          taken.append(take(folder))
+        if step and step % part == 0 and taken:
+          rows.append((step, *map(min, zip(*taken, strict=True))))
+          print(
+            '{:>6} {:>8.1f} {:>6} {:>8} {:>5}'.format(*rows[-1]), flush=True
+          )
+          taken.clear()
         yield batch
 
     config = TrainConfig(
