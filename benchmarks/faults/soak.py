@@ -61,9 +61,7 @@ def main() -> int:
           taken.append(take(folder))
         if step and step % part == 0 and taken:
           rows.append((step, *map(min, zip(*taken, strict=True))))
-          print(
-            '{:>6} {:>8.1f} {:>6} {:>8} {:>5}'.format(*rows[-1]), flush=True
-          )
+          print(line.format(*rows[-1]), flush=True)
           taken.clear()
         yield batch
 
