@@ -134,7 +134,8 @@ def test_a_critic_learns(critic):
     updates, state = optimizer.update(grads, state)
     return (optax.apply_updates(params, updates), state), metrics
 
-  before = _params(critic)
+  generator = _generator(critic)
+  before = jax.jit(lambda: sharding.unbox(generator.init(rng.root(0))))()
   (after, _), metrics = jax.jit(functools.partial(jax.lax.scan, step))(
     (before, optimizer.init(before)), jax.random.split(rng.root(3), 150)
   )
