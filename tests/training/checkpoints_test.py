@@ -283,6 +283,10 @@ def test_damaged_parameters_are_not_read(tmp_path, caplog):
   _flip_numbers(tmp_path / 'checkpoints/4/ema')
   assert load_params(tmp_path).step == 2
   assert 'It is not used' in caplog.text
+  assert load_params(tmp_path, step=2).step == 2
+  for step in (3, 4):
+    with pytest.raises(CheckpointError, match='no usable checkpoint'):
+      load_params(tmp_path, step=step)
   assert (tmp_path / 'checkpoints/4').is_dir()
 
 
