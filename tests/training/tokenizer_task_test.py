@@ -327,7 +327,7 @@ def test_a_term_of_the_paper_of_weight_zero_changes_no_other(name):
   task = dataclasses.replace(PLAYERS, weights=weights)
   params = dict(_players())
   if name == 'adversarial':
-    assert task.opponents == ()
+    assert not task.opponents
     del params['discriminator']
   # Nothing is differentiated: the losses alone are compiled.
   (loss, _), (metrics, _) = jax.jit(task.losses)(
