@@ -13,10 +13,9 @@ of a constant frame rate, with the prompt as its caption.
 import hashlib
 import math
 import os
-import pathlib
 import threading
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import pydantic
 from pydantic import Field, NonNegativeInt
@@ -24,7 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from phenaki_jax.data import schema, video
 from phenaki_jax.data.sources import files
-from phenaki_jax.errors import UserError
+from phenaki_jax.data.sources.line_source import LineSource, broken
 
 _KEPT = 16  # films whose examination is kept for their other scenes
 
@@ -87,15 +86,18 @@ class StoryReader(files.FileReader):
     return info
 
 
-class Stories:
+class Stories(LineSource):
   """A source of the scenes of the films that the JSONL files of a folder name.
 
-  If there are files of a training split (`*train*.jsonl`), only those are
-  read; the others are counted in the notes. A line that is not as described
-  above is one broken record.
+  A line that is not as described above is one broken record; see also
+  `LineSource`.
   """
 
   layout = 'stories'
+  meaning = (
+    'the stories layout is a JSONL file (stories.jsonl) beside the videos that '
+    'it names'
+  )
   columns: frozenset[str] = frozenset()
 
   def __init__(self, folder: str | os.PathLike):
@@ -104,36 +106,12 @@ class Stories:
     Raises:
       UserError: the folder or the files are missing.
     """
-    self.folder = pathlib.Path(folder)
-    tables = sorted(self.folder.glob('*.jsonl'))
-    if not tables:
-      raise UserError(
-        f'{self.folder} holds no JSONL file; the stories layout is a JSONL '
-        'file (stories.jsonl) beside the videos that it names'
-      )
-    self._tables = [path for path in tables if 'train' in path.name] or tables
-    self._ignored = len(tables) - len(self._tables)
+    super().__init__(folder)
     self.reader = StoryReader(self.folder)
 
-  def __iter__(self) -> Iterator[schema.Record]:
-    """Yield a record of every scene, in the order of the files."""
-    for path in self._tables:
-      try:
-        with open(path, 'rb') as file:
-          for number, line in enumerate(file, 1):
-            if line.strip():
-              yield from _records(line, f'{path.name}:{number}')
-      except OSError as error:
-        # The number of lines is unknown, so the file counts as one record.
-        yield _broken(path.name, 'unreadable_table', f'{path}: {error}')
-
-  def spec(self) -> dict[str, Any]:
-    """Return the layout and the folder."""
-    return {'layout': self.layout, 'folder': str(self.folder.resolve())}
-
-  def notes(self) -> dict[str, int]:
-    """Return the number of JSONL files that are not for training."""
-    return {'jsonl_not_train': self._ignored} if self._ignored else {}
+  def records(self, line: bytes, place: str) -> Iterator[schema.Record]:
+    """Yield a record of every scene of a line."""
+    return _records(line, place)
 
 
 def _records(line: bytes, place: str) -> Iterator[schema.Record]:
@@ -144,7 +122,7 @@ def _records(line: bytes, place: str) -> Iterator[schema.Record]:
     first = error.errors()[0]
     where = '.'.join(map(str, first['loc']))
     detail = f'{place}: {where}: {first["msg"]}'
-    yield _broken(place, 'malformed_row', detail)
+    yield broken(place, 'malformed_row', detail)
     return
   for number, scene in enumerate(film.scenes):
     yield schema.Record(
@@ -155,9 +133,3 @@ def _records(line: bytes, place: str) -> Iterator[schema.Record]:
       start_frame=scene.start_frame,
       end_frame=scene.end_frame,
     )
-
-
-def _broken(key: str, fault: str, detail: str) -> schema.Record:
-  return schema.Record(
-    key=key, kind=schema.CLIP, caption='', fault=fault, detail=detail
-  )
