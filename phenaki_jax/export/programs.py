@@ -70,6 +70,48 @@ class Program:
   inputs: Sequence[tuple[str, str, str]]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+  """What is exported.
+
+  Attributes:
+    sampler: the model.
+    size: height and width of frames.
+    fps: frames per second, for the manifest.
+    context_frames: K.
+    settings: see `make_programs`.
+    vocabulary: the bytes of the SentencePiece model.
+    origin: JSON values that describe the model.
+    export_again: the command that writes the same folder.
+  """
+
+  sampler: Sampler
+  size: tuple[int, int]
+  fps: float
+  context_frames: int
+  settings: SamplingSettings
+  vocabulary: bytes
+  origin: Mapping[str, Any]
+  export_again: str
+
+  @property
+  def weights(self) -> dict[str, Any]:
+    """Return the parameters by the name that programs have for them."""
+    return {
+      'tokenizer': self.sampler.tokenizer_params,
+      'generator': self.sampler.generator_params,
+    }
+
+  def programs(self) -> Mapping[str, 'Program']:
+    """Return the programs by name; see `make_programs`."""
+    return make_programs(
+      self.sampler.models,
+      self.settings,
+      size=self.size,
+      context_frames=self.context_frames,
+    )
+
+
 def make_programs(
   models: Models,
   settings: SamplingSettings,
@@ -212,32 +254,14 @@ def lower(
   return exported(shapes, *arrays)
 
 
-def write_programs(
-  path: str | os.PathLike[str],
-  sampler: Sampler,
-  *,
-  size: tuple[int, int],
-  fps: float,
-  context_frames: int,
-  settings: SamplingSettings,
-  vocabulary: bytes,
-  origin: Mapping[str, Any],
-  export_again: str,
-) -> float:
+def write_programs(path: str | os.PathLike[str], source: Source) -> float:
   """Export all programs to a folder, and run them in another process.
 
   The folder appears only if that process gives the frames of the sampler.
 
   Args:
     path: the folder; an older export there is replaced.
-    sampler: the model.
-    size: height and width of frames.
-    fps: frames per second, for the manifest.
-    context_frames: K.
-    settings: see `make_programs`.
-    vocabulary: the bytes of the SentencePiece model.
-    origin: JSON values that describe the model.
-    export_again: the command that writes this folder.
+    source: the model.
 
   Returns:
     The share of pixels that differ from those of the sampler; none differs by
@@ -249,13 +273,7 @@ def write_programs(
   target = pathlib.Path(path).expanduser().absolute()
   check_replaceable(target)
   check_on_cpu()
-  weights = {
-    'tokenizer': sampler.tokenizer_params,
-    'generator': sampler.generator_params,
-  }
-  programs = make_programs(
-    sampler.models, settings, size=size, context_frames=context_frames
-  )
+  weights, programs = source.weights, source.programs()
   contents = {
     f'{part}.safetensors': safetensors.numpy.save(flatten_params(params))
     for part, params in weights.items()
@@ -265,19 +283,12 @@ def write_programs(
     exported = lower(program, weights[program.weights])
     conventions.add(exported.calling_convention_version)
     contents[f'{name}.export'] = bytes(exported.serialize())
-  contents['vocab.model'] = vocabulary
+  contents['vocab.model'] = source.vocabulary
   contents[LOADER] = pathlib.Path(loader.__file__).read_bytes()
-  manifest = describe(
-    sampler,
-    programs,
-    size=size,
-    context_frames=context_frames,
-    settings=settings,
-    versions={'calling_convention': max(conventions)},
-  ) | {
-    'fps': fps,
-    **origin,
-    'export_again': export_again,
+  manifest = {
+    **describe(
+      source, programs, versions={'calling_convention': max(conventions)}
+    ),
     'platforms': list(PLATFORMS),
     'sha256': {
       name: hashlib.sha256(data).hexdigest() for name, data in contents.items()
@@ -287,26 +298,17 @@ def write_programs(
   with staged_folder(target) as folder:
     for name, data in contents.items():
       (folder / name).write_bytes(data)
-    return compare(
-      [sys.executable, '-I', str(folder / LOADER)],
-      sampler,
-      size=size,
-      context_frames=context_frames,
-      settings=settings,
-    )
+    return compare([sys.executable, '-I', str(folder / LOADER)], source)
 
 
 def describe(
-  sampler: Sampler,
+  source: Source,
   programs: Mapping[str, Program],
   *,
-  size: tuple[int, int],
-  context_frames: int,
-  settings: SamplingSettings,
   versions: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Return what a loader needs to know of programs, as JSON values."""
-  models = sampler.models
+  sampler, models = source.sampler, source.sampler.models
   return {
     'format': FORMAT,
     'version': 1,
@@ -317,27 +319,24 @@ def describe(
       'jaxlib': importlib.metadata.version('jaxlib'),
       **versions,
     },
-    'grid': list(models.tokenizer.grid(sampler.clip_frames, size)),
-    'size': list(size),
+    'grid': list(models.tokenizer.grid(sampler.clip_frames, source.size)),
+    'size': list(source.size),
     'clip_frames': sampler.clip_frames,
-    'context_frames': context_frames,
+    'context_frames': source.context_frames,
     'text_length': models.text.max_length,
-    'sampling': dataclasses.asdict(settings),
+    'sampling': dataclasses.asdict(source.settings),
     'programs': {
       name: {'weights': program.weights, 'inputs': list(program.inputs)}
       for name, program in programs.items()
     },
+    'fps': source.fps,
+    **source.origin,
+    'export_again': source.export_again,
   }
 
 
 def compare(
-  command: Sequence[str],
-  sampler: Sampler,
-  *,
-  size: tuple[int, int],
-  context_frames: int,
-  settings: SamplingSettings,
-  seconds: float = 1800.0,
+  command: Sequence[str], source: Source, *, seconds: float = 1800.0
 ) -> float:
   """Run a loader in another process; return the share of other pixels.
 
@@ -347,10 +346,7 @@ def compare(
   Args:
     command: reads a file of inputs and writes one of outputs; both paths are
       appended.
-    sampler: gives the expected frames.
-    size: height and width.
-    context_frames: K.
-    settings: how to sample.
+    source: its sampler gives the expected frames.
     seconds: time in which the other process has to end.
 
   Raises:
@@ -358,6 +354,7 @@ def compare(
       or its frames differ.
   """
   check_on_cpu()
+  sampler = source.sampler
   prompts = ['a red circle moving right on grass', 'a blue square']
   seeds = [3, 2**32 - 1]
   length = sampler.models.text.max_length
@@ -400,13 +397,17 @@ def compare(
   context, largest, others, total = None, 0, 0, 0
   for part in ('first', 'second'):
     expected = sampler.clips(
-      prompts, size=size, seeds=seeds, settings=settings, context=context
+      prompts,
+      size=source.size,
+      seeds=seeds,
+      settings=source.settings,
+      context=context,
     )
     difference = np.abs(frames[part].astype(int) - expected)
     largest = max(largest, int(difference.max()))
     others += int(np.count_nonzero(difference))
     total += difference.size
-    context = frames[part][:, -context_frames:]
+    context = frames[part][:, -source.context_frames :]
   if largest > _TOLERANCE:
     raise UserError(
       f'what was exported gives pixels that differ by up to {largest} of 255 '

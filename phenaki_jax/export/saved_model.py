@@ -20,40 +20,21 @@ from phenaki_jax.export.programs import (
   LOADER,
   PLATFORMS,
   Program,
+  Source,
   check_on_cpu,
   check_replaceable,
   compare,
   describe,
-  make_programs,
 )
 from phenaki_jax.files.atomic import staged_folder
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 
 
-def write_saved_model(
-  path: str | os.PathLike[str],
-  sampler: Sampler,
-  *,
-  size: tuple[int, int],
-  fps: float,
-  context_frames: int,
-  settings: SamplingSettings,
-  vocabulary: bytes,
-  origin: Mapping[str, Any],
-  export_again: str,
-) -> float:
+def write_saved_model(path: str | os.PathLike[str], source: Source) -> float:
   """Export all programs as one SavedModel, and call it in another process.
 
   Args:
     path: the folder; an older export there is replaced.
-    sampler: the model.
-    size: height and width of frames.
-    fps: frames per second, for the manifest.
-    context_frames: K.
-    settings: see `make_programs`.
-    vocabulary: the bytes of the SentencePiece model.
-    origin: JSON values that describe the model.
-    export_again: the command that writes this folder.
+    source: the model.
 
   Returns:
     The share of pixels that differ from those of the sampler; none differs by
@@ -74,14 +55,9 @@ def write_saved_model(
   target = pathlib.Path(path).expanduser().absolute()
   check_replaceable(target)
   check_on_cpu()
-  programs = make_programs(
-    sampler.models, settings, size=size, context_frames=context_frames
-  )
+  programs = source.programs()
   module = orbax_export.JaxModule(
-    {
-      'tokenizer': sampler.tokenizer_params,
-      'generator': sampler.generator_params,
-    },
+    source.weights,
     {name: _named(program) for name, program in programs.items()},
     input_polymorphic_shape={
       name: {one: shape for one, shape, _ in program.inputs}
@@ -109,28 +85,15 @@ def write_saved_model(
     )
     for name, program in programs.items()
   ]
-  manifest = describe(
-    sampler,
-    programs,
-    size=size,
-    context_frames=context_frames,
-    settings=settings,
-    versions={'tensorflow': tf.__version__},
-  ) | {'fps': fps, **origin, 'export_again': export_again}
+  manifest = describe(source, programs, versions={'tensorflow': tf.__version__})
   with staged_folder(target) as folder:
     orbax_export.ExportManager(module, signatures).save(os.fspath(folder))
     text = json.dumps(manifest, indent=2) + '\n'
     (folder / loader.MANIFEST).write_bytes(text.encode())
-    (folder / 'vocab.model').write_bytes(vocabulary)
-    source = pathlib.Path(__file__).with_name('tf_loader.py').read_bytes()
-    (folder / LOADER).write_bytes(source)
-    return compare(
-      [sys.executable, '-I', str(folder / LOADER)],
-      sampler,
-      size=size,
-      context_frames=context_frames,
-      settings=settings,
-    )
+    (folder / 'vocab.model').write_bytes(source.vocabulary)
+    code = pathlib.Path(__file__).with_name('tf_loader.py').read_bytes()
+    (folder / LOADER).write_bytes(code)
+    return compare([sys.executable, '-I', str(folder / LOADER)], source)
 
 
 def _named(program: Program) -> Callable[[Any, Any], dict[str, jax.Array]]:

@@ -13,7 +13,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax.errors import NotFoundError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.export.bundle import StoredDtype
-from phenaki_jax.export.programs import write_programs
+from phenaki_jax.export.programs import Source, write_programs
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import (
@@ -135,9 +135,8 @@ def export_programs(
   write = write_programs
   if savedmodel:
     from phenaki_jax.export.saved_model import write_saved_model as write
-  return write(
-    out,
-    model.sampler,
+  source = Source(
+    sampler=model.sampler,
     size=defaults.size,
     fps=defaults.fps,
     context_frames=defaults.context_frames,
@@ -146,6 +145,7 @@ def export_programs(
     origin={'model': {'name': model.name, 'fingerprint': model.fingerprint}},
     export_again=export_again,
   )
+  return write(out, source)
 
 
 def _tables(folder: epath.Path) -> str:

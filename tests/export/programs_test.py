@@ -16,6 +16,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.export import loader
 from phenaki_jax.export.programs import (
   PLATFORMS,
+  Source,
   check_on_cpu,
   compare,
   lower,
@@ -69,11 +70,9 @@ def test_program_is_for_all_platforms_and_any_batch(tiny_sampler, programs):
 
 
 @pytest.fixture(scope='module')
-def folder(tiny_sampler, tmp_path_factory):
-  path = tmp_path_factory.mktemp('programs') / 'tiny'
-  differing = write_programs(
-    path,
-    tiny_sampler,
+def source(tiny_sampler):
+  return Source(
+    sampler=tiny_sampler,
     **SHAPE,
     fps=8.0,
     settings=SETTINGS,
@@ -81,16 +80,19 @@ def folder(tiny_sampler, tmp_path_factory):
     origin={'model': {'name': 'tiny'}},
     export_again='phenaki export --format stablehlo --out tiny',
   )
-  assert differing < 0.001
+
+
+@pytest.fixture(scope='module')
+def folder(source, tmp_path_factory):
+  path = tmp_path_factory.mktemp('programs') / 'tiny'
+  assert write_programs(path, source) < 0.001
   return path
 
 
 @pytest.mark.slow
-def test_programs_run_without_this_package_and_flax(
-  tiny_sampler, folder, tmp_path
-):
+def test_programs_run_without_this_package_and_flax(source, folder):
   command = [sys.executable, '-I', '-c', BLOCKED, str(folder)]
-  assert compare(command, tiny_sampler, settings=SETTINGS, **SHAPE) < 0.001
+  assert compare(command, source) < 0.001
 
 
 @pytest.mark.slow
@@ -116,33 +118,31 @@ def test_loader_reads_prompts_and_names_a_changed_file(
 
 
 @pytest.mark.slow
-def test_export_that_fails_elsewhere_is_refused(tiny_sampler):
+def test_export_that_fails_elsewhere_is_refused(source):
   command = [sys.executable, '-c', 'raise SystemExit("no such operation")']
   with pytest.raises(UserError, match='no such operation'):
-    compare(command, tiny_sampler, settings=SETTINGS, **SHAPE)
+    compare(command, source)
   black = (
     'import sys, numpy, safetensors.numpy as s; '
     'x = numpy.zeros((2, 9, 16, 16, 3), numpy.uint8); '
     's.save_file({"first": x, "second": x}, sys.argv[2])'
   )
   with pytest.raises(UserError, match='nothing was written'):
-    compare(
-      [sys.executable, '-c', black], tiny_sampler, settings=SETTINGS, **SHAPE
-    )
+    compare([sys.executable, '-c', black], source)
 
 
-def test_process_that_hangs_is_ended(tiny_sampler):
+def test_process_that_hangs_is_ended(source):
   command = [sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)']
   with pytest.raises(UserError, match=r'within 0\.2 seconds'):
-    compare(command, tiny_sampler, settings=SETTINGS, seconds=0.2, **SHAPE)
+    compare(command, source, seconds=0.2)
 
 
-def test_checking_process_runs_on_the_cpu(tiny_sampler, monkeypatch):
+def test_checking_process_runs_on_the_cpu(source, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
   code = 'import os; raise SystemExit("on " + os.environ["JAX_PLATFORMS"])'
   command = [sys.executable, '-I', '-S', '-c', code]
   with pytest.raises(UserError, match='written: on cpu'):
-    compare(command, tiny_sampler, settings=SETTINGS, **SHAPE)
+    compare(command, source)
 
 
 def test_export_on_an_accelerator_names_the_variable(monkeypatch):
@@ -151,19 +151,10 @@ def test_export_on_an_accelerator_names_the_variable(monkeypatch):
     check_on_cpu()
 
 
-def test_foreign_folder_is_kept(tiny_sampler, tmp_path):
+def test_foreign_folder_is_kept(source, tmp_path):
   (tmp_path / 'notes.txt').write_text('mine')
   with pytest.raises(UserError, match='something else'):
-    write_programs(
-      tmp_path,
-      tiny_sampler,
-      **SHAPE,
-      fps=8.0,
-      settings=SETTINGS,
-      vocabulary=b'',
-      origin={},
-      export_again='',
-    )
+    write_programs(tmp_path, source)
   assert (tmp_path / 'notes.txt').read_text() == 'mine'
 
 

@@ -10,6 +10,7 @@ import jaxtyping
 import pytest
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.export.programs import Source
 from phenaki_jax.export.saved_model import write_saved_model
 from phenaki_jax.sampling.sampler import SamplingSettings
 
@@ -26,9 +27,8 @@ def _no_shape_checks():
 
 
 def _write(path, sampler):
-  return write_saved_model(
-    path,
-    sampler,
+  source = Source(
+    sampler=sampler,
     size=(16, 16),
     fps=8.0,
     context_frames=5,
@@ -37,6 +37,7 @@ def _write(path, sampler):
     origin={'model': {'name': 'tiny'}},
     export_again='phenaki export --format savedmodel --out tiny',
   )
+  return write_saved_model(path, source)
 
 
 @pytest.mark.skipif(HAS_TF, reason='the extra tf is installed')
