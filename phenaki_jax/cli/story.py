@@ -23,6 +23,9 @@ share of the facts of the prompts that the oracle of StoryWorld finds in it
 (--choose). --dry-run makes nothing: it prints which prompt is active in which
 frames and what each window sees, and draws it to STORY.timeline.png.
 
+--source FRAME shows an image to all scenes of a model that reads one: a story
+is continued from it, in the looks that it has (docs/conditioning.md).
+
 Words that no training caption had, prompts that are too long for the model and
 frames of another size than the trained one are named on standard error and in
 STORY.json; --strict refuses them before any work.
@@ -43,6 +46,8 @@ EXAMPLES = """
   phenaki story configs/stories/circle.yaml --out circle.mp4 --dry-run
   phenaki story configs/stories/circle.yaml --out circle.mp4 \\
     --candidates 4 --choose oracle
+  phenaki story circle.yaml --out circle.mp4 --model runs/source \\
+    --source first.png
   phenaki story --schema
 """
 
@@ -75,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='a scene of a story without a file; once per scene',
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
+  parser.add_argument(
+    '--source', metavar='FRAME', help='image that the model sees in all scenes'
+  )
   arguments.add_model(parser)
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
@@ -120,8 +128,11 @@ def run(args: argparse.Namespace) -> None:
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
   model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
-  made_by = model.provenance
   story = resolve(story, model.defaults)
+  if args.source:
+    assert story.size is not None
+    model = model.with_source(args.source, size=story.size)
+  made_by = model.provenance
   remarks = model.remarks(story)
   if args.strict and remarks:
     raise UserError('; '.join(remark.sentence for remark in remarks))

@@ -8,6 +8,7 @@ works for models that do not fit on this machine.
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import jax
@@ -55,8 +56,11 @@ from phenaki_jax.training.state import (
   abstract_frozen,
   abstract_state,
   boxed_params,
+  missing_leaves,
 )
 from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -254,6 +258,12 @@ def assemble(
     ):
       given.pop('critic', None)  # the critic of this run is another network
   task = _generator(experiment, params, mesh)
+  if added := missing_leaves(task, given):
+    _log.info(
+      'start_from=%s has no %s, which start at random or at zero.',
+      experiment.start_from,
+      ', '.join(added),
+    )
   return Run(
     experiment=experiment,
     mesh=mesh,
@@ -341,6 +351,7 @@ def _generator(
     tokenizer=experiment.tokenizer,
     tokenizer_params=tokenizer_params,
     training=experiment.task,
+    fps=experiment.data.fps,
     layout=Layout(
       num_clips=made.num_clips,
       num_images=made.num_images,

@@ -12,6 +12,7 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.nn.attention import Packing
+from phenaki_jax.nn.conditions import Conditions
 
 CONFIG = GeneratorConfig(
   codebook_size=12,
@@ -298,3 +299,67 @@ def test_dropout_needs_a_key(scan):
   dropped, other = (run(dropout=rng.root(seed)) for seed in (0, 1))
   assert np.abs(dropped - logits).max() > 0.1
   assert np.abs(dropped - other).max() > 0.1
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _switched(config, params, ids, over_time, frames_at=None):
+  return MaskedTransformer(config).apply(
+    {'params': params},
+    *(ids, TEXT[:1].repeat(len(ids), 0), TEXT_MASK[:1].repeat(len(ids), 0)),
+    frames_at=frames_at,
+    conditions=Conditions(over_time=over_time),
+  )
+
+
+def _from_image_model():
+  """Return a clip network of the weights of an image network."""
+  params = jax.tree.map(np.array, _params(FACTORIZED))
+  for block in params['blocks'].values():
+    block['time']['out']['kernel'][:] = 0
+  return params
+
+
+ON, OFF = np.ones((2, 3), bool), np.zeros((2, 3), bool)
+
+
+def test_a_clip_network_starts_as_the_image_network_on_every_frame():
+  params = _from_image_model()
+  clips = np.asarray(_switched(FACTORIZED, params, IDS, ON))
+  # To the last bit with the layers over time off, whatever their weights.
+  off = _switched(FACTORIZED, _params(FACTORIZED), IDS, OFF)
+  np.testing.assert_array_equal(off, clips)
+  each = _switched(
+    FACTORIZED,
+    params,
+    IDS.reshape(6, 1, 2, 2),
+    ON.reshape(6, 1),
+    np.array([[0], [1], [2]] * 2, np.int32),
+  )
+  np.testing.assert_allclose(each, clips.reshape(each.shape), atol=1e-5)
+
+
+def test_a_still_clip_stays_still_until_time_is_learned():
+  still, same = IDS[:, :1].repeat(3, 1), np.zeros((2, 3), np.int32)
+  frames = np.asarray(
+    _switched(FACTORIZED, _from_image_model(), still, ON, same)
+  )
+  np.testing.assert_allclose(frames, frames[:, :1].repeat(3, 1), atol=1e-5)
+
+  @jax.jit
+  @jax.grad
+  def pull(params):
+    return jnp.sum(_switched(FACTORIZED, params, IDS, ON)[..., 3])
+
+  grads = pull(_from_image_model())['blocks']
+  assert all(np.any(x['time']['out']['kernel']) for x in grads.values())
+
+
+def test_time_is_switched_for_each_sample():
+  params = _params(FACTORIZED)
+  on, off = (_switched(FACTORIZED, params, IDS, each) for each in (ON, OFF))
+  assert (np.abs(on - off).max((1, 2, 3, 4)) > 1e-3).all()
+  mixed = _switched(FACTORIZED, params, IDS, np.stack([ON[0], OFF[0]]))
+  np.testing.assert_array_equal(mixed, np.stack([on[0], off[1]]))
+  np.testing.assert_array_equal(on, _whole(IDS, config=FACTORIZED))
+  with pytest.raises(ValueError, match="attention is 'factorized'"):
+    jax.eval_shape(lambda: _switched(CONFIG, _params(CONFIG), IDS, ON))

@@ -12,6 +12,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import SIZES
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.runs import assemble, experiment, starting
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
@@ -265,6 +266,14 @@ def test_a_run_starts_from_a_trained_generator(
     starting.starting_model(
       wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params
     )
+  # Ports may be added, and not taken away.
+  ported = PortsConfig(canvas=True, patch=(2, 8, 8), scalars=('fps',))
+  more = dataclasses.replace(
+    settings, generator=dataclasses.replace(models.generator, ports=ported)
+  )
+  assert starting.starting_model(
+    more, epath.Path(tmp_path), tiny_sampler.tokenizer_params
+  )
   # What a killed first save leaves is no start of this run.
   begun = tmp_path / 'checkpoints' / '1'
   begun.mkdir(parents=True)

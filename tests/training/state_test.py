@@ -10,10 +10,13 @@ import pytest
 import real
 import toy
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.training.checkpoints import Checkpoints, load_params
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.state import (
@@ -22,6 +25,7 @@ from phenaki_jax.training.state import (
   abstract_state,
   boxed_params,
   create_state,
+  missing_leaves,
   place_frozen,
 )
 
@@ -115,3 +119,46 @@ def test_a_task_is_described_without_devices_or_arrays():
   kernel = state.params['generator']['blocks']['blocks']['mlp']['wi']['kernel']
   assert kernel.shape == (20, 1536, 6144)
   assert kernel.sharding.shard_shape(kernel.shape) == (20, 192, 3072)
+
+
+def _ported(task):
+  """Add all ports to a generator."""
+  tokenizer = task.tokenizer
+  ports = PortsConfig(
+    canvas=True,
+    patch=(tokenizer.tubelet, *tokenizer.patch),
+    memory=('source',),
+    memory_every=1,
+    scalars=('fps',),
+  )
+  config = dataclasses.replace(task.config, ports=ports)
+  return dataclasses.replace(task, config=config)
+
+
+def test_ports_are_added_to_a_trained_generator(tmp_path):
+  """Its parameters stay; those of the ports are new, and are optimized."""
+  plain = real.generator_task()
+  trained = jax.tree.map(
+    lambda leaf: np.full(leaf.shape, 0.5, np.float32),
+    sharding.unbox(boxed_params(plain)),
+  )
+  task = dataclasses.replace(_ported(plain), given=trained)
+  new = missing_leaves(task, trained)
+  assert len(new) == 2 + 6 + 2 + 4 + 2
+  assert all(name.startswith('generator/') for name in new)
+  mesh = sharding.make_mesh(
+    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
+  )
+  optimizer = _optimizer(task)
+  abstract = abstract_state(task, optimizer, mesh)
+  state = create_state(task, optimizer, abstract, rngs.root(0))
+  for tree in (state.params, state.ema):
+    flat = flatten_dict(tree, sep='/')
+    assert all((x == 0.5).all() == (k not in new) for k, x in flat.items())
+  moments = flatten_dict(state.opt_state[1].mu, sep='/')
+  assert moments.keys() == flatten_dict(state.params, sep='/').keys()
+  # A checkpoint holds them too.
+  with Checkpoints(tmp_path, keep=1, config={}, identity={}) as checkpoints:
+    checkpoints.save(1, state, {})
+  saved = flatten_dict(load_params(tmp_path, item='params').params, sep='/')
+  assert saved.keys() == moments.keys() and set(new) < saved.keys()
