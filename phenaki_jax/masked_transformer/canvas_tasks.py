@@ -21,8 +21,8 @@ from phenaki_jax.masked_transformer.tasks import Clips, chosen_by
 from phenaki_jax.nn.conditions import ABSENT
 from phenaki_jax.rng import stream
 
-# Share of the clips whose exact tokens are shown beside the canvas. A model that
-# always sees them does not learn to read the canvas.
+# Share of the clips whose exact tokens are shown beside the canvas. A model
+# that always sees them does not learn to read the canvas.
 CLAMPED_SHARE = 0.7
 # An enlarged canvas was smaller by 2 to the power of one of these levels.
 LEVELS = (1, 2)

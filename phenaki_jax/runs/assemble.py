@@ -286,6 +286,7 @@ def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
     )
   check_tokenizer_dir(experiment)
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
+  experiment.task.check(experiment.generator, is_cached=True)
   params = tokenizer_params(experiment)
   # A frozen text encoder is not needed.
   text = TextConfig(max_length=experiment.text.max_length)

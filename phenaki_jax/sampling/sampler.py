@@ -79,21 +79,21 @@ class Models:
       )
 
 
-@functools.partial(jax.jit, static_argnames='models')
+@functools.partial(jax.jit, static_argnames='tokenizer')
 def _encode(
-  models: Models, params: Any, pixels: UInt8[Array, 'B T H W C']
+  tokenizer: TokenizerConfig, params: Any, pixels: UInt8[Array, 'B T H W C']
 ) -> Int[Array, 'B t h w']:
-  return CViViT(models.tokenizer).apply(
+  return CViViT(tokenizer).apply(
     {'params': params}, normalise(pixels), method='encode'
   )
 
 
-@functools.partial(jax.jit, static_argnames='models')
+@functools.partial(jax.jit, static_argnames='tokenizer')
 def _pixels(
-  models: Models, params: Any, ids: Int[Array, 'B t h w']
+  tokenizer: TokenizerConfig, params: Any, ids: Int[Array, 'B t h w']
 ) -> UInt8[Array, 'B T H W C']:
   return to_uint8(
-    CViViT(models.tokenizer).apply({'params': params}, ids, method='decode')
+    CViViT(tokenizer).apply({'params': params}, ids, method='decode')
   )
 
 
@@ -194,7 +194,8 @@ def uncover_tokens(
     logits = generator.logits(params, copies, encoded, conditions=every)
     logits = logits.reshape(passes, *shown.shape, -1)
     scale = settings[:, 0] * SCHEDULES[guided.schedule](progress)
-    return guide(logits[0], logits[1], scale, *logits[2:], time_guidance)
+    still = logits[2] if passes == 3 else None
+    return guide(logits[0], logits[1], scale, still, time_guidance)
 
   def criticise(filled: Array) -> Array:
     odds = generator.criticise(
@@ -275,11 +276,15 @@ class Sampler:
 
   def encode(self, pixels: np.ndarray) -> np.ndarray:
     """Encode uint8 frames [B, T, H, W, 3] as ids [B, t, h, w]."""
-    return np.asarray(_encode(self.models, self.tokenizer_params, pixels))
+    return np.asarray(
+      _encode(self.models.tokenizer, self.tokenizer_params, pixels)
+    )
 
   def decode(self, ids: np.ndarray) -> np.ndarray:
     """Decode ids [B, t, h, w] to uint8 frames [B, T, H, W, 3]."""
-    return np.asarray(_pixels(self.models, self.tokenizer_params, ids))
+    return np.asarray(
+      _pixels(self.models.tokenizer, self.tokenizer_params, ids)
+    )
 
   def with_source(self, frame: np.ndarray) -> 'Sampler':
     """Return a sampler of clips that see an image: the source of a story.
@@ -337,9 +342,9 @@ class Sampler:
     if guided and guided.is_temporal:
       if self.models.generator.attention != 'factorized':
         raise UserError(
-          f'sampling.time_guidance is {settings.time_guidance:g}, but the model '
-          'has no layers over time that could be off; set it to 1, or train '
-          'with --set generator.attention=factorized'
+          f'sampling.time_guidance is {settings.time_guidance:g}, but the '
+          'model has no layers over time that could be off; set it to 1, or '
+          'train with --set generator.attention=factorized'
         )
       time = jnp.full(len(prompts), settings.time_guidance, jnp.float32)
     if self.source is not None:

@@ -173,7 +173,7 @@ def tell(
 
 def switches_of_images(
   training: GeneratorTaskConfig, rng: Key[Array, ''], count: int
-) -> Bool[Array, 'images'] | None:
+) -> Bool[Array, 'B'] | None:
   """Draw for which images the layers over time act; None: for all."""
   if not training.time_off_images:
     return None
@@ -183,7 +183,7 @@ def switches_of_images(
 
 def _switches(
   rng: Key[Array, ''], name: str, share: float, shape: tuple[int, ...]
-) -> Bool[Array, 'examples']:
+) -> Bool[Array, 'B']:
   return ~jax.random.bernoulli(stream(rng, name), share, shape)
 
 

@@ -39,12 +39,12 @@ def test_a_model_with_a_canvas_edits_by_it(ported_bundle, tmp_path):
   np.save(tmp_path / 'a.npy', clip)
   film = tmp_path / 'film.mp4'
   flags = ['fps', str(tmp_path / 'a.npy'), '--out', str(film), '--times', '3']
-  flags += ['--guidance', '0', '--time-guidance', '2']
+  flags += ['--guidance', '0', '--time-guidance', '1']
   assert _edit(ported_bundle, *flags) == 0
   frames = np.load(film.with_suffix('.npy'))
   assert frames.shape == (7, 16, 16, 3)
   np.testing.assert_array_equal(frames[::3], clip)
-  assert read_provenance(film)['edit']['settings']['time_guidance'] == 2
+  assert read_provenance(film)['edit']['settings']['time_guidance'] == 1
 
 
 BAD = {

@@ -1,5 +1,8 @@
 """Each task of the canvas against its definition, and their shares."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,12 +32,33 @@ def _clips():
   )
 
 
+# In the last draw each task has a tenth of the clips, and others three.
+MIXED = 'mixed'
+
+
+@functools.cache
+def _drawn():
+  """Return what is shown, the tokens too, of each task alone and of all."""
+
+  @jax.jit
+  def drawn():
+    clips, found = _clips(), {}
+    for name in (*CANVAS_TASKS, MIXED):
+      shares, below = {name: 1.0}, 0.0
+      if name == MIXED:
+        shares, below = dict.fromkeys(CANVAS_TASKS, 0.1), 0.3
+      chosen, shown = draw_shown(clips, shares, below=below)
+      found[name] = chosen, shown, shown_tokens(clips, shown)
+    return found, known_tokens(clips.clips, {'inpainting': 0.3})
+
+  return jax.tree.map(np.asarray, drawn())
+
+
 def _shown(name):
-  chosen, shown = draw_shown(_clips(), {name: 1.0}, below=0.0)
+  chosen, shown, _ = _drawn()[0][name]
   assert chosen.all()
-  pixels = np.asarray(shown.pixels)
-  assert not pixels[np.arange(7)[None] >= FRAMES[:, None]].any()
-  return pixels, np.asarray(shown.prefix), np.asarray(shown.level)
+  assert not shown.pixels[np.arange(7)[None] >= FRAMES[:, None]].any()
+  return shown.pixels, shown.prefix, shown.level
 
 
 def _frames(name):
@@ -99,30 +123,26 @@ def test_an_enlarged_clip_is_shown_whole_with_its_level():
 
 def test_the_shares_are_those_of_the_clips():
   """Tasks of the canvas take their clips from generation alone."""
-  clips = _clips()
-  of_tokens = {'inpainting': 0.3}
-  shares = dict.fromkeys(CANVAS_TASKS, 0.1)
-  chosen, shown = draw_shown(clips, shares, below=0.3)
-  assert 0.4 < np.mean(chosen) < 0.6
-  has_pixels = np.asarray(shown.pixels).any((1, 2, 3))
-  np.testing.assert_array_equal(has_pixels, chosen)
-  known = np.asarray(known_tokens(clips.clips, of_tokens)).any(1)
-  assert 0.2 < known.mean() < 0.4 and not (known & np.asarray(chosen)).any()
+  found, known = _drawn()
+  chosen, shown, _ = found[MIXED]
+  assert 0.4 < chosen.mean() < 0.6
+  np.testing.assert_array_equal(shown.pixels.any((1, 2, 3)), chosen)
+  assert 0.2 < known.any(1).mean() < 0.4
+  assert not (known.any(1) & chosen).any()
 
 
 @pytest.mark.parametrize('name', CANVAS_TASKS)
 def test_shown_tokens_hold_known_pixels_alone(name):
   """And one latent frame at least is left to predict."""
-  clips = _clips()
-  _, shown = draw_shown(clips, {name: 1.0}, below=0.0)
-  tokens = np.asarray(shown_tokens(clips, shown)).reshape(-1, *GRID)
-  whole = np.asarray(shown.pixels).all((2, 3))
+  _, shown, tokens = _drawn()[0][name]
+  tokens = tokens.reshape(-1, *GRID)
+  whole = shown.pixels.all((2, 3))
   frames = tokens.any((2, 3))
   np.testing.assert_array_equal(frames, tokens.all((2, 3)))
   assert not (frames[:, 0] & ~whole[:, 0]).any()
   later = whole[:, 1:].reshape(-1, 3, 2).all(-1)
   assert not (frames[:, 1:] & ~later).any()
-  latent = np.asarray(clips.clips.num_latent)
+  latent = 1 + (FRAMES - 1) // 2
   assert (frames.sum(1) < latent).all()
   expected = 0 if name in ('region', 'enlarged') else CLAMPED_SHARE
   assert abs(frames[latent > 1].any(1).mean() - expected) < 0.1

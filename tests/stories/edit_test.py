@@ -50,9 +50,15 @@ def seeing(ported_sampler):
   return _spy(ported_sampler)
 
 
+def _drawing(sampler):
+  """Return a brush whose program is that of the command's tests."""
+  settings = SamplingSettings(steps=2, guidance=0.0)
+  return _brush(sampler, fps=8.0, settings=settings)
+
+
 def _brush(sampler, **options):
-  settings = SamplingSettings(steps=3, guidance=0.0)
-  return Brush(sampler=sampler, prompt='a red', settings=settings, **options)
+  options.setdefault('settings', SamplingSettings(steps=3, guidance=0.0))
+  return Brush(sampler=sampler, prompt='a red', **options)
 
 
 def _check_tokens(spy):
@@ -147,7 +153,7 @@ def test_a_box_is_made_from_the_canvas_alone(seeing):
   clip, box = _frames(9), (5, 8, 16, 16)
   inside = np.zeros(SIZE, bool)
   inside[8:16, 5:16] = True
-  film = _brush(seeing).fill(clip, box)
+  film = _drawing(seeing).fill(clip, box)
   np.testing.assert_array_equal(film[:, ~inside], clip[:, ~inside])
   assert not seeing.calls[0][0].any()
   rgb, known = _canvas(seeing)
@@ -155,19 +161,20 @@ def test_a_box_is_made_from_the_canvas_alone(seeing):
   np.testing.assert_array_equal(rgb[:, ~inside], clip[:, ~inside])
   other = clip.copy()
   other[:, inside] = 255 - other[:, inside]
-  np.testing.assert_array_equal(_brush(seeing).fill(other, box), film)
+  np.testing.assert_array_equal(_drawing(seeing).fill(other, box), film)
   other = clip.copy()
   other[:, ~inside] = 255 - other[:, ~inside]
-  assert (_brush(seeing).fill(other, box)[:, inside] != film[:, inside]).any()
+  assert (_drawing(seeing).fill(other, box)[:, inside] != film[:, inside]).any()
 
 
 def test_an_image_is_animated_from_its_tokens_and_the_canvas(seeing):
   image = _frames(1)
-  film = _brush(seeing, fps=8.0).continue_(image, 8)
+  film = _drawing(seeing).continue_(image, 8)
   np.testing.assert_array_equal(film[:1], image)
   known, _, after = seeing.calls[0]
   assert known[0].all((1, 2)).tolist() == [True, *[False] * 4]
-  np.testing.assert_array_equal(after[:, 0], seeing.encode(image[None])[:, 0])
+  tokens = seeing.encode(np.concatenate([image] * 9)[None])[:, 0]
+  np.testing.assert_array_equal(after[:, 0], tokens)
   rgb, shown = _canvas(seeing)
   assert shown[0].all() and not shown[1:].any()
   np.testing.assert_array_equal(rgb[0], image[0])
@@ -178,7 +185,7 @@ def test_an_image_is_animated_from_its_tokens_and_the_canvas(seeing):
 def test_frames_on_the_canvas_are_the_given_ones(seeing):
   """A clip of 9 frames has room for three of them, and what follows for two."""
   given = _frames(4)
-  film = _brush(seeing).interpolate(given, 3)
+  film = _drawing(seeing).interpolate(given, 3)
   assert len(film) == 13
   np.testing.assert_array_equal(film[::4], given)
   assert (film[2] != film[1]).any()

@@ -176,4 +176,10 @@ def test_conditions_follow_their_rows():
     np.testing.assert_array_equal(rows.conditions.scalars['fps'], fps)
     expected = np.concatenate([np.ones((2, 3), bool), switch])[order]
     np.testing.assert_array_equal(rows.conditions.over_time, expected)
+    assert rows.places['conditions'] is rows.conditions
+  # Micro-batches of one group each.
+  parts = rows.divided(2)
+  found = np.asarray(parts.conditions.over_time).reshape(-1, 3)
+  np.testing.assert_array_equal(found, rows.conditions.over_time)
+  assert parts.conditions.scalars['fps'].shape == (2, 2)
   assert join_rows(_clips(2), _images(6)).conditions is None

@@ -16,7 +16,6 @@ from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
 from phenaki_jax.nn.config import PortsConfig
-from phenaki_jax.training.checkpoints import Checkpoints, load_params
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.state import (
@@ -135,30 +134,40 @@ def _ported(task):
   return dataclasses.replace(task, config=config)
 
 
-def test_ports_are_added_to_a_trained_generator(tmp_path):
-  """Its parameters stay; those of the ports are new, and are optimized."""
-  plain = real.generator_task()
-  trained = jax.tree.map(
-    lambda leaf: np.full(leaf.shape, 0.5, np.float32),
-    sharding.unbox(boxed_params(plain)),
-  )
-  task = dataclasses.replace(_ported(plain), given=trained)
+def test_ports_that_are_added_are_optimized_and_kept():
+  """Their parameters are in the state, all of which a checkpoint holds."""
+  plain = dataclasses.replace(real.generator_task(), tokenizer_params=None)
+  task = _ported(plain)
+  trained = sharding.unbox(boxed_params(plain))
   new = missing_leaves(task, trained)
-  assert len(new) == 2 + 6 + 2 + 4 + 2
+  # The canvas has 2, the memory 2 and 5 in the block, scalars 4 and 2 gains.
+  assert len(new) == 2 + (2 + 5) + (4 + 2)
   assert all(name.startswith('generator/') for name in new)
-  mesh = sharding.make_mesh(
-    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
-  )
-  optimizer = _optimizer(task)
+  state = abstract_state(task, _optimizer(task), _mesh(), uneven='replicate')
+  moments = state.opt_state[1].mu
+  for tree in (state.params, state.ema, moments):
+    found = flatten_dict(tree, sep='/').keys()
+    assert found - flatten_dict(trained, sep='/').keys() == set(new)
+
+
+class GroupedTask(toy.ToyTask):
+  def init(self, rng):
+    return {'net': super().init(rng)}
+
+
+def test_a_start_may_lack_some_parameters():
+  """They stay as they are created, and the others are the given ones."""
+  task = GroupedTask()
+  given = {'net': {'bias': np.full(16, 3.0, np.float32)}}
+  task.given = given
+  assert missing_leaves(task, given) == ['net/kernel', 'net/out']
+  mesh, optimizer = _mesh(), _optimizer(task)
   abstract = abstract_state(task, optimizer, mesh)
   state = create_state(task, optimizer, abstract, rngs.root(0))
-  for tree in (state.params, state.ema):
-    flat = flatten_dict(tree, sep='/')
-    assert all((x == 0.5).all() == (k not in new) for k, x in flat.items())
-  moments = flatten_dict(state.opt_state[1].mu, sep='/')
-  assert moments.keys() == flatten_dict(state.params, sep='/').keys()
-  # A checkpoint holds them too.
-  with Checkpoints(tmp_path, keep=1, config={}, identity={}) as checkpoints:
-    checkpoints.save(1, state, {})
-  saved = flatten_dict(load_params(tmp_path, item='params').params, sep='/')
-  assert saved.keys() == moments.keys() and set(new) < saved.keys()
+  task.given = {}
+  fresh = create_state(task, optimizer, abstract, rngs.root(0))
+  for found, first in ((state.params, fresh.params), (state.ema, fresh.ema)):
+    assert (found['net']['bias'] == 3).all()
+    assert not first['net']['bias'].any()
+    for name in ('kernel', 'out'):
+      np.testing.assert_array_equal(found['net'][name], first['net'][name])
