@@ -80,9 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='a scene of a story without a file; once per scene',
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
-  parser.add_argument(
-    '--source', metavar='FRAME', help='image that the model sees in all scenes'
-  )
+  parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
   arguments.add_model(parser)
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
@@ -113,31 +111,26 @@ def run(args: argparse.Namespace) -> None:
     print(read_schema(), end='')
     return
   if bool(args.story) == bool(args.prompt):
-    raise UserError(
-      'give either a story file or one --prompt for each scene'
-      + (', not both' if args.story else '')
-    )
+    both = ', not both' if args.story else ''
+    raise UserError(f'give a story file or one --prompt for each scene{both}')
   if args.out is None:
     raise UserError('give --out STORY.mp4, the film to write')
   from phenaki_jax.runs.footage import read_starts
   from phenaki_jax.runs.open import load
 
-  names = [name for name, *_ in (*_OPTIONS, *_WORDS)]
-  names = [name.replace('-', '_') for name in names]
+  names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
   model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
-  if args.source:
-    assert story.size is not None
-    model = model.with_source(args.source, size=story.size)
-  made_by = model.provenance
+  model = model.with_source(args.source, story) if args.source else model
   remarks = model.remarks(story)
   if args.strict and remarks:
     raise UserError('; '.join(remark.sentence for remark in remarks))
   starts = read_starts(story)
   if rolled := args.reroll or []:
+    made_by = model.provenance
     story = outputs.reroll_story(story, rolled, args.out, made_by=made_by)
   for number in sorted(set(rolled)):
     seed = story.scenes[number - 1].seed
@@ -153,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
       model.sampler,
       story,
       args.out,
-      made_by=made_by,
+      made_by=model.provenance,
       remarks=remarks,
       starts=starts,
       judge=model.judge(story),

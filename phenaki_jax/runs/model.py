@@ -64,19 +64,18 @@ class Model:
   words: Words | None = None
   source: str = ''
 
-  def with_source(
-    self, path: str | os.PathLike[str], *, size: tuple[int, int]
-  ) -> 'Model':
+  def with_source(self, path: str | os.PathLike[str], story: Story) -> 'Model':
     """Return a model whose clips see an image, the source of a story.
 
     Args:
       path: an image, or a clip, whose first frame is taken.
-      size: height and width of the story.
+      story: a resolved story, whose size it gets.
 
     Raises:
       NotFoundError, UserError: it cannot be read, or the model sees none.
     """
-    frame = read_footage(path, size=size, fps=self.defaults.fps)[0]
+    assert story.size is not None, 'the story is not resolved'
+    frame = read_footage(path, size=story.size, fps=self.defaults.fps)[0]
     digest = hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
     return dataclasses.replace(
       self, sampler=self.sampler.with_source(frame), source=digest

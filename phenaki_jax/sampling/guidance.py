@@ -52,11 +52,12 @@ def guide(
   """
   shape = (-1,) + (1,) * (conditional.ndim - 1)
 
-  def weighed(scale: Array, difference: Array) -> Array:
-    return jnp.broadcast_to(scale.reshape(shape), difference.shape) * difference
+  def weighed(scale: Array, one: Array, other: Array) -> Array:
+    weight = jnp.broadcast_to(scale.reshape(shape), one.shape)
+    return weight * (one - other)
 
-  guided = conditional + weighed(scale, conditional - unconditional)
+  guided = conditional + weighed(scale, conditional, unconditional)
   if still is None:
     return guided
   assert time_scale is not None, 'temporal guidance needs its scale'
-  return guided + weighed(time_scale - 1.0, unconditional - still)
+  return guided + weighed(time_scale - 1.0, unconditional, still)

@@ -144,7 +144,7 @@ def test_a_story_sees_its_source(ported_bundle, tiny_bundle, tmp_path, capsys):
 
 
 BAD = {
-  'no story': ([], 'either a story file or one --prompt'),
+  'no story': ([], 'give a story file or one --prompt'),
   'both': (['story.yaml', '--prompt', 'x'], 'not both'),
   'no such file': (['none.yaml'], 'there is no story file none.yaml'),
   'bad flag': (

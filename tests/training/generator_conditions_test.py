@@ -37,8 +37,8 @@ TOKENIZER = TokenizerConfig(
   width=16,
   num_heads=4,
   mlp_dim=32,
-  spatial_layers=1,
-  temporal_layers=1,
+  spatial_layers=0,
+  temporal_layers=0,
 )
 CONFIG = GeneratorConfig(
   codebook_size=TOKENIZER.codebook_size,
