@@ -129,8 +129,8 @@ def _region(clips: CanvasClips) -> Shown:
   box = inside[0][:, :, None] & inside[1][:, None, :]
   shown = _nothing(clips)
   # No token is exact: the tokenizer attends within a frame.
-  return shown.replace(
-    pixels=jnp.broadcast_to(~box[:, None], shown.pixels.shape)
+  return dataclasses.replace(
+    shown, pixels=jnp.broadcast_to(~box[:, None], shown.pixels.shape)
   )
 
 
@@ -138,7 +138,8 @@ def _enlarged(clips: CanvasClips) -> Shown:
   """All is known, from a smaller clip that was enlarged."""
   drawn = clips.drawn('canvas_level') * len(LEVELS)
   shown = _nothing(clips)
-  return shown.replace(
+  return dataclasses.replace(
+    shown,
     pixels=jnp.ones_like(shown.pixels),
     level=jnp.asarray(LEVELS, jnp.float32)[drawn.astype(jnp.int32)],
   )
@@ -187,7 +188,8 @@ def draw_shown(
     below += share
   is_real = _index(clips) < clips.num_frames[:, None]
   is_clamped = clips.drawn('canvas_clamped') < CLAMPED_SHARE
-  return any_task, shown.replace(
+  return any_task, dataclasses.replace(
+    shown,
     pixels=shown.pixels & is_real[:, :, None, None],
     prefix=jnp.where(is_clamped, shown.prefix, 0),
   )

@@ -9,6 +9,7 @@ canvas where token and position embeddings are summed, a memory and scalars in
 the blocks.
 """
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -174,11 +175,11 @@ class MaskedTransformer(nn.Module):
       if jnp.issubdtype(values.dtype, jnp.integer):
         looked_up = table[values]
         values = looked_up + jnp.broadcast_to(place, looked_up.shape)
-      return entries.replace(values=values.astype(jnp.float32))
+      return dataclasses.replace(entries, values=values.astype(jnp.float32))
 
     given = {role: vectors(entries) for role, entries in memory.items()}
     found = MemoryPort(ports.memory, ports.memory_slots, name='memory')(given)
-    return found.replace(vectors=found.vectors.astype(dtype))
+    return dataclasses.replace(found, vectors=found.vectors.astype(dtype))
 
   def _attention(
     self, segments: Int[Array, 'B t'] | None, t: int, h: int, w: int

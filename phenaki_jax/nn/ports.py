@@ -55,6 +55,7 @@ class CanvasPort(nn.Module):
     rgb = jnp.where(known, normalise(canvas.rgb), 0.0)
     depth, has_depth = jnp.zeros_like(rgb[..., :1]), jnp.zeros_like(known)
     if canvas.depth is not None:
+      assert canvas.has_depth is not None, 'depth needs its mask'
       has_depth = canvas.has_depth[..., None]
       depth = jnp.where(has_depth, canvas.depth[..., None], 0.0)
     pixels = jnp.concatenate([rgb, known, depth, has_depth], -1)

@@ -1,5 +1,8 @@
 """Known pixels and a source frame, as what the ports of a generator read."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
@@ -26,9 +29,10 @@ def of_pixels(
     return None
   scalars = {}
   if fps is not None and 'fps' in config.ports.scalars:
-    scalars['fps'] = np.full(len(frames), fps, np.float32)
+    scalars['fps'] = jnp.full(len(frames), fps, jnp.float32)
   rgb = np.where(known[..., None], frames, 0).astype(np.uint8)
-  return Conditions(canvas=Canvas(rgb=rgb, known=known), scalars=scalars)
+  canvas = Canvas(rgb=jnp.asarray(rgb), known=jnp.asarray(known))
+  return Conditions(canvas=canvas, scalars=scalars)
 
 
 def with_source(
@@ -47,8 +51,10 @@ def with_source(
     latent_frames: of each sample.
   """
   entries = Entries(
-    values=np.tile(source.reshape(1, 1, -1), (batch, 1, 1)),
-    slots=np.zeros((batch, 1), np.int32),
-    visible=np.ones((batch, latent_frames, 1), bool),
+    values=jnp.tile(jnp.asarray(source).reshape(1, 1, -1), (batch, 1, 1)),
+    slots=jnp.zeros((batch, 1), jnp.int32),
+    visible=jnp.ones((batch, latent_frames, 1), bool),
   )
-  return (conditions or Conditions()).replace(memory={'source': entries})
+  return dataclasses.replace(
+    conditions or Conditions(), memory={'source': entries}
+  )

@@ -178,8 +178,9 @@ def uncover_tokens(
       lambda both: jnp.concatenate([both, both[batch:]]), encoded
     )
     switch = jnp.arange(3 * batch)[:, None] < 2 * batch
-    every = (every or Conditions()).replace(
-      over_time=jnp.broadcast_to(switch, (3 * batch, grid[0]))
+    every = dataclasses.replace(
+      every or Conditions(),
+      over_time=jnp.broadcast_to(switch, (3 * batch, grid[0])),
     )
 
   def predict(shown: Array, progress: Array) -> Array:

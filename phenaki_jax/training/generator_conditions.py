@@ -144,7 +144,8 @@ def tell(
     # Of a clip with context, it shows the context.
     index = jnp.arange(pixels.shape[1])[None]
     of_frames = (index < context[:, None]) & chosen[:, None]
-    shown = shown.replace(
+    shown = dataclasses.replace(
+      shown,
       pixels=jnp.where(
         has_context[:, None, None, None],
         of_frames[:, :, None, None],
