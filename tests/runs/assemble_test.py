@@ -67,6 +67,22 @@ def _mesh():
     ),
     ('tokenizer', ['tokenizer.temporal_window=2'], {'encoder', 'decoder'}),
     ('generator', ['generator.critic=self'], {'critic', 'generator'}),
+    (
+      'generator',
+      [
+        *('generator.ports.canvas=True', 'generator.ports.memory=source'),
+        *(
+          'generator.ports.memory_every=1',
+          'generator.ports.scalars=fps,level',
+        ),
+        *('generator.attention=factorized', 'generator.critic=token'),
+        *('task.canvas_interpolation_share=0.2', 'task.source_share=0.5'),
+        *('task.canvas_enlarged_share=0.2', 'task.strides=1,2'),
+        *('task.time_off_clips=0.1', 'task.time_off_images=0.5'),
+        *('train.accumulate=2', 'data.row_multiple=4'),
+      ],
+      {'critic', 'generator'},
+    ),
   ],
 )
 def test_options_that_no_config_sets_train(kind, overrides, trained):
