@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.critic import Critic
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.nn.conditions import blank
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 
@@ -73,7 +74,11 @@ class Generator:
       vectors = jnp.zeros((*texts.shape, self.config.text_width))
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
     generator = MaskedTransformer(self.config).init(
-      rng_generator, ids, vectors, texts > 0
+      rng_generator,
+      ids,
+      vectors,
+      texts > 0,
+      conditions=blank(self.config.ports, self.config.grid),
     )
     params['generator'] = generator['params']
     if self.config.critic != 'none':
@@ -136,7 +141,8 @@ class Generator:
       ids: token ids; `config.codebook_size` marks a hidden token.
       texts: from `encode`.
       dropout: key of the dropout; None switches dropout off.
-      **rows: `segments`, `frames_at` and `packing` of `MaskedTransformer`.
+      **rows: `segments`, `frames_at`, `packing` and `conditions` of
+        `MaskedTransformer`.
     """
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']},
@@ -169,6 +175,7 @@ class Generator:
       return Critic(self.config).apply(
         {'params': params['critic']}, features, method='score'
       )
+    rows = {name: x for name, x in rows.items() if name != 'conditions'}
     return Critic(self.config).apply(
       {'params': params['critic']}, *inputs, **rows
     )

@@ -23,6 +23,21 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 
+def _drawn(task, rng):
+  """Draw the parameters of a task, so that every input matters."""
+  from phenaki_jax import sharding
+
+  def weights(path, leaf):
+    # Branches begin at zero, so that fresh models see neither text nor past.
+    mean = float(path[-1].key == 'scale')
+    # Large enough for a word to change the likeliest token.
+    deviation = 0.1 if leaf.ndim == 1 else 0.6
+    return rng.normal(mean, deviation, leaf.shape).astype(leaf.dtype)
+
+  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  return jax.tree_util.tree_map_with_path(weights, shapes)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
   """Compile without most optimisations, unless the test is slow.
@@ -39,7 +54,6 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope='session')
 def tiny_sampler():
   """Make an untrained sampler of 16x16 pixels whose every input matters."""
-  from phenaki_jax import sharding
   from phenaki_jax.masked_transformer.config import GeneratorConfig
   from phenaki_jax.sampling.sampler import Models, Sampler
   from phenaki_jax.text.config import TextConfig
@@ -80,18 +94,7 @@ def tiny_sampler():
     ),
   }
   rng = np.random.default_rng(0)
-
-  def weights(path, leaf):
-    # Branches begin at zero, so that fresh models see neither text nor past.
-    mean = float(path[-1].key == 'scale')
-    # Large enough for a word to change the likeliest token.
-    deviation = 0.1 if leaf.ndim == 1 else 0.6
-    return rng.normal(mean, deviation, leaf.shape).astype(leaf.dtype)
-
-  params = {}
-  for name, task in tasks.items():
-    shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
-    params[name] = jax.tree_util.tree_map_with_path(weights, shapes)
+  params = {name: _drawn(task, rng) for name, task in tasks.items()}
   vocabulary = SentencePieceVocabulary.learn(
     ['a red circle moves left', 'a blue square', 'it turns green'], 40
   )
@@ -104,16 +107,45 @@ def tiny_sampler():
 
 
 @pytest.fixture(scope='session')
-def tiny_bundle(tiny_sampler, tmp_path_factory):
-  """Write the untrained sampler as a bundle."""
+def ported_sampler(tiny_sampler):
+  """Make an untrained sampler with all ports and with layers over time."""
+  from phenaki_jax.nn.config import PortsConfig
+  from phenaki_jax.training.generator_task import GeneratorTask
+
+  models = tiny_sampler.models
+  tokenizer = models.tokenizer
+  ports = PortsConfig(
+    canvas=True,
+    patch=(tokenizer.tubelet, *tokenizer.patch),
+    memory=('source',),
+    memory_every=1,
+    scalars=('fps', 'level'),
+  )
+  generator = dataclasses.replace(
+    models.generator, attention='factorized', ports=ports
+  )
+  task = GeneratorTask(
+    config=generator,
+    text=models.text,
+    tokenizer=tokenizer,
+    tokenizer_params={},
+  )
+  return dataclasses.replace(
+    tiny_sampler,
+    models=dataclasses.replace(models, generator=generator),
+    generator_params=_drawn(task, np.random.default_rng(3)),
+  )
+
+
+def _bundle(sampler, folder):
+  """Write a sampler as a bundle."""
   from phenaki_jax import config as config_lib
   from phenaki_jax.data.config import DataConfig
   from phenaki_jax.export.bundle import reference_dir, write_bundle
   from phenaki_jax.runs.open import StoryModelConfig
   from phenaki_jax.sampling.sampler import SamplingSettings
 
-  folder = tmp_path_factory.mktemp('models') / 'tiny'
-  models = tiny_sampler.models
+  models = sampler.models
   config = StoryModelConfig(
     name='tiny',
     tokenizer=models.tokenizer,
@@ -124,15 +156,27 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
   )
   write_bundle(
     folder,
-    tokenizer_params=tiny_sampler.tokenizer_params,
-    generator_params=tiny_sampler.generator_params,
+    tokenizer_params=sampler.tokenizer_params,
+    generator_params=sampler.generator_params,
     config=config_lib.to_dict(config),
-    vocabulary=tiny_sampler.vocabulary.model,
+    vocabulary=sampler.vocabulary.model,
     model_card='# tiny\n',
     # Otherwise each model that is opened would count its words.
     words=(reference_dir() / 'words.json').read_bytes(),
   )
   return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_bundle(tiny_sampler, tmp_path_factory):
+  """Write the untrained sampler as a bundle."""
+  return _bundle(tiny_sampler, tmp_path_factory.mktemp('models') / 'tiny')
+
+
+@pytest.fixture(scope='session')
+def ported_bundle(ported_sampler, tmp_path_factory):
+  """Write the untrained sampler with all ports as a bundle."""
+  return _bundle(ported_sampler, tmp_path_factory.mktemp('models') / 'ported')
 
 
 @pytest.fixture(scope='session')

@@ -7,10 +7,11 @@
   fill         a clip: the pixels of a box are made anew
   extend       a clip: new pixels around it
 
-The input is scaled to the size of the model. Tokens of known pixels never
-change, and known pixels come back bit for bit. H.264 loses some of them again,
-so that the frames are also written as EDIT.npy (uint8, [T, H, W, 3]), which can
-be the input of another edit.
+The input is scaled to the size of the model. A model with a canvas reads known
+pixels there (docs/conditioning.md); for others, tokens of known pixels never
+change. Known pixels come back bit for bit. H.264 loses some of them again, so
+that the frames are also written as EDIT.npy (uint8, [T, H, W, 3]), which can be
+the input of another edit.
 """
 
 import argparse
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('guidance', float, argparse.SUPPRESS, 'guidance scale; 0 for none'),
     ('steps', int, argparse.SUPPRESS, 'decoding steps of a window'),
     ('temperature', float, argparse.SUPPRESS, '0: most likely tokens'),
+    ('time-guidance', float, argparse.SUPPRESS, 'temporal guidance; 1: none'),
   )
   parser.add_argument(
     '--box', type=four_numbers, metavar='L,T,R,B', help='box of fill, in pixels'

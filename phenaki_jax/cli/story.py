@@ -23,6 +23,9 @@ share of the facts of the prompts that the oracle of StoryWorld finds in it
 (--choose). --dry-run makes nothing: it prints which prompt is active in which
 frames and what each window sees, and draws it to STORY.timeline.png.
 
+--source FRAME shows an image to all scenes of a model that reads one: a story
+is continued from it, in the looks that it has (docs/conditioning.md).
+
 Words that no training caption had, prompts that are too long for the model and
 frames of another size than the trained one are named on standard error and in
 STORY.json; --strict refuses them before any work.
@@ -43,6 +46,8 @@ EXAMPLES = """
   phenaki story configs/stories/circle.yaml --out circle.mp4 --dry-run
   phenaki story configs/stories/circle.yaml --out circle.mp4 \\
     --candidates 4 --choose oracle
+  phenaki story circle.yaml --out circle.mp4 --model runs/source \\
+    --source first.png
   phenaki story --schema
 """
 
@@ -75,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='a scene of a story without a file; once per scene',
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
+  parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
   arguments.add_model(parser)
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
@@ -105,28 +111,26 @@ def run(args: argparse.Namespace) -> None:
     print(read_schema(), end='')
     return
   if bool(args.story) == bool(args.prompt):
-    raise UserError(
-      'give either a story file or one --prompt for each scene'
-      + (', not both' if args.story else '')
-    )
+    both = ', not both' if args.story else ''
+    raise UserError(f'give a story file or one --prompt for each scene{both}')
   if args.out is None:
     raise UserError('give --out STORY.mp4, the film to write')
   from phenaki_jax.runs.footage import read_starts
   from phenaki_jax.runs.open import load
 
-  names = [name for name, *_ in (*_OPTIONS, *_WORDS)]
-  names = [name.replace('-', '_') for name in names]
+  names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
   model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
-  made_by = model.provenance
   story = resolve(story, model.defaults)
+  model = model.with_source(args.source, story) if args.source else model
   remarks = model.remarks(story)
   if args.strict and remarks:
     raise UserError('; '.join(remark.sentence for remark in remarks))
   starts = read_starts(story)
   if rolled := args.reroll or []:
+    made_by = model.provenance
     story = outputs.reroll_story(story, rolled, args.out, made_by=made_by)
   for number in sorted(set(rolled)):
     seed = story.scenes[number - 1].seed
@@ -142,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
       model.sampler,
       story,
       args.out,
-      made_by=made_by,
+      made_by=model.provenance,
       remarks=remarks,
       starts=starts,
       judge=model.judge(story),

@@ -129,12 +129,17 @@ def make_programs(
 
   Raises:
     UserError: the tokenizer cannot make frames of that size, or the settings
-      have a negative text.
+      have a negative text or temporal guidance.
   """
   if settings.negative:
     raise UserError(
       f'sampling.negative is {settings.negative!r}, which programs do not '
       'take; export a model without it'
+    )
+  if settings.time_guidance != 1.0:
+    raise UserError(
+      f'sampling.time_guidance is {settings.time_guidance:g}, which programs '
+      'do not take; export a model with 1'
     )
   generator = Generator(config=models.generator, text=models.text)
   tokenizer = CViViT(models.tokenizer)

@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import Rate, validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.nn.config import TransformerConfig
+from phenaki_jax.nn.config import PortsConfig, TransformerConfig
 
 
 @validated
@@ -35,6 +35,7 @@ class GeneratorConfig(TransformerConfig):
       transformer of its own, Token-Critic, arXiv 2209.04439), which tells real
       tokens from drawn ones and can order the decoding; 'none' for none.
     critic_layers: number of blocks of the critic 'token'.
+    ports: what it reads beside tokens and text. A critic 'token' has none.
   """
 
   codebook_size: PositiveInt = 8192
@@ -47,6 +48,7 @@ class GeneratorConfig(TransformerConfig):
   dropout: Rate = 0.0
   critic: Literal['none', 'self', 'token'] = 'none'
   critic_layers: PositiveInt = 2
+  ports: PortsConfig = PortsConfig()
 
   def __post_init__(self) -> None:
     """Check the rules that span several fields."""
@@ -56,6 +58,16 @@ class GeneratorConfig(TransformerConfig):
         f'code_levels {self.code_levels} make {math.prod(self.code_levels)} '
         f'codes, but codebook_size is {self.codebook_size}; leave both out, so '
         'that they are taken from the tokenizer'
+      )
+    every = self.ports.memory_every
+    if self.ports.memory and every > (1 if self.scan else self.num_layers):
+      raise UserError(
+        f'ports.memory_every is {every}, but '
+        + (
+          'scanned blocks are equal; set it to 1, or scan=False'
+          if self.scan
+          else f'there are {self.num_layers} blocks; set it to at most that'
+        )
       )
 
 

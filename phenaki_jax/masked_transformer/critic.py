@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.nn.layers import Dense
 
 
@@ -21,7 +22,7 @@ class Critic(nn.Module):
 
   Attributes:
     config: of the generator; the transformer of the critic differs in the
-      number of layers alone.
+      number of layers, and has no ports.
   """
 
   config: GeneratorConfig
@@ -31,7 +32,9 @@ class Critic(nn.Module):
     self.head = Dense(1, ('embed', None), use_bias=True, hidden=False)
     if self.config.critic == 'token':
       config = dataclasses.replace(
-        self.config, num_layers=self.config.critic_layers
+        self.config,
+        num_layers=self.config.critic_layers,
+        ports=PortsConfig(),
       )
       self.transformer = MaskedTransformer(config, features=True)
 

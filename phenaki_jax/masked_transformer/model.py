@@ -4,11 +4,12 @@ It reads a grid of tokens, some of them hidden, and text, and predicts every
 token. A token attends to the tokens of its segment: a clip is one segment, and
 a row of packed images has one segment per image, each with its own text.
 
-Further conditioning can be added at three places: signals aligned with the
-grid where token and position embeddings are summed, more vectors beside the
-text in each block, and scalars among the position features.
+Further conditions enter by the ports that its config names (see `nn.ports`): a
+canvas where token and position embeddings are summed, a memory and scalars in
+the blocks.
 """
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -20,7 +21,9 @@ from phenaki_jax.masked_transformer.codes import CodeTable
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.attention import Packing
 from phenaki_jax.nn.blocks import Stack
+from phenaki_jax.nn.conditions import Conditions, Entries
 from phenaki_jax.nn.layers import Dense, RMSNorm, dropout
+from phenaki_jax.nn.ports import CanvasPort, Memory, MemoryPort, ScalarPort
 from phenaki_jax.nn.positions import (
   absolute_features,
   distance_features,
@@ -51,6 +54,7 @@ class MaskedTransformer(nn.Module):
     segments: Int[Array, 'B t'] | None = None,
     frames_at: Int[Array, 'B t'] | None = None,
     packing: Packing | None = None,
+    conditions: Conditions | None = None,
   ) -> Float[Array, 'B t h w out']:
     """Return the logits (out = V) or the features (out = D) of every token.
 
@@ -63,10 +67,13 @@ class MaskedTransformer(nn.Module):
       frames_at: index of each latent frame in its clip, 0 to t - 1. None: its
         index in the row.
       packing: the texts of the rows. None: row i reads text i.
+      conditions: what the ports read; absent parts change nothing. To create
+        the parameters of all ports, give all (see `conditions.blank`).
 
     Raises:
-      ValueError: learned positions and a grid other than the config's, or
-        vectors of another width than the config's.
+      ValueError: learned positions and a grid other than the config's,
+        vectors of another width than the config's, or conditions without a
+        port.
     """
     config = self.config
     batch, t, h, w = ids.shape
@@ -93,9 +100,16 @@ class MaskedTransformer(nn.Module):
     # The gathers are in float32, because their gradients are sums over many
     # tokens, most of them at the one hidden vector; in bfloat16 such a sum
     # stops growing.
-    x = jnp.concatenate([table, hidden])[ids]
+    table = jnp.concatenate([table, hidden])
+    x = table[ids]
     positions = self._positions(t, h, w)
     x = x + (positions[None] if frames_at is None else positions[frames_at])
+    conditions = conditions or Conditions()
+    self._check(conditions)
+    if conditions.canvas is not None:
+      assert config.ports.patch is not None
+      canvas = CanvasPort(config.width, config.ports.patch, name='canvas')
+      x = x + canvas(conditions.canvas)
     x = dropout(self, config.dropout)(x.astype(dtype))
     if not self.is_initializing():
       x = constrain(x, 'batch', 'frames', None, None, None)
@@ -103,10 +117,23 @@ class MaskedTransformer(nn.Module):
     inputs = self._attention(segments, t, h, w) | {'packing': packing}
     if text.shape[-1]:
       inputs |= {'text': text.astype(dtype), 'text_mask': text_mask}
+    if conditions.memory:
+      place = positions[0].reshape(1, 1, h * w, config.width)
+      inputs['memory'] = self._memory(conditions.memory, table, place)
+    if conditions.scalars:
+      scalars = ScalarPort(config.ports.scalars, name='scalars')
+      inputs['scalars'] = scalars(conditions.scalars)
+    if conditions.over_time is not None:
+      inputs['time_switch'] = conditions.over_time
     x = x.reshape(batch, t, h * w, config.width)
     is_factorized = config.attention == 'factorized'
     stack = Stack(
-      config, config.num_layers, is_factorized, config.dropout, name='blocks'
+      config,
+      config.num_layers,
+      is_factorized,
+      config.dropout,
+      config.ports.memory_every if 'memory' in inputs else 1,
+      name='blocks',
     )
     x = RMSNorm(name='norm')(stack(x, **inputs))
     if self.features:
@@ -123,6 +150,36 @@ class MaskedTransformer(nn.Module):
     )
     logits = logits + jnp.broadcast_to(bias, logits.shape)
     return logits.reshape(batch, t, h, w, -1)
+
+  def _check(self, conditions: Conditions) -> None:
+    """Raise a ValueError for conditions that the network cannot read."""
+    if conditions.canvas is not None and not self.config.ports.canvas:
+      raise ValueError('there is a canvas, but ports.canvas is False')
+    is_factorized = self.config.attention == 'factorized'
+    if conditions.over_time is not None and not is_factorized:
+      raise ValueError(
+        "layers over time can only be off where attention is 'factorized'"
+      )
+
+  def _memory(
+    self,
+    memory: dict[str, Entries],
+    table: Float[Array, 'rows D'],
+    place: Float[Array, '1 1 n D'],
+  ) -> Memory:
+    """Make the memory; images have the tables of the tokens (StoryDALL-E)."""
+    ports, dtype = self.config.ports, jnp.dtype(self.config.dtype)
+
+    def vectors(entries: Entries) -> Entries:
+      values = entries.values
+      if jnp.issubdtype(values.dtype, jnp.integer):
+        looked_up = table[values]
+        values = looked_up + jnp.broadcast_to(place, looked_up.shape)
+      return dataclasses.replace(entries, values=values.astype(jnp.float32))
+
+    given = {role: vectors(entries) for role, entries in memory.items()}
+    found = MemoryPort(ports.memory, ports.memory_slots, name='memory')(given)
+    return dataclasses.replace(found, vectors=found.vectors.astype(dtype))
 
   def _attention(
     self, segments: Int[Array, 'B t'] | None, t: int, h: int, w: int

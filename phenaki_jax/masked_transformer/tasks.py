@@ -102,13 +102,18 @@ def known_tokens(
     clips: the clips.
     shares: share of the clips of each task; the rest is generation.
   """
-  key = stream(clips.key, 'task')
-  drawn = jax.random.uniform(key, clips.num_latent.shape, jnp.float32)
   known = _generation(clips)
   below = 0.0
   for name, share in shares.items():
     if share:
-      chosen = (drawn >= below) & (drawn < below + share)
+      chosen = chosen_by(clips, below, share)
       known = jnp.where(chosen[:, None], TASKS[name](clips), known)
     below += share
   return known
+
+
+def chosen_by(clips: Clips, below: float, share: float) -> Bool[Array, 'B']:
+  """Return the clips whose draw of a task is in [below, below + share)."""
+  key = stream(clips.key, 'task')
+  drawn = jax.random.uniform(key, clips.num_latent.shape, jnp.float32)
+  return (drawn >= below) & (drawn < below + share)

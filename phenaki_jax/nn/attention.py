@@ -91,7 +91,7 @@ def _append(
   return jnp.concatenate([x, more.astype(x.dtype)], -1)
 
 
-def _project_out(
+def project_out(
   config: TransformerConfig, x: Float[Array, '*b K d']
 ) -> Float[Array, '*b D']:
   """Map the heads to the model width; called inside a compact method."""
@@ -189,7 +189,7 @@ class SelfAttention(nn.Module):
       value = self._with_past('value', value, remembered)
     drop = dropout(self, self.dropout)
     out = self._attend(query, key, value, mask, segments, packing, drop)
-    return _project_out(self.config, out)
+    return project_out(self.config, out)
 
   def _attend(
     self,
@@ -296,7 +296,7 @@ class CrossAttention(nn.Module):
         out = self._attend(queries, *read, drop)
         parts.append(out.reshape(own.shape))
     out = jnp.concatenate(parts, 1) if len(parts) > 1 else parts[0]
-    return _project_out(self.config, out.reshape(batch, t, n, *heads))
+    return project_out(self.config, out.reshape(batch, t, n, *heads))
 
   def _attend(
     self,

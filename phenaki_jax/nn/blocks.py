@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from phenaki_jax.nn.attention import CrossAttention, Packing, SelfAttention
 from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import MLP, RMSNorm, dropout
+from phenaki_jax.nn.ports import Gain, Memory, MemoryAttention
 
 REMAT_POLICIES = {
   'none': None,
@@ -52,6 +53,9 @@ class Block(nn.Module):
     packing: Packing | None = None,
     over_time: dict[str, Array] | None = None,
     segments: Int[Array, '...'] | None = None,
+    time_switch: Bool[Array, 'B t'] | None = None,
+    memory: Memory | None = None,
+    scalars: Float[Array, 'B I'] | None = None,
     *,
     remembered: int = 0,
   ) -> Float[Array, '*b D']:
@@ -69,11 +73,20 @@ class Block(nn.Module):
       over_time: if factorized, `mask`, `angles` and `distances` of the layer
         over time; those above are of the layer within latent frames.
       segments: see `SelfAttention`; not if factorized.
+      time_switch: if factorized, True at latent frames that the layer over time
+        acts on; None: all.
+      memory: what a second cross-attention reads; None: there is none.
+      scalars: vector of the scalars, which scales the norms of tokens.
       remembered: see `SelfAttention`.
     """
     config, rate = self.config, self.dropout
     drop = dropout(self, rate)
-    y = RMSNorm(name='attention_norm')(x)
+
+    def norm(name: str, x: Array) -> Array:
+      y = RMSNorm(name=f'{name}_norm')(x)
+      return y if scalars is None else Gain(name=f'{name}_gain')(y, scalars)
+
+    y = norm('attention', x)
     if x.ndim == 4 and not self.factorized:
       y = y.reshape(y.shape[0], -1, y.shape[-1])
     attention = SelfAttention(config, rate, name='attention')
@@ -81,14 +94,20 @@ class Block(nn.Module):
     y = attention(y, mask, *places, remembered=remembered)
     x = x + drop(y).reshape(x.shape)
     if self.factorized:
-      y = jnp.swapaxes(RMSNorm(name='time_norm')(x), 1, 2)
+      y = jnp.swapaxes(norm('time', x), 1, 2)
       y = SelfAttention(config, rate, name='time')(y, **(over_time or {}))
-      x = x + jnp.swapaxes(drop(y), 1, 2)
+      y = jnp.swapaxes(drop(y), 1, 2)
+      if time_switch is not None:
+        y = jnp.where(time_switch[:, :, None, None], y, 0.0)
+      x = x + y
     if text is not None:
       y = RMSNorm(name='cross_norm')(x)
       cross = CrossAttention(config, rate, name='cross')
       x = x + drop(cross(y, text, text_mask, packing))
-    y = RMSNorm(name='mlp_norm')(x)
+    if memory is not None:
+      y = RMSNorm(name='memory_norm')(x)
+      x = x + drop(MemoryAttention(config, rate, name='memory')(y, memory))
+    y = norm('mlp', x)
     return x + drop(MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y))
 
 
@@ -100,18 +119,23 @@ class Stack(nn.Module):
     num_layers: number of blocks.
     factorized: see `Block`.
     dropout: see `Block`.
+    memory_every: the last of so many blocks reads the memory; 1 with `scan`.
   """
 
   config: TransformerConfig
   num_layers: int
   factorized: bool = False
   dropout: float = 0.0
+  memory_every: int = 1
 
   @nn.compact
   def __call__(
     self, x: Float[Array, '*b D'], **inputs: Any
   ) -> Float[Array, '*b D']:
-    """Return the tokens after all blocks; each gets the same `inputs`."""
+    """Return the tokens after all blocks; each gets the same `inputs`.
+
+    A memory is read only by some of them, see `memory_every`.
+    """
     config, options = self.config, (self.factorized, self.dropout)
     block_type: Any = Block
     if config.remat != 'none':
@@ -123,8 +147,12 @@ class Stack(nn.Module):
     if not (config.scan and self.num_layers):
       for i in range(self.num_layers):
         block = block_type(config, *options, name=f'block_{i}')
-        x = block(x, **inputs)
+        own = inputs
+        if (i + 1) % self.memory_every:
+          own = {name: x for name, x in inputs.items() if name != 'memory'}
+        x = block(x, **own)
       return x
+    assert self.memory_every == 1, 'scanned blocks are equal'
 
     def body(block: nn.Module, carry: Array, _: None) -> tuple[Array, None]:
       return block(carry, **inputs), None

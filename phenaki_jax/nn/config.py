@@ -7,7 +7,51 @@ from pydantic import PositiveInt
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 
+MemoryRole = Literal['source', 'history', 'content']
+Scalar = Literal['fps', 'level']
 AttentionKernel = Literal['auto', 'xla', 'splash', 'cudnn']
+
+
+@validated
+class PortsConfig:
+  """What a network reads beside its input and its texts; nothing by default.
+
+  Every port starts at zero: added to a trained network, it changes no output
+  (see `nn.ports`).
+
+  Attributes:
+    canvas: whether pixels that are known are read, with a mask and with depth.
+    patch: frames, rows and columns of a patch of the canvas; taken from the
+      tokenizer.
+    memory: roles of the images and vectors that a second cross-attention
+      reads.
+    memory_every: that cross-attention is in every such block, from the end of
+      the first so many on; 1 with `scan`.
+    memory_slots: number of images that one role tells apart.
+    scalars: numbers that scale the norms: 'fps', frames per second; 'level',
+      how degraded a canvas is.
+  """
+
+  canvas: bool = False
+  patch: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+  memory: tuple[MemoryRole, ...] = ()
+  memory_every: PositiveInt = 3
+  memory_slots: PositiveInt = 8
+  scalars: tuple[Scalar, ...] = ()
+
+  def extends(self, other: 'PortsConfig') -> bool:
+    """Return whether a network gets these ports by adding some to others."""
+    return (
+      self.canvas >= other.canvas
+      and other.patch in (None, self.patch)
+      and set(self.memory) >= set(other.memory)
+      and set(self.scalars) >= set(other.scalars)
+      and (
+        not other.memory
+        or (self.memory_every, self.memory_slots)
+        == (other.memory_every, other.memory_slots)
+      )
+    )
 
 
 @validated

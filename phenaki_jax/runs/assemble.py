@@ -8,6 +8,7 @@ works for models that do not fit on this machine.
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import jax
@@ -55,8 +56,11 @@ from phenaki_jax.training.state import (
   abstract_frozen,
   abstract_state,
   boxed_params,
+  missing_leaves,
 )
 from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -254,6 +258,12 @@ def assemble(
     ):
       given.pop('critic', None)  # the critic of this run is another network
   task = _generator(experiment, params, mesh)
+  if added := missing_leaves(task, given):
+    _log.info(
+      'start_from=%s has no %s, which start at random or at zero.',
+      experiment.start_from,
+      ', '.join(added),
+    )
   return Run(
     experiment=experiment,
     mesh=mesh,
@@ -276,6 +286,7 @@ def assemble_encoder(experiment: Experiment, *, mesh: Mesh) -> Run:
     )
   check_tokenizer_dir(experiment)
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
+  experiment.task.check(experiment.generator, is_cached=True)
   params = tokenizer_params(experiment)
   # A frozen text encoder is not needed.
   text = TextConfig(max_length=experiment.text.max_length)
@@ -341,6 +352,7 @@ def _generator(
     tokenizer=experiment.tokenizer,
     tokenizer_params=tokenizer_params,
     training=experiment.task,
+    fps=experiment.data.fps,
     layout=Layout(
       num_clips=made.num_clips,
       num_images=made.num_images,

@@ -210,6 +210,7 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
       ]
       params['text'] = sharding.describe(boxed, mesh)
     sampling = experiment.sampling
+    guided = Guided.by(sampling)
     return uncover_tokens.lower(
       models,
       DecodeConfig(
@@ -221,8 +222,10 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
       described(ids, jnp.bool_),
       described((batch,), rng.described().dtype),
       described((batch, 3), jnp.float32),
-      guided=Guided(schedule=sampling.guidance_schedule)
-      if sampling.guidance
+      guided=guided,
+      away=texts if guided and guided.is_negative else None,
+      time_guidance=described((batch,), jnp.float32)
+      if guided and guided.is_temporal
       else None,
     )
 

@@ -71,6 +71,7 @@ def edit(
       settings=dataclasses.replace(model.defaults.settings, **request.settings),
       seed=request.seed,
       context_frames=model.defaults.context_frames,
+      fps=fps,
       on_frames=bar.update,
     )
     frames = _apply(brush, request, given)

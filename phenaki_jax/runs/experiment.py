@@ -119,6 +119,15 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
       'grid': tokenizer.grid(data.frames, data.size),
     },
   }
+  if experiment.generator.ports.canvas:
+    ports = values['generator']['ports']
+    patch = [tokenizer.tubelet, *tokenizer.patch]
+    if (ports.get('patch') or patch) != patch:
+      raise UserError(
+        f'generator.ports.patch is {ports["patch"]}, but {source} makes it '
+        f'{patch}; leave it out, or name another tokenizer_dir'
+      )
+    ports['patch'] = patch
   if experiment.text.is_frozen:
     text = resolve_text(experiment.text)
     values['text'] = config_lib.to_dict(text)
@@ -189,6 +198,7 @@ def validate(
         f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
         'so that it ends where a latent frame ends'
       )
+  experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
   critic_only = experiment.task.trained == 'critic'
   if critic_only and experiment.generator.critic == 'none':
     raise UserError(

@@ -1,6 +1,7 @@
 """A trained story model: films of stories, and tokens of clips."""
 
 import dataclasses
+import hashlib
 import logging
 import os
 import platform
@@ -18,7 +19,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.prompts import PromptOracle
 from phenaki_jax.evaluation.storyworld import StoryWorld
 from phenaki_jax.media.film import Film
-from phenaki_jax.runs.footage import read_starts
+from phenaki_jax.runs.footage import read_footage, read_starts
 from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.stories.generate import generate
@@ -51,6 +52,7 @@ class Model:
     subset: the part of StoryWorld that it was trained on; empty for other
       data.
     words: of the training captions; None if they are not known.
+    source: digest of the frame that all clips see; '' for none.
   """
 
   name: str
@@ -60,6 +62,24 @@ class Model:
   data: DataConfig
   subset: str
   words: Words | None = None
+  source: str = ''
+
+  def with_source(self, path: str | os.PathLike[str], story: Story) -> 'Model':
+    """Return a model whose clips see an image, the source of a story.
+
+    Args:
+      path: an image, or a clip, whose first frame is taken.
+      story: a resolved story, whose size it gets.
+
+    Raises:
+      NotFoundError, UserError: it cannot be read, or the model sees none.
+    """
+    assert story.size is not None, 'the story is not resolved'
+    frame = read_footage(path, size=story.size, fps=self.defaults.fps)[0]
+    digest = hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
+    return dataclasses.replace(
+      self, sampler=self.sampler.with_source(frame), source=digest
+    )
 
   def story(
     self,
@@ -211,8 +231,9 @@ class Model:
   @property
   def provenance(self) -> dict[str, Any]:
     """Return JSON values that describe what makes the films of this model."""
+    source = {'source': self.source} if self.source else {}
     return {
-      'model': {'name': self.name, 'fingerprint': self.fingerprint},
+      'model': {'name': self.name, 'fingerprint': self.fingerprint, **source},
       'versions': {
         'phenaki_jax': phenaki_jax.__version__,
         'jax': jax.__version__,

@@ -27,8 +27,10 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 # little.
 _NUM_CAPTIONS = 10_000
 # Settings in which a run may differ from the generator that it starts from: its
-# critic is another network, and the others change no parameters.
+# critic is another network, ports may be added, and the others change no
+# parameters.
 _FREE = (
+  'ports',
   *('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES),
   'attention_kernel',
 )
@@ -65,6 +67,11 @@ def starting_model(
     for name, value in fields.items()
     if found[group][name] != value and name not in _FREE
   )
+  if not experiment.generator.ports.extends(models.generator.ports):
+    differing.append(
+      f'generator.ports is {models.generator.ports} there, of which this run '
+      'lacks or changes a part'
+    )
   if not differing and digest_tree(model.sampler.tokenizer_params) != (
     digest_tree(tokenizer_params)
   ):

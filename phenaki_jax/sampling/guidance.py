@@ -1,4 +1,7 @@
-"""Classifier-free guidance, and how its scale changes over decoding steps."""
+"""Classifier-free and temporal guidance, and how the former's scale changes.
+
+Both are linear in what a network predicts, logits or the v of a diffusion.
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -25,13 +28,36 @@ def guide(
   conditional: Float[Array, 'B *r'],
   unconditional: Float[Array, 'B *r'],
   scale: Float[Array, 'B'],
+  still: Float[Array, 'B *r'] | None = None,
+  time_scale: Float[Array, 'B'] | None = None,
 ) -> Float[Array, 'B *r']:
-  """Move the conditional prediction away from the unconditional one.
+  """Move the conditional prediction away from other ones.
+
+  With w = 1 + scale, it is the temporal guidance of Gen-1 (arXiv 2302.03011,
+  section 3.4): p + time_scale * (u - p) + w * (c - u).
+
+  Args:
+    conditional: c, with the text.
+    unconditional: u, without the text.
+    scale: of the guidance by text. Scale 0 returns the conditional prediction.
+      This is the definition under which Phenaki's smallest scale, 0.1, is a
+      weak guidance.
+    still: p, without the text and with the layers over time off; None: there
+      is no temporal guidance.
+    time_scale: of the temporal guidance; 1 is none, more makes frames follow
+      each other more smoothly, less makes them flicker.
 
   Returns:
-    c + scale * (c - u). Scale 0 returns the conditional prediction. This is the
-    definition under which Phenaki's smallest scale, 0.1, is a weak guidance.
+    c + scale * (c - u) + (time_scale - 1) * (u - p).
   """
   shape = (-1,) + (1,) * (conditional.ndim - 1)
-  weight = jnp.broadcast_to(scale.reshape(shape), conditional.shape)
-  return conditional + weight * (conditional - unconditional)
+
+  def weighed(scale: Array, one: Array, other: Array) -> Array:
+    weight = jnp.broadcast_to(scale.reshape(shape), one.shape)
+    return weight * (one - other)
+
+  guided = conditional + weighed(scale, conditional, unconditional)
+  if still is None:
+    return guided
+  assert time_scale is not None, 'temporal guidance needs its scale'
+  return guided + weighed(time_scale - 1.0, unconditional, still)

@@ -21,7 +21,9 @@ from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.conditions import Conditions, repeat
 from phenaki_jax.pixels import normalise, to_uint8
+from phenaki_jax.sampling.conditions import of_pixels, with_source
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
 from phenaki_jax.sampling.guidance import SCHEDULES, GuidanceSchedule, guide
 from phenaki_jax.text.config import TextConfig
@@ -38,6 +40,9 @@ class SamplingSettings(DecodeConfig):
     guidance: guidance scale, 0 for none, which halves the time.
     guidance_schedule: how the scale grows over the decoding steps.
     negative: text that the guidance moves away from; empty for no text.
+    time_guidance: temporal guidance, 1 for none. It makes three forward passes
+      of one, for a generator whose layers over time were sometimes off in
+      training (see `guidance.guide`).
     temperature: temperature of each token's distribution, 0 for the most
       likely token.
     choice_temperature: noise on the order in which tokens are kept.
@@ -46,6 +51,7 @@ class SamplingSettings(DecodeConfig):
   guidance: NonNegativeFloat = 3.0
   guidance_schedule: GuidanceSchedule = 'constant'
   negative: str = ''
+  time_guidance: NonNegativeFloat = 1.0
   temperature: NonNegativeFloat = 1.0
   choice_temperature: NonNegativeFloat = 4.5
 
@@ -73,21 +79,21 @@ class Models:
       )
 
 
-@functools.partial(jax.jit, static_argnames='models')
+@functools.partial(jax.jit, static_argnames='tokenizer')
 def _encode(
-  models: Models, params: Any, pixels: UInt8[Array, 'B T H W C']
+  tokenizer: TokenizerConfig, params: Any, pixels: UInt8[Array, 'B T H W C']
 ) -> Int[Array, 'B t h w']:
-  return CViViT(models.tokenizer).apply(
+  return CViViT(tokenizer).apply(
     {'params': params}, normalise(pixels), method='encode'
   )
 
 
-@functools.partial(jax.jit, static_argnames='models')
+@functools.partial(jax.jit, static_argnames='tokenizer')
 def _pixels(
-  models: Models, params: Any, ids: Int[Array, 'B t h w']
+  tokenizer: TokenizerConfig, params: Any, ids: Int[Array, 'B t h w']
 ) -> UInt8[Array, 'B T H W C']:
   return to_uint8(
-    CViViT(models.tokenizer).apply({'params': params}, ids, method='decode')
+    CViViT(tokenizer).apply({'params': params}, ids, method='decode')
   )
 
 
@@ -101,10 +107,24 @@ class Guided:
   Attributes:
     schedule: how the scale grows over the decoding steps.
     is_negative: whether texts are given that the guidance moves away from.
+    is_temporal: whether there is temporal guidance.
   """
 
   schedule: GuidanceSchedule = 'constant'
   is_negative: bool = False
+  is_temporal: bool = False
+
+  @classmethod
+  def by(cls, settings: SamplingSettings) -> 'Guided | None':
+    """Return how settings guide; None if they do not."""
+    is_temporal = settings.time_guidance != 1.0
+    if not (settings.guidance or is_temporal):
+      return None
+    return cls(
+      schedule=settings.guidance_schedule,
+      is_negative=bool(settings.negative),
+      is_temporal=is_temporal,
+    )
 
 
 @functools.partial(jax.jit, static_argnames=('models', 'config', 'guided'))
@@ -119,6 +139,8 @@ def uncover_tokens(
   settings: Float[Array, 'B 3'],
   guided: Guided | None = Guided(),
   away: Int[Array, 'B L'] | None = None,
+  conditions: Conditions | None = None,
+  time_guidance: Float[Array, 'B'] | None = None,
 ) -> DecodeState:
   """Decode a batch.
 
@@ -134,6 +156,8 @@ def uncover_tokens(
     settings: guidance scale and the two temperatures of each sample.
     guided: how to guide.
     away: token ids of the negative texts, if `guided.is_negative`.
+    conditions: what the ports of the generator read.
+    time_guidance: scale of each sample, if `guided.is_temporal`.
   """
   batch, *grid = ids.shape
   generator = Generator(config=models.generator, text=models.text)
@@ -147,20 +171,37 @@ def uncover_tokens(
   else:
     encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
+  passes = 1 if guided is None else 3 if guided.is_temporal else 2
+  every = None if conditions is None else repeat(conditions, passes)
+  if passes == 3:
+    encoded = jax.tree.map(
+      lambda both: jnp.concatenate([both, both[batch:]]), encoded
+    )
+    switch = jnp.arange(3 * batch)[:, None] < 2 * batch
+    every = dataclasses.replace(
+      every or Conditions(),
+      over_time=jnp.broadcast_to(switch, (3 * batch, grid[0])),
+    )
 
   def predict(shown: Array, progress: Array) -> Array:
     if guided is None:
-      logits = generator.logits(params, shown.reshape(ids.shape), own)
+      logits = generator.logits(
+        params, shown.reshape(ids.shape), own, conditions=conditions
+      )
       return logits.reshape(*shown.shape, -1)
-    # One forward pass on a doubled batch predicts with and without the text.
-    doubled = jnp.concatenate([shown, shown]).reshape(-1, *grid)
-    logits = generator.logits(params, doubled, encoded)
-    logits = logits.reshape(2, *shown.shape, -1)
+    # One forward pass on a larger batch predicts with and without the text, and
+    # without both text and time.
+    copies = jnp.concatenate([shown] * passes).reshape(-1, *grid)
+    logits = generator.logits(params, copies, encoded, conditions=every)
+    logits = logits.reshape(passes, *shown.shape, -1)
     scale = settings[:, 0] * SCHEDULES[guided.schedule](progress)
-    return guide(logits[0], logits[1], scale)
+    still = logits[2] if passes == 3 else None
+    return guide(logits[0], logits[1], scale, still, time_guidance)
 
   def criticise(filled: Array) -> Array:
-    odds = generator.criticise(params, filled.reshape(ids.shape), own)
+    odds = generator.criticise(
+      params, filled.reshape(ids.shape), own, conditions=conditions
+    )
     return jax.nn.log_sigmoid(odds).reshape(filled.shape)
 
   return decode(
@@ -216,12 +257,14 @@ class Sampler:
     tokenizer_params: the tokenizer's parameters.
     generator_params: parameters of 'text' and 'generator'.
     vocabulary: encodes prompts as token ids.
+    source: tokens of an image that all clips see; see `with_source`.
   """
 
   models: Models
   tokenizer_params: Any
   generator_params: Any
   vocabulary: Vocabulary
+  source: np.ndarray | None = None
 
   def frames_of(self, num_latent: int) -> int:
     """Return the number of frames of a number of latent frames."""
@@ -234,11 +277,32 @@ class Sampler:
 
   def encode(self, pixels: np.ndarray) -> np.ndarray:
     """Encode uint8 frames [B, T, H, W, 3] as ids [B, t, h, w]."""
-    return np.asarray(_encode(self.models, self.tokenizer_params, pixels))
+    return np.asarray(
+      _encode(self.models.tokenizer, self.tokenizer_params, pixels)
+    )
 
   def decode(self, ids: np.ndarray) -> np.ndarray:
     """Decode ids [B, t, h, w] to uint8 frames [B, T, H, W, 3]."""
-    return np.asarray(_pixels(self.models, self.tokenizer_params, ids))
+    return np.asarray(
+      _pixels(self.models.tokenizer, self.tokenizer_params, ids)
+    )
+
+  def with_source(self, frame: np.ndarray) -> 'Sampler':
+    """Return a sampler of clips that see an image: the source of a story.
+
+    Args:
+      frame: uint8 [H, W, 3], of the size of the clips.
+
+    Raises:
+      UserError: the generator does not read one.
+    """
+    if 'source' not in self.models.generator.ports.memory:
+      raise UserError(
+        'the model reads no source frame; use one that was trained with '
+        '--set generator.ports.memory=source and a share task.source_share'
+      )
+    ids = self.encode(frame[None, None])[0, 0]
+    return dataclasses.replace(self, source=ids)
 
   def uncover(
     self,
@@ -248,6 +312,7 @@ class Sampler:
     known: np.ndarray,
     seeds: Sequence[int],
     settings: SamplingSettings,
+    conditions: Conditions | None = None,
   ) -> DecodeState:
     """Sample the tokens that are not known.
 
@@ -258,13 +323,15 @@ class Sampler:
       seeds: one per sample; the same seed gives the same tokens regardless of
         the rest of the batch.
       settings: how to sample.
+      conditions: what the ports of the generator read.
 
     Returns:
       The state after the last decoding step, in numpy. Its arrays are [B, N],
       in the order of `ids.reshape(B, N)`.
 
     Raises:
-      UserError: the order is 'critic', and the model has none.
+      UserError: the order is 'critic', and the model has none; or there is
+        temporal guidance, and the model has no layers over time.
     """
     if settings.order == 'critic' and self.models.generator.critic == 'none':
       raise UserError(
@@ -272,19 +339,30 @@ class Sampler:
         "'confidence' or 'random', or train a critic with "
         '--set generator.critic=token'
       )
+    guided, away, time = Guided.by(settings), None, None
+    if guided and guided.is_temporal:
+      if self.models.generator.attention != 'factorized':
+        raise UserError(
+          f'sampling.time_guidance is {settings.time_guidance:g}, but the '
+          'model has no layers over time that could be off; set it to 1, or '
+          'train with --set generator.attention=factorized'
+        )
+      time = jnp.full(len(prompts), settings.time_guidance, jnp.float32)
+    if self.source is not None:
+      conditions = with_source(
+        conditions,
+        self.source,
+        batch=len(prompts),
+        latent_frames=ids.shape[1],
+      )
     keys = jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32))
     values = [
       settings.guidance,
       settings.temperature,
       settings.choice_temperature,
     ]
-    guided, away = None, None
-    if settings.guidance:
-      guided = Guided(
-        schedule=settings.guidance_schedule, is_negative=bool(settings.negative)
-      )
-      if settings.negative:
-        away = self._texts([settings.negative] * len(prompts))
+    if guided and guided.is_negative:
+      away = self._texts([settings.negative] * len(prompts))
     state = uncover_tokens(
       self.models,
       DecodeConfig(
@@ -298,6 +376,8 @@ class Sampler:
       jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
       guided=guided,
       away=away,
+      conditions=conditions,
+      time_guidance=time,
     )
     return jax.tree.map(np.asarray, state)
 
@@ -377,6 +457,7 @@ class Sampler:
     grid = tokenizer.grid(self.clip_frames, size)
     ids = np.zeros((len(prompts), *grid), np.int32)
     known = np.zeros(ids.shape, bool)
+    conditions = None
     if context is not None:
       wanted = (len(prompts), *size, 3)
       given = (context.shape[0], *context.shape[2:])
@@ -389,8 +470,21 @@ class Sampler:
       num_latent = tokenizer.grid(context.shape[1], size)[0]
       ids[:, :num_latent] = self.encode(context)
       known[:, :num_latent] = True
+      missing = (0, self.clip_frames - context.shape[1])
+      conditions = of_pixels(
+        self.models.generator,
+        np.pad(context, [(0, 0), missing, (0, 0), (0, 0), (0, 0)]),
+        np.pad(
+          np.ones(context.shape[:-1], bool), [(0, 0), missing, *[(0, 0)] * 2]
+        ),
+      )
     state = self.uncover(
-      prompts, ids=ids, known=known, seeds=seeds, settings=settings
+      prompts,
+      ids=ids,
+      known=known,
+      seeds=seeds,
+      settings=settings,
+      conditions=conditions,
     )
     tokens = np.asarray(state.ids).reshape(ids.shape)
     return tokens, known, state

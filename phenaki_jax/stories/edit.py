@@ -6,8 +6,11 @@ themselves, bit for bit, and decoded pixels elsewhere. Every task of training
 (`masked_transformer.tasks`) is one shape of this mask; a generator that was
 trained on that task does it best.
 
-The tokens of known pixels still depend on what stands in the unknown ones,
-because the tokenizer attends within a frame: copies of known pixels do.
+A generator with a canvas sees the known pixels there. Tokens are then known of
+leading frames alone, which are known whole: the tokenizer is causal and attends
+within a frame, so that all other tokens also depend on unknown pixels. Without
+a canvas the tokens of known pixels still depend on what stands in the unknown
+ones: copies of known pixels do.
 """
 
 import dataclasses
@@ -18,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.conditions import of_pixels
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.stories.seeds import window_seed
 from phenaki_jax.types import ImageU8, VideoU8
@@ -38,6 +42,7 @@ class Brush:
     settings: how to sample.
     seed: 0 to 2**32 - 1.
     context_frames: known frames that a later window sees, 1 + k * tubelet.
+    fps: frames per second of the result, for a generator that reads it.
     on_frames: called with the number of finished frames since the last call.
   """
 
@@ -46,6 +51,7 @@ class Brush:
   settings: SamplingSettings
   seed: int = 0
   context_frames: int = 5
+  fps: float | None = None
   on_frames: Callable[[int], object] = lambda count: None
 
   def complete(
@@ -92,14 +98,21 @@ class Brush:
     """Make the unknown pixels of one clip of the model's length."""
     sampler, tokenizer = self.sampler, self.sampler.models.tokenizer
     tokenizer.grid(len(frames), frames.shape[1:3])  # Checks the size.
+    conditions = of_pixels(
+      sampler.models.generator, frames[None], known[None], self.fps
+    )
     ids = sampler.encode(frames[None])
     held = known_tokens(known, tokenizer.patch, tokenizer.tubelet)
+    if conditions is not None:
+      # The leading latent frames that are known whole.
+      held &= np.logical_and.accumulate(held.all((1, 2)))[:, None, None]
     state = sampler.uncover(
       [self.prompt],
       ids=ids,
       known=held[None],
       seeds=[window_seed(self.seed, 0, window)],
       settings=self.settings,
+      conditions=conditions,
     )
     decoded = sampler.decode(np.asarray(state.ids).reshape(ids.shape))[0]
     return np.where(known[..., None], frames, decoded)
@@ -121,7 +134,9 @@ class Brush:
 
     Each pair is one clip: the first frame, the new ones, and the second one
     until the end, whose tokens are known where they hold it alone. Patches that
-    do not change from the first to the second are known in between too.
+    do not change from the first to the second are known in between too. On a
+    canvas, a clip has as many of the frames as have room, and what is between
+    them is open.
 
     Args:
       frames: at least two.
@@ -131,7 +146,10 @@ class Brush:
       UserError: there is one frame, or a gap is longer than a clip.
     """
     length = self.sampler.clip_frames
-    most = length - 1 - self.sampler.models.tokenizer.tubelet
+    has_canvas = self.sampler.models.generator.ports.canvas
+    most = length - 2
+    if not has_canvas:
+      most = length - 1 - self.sampler.models.tokenizer.tubelet
     if len(frames) < 2:
       raise UserError('there is one frame; give two or more, or a clip')
     if not 1 <= between <= most:
@@ -139,6 +157,8 @@ class Brush:
         f'{between} new frames between two; a clip of the model has room for 1 '
         f'to {most}'
       )
+    if has_canvas:
+      return self._between(frames, between + 1)
     patch = self.sampler.models.tokenizer.patch
     result = [frames[:1]]
     for number in range(len(frames) - 1):
@@ -153,6 +173,24 @@ class Brush:
       result.append(made[1 : between + 2])
       self.on_frames(between + 1)
     return np.concatenate(result)
+
+  def _between(self, frames: VideoU8, step: int) -> Frames:
+    """Make a clip in which every `step`-th frame is a given one."""
+    last, length = (len(frames) - 1) * step, self.sampler.clip_frames
+    result = np.repeat(frames, step, axis=0)[: last + 1]
+    known = np.zeros(result.shape[:3], bool)
+    known[::step] = True
+    # A window ends with a given frame, with which the next one begins.
+    stride = (length - 1) // step * step
+    for window, start in enumerate(range(0, last, stride)):
+      stop = min(start + stride, last) + 1
+      part = _padded(result[start:stop], length)
+      is_known = _padded(known[start:stop], length)
+      is_known[stop - start :] = False
+      made = self.complete_clip(part, is_known, window)
+      result[start:stop] = made[: stop - start]
+      self.on_frames(stop - 1 - start)
+    return result
 
   def fill(self, frames: VideoU8, box: tuple[int, int, int, int]) -> VideoU8:
     """Make the pixels of a box anew.

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from phenaki_jax.nn.layers import Dense
+from phenaki_jax.nn.patches import patchify, unpatchify
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.tokenizer.patches import patchify, unpatchify
 from phenaki_jax.tokenizer.quantizers import FSQ, LFQ, VQ, Quantized
 from phenaki_jax.tokenizer.space_time import SpaceTime, Span
 

@@ -169,8 +169,19 @@ def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
     if name in completed:
       # As JSON, like the settings that were saved.
       defaults = json.loads(json.dumps(config_lib.to_dict(kind())))
-      completed[name] = {**defaults, **completed[name]}
+      completed[name] = _filled(completed[name], defaults)
   return completed
+
+
+def _filled(
+  values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Return values with defaults for those that are missing, in groups too."""
+  filled = {**defaults, **values}
+  for name, default in defaults.items():
+    if isinstance(default, Mapping) and isinstance(values.get(name), Mapping):
+      filled[name] = _filled(values[name], default)
+  return filled
 
 
 def _differences(

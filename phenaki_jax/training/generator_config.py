@@ -6,6 +6,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from phenaki_jax.config import Share, validated
 from phenaki_jax.errors import UserError
+from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.schedules import Schedule
 
 
@@ -23,6 +24,22 @@ class GeneratorTaskConfig:
       are known.
     inpainting_share: share for which all but a box is known.
     outpainting_share: share for which a box is known.
+    canvas_animation_share: share whose first frame is known, on the canvas of
+      the generator (see `masked_transformer.canvas_tasks`).
+    canvas_continuation_share: share of which a prefix of any length is known
+      there.
+    canvas_interpolation_share: share of which every m-th frame is known there,
+      with a drawn m.
+    canvas_region_share: share of which all but a box is known there.
+    canvas_enlarged_share: share that is known there in low resolution, 1/2 or
+      1/4, whose level the generator reads as a scalar.
+    strides: every how many frames a clip without context frames is read, drawn
+      at random. A generator with the scalar 'fps' reads the frame rate.
+    source_share: share of the clips that see one of their own frames in the
+      memory, in the role 'source'.
+    time_off_clips: share of the clips for which the layers over time are off,
+      for temporal guidance (Gen-1: 0.125).
+    time_off_images: share of the images for which they are off.
     reencoded_context: share of the clips with context frames whose context
       has the tokens that the sampler sees: those of the context frames after
       the tokenizer encoded and decoded them.
@@ -41,6 +58,15 @@ class GeneratorTaskConfig:
   interpolation_share: Share = 0.0
   inpainting_share: Share = 0.0
   outpainting_share: Share = 0.0
+  canvas_animation_share: Share = 0.0
+  canvas_continuation_share: Share = 0.0
+  canvas_interpolation_share: Share = 0.0
+  canvas_region_share: Share = 0.0
+  canvas_enlarged_share: Share = 0.0
+  strides: tuple[PositiveInt, ...] = (1,)
+  source_share: Share = 0.0
+  time_off_clips: Share = 0.0
+  time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
   schedule: Schedule = 'cosine'
   balance: Literal['tokens', 'examples'] = 'tokens'
@@ -49,15 +75,82 @@ class GeneratorTaskConfig:
 
   def __post_init__(self) -> None:
     """Check that the shares of the tasks leave none below zero."""
-    total = sum(self.task_shares.values())
+    shares = {
+      **{f'canvas_{name}': x for name, x in self.canvas_shares.items()},
+      **self.task_shares,
+    }
+    total = sum(shares.values())
     if total > 1 + 1e-6:
       raise UserError(
-        f'the shares of the tasks ({", ".join(self.task_shares)}) add up to '
+        f'the shares of the tasks ({", ".join(shares)}) add up to '
         f'{total:g}; they must be at most 1, and the rest is generation'
       )
+    if not self.strides:
+      raise UserError('task.strides is empty; give (1,) for all frames')
 
   @property
   def task_shares(self) -> dict[str, float]:
     """Return the share of the clips of each task but generation."""
     names = ('prediction', 'interpolation', 'inpainting', 'outpainting')
     return {name: getattr(self, f'{name}_share') for name in names}
+
+  @property
+  def canvas_shares(self) -> dict[str, float]:
+    """Return the share of the clips of each task of the canvas."""
+    names = ('animation', 'continuation', 'interpolation', 'region', 'enlarged')
+    return {name: getattr(self, f'canvas_{name}_share') for name in names}
+
+  @property
+  def uses_canvas(self) -> bool:
+    """Return whether some clips have a canvas."""
+    return any(self.canvas_shares.values())
+
+  @property
+  def pixel_settings(self) -> list[str]:
+    """Return the names of the settings that need the pixels of clips."""
+    shares = {
+      **{f'canvas_{name}_share': x for name, x in self.canvas_shares.items()},
+      'source_share': self.source_share,
+      'strides': self.strides != (1,),
+    }
+    return [name for name, value in shares.items() if value]
+
+  def check(self, generator: GeneratorConfig, *, is_cached: bool) -> None:
+    """Check that a generator can read what its examples tell.
+
+    Args:
+      generator: its settings.
+      is_cached: whether the clips are read from a cache of tokens.
+
+    Raises:
+      UserError: it has no port for that, or there are no pixels.
+    """
+    ports = generator.ports
+    if is_cached and (names := self.pixel_settings):
+      raise UserError(
+        f'task.{names[0]} is {getattr(self, names[0])}, which takes the pixels '
+        'of clips, but data.token_cache holds their tokens alone; leave '
+        'data.token_cache empty'
+      )
+    if self.uses_canvas and not ports.canvas:
+      raise UserError(
+        f'task.{self.pixel_settings[0]} needs a canvas; set '
+        'generator.ports.canvas=True'
+      )
+    if self.canvas_enlarged_share and 'level' not in ports.scalars:
+      raise UserError(
+        "task.canvas_enlarged_share needs the scalar 'level', which tells a "
+        'canvas of low resolution from an exact one; add it to '
+        'generator.ports.scalars'
+      )
+    if self.source_share and 'source' not in ports.memory:
+      raise UserError(
+        "task.source_share needs the role 'source'; add it to "
+        'generator.ports.memory'
+      )
+    is_off = self.time_off_clips or self.time_off_images
+    if is_off and generator.attention != 'factorized':
+      raise UserError(
+        'task.time_off_clips and task.time_off_images need layers over time; '
+        'set generator.attention=factorized'
+      )

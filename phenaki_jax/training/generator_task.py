@@ -30,6 +30,11 @@ from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.critic_loss import critic_loss
+from phenaki_jax.training.generator_conditions import (
+  prepared,
+  switches_of_images,
+  tell,
+)
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.micro_batches import Divided, Each
@@ -58,6 +63,7 @@ class GeneratorTask(Task):
     training: how training examples are made.
     layout: the rows of every batch, whose parts may end with padding; None:
       no padding, and one group of rows.
+    fps: frames per second of the clips.
     given: parameters that a new run starts from, by network.
   """
 
@@ -68,6 +74,7 @@ class GeneratorTask(Task):
   text_params: Any = None
   training: GeneratorTaskConfig = GeneratorTaskConfig()
   layout: Layout | None = None
+  fps: float = 0.0
   # No part of the hash: a task is a static argument of compiled functions.
   given: Mapping[str, Any] = dataclasses.field(
     default_factory=dict, hash=False, compare=False
@@ -116,7 +123,15 @@ class GeneratorTask(Task):
     `part` makes the shares of hidden tokens evenly spaced, see `hide`.
     """
     groups = self.layout.groups if self.layout else 1
+    batch = self._prepared(batch, rng)
     return self._rows(self.tokenized(frozen, batch), rng, part, groups)
+
+  def _prepared(
+    self, batch: dict[str, Any], rng: PRNGKeyArray
+  ) -> dict[str, Any]:
+    """Draw what is drawn of a batch before it is tokenized."""
+    tubelet = self.tokenizer.tubelet
+    return prepared(batch, self.training, rng, tubelet=tubelet)
 
   def _rows(
     self, batch: dict[str, Any], rng: PRNGKeyArray, part: Any, groups: int
@@ -147,6 +162,7 @@ class GeneratorTask(Task):
 
     See `micro_batches.Divisible`.
     """
+    batch = self._prepared(batch, rng)
     batch = each(lambda some: self.tokenized(frozen, some), batch)
     rows = self._dropped(self._rows(batch, rng, None, parts * ways), rng)
     totals = {'hidden': jnp.sum(rows.hidden, dtype=jnp.float32)}
@@ -180,7 +196,8 @@ class GeneratorTask(Task):
   def tokenized(self, frozen: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Replace pixels by tokens, as `data/spec.py` has them.
 
-    A frozen text encoder adds the vectors of the captions.
+    A frozen text encoder adds the vectors of the captions. Clips keep their
+    pixels for a canvas, and source frames become tokens too.
     """
     parts = {}
     for name, part in batch.items():
@@ -194,6 +211,11 @@ class GeneratorTask(Task):
           arrays['tokens'] = self._encode(frozen, pixels[:, None])[:, 0]
         else:
           ids = arrays['tokens'] = self._encode(frozen, pixels)
+          if self.training.uses_canvas:
+            arrays['pixels'] = part['pixels']
+          if 'source_pixels' in arrays:
+            source = normalise(arrays.pop('source_pixels'))
+            arrays['source'] = self._encode(frozen, source[:, None])[:, 0]
           if self.uses_reencoded:
             known = self._context(part['context_frames'])
             arrays['reencoded'] = self._reencoded(frozen, ids, known)
@@ -219,24 +241,30 @@ class GeneratorTask(Task):
         stream(rng, 'reencoded'), training.reencoded_context, (batch, 1, 1, 1)
       )
       ids = jnp.where(chosen, clips['reencoded'], ids)
-    of_task = known_tokens(
-      Clips(
-        key=stream(rng, 'prediction'),
-        grid=grid,
-        num_latent=num_latent,
-        prefix=self._latent(training.prediction_frames),
-      ),
-      training.task_shares,
+    of_clips = Clips(
+      key=stream(rng, 'prediction'),
+      grid=grid,
+      num_latent=num_latent,
+      prefix=self._latent(training.prediction_frames),
     )
-    of_context = prefix_mask(jnp.minimum(known, num_latent - 1), grid)
-    shown = jnp.where((known > 0)[:, None], of_context, of_task)
+    told = tell(
+      clips,
+      rng,
+      of_clips=of_clips,
+      of_task=known_tokens(of_clips, training.task_shares),
+      of_context=prefix_mask(jnp.minimum(known, num_latent - 1), grid),
+      training=training,
+      config=self.config,
+      tubelet=self.tokenizer.tubelet,
+      fps=self.fps,
+    )
     hidden = hide(
       stream(rng, 'hide_clips'),
-      maskable=prefix_mask(num_latent, grid) & ~shown,
+      maskable=prefix_mask(num_latent, grid) & ~told.tokens,
       schedule=training.schedule,
       part=part,
-    )
-    return clip_rows(ids, hidden.reshape(ids.shape), num_latent, _texts(clips))
+    ).reshape(ids.shape)
+    return clip_rows(ids, hidden, num_latent, _texts(clips), told.conditions)
 
   def _reencoded(
     self,
@@ -277,7 +305,12 @@ class GeneratorTask(Task):
       key = stream(rng, 'moments')
       frames_at = jax.random.randint(key, (count,), 0, length, jnp.int32)
     return image_rows(
-      ids, hidden.reshape(ids.shape), frames_at, _texts(images), length=length
+      ids,
+      hidden.reshape(ids.shape),
+      frames_at,
+      _texts(images),
+      length=length,
+      over_time=switches_of_images(self.training, rng, count),
     )
 
   def _latent(self, frames: Any) -> Any:

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.generator import EncodedTexts, Texts
 from phenaki_jax.nn.attention import Packing
+from phenaki_jax.nn.conditions import Conditions, join
 from phenaki_jax.sharding import constrain
 from phenaki_jax.training.micro_batches import split
 
@@ -110,6 +111,7 @@ class Rows:
     texts: the caption of each clip, then of each image, as ids or as vectors;
       equal ones are not merged. Those of a micro-batch are in the order in
       which the networks read them.
+    conditions: what the ports of the networks read; None: nothing.
     layout: which clips and images the rows of the whole batch hold.
     parts: number of micro-batches, if these are the rows of one of them.
   """
@@ -120,7 +122,8 @@ class Rows:
   frames_at: Int[Array, 'R t']
   is_clip: Bool[Array, 'R']
   texts: Texts
-  layout: Layout = flax.struct.field(pytree_node=False)
+  conditions: Conditions | None = None
+  layout: Layout = flax.struct.field(pytree_node=False, kw_only=True)
   parts: int = flax.struct.field(pytree_node=False, default=1)
 
   @property
@@ -138,6 +141,7 @@ class Rows:
       'packing': Packing(
         groups=packing.groups // self.parts, packed=packing.packed
       ),
+      'conditions': self.conditions,
     }
 
   def arranged(self, texts: EncodedTexts) -> EncodedTexts:
@@ -193,6 +197,7 @@ def clip_rows(
   hidden: Bool[Array, 'B t h w'],
   num_latent: Int[Array, 'B'],
   texts: Texts,
+  conditions: Conditions | None = None,
 ) -> Rows:
   """Make one row of each clip; see `Rows`.
 
@@ -207,6 +212,7 @@ def clip_rows(
     frames_at=index,
     is_clip=jnp.ones(batch, bool),
     texts=texts,
+    conditions=conditions,
     layout=Layout(num_clips=batch, num_images=0, length=t),
   )
 
@@ -218,13 +224,19 @@ def image_rows(
   texts: Texts,
   *,
   length: int,
+  over_time: Bool[Array, 'B'] | None = None,
 ) -> Rows:
   """Pack images into rows of `length` latent frames; see `Rows`.
 
-  `frames_at` is the index that each image takes in a clip.
+  `frames_at` is the index that each image takes in a clip; `over_time` tells
+  for which of them the layers over time act, by default for all.
   """
   images = jnp.arange(ids.shape[0], dtype=jnp.int32)
   layout = Layout(num_clips=0, num_images=ids.shape[0], length=length)
+  conditions = None
+  if over_time is not None:
+    switches = pack_images(over_time, length, fill=1)
+    conditions = Conditions(over_time=switches)
   return Rows(
     ids=pack_images(ids, length, fill=0),
     hidden=pack_images(hidden, length, fill=0),
@@ -232,6 +244,7 @@ def image_rows(
     frames_at=pack_images(frames_at, length, fill=0),
     is_clip=jnp.zeros(layout.num_rows, bool),
     texts=texts,
+    conditions=conditions,
     layout=layout,
   )
 
@@ -269,11 +282,21 @@ def join_rows(*parts: Rows, groups: int = 1) -> Rows:
   )
   joined = dataclasses.replace(parts[0], layout=layout)
   if len(parts) > 1:
-    same = [dataclasses.replace(part, layout=layout) for part in parts]
+    same = [
+      dataclasses.replace(part, layout=layout, conditions=None)
+      for part in parts
+    ]
     joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *same)
+    conditions = join(
+      [part.conditions for part in parts],
+      [part.layout.num_rows for part in parts],
+    )
+    joined = dataclasses.replace(joined, conditions=conditions)
   if np.array_equal(layout.order, np.arange(layout.num_rows)):
     return joined
-  names = ('ids', 'hidden', 'segments', 'frames_at', 'is_clip')
-  return dataclasses.replace(
-    joined, **{name: getattr(joined, name)[layout.order] for name in names}
-  )
+  names = ('ids', 'hidden', 'segments', 'frames_at', 'is_clip', 'conditions')
+  ordered = {
+    name: jax.tree.map(lambda x: x[layout.order], getattr(joined, name))
+    for name in names
+  }
+  return dataclasses.replace(joined, **ordered)

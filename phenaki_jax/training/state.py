@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float, Key
 
@@ -66,7 +67,7 @@ class Task(Protocol):
     roles: the roles of top-level entries of the parameters, by name; the other
       entries are the model.
     given: top-level entries of the parameters that a new run starts from,
-      instead of random ones.
+      instead of random ones. Leaves that an entry lacks stay random.
   """
 
   roles: Mapping[str, Role] = MappingProxyType({})
@@ -231,15 +232,23 @@ def create_state(
   trees = {'params': state.params, 'ema': state.ema}
   for kind, tree in trees.items():
     # Placed twice, because the step donates both.
-    trees[kind] = {
-      **tree,
-      **{
-        name: _place(getattr(abstract, kind)[name], task.given[name])
-        for name in tree
-        if name in task.given
-      },
-    }
+    places = flatten_dict(getattr(abstract, kind))
+    leaves = flatten_dict(tree, keep_empty_nodes=True)
+    for path, array in flatten_dict(dict(task.given)).items():
+      if path[0] in tree:
+        leaves[path] = _place(places[path], array)
+    trees[kind] = unflatten_dict(leaves)
   return state.replace(**trees)
+
+
+def missing_leaves(task: Task, given: Mapping[str, Any]) -> list[str]:
+  """Return the parameters that entries of `Task.given` lack, by their path."""
+  boxed = boxed_params(task)
+  ours = sharding.unbox({name: boxed[name] for name in given})
+  return sorted(
+    '/'.join(path)
+    for path in flatten_dict(ours).keys() - flatten_dict(dict(given)).keys()
+  )
 
 
 def place_frozen(

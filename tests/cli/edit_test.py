@@ -34,6 +34,19 @@ def test_an_image_is_animated_and_the_film_continued(tiny_bundle, tmp_path):
   assert (filled != frames).any()
 
 
+def test_a_model_with_a_canvas_edits_by_it(ported_bundle, tmp_path):
+  clip = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+  np.save(tmp_path / 'a.npy', clip)
+  film = tmp_path / 'film.mp4'
+  flags = ['fps', str(tmp_path / 'a.npy'), '--out', str(film), '--times', '3']
+  flags += ['--guidance', '0', '--time-guidance', '1']
+  assert _edit(ported_bundle, *flags) == 0
+  frames = np.load(film.with_suffix('.npy'))
+  assert frames.shape == (7, 16, 16, 3)
+  np.testing.assert_array_equal(frames[::3], clip)
+  assert read_provenance(film)['edit']['settings']['time_guidance'] == 1
+
+
 BAD = {
   'box': (['fill', 'a.npy'], 'fill needs --box'),
   'margins': (['extend', 'a.npy'], 'extend needs --margins'),

@@ -12,6 +12,7 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.nn.attention import Packing
+from phenaki_jax.nn.conditions import Conditions
 
 CONFIG = GeneratorConfig(
   codebook_size=12,
@@ -114,10 +115,15 @@ def test_gradients_in_bfloat16_are_those_of_float32():
 def test_learned_positions_start_as_large_as_tokens():
   config = dataclasses.replace(LEARNED, width=64, num_layers=1)
   inputs = jnp.asarray(IDS[:1]), jnp.zeros((1, 5, 10)), jnp.ones((1, 5), bool)
-  init = jax.jit(MaskedTransformer(config).init)
-  params = sharding.unbox(init(rng.root(0), *inputs)['params'])
-  ratio = params['positions'].std() / params['tokens']['embedding'].std()
-  assert 0.8 < ratio < 1.25
+
+  @jax.jit
+  def ratio():
+    # Of all parameters only these two are computed.
+    variables = MaskedTransformer(config).init(rng.root(0), *inputs)
+    params = sharding.unbox(variables['params'])
+    return params['positions'].std() / params['tokens']['embedding'].std()
+
+  assert 0.8 < ratio() < 1.25
 
 
 def test_factorized_attention_is_within_frames_and_over_time():
@@ -298,3 +304,66 @@ def test_dropout_needs_a_key(scan):
   dropped, other = (run(dropout=rng.root(seed)) for seed in (0, 1))
   assert np.abs(dropped - logits).max() > 0.1
   assert np.abs(dropped - other).max() > 0.1
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _switched_program(config, params, ids, over_time, frames_at):
+  return MaskedTransformer(config).apply(
+    {'params': params},
+    *(ids, jnp.asarray(TEXT[:2]), jnp.asarray(TEXT_MASK[:2])),
+    frames_at=frames_at,
+    conditions=Conditions(over_time=over_time),
+  )
+
+
+def _switched(params, ids, over_time, frames_at=(0, 1, 2), config=FACTORIZED):
+  """Predict with the layers over time on or off at each latent frame."""
+  places = np.array([frames_at] * 2, np.int32)
+  return np.asarray(
+    _switched_program(config, params, ids, np.array(over_time), places)
+  )
+
+
+def _from_image_model(value=0.0):
+  """Return a clip network of the weights of an image network."""
+  params = jax.tree.map(np.array, _params(FACTORIZED))
+  for block in params['blocks'].values():
+    block['time']['out']['kernel'][:] = value
+  return params
+
+
+ON, OFF = [True] * 3, [False] * 3
+
+
+def test_a_clip_network_starts_as_the_image_network_on_every_frame():
+  params = _from_image_model()
+  clips = _switched(params, IDS, [ON, ON])
+  # To the last bit with the layers over time off, whatever their weights.
+  off = _switched(_params(FACTORIZED), IDS, [OFF, OFF])
+  np.testing.assert_array_equal(off, clips)
+  # Each frame as an image of its own.
+  index, images = [0, 0, 0, 1, 1, 1], np.array([[0, 1, 2]] * 2, np.int32)
+  each = _apply(
+    FACTORIZED,
+    params,
+    *(IDS, TEXT[index], TEXT_MASK[index], images, images, Packing(packed=2)),
+  )
+  np.testing.assert_allclose(each, clips, atol=1e-5)
+
+
+def test_a_still_clip_stays_still_until_time_is_learned():
+  still, same = IDS[:, :1].repeat(3, 1), (0, 0, 0)
+  frames = _switched(_from_image_model(), still, [ON, ON], same)
+  np.testing.assert_allclose(frames, frames[:, :1].repeat(3, 1), atol=1e-5)
+  learned = _switched(_from_image_model(0.01), IDS, [ON, ON])
+  assert (learned != _switched(_from_image_model(), IDS, [ON, ON])).any()
+
+
+def test_time_is_switched_for_each_sample():
+  params = _params(FACTORIZED)
+  on, off = (_switched(params, IDS, [each, each]) for each in (ON, OFF))
+  assert (np.abs(on - off).max((1, 2, 3, 4)) > 1e-3).all()
+  mixed = _switched(params, IDS, [ON, OFF])
+  np.testing.assert_array_equal(mixed, np.stack([on[0], off[1]]))
+  with pytest.raises(ValueError, match="attention is 'factorized'"):
+    _switched(_params(CONFIG), IDS, [ON, ON], config=CONFIG)

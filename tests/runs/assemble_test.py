@@ -12,6 +12,7 @@ from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import SIZES
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.runs import assemble, experiment, starting
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
@@ -66,6 +67,22 @@ def _mesh():
     ),
     ('tokenizer', ['tokenizer.temporal_window=2'], {'encoder', 'decoder'}),
     ('generator', ['generator.critic=self'], {'critic', 'generator'}),
+    (
+      'generator',
+      [
+        *('generator.ports.canvas=True', 'generator.ports.memory=source'),
+        *(
+          'generator.ports.memory_every=1',
+          'generator.ports.scalars=fps,level',
+        ),
+        *('generator.attention=factorized', 'generator.critic=token'),
+        *('task.canvas_interpolation_share=0.2', 'task.source_share=0.5'),
+        *('task.canvas_enlarged_share=0.2', 'task.strides=1,2'),
+        *('task.time_off_clips=0.1', 'task.time_off_images=0.5'),
+        *('train.accumulate=2', 'data.row_multiple=4'),
+      ],
+      {'critic', 'generator'},
+    ),
   ],
 )
 def test_options_that_no_config_sets_train(kind, overrides, trained):
@@ -265,6 +282,14 @@ def test_a_run_starts_from_a_trained_generator(
     starting.starting_model(
       wider, epath.Path(tmp_path), tiny_sampler.tokenizer_params
     )
+  # Ports may be added, and not taken away.
+  ported = PortsConfig(canvas=True, patch=(2, 8, 8), scalars=('fps',))
+  more = dataclasses.replace(
+    settings, generator=dataclasses.replace(models.generator, ports=ported)
+  )
+  assert starting.starting_model(
+    more, epath.Path(tmp_path), tiny_sampler.tokenizer_params
+  )
   # What a killed first save leaves is no start of this run.
   begun = tmp_path / 'checkpoints' / '1'
   begun.mkdir(parents=True)

@@ -191,3 +191,29 @@ def test_a_critic_alone_needs_a_trained_generator(tokenizer_dir):
   with pytest.raises(UserError, match='needs a trained generator: --set'):
     check('generator.critic=self')
   check('generator.critic=self', 'start_from=runs/generator')
+
+
+def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
+  def resolved(*overrides):
+    return experiment_lib.resolve(
+      GENERATOR, [f'tokenizer_dir={tokenizer_dir}', *overrides]
+    )
+
+  assert resolved().generator.ports.patch is None
+  canvas = 'generator.ports.canvas=True'
+  experiment = resolved(canvas, 'task.canvas_region_share=0.2')
+  assert experiment.generator.ports.patch == (2, 4, 4)
+  experiment_lib.validate(experiment, num_devices=1)
+  text = config_lib.to_json(experiment)
+  assert config_lib.from_json(experiment_lib.Experiment, text) == experiment
+  with pytest.raises(UserError, match=r'patch is \[2, 8, 8\], but the tok'):
+    resolved(canvas, 'generator.ports.patch=2,8,8')
+  for overrides, words in (
+    (['task.canvas_region_share=0.2'], 'needs a canvas'),
+    (
+      [canvas, 'task.canvas_region_share=0.2', 'data.token_cache=tokens'],
+      'task.canvas_region_share is 0.2, which takes the pixels',
+    ),
+  ):
+    with pytest.raises(UserError, match=words):
+      experiment_lib.validate(resolved(*overrides), num_devices=1)

@@ -312,3 +312,68 @@ def test_a_critic_orders_the_decoding(tiny_sampler):
   alone = _clips(sampler, PROMPTS[:1], seeds=(1,), settings=settings)
   np.testing.assert_array_equal(alone, clips[1][:1])
   assert (clips[0] != clips[1]).any()
+
+
+def test_temporal_guidance_needs_layers_over_time(tiny_sampler, ported_sampler):
+  cold = SamplingSettings(
+    steps=3, guidance=1.0, temperature=0.0, choice_temperature=0.0
+  )
+
+  def made(sampler, scale):
+    settings = dataclasses.replace(cold, time_guidance=scale)
+    return _clips(sampler, settings=settings)
+
+  with pytest.raises(UserError, match='generator.attention=factorized'):
+    made(tiny_sampler, 2.0)
+  assert (made(ported_sampler, 0.0) != made(ported_sampler, 5.0)).any()
+  # Where the layers over time are zero, nothing is left to guide.
+  params = jax.tree.map(np.array, ported_sampler.generator_params)
+  params['generator']['blocks']['block_0']['time']['out']['kernel'][:] = 0
+  still = dataclasses.replace(ported_sampler, generator_params=params)
+  np.testing.assert_array_equal(made(still, 0.0), made(still, 5.0))
+
+
+@pytest.mark.parametrize(
+  ('settings', 'guided'),
+  [
+    ({'guidance': 0.0}, None),
+    ({'guidance': 1.0}, Guided()),
+    ({'guidance': 0.0, 'time_guidance': 2.0}, Guided(is_temporal=True)),
+    ({'negative': 'a'}, Guided(is_negative=True)),
+  ],
+)
+def test_what_guides_is_compiled_for_what_is_asked(settings, guided):
+  assert Guided.by(SamplingSettings(**settings)) == guided
+
+
+def test_a_source_frame_is_seen_by_all_clips(tiny_sampler, ported_sampler):
+  frame = _context(1, batch=1)[0, 0]
+  with pytest.raises(UserError, match='the model reads no source frame'):
+    tiny_sampler.with_source(frame)
+  settings = SamplingSettings(steps=2, temperature=0.0, choice_temperature=0.0)
+  shown, other = (
+    _clips(
+      ported_sampler.with_source(each),
+      PROMPTS[:1],
+      seeds=(1,),
+      settings=settings,
+    )
+    for each in (frame, 255 - frame)
+  )
+  assert (shown != other).any()
+
+
+def test_context_frames_are_on_the_canvas(ported_sampler, monkeypatch):
+  class Seen(Exception):
+    pass
+
+  def see(self, prompts, *, conditions, **options):
+    raise Seen(conditions.canvas)
+
+  monkeypatch.setattr(Sampler, 'uncover', see)
+  context = _context(5)
+  with pytest.raises(Seen) as caught:
+    _clips(ported_sampler, context=context)
+  (canvas,) = caught.value.args
+  assert canvas.known[:, :5].all() and not canvas.known[:, 5:].any()
+  np.testing.assert_array_equal(canvas.rgb[:, :5], context)

@@ -22,25 +22,43 @@ class Spy(Sampler):
   """Records which tokens were known, their ids, and what came of them."""
 
   calls: list
+  conditions: list
 
   def uncover(self, prompts, *, ids, known, **options):
     state = super().uncover(prompts, ids=ids, known=known, **options)
     self.calls.append((known, ids, np.asarray(state.ids).reshape(ids.shape)))
+    self.conditions.append(options.get('conditions'))
     return state
+
+
+def _spy(sampler):
+  fields = {
+    field.name: getattr(sampler, field.name)
+    for field in dataclasses.fields(sampler)
+  }
+  return Spy(**fields, calls=[], conditions=[])
 
 
 @pytest.fixture
 def spy(tiny_sampler):
-  fields = {
-    field.name: getattr(tiny_sampler, field.name)
-    for field in dataclasses.fields(tiny_sampler)
-  }
-  return Spy(**fields, calls=[])
+  return _spy(tiny_sampler)
+
+
+@pytest.fixture
+def seeing(ported_sampler):
+  """Spy on a model with a canvas."""
+  return _spy(ported_sampler)
+
+
+def _drawing(sampler):
+  """Return a brush whose program is that of the command's tests."""
+  settings = SamplingSettings(steps=2, guidance=0.0)
+  return _brush(sampler, fps=8.0, settings=settings)
 
 
 def _brush(sampler, **options):
-  settings = SamplingSettings(steps=3, guidance=0.0)
-  return Brush(sampler=sampler, prompt='a red', settings=settings, **options)
+  options.setdefault('settings', SamplingSettings(steps=3, guidance=0.0))
+  return Brush(sampler=sampler, prompt='a red', **options)
 
 
 def _check_tokens(spy):
@@ -123,6 +141,65 @@ def test_new_pixels_surround_the_old_ones(spy):
   expected = np.zeros((4, 3), bool)
   expected[:2, 1:] = True
   assert (known == expected).all()
+
+
+def _canvas(seeing, call=0):
+  canvas = seeing.conditions[call].canvas
+  return np.asarray(canvas.rgb)[0], np.asarray(canvas.known)[0]
+
+
+def test_a_box_is_made_from_the_canvas_alone(seeing):
+  """No token is exact, and nothing that was in the box matters."""
+  clip, box = _frames(9), (5, 8, 16, 16)
+  inside = np.zeros(SIZE, bool)
+  inside[8:16, 5:16] = True
+  film = _drawing(seeing).fill(clip, box)
+  np.testing.assert_array_equal(film[:, ~inside], clip[:, ~inside])
+  assert not seeing.calls[0][0].any()
+  rgb, known = _canvas(seeing)
+  assert (known == ~inside).all()
+  np.testing.assert_array_equal(rgb[:, ~inside], clip[:, ~inside])
+  other = clip.copy()
+  other[:, inside] = 255 - other[:, inside]
+  np.testing.assert_array_equal(_drawing(seeing).fill(other, box), film)
+  other = clip.copy()
+  other[:, ~inside] = 255 - other[:, ~inside]
+  assert (_drawing(seeing).fill(other, box)[:, inside] != film[:, inside]).any()
+
+
+def test_an_image_is_animated_from_its_tokens_and_the_canvas(seeing):
+  image = _frames(1)
+  film = _drawing(seeing).continue_(image, 8)
+  np.testing.assert_array_equal(film[:1], image)
+  known, _, after = seeing.calls[0]
+  assert known[0].all((1, 2)).tolist() == [True, *[False] * 4]
+  tokens = seeing.encode(np.concatenate([image] * 9)[None])[:, 0]
+  np.testing.assert_array_equal(after[:, 0], tokens)
+  rgb, shown = _canvas(seeing)
+  assert shown[0].all() and not shown[1:].any()
+  np.testing.assert_array_equal(rgb[0], image[0])
+  scalars = seeing.conditions[0].scalars
+  np.testing.assert_array_equal(scalars['fps'], [8.0])
+
+
+def test_frames_on_the_canvas_are_the_given_ones(seeing):
+  """A clip of 9 frames has room for three of them, and what follows for two."""
+  given = _frames(4)
+  film = _drawing(seeing).interpolate(given, 3)
+  assert len(film) == 13
+  np.testing.assert_array_equal(film[::4], given)
+  assert (film[2] != film[1]).any()
+  assert len(seeing.calls) == 2
+  for call, frames in enumerate(([0, 1, 2], [2, 3])):
+    rgb, known = _canvas(seeing, call)
+    places = [4 * i for i in range(len(frames))]
+    assert known.any((1, 2)).nonzero()[0].tolist() == places
+    np.testing.assert_array_equal(rgb[places], given[frames])
+    tokens, before, after = seeing.calls[call]
+    # Only the tokens of the first frame are exact.
+    assert tokens[0].all((1, 2)).tolist() == [True, *[False] * 4]
+    assert tokens.sum() == tokens[0, 0].sum()
+    np.testing.assert_array_equal(before[:, 0], after[:, 0])
 
 
 def test_tokens_are_known_if_all_their_pixels_are():

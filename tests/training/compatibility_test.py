@@ -139,6 +139,10 @@ def test_a_run_of_an_earlier_release_has_the_defaults_of_new_options():
   new = GeneratorConfig(width=16, num_heads=2)
   same = {**old, 'generator': config_lib.to_dict(new)}
   check_same_run(FOLDER, saved=_run(old), ours=_run(same), step=9)
+  # Also of a group of options that an earlier release had in part.
+  part = {**old['generator'], 'ports': {'canvas': False}}
+  old_too = {**old, 'generator': part}
+  check_same_run(FOLDER, saved=_run(old_too), ours=_run(same), step=9)
   other = config_lib.to_dict(dataclasses.replace(new, critic='self'))
   with pytest.raises(UserError, match='critic is none there and self here'):
     check_same_run(

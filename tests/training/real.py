@@ -1,5 +1,7 @@
 """The real tasks in the smallest sizes, and batches of clips and images."""
 
+import functools
+
 import numpy as np
 
 from phenaki_jax import rng as rngs
@@ -18,6 +20,11 @@ TOKENIZER = TokenizerConfig(
   spatial_layers=1,
   temporal_layers=1,
 )
+
+
+@functools.cache
+def _frozen():
+  return sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
 
 
 def tokenizer_task():
@@ -43,9 +50,8 @@ def generator_task(dropout=0.0):
     mlp_dim=32,
     dropout=dropout,
   )
-  frozen = sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
   return GeneratorTask(
-    config=config, text=text, tokenizer=TOKENIZER, tokenizer_params=frozen
+    config=config, text=text, tokenizer=TOKENIZER, tokenizer_params=_frozen()
   )
 
 

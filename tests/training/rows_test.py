@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenaki_jax.generator import EncodedTexts
+from phenaki_jax.nn.conditions import ABSENT, Conditions
 from phenaki_jax.training.rows import (
   Layout,
   clip_rows,
@@ -159,3 +160,26 @@ def test_vectors_of_texts_are_arranged_as_ids_are():
   expected = join_rows(clips, images).texts[joined.layout.text_order]
   np.testing.assert_array_equal(texts.vectors[..., 1], expected)
   np.testing.assert_array_equal(texts.mask, expected > 12)
+
+
+def test_conditions_follow_their_rows():
+  """Those of clips and of images, in any number of groups."""
+  clips, images = _clips(2), _images(6)
+  scalars = {'fps': jnp.array([8.0, 4.0])}
+  clips = clips.replace(conditions=Conditions(scalars=scalars))
+  switch = jnp.array([[True, False, True], [False, True, False]])
+  images = images.replace(conditions=Conditions(over_time=switch))
+  for groups, order in ((1, [0, 1, 2, 3]), (2, [0, 2, 1, 3])):
+    rows = join_rows(clips, images, groups=groups)
+    np.testing.assert_array_equal(rows.layout.order, order)
+    fps = np.array([8, 4, ABSENT, ABSENT])[order]
+    np.testing.assert_array_equal(rows.conditions.scalars['fps'], fps)
+    expected = np.concatenate([np.ones((2, 3), bool), switch])[order]
+    np.testing.assert_array_equal(rows.conditions.over_time, expected)
+    assert rows.places['conditions'] is rows.conditions
+  # Micro-batches of one group each.
+  parts = rows.divided(2)
+  found = np.asarray(parts.conditions.over_time).reshape(-1, 3)
+  np.testing.assert_array_equal(found, rows.conditions.over_time)
+  assert parts.conditions.scalars['fps'].shape == (2, 2)
+  assert join_rows(_clips(2), _images(6)).conditions is None

@@ -10,10 +10,12 @@ import pytest
 import real
 import toy
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.state import (
@@ -22,6 +24,7 @@ from phenaki_jax.training.state import (
   abstract_state,
   boxed_params,
   create_state,
+  missing_leaves,
   place_frozen,
 )
 
@@ -115,3 +118,56 @@ def test_a_task_is_described_without_devices_or_arrays():
   kernel = state.params['generator']['blocks']['blocks']['mlp']['wi']['kernel']
   assert kernel.shape == (20, 1536, 6144)
   assert kernel.sharding.shard_shape(kernel.shape) == (20, 192, 3072)
+
+
+def _ported(task):
+  """Add all ports to a generator."""
+  tokenizer = task.tokenizer
+  ports = PortsConfig(
+    canvas=True,
+    patch=(tokenizer.tubelet, *tokenizer.patch),
+    memory=('source',),
+    memory_every=1,
+    scalars=('fps',),
+  )
+  config = dataclasses.replace(task.config, ports=ports)
+  return dataclasses.replace(task, config=config)
+
+
+def test_ports_that_are_added_are_optimized_and_kept():
+  """Their parameters are in the state, all of which a checkpoint holds."""
+  plain = dataclasses.replace(real.generator_task(), tokenizer_params=None)
+  task = _ported(plain)
+  trained = sharding.unbox(boxed_params(plain))
+  new = missing_leaves(task, trained)
+  # The canvas has 2, the memory 2 and 5 in the block, scalars 4 and 2 gains.
+  assert len(new) == 2 + (2 + 5) + (4 + 2)
+  assert all(name.startswith('generator/') for name in new)
+  state = abstract_state(task, _optimizer(task), _mesh(), uneven='replicate')
+  moments = state.opt_state[1].mu
+  for tree in (state.params, state.ema, moments):
+    found = flatten_dict(tree, sep='/').keys()
+    assert found - flatten_dict(trained, sep='/').keys() == set(new)
+
+
+class GroupedTask(toy.ToyTask):
+  def init(self, rng):
+    return {'net': super().init(rng)}
+
+
+def test_a_start_may_lack_some_parameters():
+  """They stay as they are created, and the others are the given ones."""
+  task = GroupedTask()
+  given = {'net': {'bias': np.full(16, 3.0, np.float32)}}
+  task.given = given
+  assert missing_leaves(task, given) == ['net/kernel', 'net/out']
+  mesh, optimizer = _mesh(), _optimizer(task)
+  abstract = abstract_state(task, optimizer, mesh)
+  state = create_state(task, optimizer, abstract, rngs.root(0))
+  task.given = {}
+  fresh = create_state(task, optimizer, abstract, rngs.root(0))
+  for found, first in ((state.params, fresh.params), (state.ema, fresh.ema)):
+    assert (found['net']['bias'] == 3).all()
+    assert not first['net']['bias'].any()
+    for name in ('kernel', 'out'):
+      np.testing.assert_array_equal(found['net'][name], first['net'][name])

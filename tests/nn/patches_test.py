@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenaki_jax.tokenizer.patches import patchify, unpatchify
+from phenaki_jax.nn.patches import patchify, unpatchify
 
 SHAPES = {
   'batch': st.integers(1, 2),
