@@ -43,7 +43,9 @@ class Denoiser:
     if config.reads_text:
       ids = jnp.ones((1, self.text.max_length), jnp.int32)
       shape = (*ids.shape, self.text.width)
-      given = given.replace(text=jnp.zeros(shape), text_mask=ids > 0)
+      given = dataclasses.replace(
+        given, text=jnp.zeros(shape), text_mask=ids > 0
+      )
       if not self.text.is_frozen:
         params['text'] = T5Encoder(self.text).init(of_text, ids)['params']
     x = jnp.zeros((1, 2, side, side, config.channels))

@@ -203,10 +203,11 @@ class SpaceTimeAttention(nn.Module):
   ) -> Float[Array, 'B T H W D']:
     """Return an output of the shape of the input."""
     batch, length, height, width, channels = x.shape
+    is_half = jnp.dtype(self.dtype) == jnp.bfloat16
     config = TransformerConfig(
       width=channels,
       num_heads=channels // self.head_dim,
-      dtype=jnp.dtype(self.dtype).name,
+      dtype='bfloat16' if is_half else 'float32',
     )
     places = grid_coordinates(1, height, width)[:, 1:]
     angles = jnp.asarray(rotary_angles(places, self.head_dim))

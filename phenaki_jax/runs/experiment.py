@@ -247,7 +247,8 @@ def check_tokenizer_dir(experiment: Experiment) -> None:
   if experiment.uses_tokenizer and not experiment.tokenizer_dir:
     raise UserError(
       f'a {experiment.kind} needs a trained tokenizer: --set '
-      'tokenizer_dir=DIR, the --workdir of `phenaki train` with a tokenizer config'
+      'tokenizer_dir=DIR, the --workdir of `phenaki train` with a tokenizer '
+      'config'
     )
 
 

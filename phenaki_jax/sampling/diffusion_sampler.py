@@ -25,7 +25,7 @@ from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.diffusion.process import sample
 from phenaki_jax.diffusion.schedule import even_levels
 from phenaki_jax.errors import UserError
-from phenaki_jax.generator import empty_texts
+from phenaki_jax.generator import Texts, empty_texts
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.guidance import SCHEDULES, guide
 from phenaki_jax.sampling.sampler import Guided, SamplingSettings
@@ -94,9 +94,9 @@ def denoise(
   show = latent_canvas if models.is_latent else pixel_canvas
   given = Conditions(canvas=show(values, known), time=jnp.ones(batch, bool))
 
-  def read(texts: Array) -> Conditions:
+  def read(texts: Texts) -> Conditions:
     found = denoiser.encode(params, texts)
-    return given.replace(text=found.vectors, text_mask=found.mask)
+    return dataclasses.replace(given, text=found.vectors, text_mask=found.mask)
 
   own, other = read(texts), None
   if guided is not None:

@@ -132,7 +132,7 @@ class DiffusionTask(Task):
       pixels = pixels[:, None]
     count, frames = pixels.shape[:2]
     num_frames = part.get('num_frames', jnp.full(count, frames, jnp.int32))
-    scalars = {}
+    scalars: dict[str, Array] = {}
     if self.config.values == 'residual':
       x, canvas, scalars = self._missing(pixels, rng)
       length = num_frames
@@ -153,7 +153,7 @@ class DiffusionTask(Task):
       texts = self._dropped(self._texts(frozen, part), rng)
     return Examples(
       x=x,
-      corrupted=corrupted.replace(mask=corrupted.mask & real),
+      corrupted=dataclasses.replace(corrupted, mask=corrupted.mask & real),
       given=Conditions(
         canvas=canvas,
         scalars=scalars,
@@ -311,7 +311,9 @@ class DiffusionTask(Task):
       if part.texts is not None:
         dropout = None if rng is None else stream(rng, f'dropout_{name}')
         texts = self.denoiser.encode(params, part.texts, dropout)
-        given = given.replace(text=texts.vectors, text_mask=texts.mask)
+        given = dataclasses.replace(
+          given, text=texts.vectors, text_mask=texts.mask
+        )
       output = self.denoiser.predict(
         params, part.corrupted.x, part.corrupted.level, given
       )

