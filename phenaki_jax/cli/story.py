@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
     )
   if args.out is None:
     raise UserError('give --out STORY.mp4, the film to write')
-  from phenaki_jax.runs.diffusion import load_teller
+  from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.footage import read_starts
 
   names = [name for name, *_ in (*_OPTIONS, *_WORDS)]
@@ -119,9 +119,7 @@ def run(args: argparse.Namespace) -> None:
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
-  model = load_teller(
-    args.model, tokenizer=args.tokenizer, encoder=args.encoder
-  )
+  model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   made_by = model.provenance
   story = resolve(story, model.defaults)
   remarks = model.remarks(story)

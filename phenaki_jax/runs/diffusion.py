@@ -72,7 +72,7 @@ def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
   )
 
 
-def load_teller(
+def load_any(
   path: epath.PathLike | None,
   *,
   tokenizer: epath.PathLike | None = None,

@@ -121,7 +121,7 @@ def denoise(
 @functools.partial(jax.jit, static_argnames='models')
 def _latents(
   models: DiffusionModels, params: Any, pixels: UInt8[Array, 'B T H W C']
-) -> Float[Array, 'B t h w C']:
+) -> Float[Array, 'B t h w I']:
   found: Any = CViViT(models.tokenizer).apply(
     {'params': params}, normalise(pixels), method='latents'
   )

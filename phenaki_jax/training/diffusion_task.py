@@ -232,7 +232,7 @@ class DiffusionTask(Task):
 
   def _latents(
     self, frozen: Any, pixels: Float[Array, 'B T H W C']
-  ) -> Float[Array, 'B t h w C']:
+  ) -> Float[Array, 'B t h w I']:
     latents: Any = CViViT(self.tokenizer).apply(
       {'params': frozen['tokenizer']}, pixels, method='latents'
     )

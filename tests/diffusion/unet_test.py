@@ -143,6 +143,7 @@ def test_time_is_switched_for_each_clip():
   assert np.abs(on - off).max() > 0.1
 
 
+@pytest.mark.slow
 def test_layers_over_time_learn_from_moving_clips_alone(gradients):
   params = _params(TIME)
   moving = gradients(params, _clips(), _given(ON))
@@ -155,6 +156,7 @@ def test_layers_over_time_learn_from_moving_clips_alone(gradients):
   assert all(_norms(after, TIME))
 
 
+@pytest.mark.slow
 def test_ports_change_nothing_until_they_learn(gradients):
   params, x = _params(*PORTS, seed=1), _clips()
   expected = _run(params, x, _given(ON))

@@ -93,7 +93,7 @@ def test_it_tells_a_story(run, tmp_path):
   assert main(['story', *options, *prompts]) == 0
   assert film.stat().st_size
   assert 'diffusion_tiny at step 4' in film.with_suffix('.json').read_text()
-  model = diffusion.load_teller(run)
+  model = diffusion.load_any(run)
   (frames,) = model.sampler.clips(
     ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
   )

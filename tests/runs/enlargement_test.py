@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -64,6 +65,6 @@ def test_a_clip_is_enlarged_by_the_command(run, tmp_path):
   assert main([*argv, '--model', str(run), '--steps', '2']) == 0
   made = np.load(film.with_suffix('.npy'))
   assert made.shape == (4, 32, 32, 3)
-  small = np.asarray(reduce(made.astype(np.float32), 2))
+  small = np.asarray(reduce(jnp.asarray(made, jnp.float32), 2))
   assert np.abs(small - frames).max() <= 1.0
   assert read_provenance(film)['edit']['action'] == 'enlarge'

@@ -60,6 +60,7 @@ def _context(frames, size=SIZE):
   return bits.integers(0, 256, (2, frames, *size, 3)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_a_clip_depends_on_its_own_seed_and_prompt_only(sampler):
   assert isinstance(sampler, ClipMaker)
   clips = _clips(sampler)
@@ -74,6 +75,7 @@ def test_a_clip_depends_on_its_own_seed_and_prompt_only(sampler):
   assert (other[1] != clips[1]).any()
 
 
+@pytest.mark.slow
 def test_guidance_is_linear_in_what_is_predicted(sampler):
   """With one step, the values are linear in the scale."""
   values = {}
@@ -90,6 +92,7 @@ def test_guidance_is_linear_in_what_is_predicted(sampler):
   assert (_clips(sampler, settings=away) != _clips(sampler)).any()
 
 
+@pytest.mark.slow
 def test_a_clip_begins_with_its_context(sampler):
   context = _context(2)
   clips = _clips(sampler, context=context)
@@ -100,6 +103,7 @@ def test_a_clip_begins_with_its_context(sampler):
   assert denoise._cache_size() == before
 
 
+@pytest.mark.slow
 def test_latents_are_decoded_with_their_context(tiny_sampler):
   tokenizer = tiny_sampler.models.tokenizer
   sampler = _sampler(

@@ -52,10 +52,10 @@ def test_small_copies_of_the_result_are_the_input(enlarger):
   frames = _frames()
   made = enlarger(frames)
   assert made.shape == (3, 16, 24, 3) and made.dtype == np.uint8
-  small = np.asarray(reduce(made.astype(np.float32), 2))
+  small = np.asarray(reduce(jnp.asarray(made, jnp.float32), 2))
   assert np.abs(small - frames).max() <= 1.0
   loose = enlarger(frames, degradation=0.5)
-  small = np.asarray(reduce(loose.astype(np.float32), 2))
+  small = np.asarray(reduce(jnp.asarray(loose, jnp.float32), 2))
   assert np.abs(small - frames).max() > 5
 
 
@@ -66,6 +66,7 @@ def test_the_noise_is_that_of_the_seed(enlarger):
   assert (enlarger(frames, seed=2) != made).any()
 
 
+@pytest.mark.slow
 def test_a_new_model_enlarges_almost_bicubically():
   """What is missing starts as the noise that its steps leave: none."""
   frames = _frames()
@@ -75,6 +76,7 @@ def test_a_new_model_enlarges_almost_bicubically():
   assert np.abs(made.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_long_clip_is_enlarged_in_windows(enlarger):
   frames = _frames(5)
   made = enlarger(frames)
