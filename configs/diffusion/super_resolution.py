@@ -46,7 +46,9 @@ def get_config(arg=''):
         'attention': 0,
       },
       'optim': {
-        'learning_rate': 2e-3,
+        'optimizer': 'muon',
+        'learning_rate': 5e-3,
+        'adam_learning_rate': 1e-2,
         'warmup_steps': 50,
         'end_factor': 0.02,
         'ema_decay': 0.99,

@@ -26,7 +26,7 @@ def get_config(arg=''):
     values.data.update({'batch_size': 15, 'image_share': 0.2})
     values.diffusion = {'patch': 2, 'widths': (48, 96), 'head_dim': 32}
     values.sampling = {'steps': 50, 'guidance': 1.0}
-    values.optim.update({'learning_rate': 2e-3, 'adam_learning_rate': 2e-3})
+    values.optim.update({'adam_learning_rate': 1e-2})
     if arg.latents:
       values.name = 'diffusion_latents'
       values.diffusion = {

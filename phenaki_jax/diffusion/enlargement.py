@@ -35,19 +35,25 @@ def enlarge(
 def project(
   pixels: Float[Array, '*b H W C'], small: Float[Array, '*b h w C']
 ) -> Float[Array, '*b H W C']:
-  """Return the nearest clip whose small copy is the given one.
+  """Move a clip to the nearest one whose small copy is the given one.
 
-  It is never farther from the true clip, which has that small copy. Values out
-  of [-1, 1] are brought back to it where that is possible.
+  That is never farther from the true clip, which has that small copy. Where
+  values would leave [-1, 1], the differences within a square are made smaller.
   """
   factor = pixels.shape[-2] // small.shape[-2]
+  mean = _repeated(small, factor)
+  detail = pixels - _repeated(reduce(pixels, factor), factor)
+  # The share of each difference that stays within the range.
+  room = jnp.where(detail > 0, 1.0 - mean, 1.0 + mean)
+  share = jnp.minimum(1.0, room / jnp.maximum(jnp.abs(detail), 1e-6))
+  *lead, height, width, channels = share.shape
+  shape = (*lead, height // factor, factor, width // factor, factor, channels)
+  least = share.reshape(shape).min((-4, -2))
+  return mean + _repeated(least, factor) * detail
 
-  def once(pixels: Array) -> Array:
-    missing = small - reduce(pixels, factor)
-    for axis in (-3, -2):
-      missing = jnp.repeat(missing, factor, axis)
-    return pixels + missing
 
-  for _ in range(4):
-    pixels = jnp.clip(once(pixels), -1.0, 1.0)
-  return once(pixels)
+def _repeated(
+  small: Float[Array, '*b h w C'], factor: int
+) -> Float[Array, '*b H W C']:
+  """Repeat each pixel in a square."""
+  return jnp.repeat(jnp.repeat(small, factor, -3), factor, -2)

@@ -27,7 +27,7 @@ from phenaki_jax.runs.footage import read_footage
 from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.sampling.enlarger import Enlarger, enlarge_clips
 
-_STEPS = 4
+_STEPS = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ def report_enlargement(
     'frames': data.frames,
     'size': list(data.size),
     'enlarge': factor,
-    'clips': clips,
+    'samples': {'generated': clips, 'real': clips},
     'steps': steps,
     'seed': seed,
   }

@@ -96,7 +96,7 @@ class Enlarger:
     frames: VideoU8,
     *,
     seed: int = 0,
-    steps: int = 4,
+    steps: int = 1,
     degradation: float | int = 0.0,
   ) -> Frames:
     """Return uint8 [T, H, W, 3] of `config.enlarge` times the sides.
@@ -107,8 +107,9 @@ class Enlarger:
     Args:
       frames: the clip.
       seed: 0 to 2**32 - 1.
-      steps: number of DDIM steps; few are nearest to the original on average,
-        more are sharper.
+      steps: number of DDIM steps; the result of one is the mean of what the
+        frames can show, which is nearest to the original, and more draw one of
+        these.
       degradation: 0 if the frames are exact; their small copies are then kept.
         More, up to 1, lets the model change compressed or noisy frames.
 

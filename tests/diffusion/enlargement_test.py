@@ -45,6 +45,7 @@ def test_projection_gives_the_small_copy_and_comes_nearer(factor):
   assert after < before
   # What already has the small copy stays as it is.
   np.testing.assert_allclose(project(truth, small), truth, atol=1e-6)
+  assert np.abs(project(9 * guess, small)).max() <= 1 + 1e-6
   # Rounded to files, the small copies differ by a rounding.
   rounded = normalise(to_uint8(found))
   assert np.abs(reduce(rounded, factor) - small).max() < 1.1 / 127.5
