@@ -21,7 +21,10 @@ PACKAGE = ROOT / 'phenaki_jax'
 
 # What every layer may import, and the layers that make up the models.
 BASE = {'config', 'errors', 'pixels', 'progress', 'rng', 'types'}
-MODELS = {'tokenizer', 'masked_transformer', 'text', 'generator', 'perceptual'}
+MODELS = {
+  *('tokenizer', 'masked_transformer', 'text', 'generator', 'perceptual'),
+  'diffusion',
+}
 
 # What each layer may import of phenaki_jax, beside itself. A dotted entry
 # allows one module of a layer.
@@ -41,6 +44,7 @@ LAYERS = {
   'tokenizer': {'nn', 'sharding', 'perceptual.config', *BASE},
   'masked_transformer': {'nn', 'sharding', *BASE},
   'generator': {'masked_transformer', 'text', 'nn.conditions', *BASE},
+  'diffusion': {'generator', 'text', 'nn', 'sharding', *BASE},
   'layouts': {'media', 'files', *BASE},
   'storyworld': {'layouts', 'media', 'files', *BASE},
   'lpc': {'layouts', 'media', 'files', *BASE},
@@ -90,7 +94,7 @@ OUTSIDE = {
 KEEPERS = {
   'flax.linen': {
     *('nn', 'tokenizer', 'text', 'masked_transformer', 'reader'),
-    *('perceptual', 'sharding.py'),
+    *('perceptual', 'diffusion', 'sharding.py'),
   },
   # They bring TensorFlow, of which the core is free.
   'seqio': {'text/seqio_task.py'},

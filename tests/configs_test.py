@@ -25,12 +25,15 @@ CONFIGS = ROOT / 'configs'
 GOLDENS = ROOT / 'tests' / 'golden' / 'configs'
 RUNS = sorted(
   path
-  for kind in ('tokenizer', 'generator', 'reader')
+  for kind in ('tokenizer', 'generator', 'reader', 'diffusion')
   for path in (CONFIGS / kind).glob('*.py')
 )
 # Also with their arguments.
-EXPERIMENTS = RUNS + [
-  CONFIGS / kind / 'lpc.py:gpu' for kind in ('tokenizer', 'generator')
+EXPERIMENTS = [
+  *RUNS,
+  *(CONFIGS / kind / 'lpc.py:gpu' for kind in ('tokenizer', 'generator')),
+  CONFIGS / 'diffusion' / 'tiny.py:latents',
+  CONFIGS / 'diffusion' / 'super_resolution.py:storyworld',
 ]
 
 

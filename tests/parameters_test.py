@@ -16,12 +16,14 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.masked_transformer import config as generator_config
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -54,6 +56,11 @@ TASKS = {
   'generator_paper_0p9b': _generator('paper_0p9b'),
   'generator_paper_1p8b': _generator('paper_1p8b'),
   'generator_paper_prediction': _generator('paper_prediction'),
+  'diffusion': DiffusionTask(
+    config=DiffusionConfig(degradation=0.1),
+    text=TextConfig(),
+    tokenizer=TokenizerConfig(),
+  ),
 }
 
 every = pytest.mark.parametrize('name', TASKS)

@@ -6,6 +6,8 @@
   fps          a clip: a multiple of its frame rate, by frames in between
   fill         a clip: the pixels of a box are made anew
   extend       a clip: new pixels around it
+  enlarge      a clip: more rows and columns, by a model of super-resolution,
+               which reads no prompt
 
 The input is scaled to the size of the model. A model with a canvas reads known
 pixels there (docs/conditioning.md); for others, tokens of known pixels never
@@ -32,9 +34,18 @@ EXAMPLES = """
     --prompt "a blue square on grass"
   phenaki edit extend circle.mp4 --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
+  phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
 """
 
-ACTIONS = ('animate', 'continue', 'interpolate', 'fps', 'fill', 'extend')
+ACTIONS = (
+  'animate',
+  'continue',
+  'interpolate',
+  'fps',
+  'fill',
+  'extend',
+  'enlarge',
+)
 
 
 def four_numbers(text: str) -> tuple[int, int, int, int]:
@@ -57,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--out', required=True, metavar='EDIT.mp4', help='the film to write'
   )
-  parser.add_argument('--prompt', required=True, help='text of the result')
+  parser.add_argument('--prompt', default='', help='text of the result')
   arguments.add_model(parser)
   arguments.add_numbers(
     parser,
@@ -69,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('steps', int, argparse.SUPPRESS, 'decoding steps of a window'),
     ('temperature', float, argparse.SUPPRESS, '0: most likely tokens'),
     ('time-guidance', float, argparse.SUPPRESS, 'temporal guidance; 1: none'),
+    (
+      *('degradation', arguments.share, argparse.SUPPRESS),
+      'how far enlarge may change noisy frames; 0 keeps them exactly',
+    ),
   )
   parser.add_argument(
     '--box', type=four_numbers, metavar='L,T,R,B', help='box of fill, in pixels'
@@ -86,6 +101,14 @@ def run(args: argparse.Namespace) -> None:
   for name, option in (('fill', 'box'), ('extend', 'margins')):
     if args.action == name and getattr(args, option) is None:
       raise UserError(f'{name} needs --{option} left,top,right,bottom')
+  if args.action == 'enlarge':
+    from phenaki_jax.runs.enlargement import Enlargement, enlarge_film
+
+    wanted = Enlargement(**arguments.fields(args, Enlargement))
+    print(*enlarge_film(args.model, wanted, args.out), sep='\n')
+    return
+  if not args.prompt:
+    raise UserError(f'{args.action} needs --prompt, the text of the result')
   from phenaki_jax.runs.edit import Edit, edit
   from phenaki_jax.runs.open import load
   from phenaki_jax.sampling.sampler import SamplingSettings

@@ -115,14 +115,14 @@ def run(args: argparse.Namespace) -> None:
     raise UserError(f'give a story file or one --prompt for each scene{both}')
   if args.out is None:
     raise UserError('give --out STORY.mp4, the film to write')
+  from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.footage import read_starts
-  from phenaki_jax.runs.open import load
 
   names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
-  model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
+  model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
   model = model.with_source(args.source, story) if args.source else model
   remarks = model.remarks(story)

@@ -1,4 +1,4 @@
-"""Train the tokenizer, the generator on its tokens, or the sprite reader.
+"""Train a tokenizer, a generator on its tokens, a diffusion model or a reader.
 
 The same command with the same --workdir resumes from the last checkpoint. The
 run directory holds config.json, vocab.model (of a generator), checkpoints/,
@@ -27,6 +27,9 @@ _NEXT = {
   'configs/generator/NAME.py --workdir DIR --set tokenizer_dir=%s',
   'generator': 'Next, generate a story video: phenaki story --model %s '
   '--prompt "..." --prompt "..." --out story.mp4',
+  'diffusion': 'Next, generate a story video: phenaki story --model %s '
+  '--prompt "..." --out story.mp4; or, with super-resolution, phenaki edit '
+  'enlarge CLIP --model DIR --out large.mp4',
   'reader': 'Next, measure it: phenaki reader --reader %s',
 }
 

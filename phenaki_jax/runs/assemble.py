@@ -46,6 +46,7 @@ from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.training import step
 from phenaki_jax.training.checkpoint_manifest import digest_tree
+from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.reader_task import ReaderTask
@@ -235,14 +236,27 @@ def assemble(
       'text_width out to train the text encoder with the model'
     )
   validate(experiment, num_devices=mesh.size, process_count=jax.process_count())
-  if experiment.kind != 'generator':
+  if not (experiment.uses_tokenizer or experiment.reads_text):
     task: Task = _task(experiment, read=True)
     return Run(experiment=experiment, mesh=mesh, task=task)
-  params, text_params = tokenizer_params(experiment), None
-  if experiment.text.encodes_in_step:
+  params, text_params = None, None
+  if experiment.uses_tokenizer:
+    params = tokenizer_params(experiment)
+  if experiment.reads_text and experiment.text.encodes_in_step:
     text_params, digest = load_text(experiment.text)
     text = dataclasses.replace(experiment.text, digest=digest)
     experiment = dataclasses.replace(experiment, text=text)
+  if experiment.kind == 'diffusion':
+    vocabulary, words = None, None
+    if experiment.reads_text:
+      vocabulary, words = vocabulary_of(experiment, epath.Path(workdir))
+    return Run(
+      experiment=experiment,
+      mesh=mesh,
+      task=_diffusion(experiment, params, text_params),
+      vocabulary=vocabulary,
+      words=words,
+    )
   start = starting_model(experiment, epath.Path(workdir), params)
   if start is None:
     vocabulary, words = vocabulary_of(experiment, epath.Path(workdir))
@@ -318,10 +332,10 @@ def assemble_abstract(
 
 
 def _task(experiment: Experiment, *, read: bool) -> Task:
-  """Return the task of a model that needs no other model of ours.
+  """Return the task of a model that is given no arrays of other models.
 
   Args:
-    experiment: of a reader or a tokenizer.
+    experiment: of anything but a generator.
     read: read the weights of perceptual networks.
 
   Raises:
@@ -329,6 +343,8 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
   """
   if experiment.kind == 'reader':
     return ReaderTask(config=experiment.reader)
+  if experiment.kind == 'diffusion':
+    return _diffusion(experiment, None, None)
   losses = experiment.losses
   return TokenizerTask(
     config=experiment.tokenizer,
@@ -339,6 +355,19 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
     video_network=video_network(losses.networks, read=read)
     if losses.video_perceptual
     else None,
+  )
+
+
+def _diffusion(
+  experiment: Experiment, tokenizer_params: Any, text_params: Any
+) -> DiffusionTask:
+  return DiffusionTask(
+    config=experiment.diffusion,
+    text=experiment.text,
+    tokenizer=experiment.tokenizer,
+    training=experiment.task,
+    tokenizer_params=tokenizer_params,
+    text_params=text_params,
   )
 
 

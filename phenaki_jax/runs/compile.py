@@ -104,6 +104,10 @@ def compile_run(
   """
   if 'sampler' in programs and experiment.kind != 'generator':
     raise UserError(f'a {experiment.kind} has no sampler; compile its step')
+  if experiment.kind in ('reader', 'diffusion'):
+    raise UserError(
+      f'a {experiment.kind} trains on one machine; compile another config'
+    )
   devices = chips_lib.described_devices(topology)
   mesh = sharding.make_mesh(experiment.mesh, devices=devices)
   for name in programs:

@@ -57,9 +57,7 @@ def edit(
     UserError: the input cannot be read, does not fit the action or the model,
       or `out` does not end in .mp4.
   """
-  film = pathlib.Path(out).expanduser()
-  if film.suffix != '.mp4':
-    raise UserError(f'--out is {out}; it must end in .mp4')
+  film = film_path(out)
   given = _read(model, request)
   total, fps = _expected(request, len(given)), model.defaults.fps
   if request.action == 'fps':
@@ -82,6 +80,25 @@ def edit(
       'settings': dataclasses.asdict(brush.settings),
     },
   }
+  return write_edit(film, frames, fps=fps, provenance=provenance)
+
+
+def film_path(out: str | os.PathLike[str]) -> pathlib.Path:
+  """Return the path of the film; raise a UserError if it is no .mp4."""
+  film = pathlib.Path(out).expanduser()
+  if film.suffix != '.mp4':
+    raise UserError(f'--out is {out}; it must end in .mp4')
+  return film
+
+
+def write_edit(
+  film: pathlib.Path,
+  frames: VideoU8,
+  *,
+  fps: float | int,
+  provenance: Mapping[str, Any],
+) -> list[pathlib.Path]:
+  """Write a film and, beside it, its exact frames; return their paths."""
   content = io.BytesIO()
   np.save(content, frames, allow_pickle=False)
   replace_file(film.with_suffix('.npy'), content.getvalue())

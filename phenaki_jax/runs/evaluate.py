@@ -28,6 +28,7 @@ from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.png import write_png
 from phenaki_jax.runs import worlds
+from phenaki_jax.runs.enlargement import is_enlarger, report_enlargement
 from phenaki_jax.runs.follow import follow
 from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
@@ -275,6 +276,9 @@ def evaluate_to(
   Raises:
     UserError: see `evaluate` and `run_protocol`.
   """
+  if is_enlarger(places.model):
+    report = report_enlargement(request, places.model, step)
+    return [report_lib.to_markdown(report), *write_report(report, folder)]
   subject = open_subject(
     places.model,
     tokenizer=places.tokenizer,

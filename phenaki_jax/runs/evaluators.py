@@ -20,6 +20,8 @@ from phenaki_jax.evaluation.samples import SampleEvaluator
 from phenaki_jax.evaluation.unigram import UnigramEvaluator
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.runs.assemble import Run
+from phenaki_jax.runs.diffusion import sample_of
+from phenaki_jax.runs.enlargement import predict_of
 from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
@@ -67,13 +69,14 @@ def build(run: Run) -> list[Any]:
     _log.warning(
       'A run of several processes shows its losses, but no pictures.'
     )
-  elif experiment.kind == 'tokenizer':
+  elif experiment.kind == 'tokenizer' or not experiment.reads_text:
     clips = [batch['clips'] for batch in batches if 'clips' in batch]
+    predict = _reconstruct(run)
+    if experiment.kind == 'diffusion':
+      predict = predict_of(experiment.diffusion)
     if clips:
       evaluators.append(
-        ReconstructionEvaluator(
-          predict=_reconstruct(run), clips=clips, every=every
-        )
+        ReconstructionEvaluator(predict=predict, clips=clips, every=every)
       )
   elif experiment.text.source:
     _log.warning(
@@ -81,9 +84,10 @@ def build(run: Run) -> list[Any]:
       'it does not read the encoder of its prompts.'
     )
   elif pipeline.composition.num_clips:
+    sample = _sample if experiment.kind == 'generator' else sample_of
     evaluators.append(
       SampleEvaluator(
-        sample=_sample(run), prompts=_prompts(run, data), every=every
+        sample=sample(run), prompts=_prompts(run, data), every=every
       )
     )
   return evaluators

@@ -8,13 +8,14 @@ receive only the parts that concern them.
 import dataclasses
 import os
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.spec import composition
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
@@ -43,7 +44,8 @@ class Experiment:
     name: name of the run, for display.
     seed: seed of the initial parameters and of all random draws of the steps,
       0 to 2**32 - 1.
-    tokenizer_dir: run directory of the tokenizer, for a generator. A relative
+    tokenizer_dir: run directory of the tokenizer, for a generator or for the
+      diffusion of latents. A relative
       path is relative to the current directory in a command, and to the run
       directory in the config.json there (see `saved` and `find_tokenizer`).
     start_from: trained generator (a run directory or a bundle) whose parameters
@@ -59,12 +61,14 @@ class Experiment:
     task: how the generator's training examples are made.
     sampling: default sampling settings of the generator.
     reader: shape of the reader of the sprite world, and its sheets.
+    diffusion: shape of the diffusion model, and what it denoises. Its examples
+      are made as `task` says of those of a generator.
     optim: the optimizer.
     train: the length of the run, and how often it logs, saves and evaluates.
     mesh: number of devices on each mesh axis.
   """
 
-  kind: Literal['tokenizer', 'generator', 'reader']
+  kind: Literal['tokenizer', 'generator', 'reader', 'diffusion']
   name: str = ''
   seed: config_lib.Seed = 0
   tokenizer_dir: str = ''
@@ -77,16 +81,30 @@ class Experiment:
   task: GeneratorTaskConfig = GeneratorTaskConfig()
   sampling: SamplingSettings = SamplingSettings()
   reader: ReaderConfig = ReaderConfig()
+  diffusion: DiffusionConfig = DiffusionConfig()
   optim: OptimConfig = OptimConfig()
   train: TrainConfig = TrainConfig()
   mesh: MeshConfig = MeshConfig()
+
+  @property
+  def uses_tokenizer(self) -> bool:
+    """Return whether the run reads a trained tokenizer."""
+    is_latent = self.diffusion.values == 'latents'
+    return self.kind == 'generator' or (self.kind == 'diffusion' and is_latent)
+
+  @property
+  def reads_text(self) -> bool:
+    """Return whether the model reads captions."""
+    reads = self.diffusion.reads_text
+    return self.kind == 'generator' or (self.kind == 'diffusion' and reads)
 
 
 def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   """Resolve `config.py[:arg]` and overrides into an experiment.
 
   The shapes of a generator that follow from its tokenizer (codebook and token
-  grid) and from a frozen text encoder are filled in. The
+  grid) and from a frozen text encoder are filled in, and so are the channels of
+  latents. The diffusion of pixels gets the grid of its coarsest stage. The
   tokenizer is read from the run in `tokenizer_dir`; if that is empty, it is the
   one that the config describes.
 
@@ -98,11 +116,11 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
   config = config_lib.load(spec)
   values = config_lib.override(Experiment, config, overrides)
   experiment = config_lib.build(Experiment, values)
-  if experiment.kind != 'generator':
+  if experiment.kind not in ('generator', 'diffusion'):
     return experiment
   folder, data = os.path.expanduser(experiment.tokenizer_dir), experiment.data
   tokenizer, source = experiment.tokenizer, 'the tokenizer'
-  if folder:
+  if folder and experiment.uses_tokenizer:
     values['tokenizer_dir'] = folder
     trained = read(folder)
     if trained.kind != 'tokenizer':
@@ -111,26 +129,31 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
         'directory of a tokenizer'
       )
     tokenizer, source = trained.tokenizer, f'the tokenizer in {folder}'
-  derived = {
-    'tokenizer': tokenizer,
-    'generator': {
+  derived: dict[str, Any] = {'tokenizer': tokenizer}
+  if experiment.kind == 'generator':
+    derived['generator'] = {
       'codebook_size': tokenizer.codebook_size,
       'code_levels': tokenizer.code_levels,
       'grid': tokenizer.grid(data.frames, data.size),
-    },
-  }
-  if experiment.generator.ports.canvas:
-    ports = values['generator']['ports']
-    patch = [tokenizer.tubelet, *tokenizer.patch]
-    if (ports.get('patch') or patch) != patch:
-      raise UserError(
-        f'generator.ports.patch is {ports["patch"]}, but {source} makes it '
-        f'{patch}; leave it out, or name another tokenizer_dir'
-      )
-    ports['patch'] = patch
-  if experiment.text.is_frozen:
+    }
+    if experiment.generator.ports.canvas:
+      ports = values['generator']['ports']
+      patch = [tokenizer.tubelet, *tokenizer.patch]
+      if (ports.get('patch') or patch) != patch:
+        raise UserError(
+          f'generator.ports.patch is {ports["patch"]}, but {source} makes it '
+          f'{patch}; leave it out, or name another tokenizer_dir'
+        )
+      ports['patch'] = patch
+  elif experiment.uses_tokenizer:
+    derived['diffusion'] = {'channels': tokenizer.latent_width}
+  else:
+    side, source = experiment.diffusion.divisor, 'the diffusion of pixels'
+    derived['tokenizer'] = {'tubelet': 1, 'patch': (side, side)}
+  if experiment.reads_text and experiment.text.is_frozen:
     text = resolve_text(experiment.text)
     values['text'] = config_lib.to_dict(text)
+  if experiment.kind == 'generator' and experiment.text.is_frozen:
     width = experiment.generator.text_width
     if width not in (None, text.width):
       raise UserError(
@@ -183,6 +206,16 @@ def validate(
     return
   if experiment.kind == 'tokenizer':
     return
+  config = experiment.diffusion
+  if experiment.kind == 'diffusion' and config.values == 'residual':
+    return  # Nothing is known of a clip but its small copy.
+  if experiment.uses_tokenizer and experiment.kind == 'diffusion':
+    if any(side % config.divisor for side in grid[1:]):
+      raise UserError(
+        f'the latents of a frame are {grid[1]} by {grid[2]}, and '
+        f'{len(config.widths)} diffusion.widths with diffusion.patch='
+        f'{config.patch} need multiples of {config.divisor}; give fewer widths'
+      )
   names = (
     ('data.context_frames', data.context_frames),
     ('task.prediction_frames', experiment.task.prediction_frames),
@@ -210,20 +243,22 @@ def validate(
       "task.trained is 'critic', which needs a trained generator: --set "
       'start_from=DIR, its run directory or a bundle'
     )
-  if experiment.text.max_length < 2:
+  if experiment.reads_text and experiment.text.max_length < 2:
     raise UserError(
       f'text.max_length is {experiment.text.max_length}; a caption needs at '
       'least 2 ids, one of them its end'
     )
-  assert grid == experiment.generator.grid, 'resolve derives one from the other'
+  if experiment.kind == 'generator':
+    assert grid == experiment.generator.grid, 'resolve derives it'
 
 
 def check_tokenizer_dir(experiment: Experiment) -> None:
-  """Raise a UserError for a generator that names no trained tokenizer."""
-  if experiment.kind == 'generator' and not experiment.tokenizer_dir:
+  """Raise a UserError for a model without the trained tokenizer it needs."""
+  if experiment.uses_tokenizer and not experiment.tokenizer_dir:
     raise UserError(
-      'a generator needs a trained tokenizer: --set tokenizer_dir=DIR, the '
-      '--workdir of `phenaki train` with a tokenizer config'
+      f'a {experiment.kind} needs a trained tokenizer: --set '
+      'tokenizer_dir=DIR, the --workdir of `phenaki train` with a tokenizer '
+      'config'
     )
 
 

@@ -13,14 +13,17 @@ from phenaki_jax.text.vocab import EOS_ID, PAD_ID, SentencePieceVocabulary
 
 
 def text_length(experiment: Experiment) -> int:
-  """Return the number of token ids of each text; a tokenizer reads none."""
-  return experiment.text.max_length if experiment.kind == 'generator' else 1
+  """Return the number of token ids of each text; 1 where none is read."""
+  return experiment.text.max_length if experiment.reads_text else 1
 
 
 def vector_width(experiment: Experiment) -> int:
   """Return the width of the text vectors of a batch; 0 for none."""
-  if experiment.kind != 'generator' or experiment.text.encodes_in_step:
+  text = experiment.text
+  if not experiment.reads_text or text.encodes_in_step:
     return 0
+  if experiment.kind == 'diffusion':
+    return text.width if text.is_frozen else 0
   return experiment.generator.text_width or 0
 
 

@@ -69,8 +69,10 @@ def plan(
   Raises:
     UserError: there is no such chip, or the experiment does not fit it.
   """
-  if experiment.kind == 'reader':
-    raise UserError('a reader trains on one machine; plan another config')
+  if experiment.kind in ('reader', 'diffusion'):
+    raise UserError(
+      f'a {experiment.kind} trains on one machine; plan another config'
+    )
   peak = chips_lib.chip(chip).peak
   mesh = sharding.described_mesh(experiment.mesh, num_chips)
   run = assemble_abstract(experiment, mesh=mesh)

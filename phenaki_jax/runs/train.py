@@ -66,7 +66,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
   latent_frames, tokens = 0, {}
-  if experiment.kind != 'reader':
+  if experiment.kind == 'tokenizer' or experiment.uses_tokenizer:
     latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
     of_image = math.prod(plane)
     tokens = {'clips': latent_frames * of_image, 'images': of_image}

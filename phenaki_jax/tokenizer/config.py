@@ -67,6 +67,16 @@ class TokenizerConfig(TransformerConfig):
     return self.vq_codes
 
   @property
+  def latent_width(self) -> int:
+    """Return the number of channels of continuous latents."""
+    widths = {
+      'fsq': len(self.fsq_levels),
+      'vq': self.vq_dim,
+      'lfq': self.lfq_bits,
+    }
+    return widths[self.quantizer]
+
+  @property
   def code_levels(self) -> tuple[int, ...]:
     """Return the number of values of each FSQ digit; empty with VQ."""
     return self.fsq_levels if self.quantizer == 'fsq' else ()

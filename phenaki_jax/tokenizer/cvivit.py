@@ -106,6 +106,18 @@ class CViViT(nn.Module):
     """Return the pixels of token ids, approximately in [-1, 1]."""
     return self._pixels(self.quantizer.lookup(ids))
 
+  def latents(
+    self, pixels: Float[Array, 'B T H W C']
+  ) -> Float[Array, 'B t h w I']:
+    """Return the continuous latents of a clip, which `encode` rounds."""
+    return self.quantizer.project(self.encoder(self._embed(pixels)))
+
+  def decode_latents(
+    self, latents: Float[Array, 'B t h w I']
+  ) -> Float[Array, 'B T H W C']:
+    """Return the pixels of continuous latents, which are rounded first."""
+    return self._pixels(self.quantizer.snap(latents))
+
   def encode_span(
     self, pixels: Float[Array, 'B T H W C'], span: Span, *, is_first: bool
   ) -> Int[Array, 'B t h w']:

@@ -10,6 +10,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import PLACES, TextConfig
@@ -24,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 # The parts of an experiment that must not change when a run is resumed. The
 # others (length, learning rate, mesh, ...) may change, which is logged.
-_BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
+_BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator', 'diffusion')
 _UNBOUND = tuple(f'text.{name}' for name in PLACES)
 _SHOWN = 8
 
@@ -39,6 +40,7 @@ _MODELS = {
   'tokenizer': TokenizerConfig,
   'text': TextConfig,
   'generator': GeneratorConfig,
+  'diffusion': DiffusionConfig,
 }
 
 
@@ -166,10 +168,9 @@ def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
   """Fill in options of models that an earlier release did not have yet."""
   completed = with_current_names(config)
   for name, kind in _MODELS.items():
-    if name in completed:
-      # As JSON, like the settings that were saved.
-      defaults = json.loads(json.dumps(config_lib.to_dict(kind())))
-      completed[name] = _filled(completed[name], defaults)
+    # As JSON, like the settings that were saved.
+    defaults = json.loads(json.dumps(config_lib.to_dict(kind())))
+    completed[name] = _filled(completed.get(name, {}), defaults)
   return completed
 
 

@@ -45,6 +45,14 @@ class Quantizer(Protocol):
     """Return the vectors that `__call__` returns together with these ids."""
     ...
 
+  def project(self, z: Float[Array, '*b D']) -> Float[Array, '*b lookup']:
+    """Return what is rounded to the codes: continuous latents."""
+    ...
+
+  def snap(self, latents: Float[Array, '*b lookup']) -> Float[Array, '*b D']:
+    """Return the vectors of the codes that latents are rounded to."""
+    ...
+
 
 def straight_through(
   z: Float[Array, '*b'], quantized: Float[Array, '*b']

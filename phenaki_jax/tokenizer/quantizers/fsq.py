@@ -30,13 +30,21 @@ class FSQ(nn.Module):
     self.down = Dense(len(self.levels), ('embed', None), use_bias=True)
     self.up = Dense(self.features, (None, 'embed'), use_bias=True)
 
-  def _round(self, z: Float[Array, '*b n']) -> Float[Array, '*b n']:
+  def project(self, z: Float[Array, '*b D']) -> Float[Array, '*b n']:
+    """Return what is rounded, in [-1, 1]."""
+    return jnp.tanh(self.down(z.astype(jnp.float32)))
+
+  def snap(self, latents: Float[Array, '*b n']) -> Float[Array, '*b D']:
+    """Return the vectors of the codes that latents are rounded to."""
+    return self._vectors(self._round(latents))
+
+  def _round(self, latents: Float[Array, '*b n']) -> Float[Array, '*b n']:
     """Round to digits 0..level-1, with straight-through gradients."""
     top = np.array(self.levels, np.float32) - 1.0
-    scale = jnp.broadcast_to(top / 2, z.shape)
+    scale = jnp.broadcast_to(top / 2, latents.shape)
     # The bounds lie slightly beyond the outermost levels: tanh reaches its own
     # limits only for infinite inputs.
-    bounded = (jnp.tanh(z) * 1.05 + 1.0) * scale
+    bounded = (latents * 1.05 + 1.0) * scale
     digits = jnp.clip(jnp.round(bounded), 0.0, 2 * scale)
     return straight_through(bounded, digits)
 
@@ -50,7 +58,7 @@ class FSQ(nn.Module):
   ) -> Quantized:
     """Quantize vectors; the loss is zero, and the weights are not read."""
     del weights
-    digits = self._round(self.down(z.astype(jnp.float32)))
+    digits = self._round(self.project(z))
     # Summed as integers: a TPU's matrix product would round large ids.
     strides = np.cumprod((1, *self.levels[:-1])).astype(np.int32)
     whole = digits.astype(jnp.int32)

@@ -56,7 +56,7 @@ class LFQ(nn.Module):
       z: the vectors.
       weights: the weight of each vector in the common entropy; 0 for padding.
     """
-    z = self.down(z.astype(jnp.float32))
+    z = self.project(z)
     above = z > 0
     signs = jnp.where(above, 1.0, -1.0)
     # Summed as integers: a TPU's matrix product would round large ids.
@@ -82,6 +82,14 @@ class LFQ(nn.Module):
     shifts = jnp.broadcast_to(np.arange(self.bits, dtype=np.int32), shape)
     bits = (ids[..., None] >> shifts) & 1
     return self.up(2.0 * bits.astype(jnp.float32) - 1.0)
+
+  def project(self, z: Float[Array, '*b D']) -> Float[Array, '*b bits']:
+    """Return what is replaced by its signs."""
+    return self.down(z.astype(jnp.float32))
+
+  def snap(self, latents: Float[Array, '*b bits']) -> Float[Array, '*b D']:
+    """Return the vectors of the signs of latents."""
+    return self.up(jnp.where(latents > 0, 1.0, -1.0))
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.

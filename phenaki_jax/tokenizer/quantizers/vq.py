@@ -53,16 +53,11 @@ class VQ(nn.Module):
     the pixel term is a mean over pixels: with sums the codebook collapses.
     """
     del weights
-    z = unit(self.down(z.astype(jnp.float32)))
+    z = self.project(z)
     # Read by the task if it revives codes or starts them from data.
     self.sow('intermediates', 'lookup', z)
-    codebook = unit(self.codebook)
-    # Among unit vectors, the nearest code has the largest dot product.
-    # Nearly equal codes need the exact product, which is not the default on
-    # accelerators.
-    similarity = jnp.matmul(z, codebook.T, precision=jax.lax.Precision.HIGHEST)
-    ids = jnp.argmax(similarity, axis=-1).astype(jnp.int32)
-    chosen = codebook[ids]
+    ids = self._nearest(z)
+    chosen = unit(self.codebook)[ids]
     stop = jax.lax.stop_gradient
     codebook_loss = jnp.mean((stop(z) - chosen) ** 2, -1)
     commitment_loss = jnp.mean((z - stop(chosen)) ** 2, -1)
@@ -75,3 +70,22 @@ class VQ(nn.Module):
   def lookup(self, ids: Int[Array, '*b']) -> Float[Array, '*b D']:
     """Return the vectors of ids."""
     return self.up(unit(self.codebook)[ids])
+
+  def project(self, z: Float[Array, '*b D']) -> Float[Array, '*b lookup']:
+    """Return unit vectors in the space of the codes."""
+    return unit(self.down(z.astype(jnp.float32)))
+
+  def snap(self, latents: Float[Array, '*b lookup']) -> Float[Array, '*b D']:
+    """Return the vectors of the codes that are nearest to latents."""
+    return self.lookup(self._nearest(latents))
+
+  def _nearest(self, z: Float[Array, '*b lookup']) -> Int[Array, '*b']:
+    """Return the ids of the codes with the largest dot products.
+
+    Among unit vectors, they are the nearest. Nearly equal codes need the exact
+    product, which is not the default on accelerators.
+    """
+    similarity = jnp.matmul(
+      z, unit(self.codebook).T, precision=jax.lax.Precision.HIGHEST
+    )
+    return jnp.argmax(similarity, axis=-1).astype(jnp.int32)

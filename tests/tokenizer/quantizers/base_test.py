@@ -5,7 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from phenaki_jax import sharding
+from phenaki_jax.tokenizer.quantizers import FSQ, LFQ, VQ
 from phenaki_jax.tokenizer.quantizers.base import code_use, straight_through
+
+
+@pytest.mark.parametrize(
+  ('quantizer', 'width'),
+  [(FSQ((5, 4, 3), 8), 3), (VQ(16, 4, 8), 4), (LFQ(5, 8), 5)],
+  ids=['fsq', 'vq', 'lfq'],
+)
+def test_rounded_latents_are_the_quantized_vectors(quantizer, width):
+  z = jax.random.normal(jax.random.key(0), (6, 7, 8))
+  variables = sharding.unbox(quantizer.init(jax.random.key(1), z))
+  latents = quantizer.apply(variables, z, method='project')
+  assert latents.shape == (6, 7, width)
+  vectors = quantizer.apply(variables, latents, method='snap')
+  expected = quantizer.apply(variables, z)
+  np.testing.assert_allclose(vectors, expected.vectors, atol=1e-6)
+  assert len(np.unique(expected.ids)) > 5
 
 
 def test_straight_through_returns_quantized_with_identity_gradient():

@@ -1,0 +1,1 @@
+"""Diffusion: noise as the corruption, and a space-time U-Net that undoes it."""

@@ -1,0 +1,85 @@
+"""The denoiser: a U-Net with its text encoder.
+
+It is to diffusion what `generator.py` is to masking. Training and sampling use
+the same functions.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from phenaki_jax.diffusion.conditions import Conditions
+from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.diffusion.unet import UNet
+from phenaki_jax.generator import EncodedTexts, Texts
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.t5 import T5Encoder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Denoiser:
+  """The networks; their parameters are in 'unet' and 'text'.
+
+  There is no 'text' if the network reads none, or if its encoder is frozen.
+
+  Attributes:
+    config: settings of the model.
+    text: settings of the text encoder.
+  """
+
+  config: DiffusionConfig
+  text: TextConfig
+
+  def init(self, rng: PRNGKeyArray) -> dict[str, Any]:
+    """Create the parameters, boxed with logical names."""
+    of_text, of_unet = jax.random.split(rng)
+    config = self.config
+    side = config.divisor
+    given = Conditions(scalars={name: jnp.zeros(1) for name in config.scalars})
+    params = {}
+    if config.reads_text:
+      ids = jnp.ones((1, self.text.max_length), jnp.int32)
+      shape = (*ids.shape, self.text.width)
+      given = dataclasses.replace(
+        given, text=jnp.zeros(shape), text_mask=ids > 0
+      )
+      if not self.text.is_frozen:
+        params['text'] = T5Encoder(self.text).init(of_text, ids)['params']
+    x = jnp.zeros((1, 2, side, side, config.channels))
+    params['unet'] = UNet(config).init(of_unet, x, jnp.zeros(1), given)[
+      'params'
+    ]
+    return params
+
+  def encode(
+    self, params: Any, texts: Texts, dropout: PRNGKeyArray | None = None
+  ) -> EncodedTexts:
+    """Encode texts; vectors that are given are returned as they are.
+
+    Args:
+      params: parameters of all networks.
+      texts: token ids or vectors of the texts.
+      dropout: key of the encoder's dropout; None switches dropout off.
+    """
+    if isinstance(texts, EncodedTexts):
+      return texts
+    vectors = T5Encoder(self.text).apply(
+      {'params': params['text']},
+      texts,
+      deterministic=dropout is None,
+      rngs=None if dropout is None else {'dropout': dropout},
+    )
+    return EncodedTexts(vectors=vectors, mask=texts > 0)
+
+  def predict(
+    self,
+    params: Any,
+    x: Float[Array, 'B T H W C'],
+    level: Float[Array, 'B'],
+    given: Conditions,
+  ) -> Float[Array, 'B T H W C']:
+    """Predict the target of the process in noisy clips."""
+    return UNet(self.config).apply({'params': params['unet']}, x, level, given)

@@ -1,0 +1,178 @@
+"""Open a trained diffusion model that reads prompts, and sample from one."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.digests import digest_json
+from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import open as open_lib
+from phenaki_jax.runs.assemble import Run
+from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
+from phenaki_jax.runs.frozen_text import load_text
+from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.starting import read_words
+from phenaki_jax.sampling.diffusion_sampler import (
+  DiffusionModels,
+  DiffusionSampler,
+)
+from phenaki_jax.stories.story import ModelDefaults
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.training import checkpoints
+from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
+from phenaki_jax.training.checkpoint_manifest import digest_tree
+from phenaki_jax.training.compatibility import FROZEN
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+  """A checkpoint of a diffusion run.
+
+  Attributes:
+    experiment: of the run.
+    name: of the model, for people.
+    fingerprint: identifies its parameters and its config.
+    params: averaged parameters of 'unet' and 'text'.
+    identity: fingerprints of what it was trained on.
+  """
+
+  experiment: Experiment
+  name: str
+  fingerprint: str
+  params: Any
+  identity: Any
+
+
+def is_diffusion(folder: epath.PathLike | None) -> bool:
+  """Return whether a folder is the run directory of a diffusion model."""
+  if folder is None or not (epath.Path(folder) / CHECKPOINTS_FOLDER).is_dir():
+    return False
+  return experiment_lib.read(folder).kind == 'diffusion'
+
+
+def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
+  """Read a checkpoint of a diffusion run; None is the newest intact one."""
+  folder = epath.Path(folder)
+  experiment = experiment_lib.read(folder)
+  snapshot = checkpoints.load_params(folder, step=step)
+  return Trained(
+    experiment=experiment,
+    name=f'{experiment.name or folder.name} at step {snapshot.step}',
+    fingerprint=digest_json(
+      [config_lib.to_dict(experiment.diffusion), digest_tree(snapshot.params)]
+    ),
+    params=jax.tree.map(jax.numpy.asarray, snapshot.params),
+    identity=snapshot.identity,
+  )
+
+
+def load_any(
+  path: epath.PathLike | None,
+  *,
+  tokenizer: epath.PathLike | None = None,
+  encoder: epath.PathLike | None = None,
+) -> Model:
+  """Open a model that tells stories: a generator, or a diffusion model.
+
+  Args:
+    path: as for `runs.open.load`, or the run directory of a diffusion model.
+    tokenizer: run directory of a tokenizer that was moved.
+    encoder: checkpoint of a frozen text encoder that was moved.
+
+  Raises:
+    UserError: see `runs.open.load`, or the model reads no prompts, or its
+      tokenizer has changed since.
+  """
+  folder = None if path is None else epath.Path(path).expanduser()
+  if folder is None or not is_diffusion(folder):
+    return open_lib.load(path, tokenizer=tokenizer, encoder=encoder)
+  trained = read_trained(folder)
+  experiment = trained.experiment
+  if not experiment.reads_text:
+    raise UserError(
+      f'{folder} reads no prompts; it enlarges clips: phenaki edit enlarge '
+      f'CLIP --model {folder}'
+    )
+  frozen, params = {}, dict(trained.params)
+  if experiment.uses_tokenizer:
+    place = tokenizer or experiment_lib.find_tokenizer(experiment, folder)
+    frozen['tokenizer'] = checkpoints.load_params(place).params
+  if experiment.text.is_frozen:
+    params['text'] = load_text(experiment.text, encoder)[0]
+    if experiment.text.encodes_in_step:
+      frozen['text'] = params['text']
+  if digest_tree(frozen) != trained.identity.get(FROZEN):
+    raise UserError(
+      f'{folder} was trained with another tokenizer or text encoder than the '
+      'one that is there now; restore that of the time, or train it again'
+    )
+  vocabulary = SentencePieceVocabulary.from_file(folder / VOCABULARY_FILE)
+  data = experiment.data
+  sampler: Any = DiffusionSampler(
+    models=models_of(experiment),
+    params=params,
+    tokenizer_params=jax.tree.map(jax.numpy.asarray, frozen.get('tokenizer')),
+    vocabulary=vocabulary,
+  )
+  subsets = (s.subset for s in data.sources if s.layout == 'storyworld')
+  return Model(
+    name=trained.name,
+    fingerprint=trained.fingerprint,
+    sampler=sampler,
+    defaults=ModelDefaults(
+      size=data.size,
+      fps=data.fps,
+      context_frames=data.context_frames,
+      clip_frames=data.frames,
+      tubelet=experiment.tokenizer.tubelet,
+      settings=experiment.sampling,
+    ),
+    data=data,
+    subset=next(subsets, ''),
+    words=read_words(folder),
+  )
+
+
+def models_of(experiment: Experiment) -> DiffusionModels:
+  """Return the settings of the networks of a diffusion run."""
+  return DiffusionModels(
+    diffusion=experiment.diffusion,
+    text=experiment.text,
+    tokenizer=experiment.tokenizer,
+    frames=experiment.data.frames,
+  )
+
+
+def sample_of(
+  run: Run,
+) -> Callable[[Any, Sequence[str], Sequence[int]], np.ndarray]:
+  """Return a function that maps (state, prompts, seeds) to clips."""
+  experiment, vocabulary = run.experiment, run.vocabulary
+  assert vocabulary is not None
+  models = models_of(experiment)
+
+  def sample(
+    state: Any, prompts: Sequence[str], seeds: Sequence[int]
+  ) -> np.ndarray:
+    frozen = dict(state.frozen)
+    tokenizer = frozen.pop('tokenizer', None)
+    sampler = DiffusionSampler(
+      models=models,
+      params={**state.ema, **frozen},
+      tokenizer_params=tokenizer,
+      vocabulary=vocabulary,
+    )
+    return sampler.clips(
+      prompts,
+      size=experiment.data.size,
+      seeds=seeds,
+      settings=experiment.sampling,
+    )
+
+  return sample

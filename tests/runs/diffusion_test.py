@@ -1,0 +1,100 @@
+"""A diffusion model in training, after it, and where it does not fit."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax.cli.main import main
+from phenaki_jax.errors import UserError
+from phenaki_jax.runs import diffusion, experiment, train
+from phenaki_jax.training.checkpoints import load_params
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+TINY = [
+  *('data.size=16,16', 'data.frames=3', 'data.context_frames=1'),
+  *('data.batch_size=16', 'data.image_share=0.5', 'data.num_threads=0'),
+  *('task.prediction_frames=1', 'diffusion.widths=8,', 'train.steps=4'),
+  *('diffusion.head_dim=8', 'diffusion.condition_width=8', 'text.width=16'),
+  *('text.num_layers=1', 'text.num_heads=2', 'text.head_dim=8'),
+  *('text.mlp_dim=16', 'sampling.steps=2', 'train.checkpoint_every=2'),
+  *('train.log_every=1', 'train.evaluate_every=4'),
+]
+
+
+def _resolve(*overrides, config='tiny.py'):
+  return experiment.resolve(
+    f'{CONFIGS}/diffusion/{config}', [*TINY, *overrides]
+  )
+
+
+def test_the_grid_of_pixels_is_that_of_the_coarsest_stage():
+  found = _resolve('diffusion.patch=2', 'diffusion.widths=8,8,8')
+  assert found.tokenizer.patch == (8, 8) and found.tokenizer.tubelet == 1
+  assert not found.uses_tokenizer and found.reads_text
+  experiment.validate(found, num_devices=8)
+  wrong = _resolve('diffusion.widths=8,8,8', 'data.size=16,20')
+  with pytest.raises(UserError, match='width of 20 pixels is not a multiple'):
+    experiment.validate(wrong, num_devices=8)
+
+
+def test_latents_have_the_channels_of_their_quantizer():
+  found = _resolve(config='tiny.py:latents')
+  assert found.diffusion.channels == 4 and found.uses_tokenizer
+  experiment.validate(found, num_devices=8)
+  with pytest.raises(UserError, match='a diffusion needs a trained tokenizer'):
+    experiment.check_tokenizer_dir(found)
+  with pytest.raises(UserError, match='channels is 3, but the tokenizer makes'):
+    _resolve('diffusion.channels=3', config='tiny.py:latents')
+  coarse = _resolve('diffusion.widths=8,8,8', config='tiny.py:latents')
+  with pytest.raises(UserError, match='latents of a frame are 2 by 2'):
+    experiment.validate(coarse, num_devices=8)
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """Train a model without interruption."""
+  folder = tmp_path_factory.mktemp('runs') / 'whole'
+  assert train.train(_resolve(), folder) == 0
+  return folder
+
+
+@pytest.mark.slow
+def test_a_run_leaves_losses_and_samples(run):
+  lines = [
+    json.loads(line) for line in (run / 'metrics.jsonl').open().readlines()
+  ]
+  names = {name for line in lines for name in line}
+  expected = {'train/loss', 'train/loss_clips', 'train/loss_images'}
+  assert expected | {'heldout/loss'} < names
+  assert [p.suffix for p in (run / 'samples').rglob('*') if p.is_file()]
+  assert (run / 'vocab.model').is_file()
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path):
+  half = ['train.steps=2', 'optim.decay_steps=60']
+  same = ['optim.decay_steps=60']
+  whole = tmp_path / 'whole'
+  assert train.train(_resolve(*same), whole) == 0
+  assert train.train(_resolve(*half), tmp_path / 'resumed') == 0
+  assert train.train(_resolve(*same), tmp_path / 'resumed') == 0
+  one, two = (load_params(tmp_path / n).params for n in ('whole', 'resumed'))
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+@pytest.mark.slow
+def test_it_tells_a_story(run, tmp_path):
+  film = tmp_path / 'story.mp4'
+  options = ['--model', str(run), '--out', str(film), '--steps', '2']
+  prompts = ['--prompt', 'a red circle on grass', '--prompt', 'it turns blue']
+  assert main(['story', *options, *prompts]) == 0
+  assert film.stat().st_size
+  assert 'diffusion_tiny at step 4' in film.with_suffix('.json').read_text()
+  model = diffusion.load_any(run)
+  (frames,) = model.sampler.clips(
+    ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
+  )
+  assert frames.shape == (3, 16, 16, 3)

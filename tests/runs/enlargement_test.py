@@ -1,0 +1,70 @@
+"""Super-resolution is learned, measured by a command, and exact."""
+
+import json
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax.cli.main import main
+from phenaki_jax.diffusion.enlargement import reduce
+from phenaki_jax.media.provenance import read_provenance
+from phenaki_jax.runs import enlargement, experiment, train
+
+CONFIG = (
+  pathlib.Path(__file__).resolve().parents[2]
+  / 'configs'
+  / 'diffusion'
+  / 'super_resolution.py:storyworld'
+)
+SMALL = [
+  'data.size=32,32',
+  *('data.batch_size=16', 'data.image_share=0.5', 'diffusion.widths=32,'),
+  *('train.steps=250', 'train.evaluate_every=250', 'optim.warmup_steps=20'),
+  *('train.log_every=25',),
+]
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs') / 'large'
+  assert train.train(experiment.resolve(str(CONFIG), SMALL), folder) == 0
+  return folder
+
+
+def test_other_folders_enlarge_nothing(tmp_path, capsys):
+  assert not enlargement.is_enlarger(None)
+  assert not enlargement.is_enlarger(tmp_path)
+  argv = ['edit', 'enlarge', 'a.npy', '--out', 'b.mp4', '--model']
+  assert main([*argv, str(tmp_path)]) == 2
+  assert 'enlarge needs the --workdir of a run' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_it_learns_to_beat_bicubic_enlargement(run, tmp_path):
+  out = tmp_path / 'scores'
+  argv = ['evaluate', '--model', str(run), '--out', str(out)]
+  assert main([*argv, '--reconstructions', '16']) == 0
+  found = json.loads((out / 'scores.json').read_text())['measures']
+  values = {one['name']: one for one in found}
+  gain = values['psnr gain over bicubic']
+  assert gain['value'] > 3.0 and gain['value'] > 4 * gain['error']
+  # Training measures the same.
+  lines = (run / 'metrics.jsonl').read_text().splitlines()
+  (psnr,) = [x['psnr'] for x in map(json.loads, lines) if 'psnr' in x]
+  assert abs(psnr - values['psnr@model']['value']) < 2.0
+
+
+@pytest.mark.slow
+def test_a_clip_is_enlarged_by_the_command(run, tmp_path):
+  frames = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3))
+  np.save(tmp_path / 'a.npy', frames.astype(np.uint8))
+  film = tmp_path / 'b.mp4'
+  argv = ['edit', 'enlarge', str(tmp_path / 'a.npy'), '--out', str(film)]
+  assert main([*argv, '--model', str(run), '--steps', '2']) == 0
+  made = np.load(film.with_suffix('.npy'))
+  assert made.shape == (4, 32, 32, 3)
+  small = np.asarray(reduce(jnp.asarray(made, jnp.float32), 2))
+  assert np.abs(small - frames).max() <= 1.0
+  assert read_provenance(film)['edit']['action'] == 'enlarge'

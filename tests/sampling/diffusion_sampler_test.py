@@ -1,0 +1,131 @@
+"""Clips of a diffusion model: reproducible, guided, true to their context."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import sharding
+from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.diffusion.denoiser import Denoiser
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.diffusion_sampler import (
+  DiffusionModels,
+  DiffusionSampler,
+  denoise,
+)
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.stories.generate import ClipMaker
+from phenaki_jax.tokenizer.config import TokenizerConfig
+
+SIZE = (8, 8)
+FAST = SamplingSettings(steps=2, guidance=2.0)
+PROMPTS = ['a red circle', 'a blue square']
+
+
+def _sampler(tiny_sampler, tokenizer, frames, **options):
+  config = DiffusionConfig(
+    widths=(8,), head_dim=8, condition_width=8, **options
+  )
+  text = tiny_sampler.models.text
+  denoiser = Denoiser(config=config, text=text)
+  shapes = sharding.unbox(jax.eval_shape(denoiser.init, jax.random.key(0)))
+  bits = np.random.default_rng(0)
+  return DiffusionSampler(
+    models=DiffusionModels(
+      diffusion=config, text=text, tokenizer=tokenizer, frames=frames
+    ),
+    params=jax.tree.map(
+      lambda leaf: bits.normal(0, 0.3, leaf.shape).astype(np.float32), shapes
+    ),
+    tokenizer_params=tiny_sampler.tokenizer_params,
+    vocabulary=tiny_sampler.vocabulary,
+  )
+
+
+@pytest.fixture(scope='module')
+def sampler(tiny_sampler):
+  tokenizer = TokenizerConfig(tubelet=1, patch=(1, 1))
+  return _sampler(tiny_sampler, tokenizer, 3)
+
+
+def _clips(sampler, prompts=tuple(PROMPTS), seeds=(1, 2), **options):
+  options = {'size': SIZE, 'settings': FAST, **options}
+  return sampler.clips(prompts, seeds=seeds, **options)
+
+
+def _context(frames, size=SIZE):
+  bits = np.random.default_rng(0)
+  return bits.integers(0, 256, (2, frames, *size, 3)).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_a_clip_depends_on_its_own_seed_and_prompt_only(sampler):
+  assert isinstance(sampler, ClipMaker)
+  clips = _clips(sampler)
+  assert clips.shape == (2, 3, *SIZE, 3) and clips.dtype == np.uint8
+  turned = _clips(sampler, PROMPTS[::-1], seeds=(2, 1))
+  np.testing.assert_array_equal(turned[::-1], clips)
+  other = _clips(sampler, [PROMPTS[0], 'it turns green'])
+  np.testing.assert_array_equal(other[0], clips[0])
+  assert (other[1] != clips[1]).any()
+  other = _clips(sampler, seeds=(1, 3))
+  np.testing.assert_array_equal(other[0], clips[0])
+  assert (other[1] != clips[1]).any()
+
+
+@pytest.mark.slow
+def test_guidance_is_linear_in_what_is_predicted(sampler):
+  """With one step, the values are linear in the scale."""
+  values = {}
+  for guidance in (0.0, 1.0, 3.0):
+    settings = dataclasses.replace(FAST, steps=1, guidance=guidance)
+    found = _clips(sampler, settings=settings).astype(int)
+    values[guidance] = np.where((found > 0) & (found < 255), found, np.nan)
+  expected = values[0.0] + 3 * (values[1.0] - values[0.0])
+  inside = np.isfinite(expected + values[3.0])
+  assert inside.sum() > 100
+  assert np.abs(expected - values[3.0])[inside].max() <= 4
+  assert np.nanmax(np.abs(values[3.0] - values[0.0])) > 10
+  away = dataclasses.replace(FAST, negative='it turns green')
+  assert (_clips(sampler, settings=away) != _clips(sampler)).any()
+
+
+@pytest.mark.slow
+def test_a_clip_begins_with_its_context(sampler):
+  context = _context(2)
+  clips = _clips(sampler, context=context)
+  np.testing.assert_array_equal(clips[:, :2], context)
+  assert (clips[:, 2:] != _clips(sampler)[:, 2:]).any()
+  before = denoise._cache_size()
+  _clips(sampler, context=context[:, :1])
+  assert denoise._cache_size() == before
+
+
+@pytest.mark.slow
+def test_latents_are_decoded_with_their_context(tiny_sampler):
+  tokenizer = tiny_sampler.models.tokenizer
+  sampler = _sampler(
+    tiny_sampler, tokenizer, 5, values='latents', channels=2, scale=0.5
+  )
+  context = _context(3, (16, 16))
+  clips = _clips(sampler, size=(16, 16), context=context)
+  assert clips.shape == (2, 5, 16, 16, 3)
+  assert (sampler.frames_of(2), sampler.clip_frames) == (3, 5)
+  rebuilt = tiny_sampler.decode(tiny_sampler.encode(context))
+  difference = np.abs(clips[:, :3].astype(int) - rebuilt.astype(int))
+  assert difference.max() <= 1
+
+
+@pytest.mark.parametrize(
+  ('options', 'words'),
+  [
+    ({'seeds': (1,)}, '2 prompts and 1 seeds'),
+    ({'context': _context(3)}, 'with K below the clip length of 3'),
+    ({'context': _context(1, (4, 8))}, r'give uint8 \[2, K, 8, 8, 3\]'),
+  ],
+)
+def test_misfits_are_refused(sampler, options, words):
+  with pytest.raises(UserError, match=words):
+    _clips(sampler, **options)

@@ -1,0 +1,189 @@
+"""What a diffusion model is shown, and what its loss counts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import real
+
+from phenaki_jax import rng as rngs
+from phenaki_jax import sharding
+from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.diffusion.enlargement import enlarge, reduce_uint8
+from phenaki_jax.generator import empty_texts
+from phenaki_jax.pixels import normalise
+from phenaki_jax.sharding import MeshConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.tokenizer.cvivit import CViViT
+from phenaki_jax.training.diffusion_task import DiffusionTask
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.micro_batches import gradients_of
+
+SHAPE = {'widths': (8,), 'head_dim': 8, 'condition_width': 8}
+PIXELS = TokenizerConfig(tubelet=1, patch=(1, 1))
+TEXT = TextConfig(
+  vocab_size=32,
+  width=8,
+  num_layers=1,
+  num_heads=1,
+  head_dim=8,
+  mlp_dim=8,
+  max_length=6,
+)
+TRAINING = GeneratorTaskConfig(
+  prediction_frames=1, prediction_share=0.0, text_dropout=0.0
+)
+
+
+def _task(values='pixels', tokenizer=PIXELS, training=TRAINING, **options):
+  params = None
+  if values == 'latents':
+    options['channels'] = real.TOKENIZER.latent_width
+    params = sharding.unbox(real.tokenizer_task().init(rngs.root(9)))
+  return DiffusionTask(
+    config=DiffusionConfig(values=values, **SHAPE, **options),
+    text=TEXT,
+    tokenizer=tokenizer,
+    training=training,
+    tokenizer_params=params,
+  )
+
+
+def _examples(task, batch=None, seed=0):
+  batch = real.batch(0) if batch is None else batch
+  return jax.jit(task.examples)(task.frozen, batch, rngs.root(seed))
+
+
+def test_images_are_clips_of_one_frame_without_time():
+  batch = real.batch(0)
+  found = _examples(_task(scale=0.5))
+  clips, images = found['clips'], found['images']
+  np.testing.assert_allclose(
+    clips.x, 2 * normalise(jnp.asarray(batch['clips']['pixels'])), atol=1e-6
+  )
+  assert images.x.shape == (8, 1, 8, 8, 3)
+  assert clips.given.time.all() and images.given.time is None
+  assert not clips.given.canvas.any() and not images.given.canvas.any()
+  np.testing.assert_array_equal(clips.texts, batch['clips']['text'])
+  # The last clip has one frame, and padding.
+  np.testing.assert_array_equal(
+    clips.corrupted.mask.all((2, 3)), [[True] * 3] * 7 + [[True, False, False]]
+  )
+
+
+def test_what_is_known_is_on_the_canvas():
+  batch = real.batch(0)
+  batch['clips']['context_frames'][:2] = 2
+  training = dataclasses.replace(TRAINING, prediction_share=1.0)
+  clips = _examples(_task(training=training), batch)['clips']
+  known = np.asarray(clips.given.canvas[..., 3])
+  frames = known.all((2, 3)).sum(1)
+  # A clip of one frame has nothing left to predict.
+  np.testing.assert_array_equal(frames, [2, 2] + [1] * 5 + [0])
+  assert (known.any((2, 3)) == known.all((2, 3))).all()
+  shown = np.asarray(clips.given.canvas[..., :3])
+  np.testing.assert_allclose(shown, clips.x * known[..., None], atol=1e-6)
+
+
+def test_latents_are_what_the_tokenizer_rounds():
+  task = _task('latents', real.TOKENIZER, scale=0.5)
+  batch = real.batch(0)
+  batch['clips']['context_frames'][:2] = 1
+  found = _examples(task, batch)
+  clips, params = found['clips'], {'params': task.tokenizer_params}
+  model = CViViT(real.TOKENIZER)
+  pixels = normalise(jnp.asarray(batch['clips']['pixels']))
+  latents = model.apply(params, pixels, method='latents')
+  np.testing.assert_allclose(clips.x, 2 * latents, atol=1e-5)
+  # Rounded, they are the tokens.
+  ids = model.apply(params, pixels, method='encode')
+  decoded = model.apply(params, ids, method='decode')
+  again = model.apply(params, latents, method='decode_latents')
+  np.testing.assert_allclose(again, decoded, atol=1e-5)
+  assert found['images'].x.shape == (8, 1, 2, 2, 4)
+  assert clips.given.canvas.shape == (8, 2, 2, 2, 5)
+  known = clips.given.canvas[..., 4].all((2, 3))
+  np.testing.assert_array_equal(known, [[True, False]] * 2 + [[False] * 2] * 6)
+  assert clips.corrupted.mask.all((2, 3)).sum() == 15
+
+
+def test_small_copies_and_what_they_lack_make_the_frames():
+  task = _task('residual', scale=0.2, degradation=0.5, reads_text=False)
+  found = _examples(task)
+  for name, part in found.items():
+    pixels = normalise(jnp.asarray(real.batch(0)[name]['pixels']))
+    pixels = pixels if name == 'clips' else pixels[:, None]
+    canvas = part.given.canvas
+    np.testing.assert_allclose(
+      0.2 * part.x + canvas[..., :3], pixels, atol=1e-5
+    )
+    assert canvas[..., 3].all() and not canvas[..., 4:].any()
+    # The noise of the small copy grows with the scalar.
+    plain = enlarge(reduce_uint8(pixels, 2), 2)
+    error = jnp.sqrt(jnp.square(canvas[..., :3] - plain).mean((1, 2, 3, 4)))
+    share = part.given.scalars['degradation']
+    ratio = error / share
+    assert ratio.max() < 1.6 * ratio.min()
+    assert part.texts is None
+
+
+def test_captions_are_dropped_for_guidance():
+  training = dataclasses.replace(TRAINING, text_dropout=0.5)
+  found = _examples(_task(training=training), seed=1)['clips'].texts
+  text = real.batch(0)['clips']['text']
+  empty = (found == empty_texts(jnp.asarray(text))).all(1)
+  same = (found == text).all(1)
+  assert (empty ^ same).all() and 0 < empty.sum() < 8
+
+
+@pytest.fixture(scope='module')
+def params():
+  """Return parameters with which every input matters."""
+  shapes = sharding.unbox(jax.eval_shape(_task().init, jax.random.key(0)))
+  bits = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf: bits.normal(0, 0.3, leaf.shape).astype(np.float32), shapes
+  )
+
+
+@pytest.mark.slow
+def test_every_example_weighs_the_same_and_padding_nothing(params):
+  task = _task()
+  loss, found = jax.jit(task.loss)(params, {}, real.batch(0), rngs.root(0))
+  values = {name: mean.sum / mean.count for name, mean in found.items()}
+  np.testing.assert_allclose(loss, values['loss'], rtol=1e-6)
+  half = (values['loss_clips'] + values['loss_images']) / 2
+  np.testing.assert_allclose(loss, half, rtol=1e-6)
+  assert found['loss'].count == 16
+  measured = jax.jit(task.evaluate)(params, {}, real.batch(0), rngs.root(0))
+  np.testing.assert_allclose(measured['loss'].sum, found['loss'].sum, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_micro_batches_add_up_to_the_batch(params):
+  task, mesh = (
+    _task(),
+    sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1]),
+  )
+  args = (params, {}, real.batch(0), rngs.root(0))
+  with jax.set_mesh(mesh):
+    whole, one = jax.jit(gradients_of(task, parts=1, canonical=False))(*args)
+    parts, many = jax.jit(gradients_of(task, parts=4, canonical=False))(*args)
+  assert one['loss'].count == many['loss'].count == 16
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4 * jnp.abs(a).max()),
+    whole,
+    parts,
+  )
+
+
+def test_frozen_arrays_are_described():
+  task = _task('latents', real.TOKENIZER)
+  boxed = jax.eval_shape(task.init_frozen, rngs.described())
+  expected = jax.tree.map(jnp.shape, task.frozen)
+  assert (
+    jax.tree.map(lambda leaf: leaf.shape, sharding.unbox(boxed)) == expected
+  )
