@@ -84,8 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('dry-run', 'show the timeline, and generate nothing'),
     ('schema', 'print the JSON Schema of story files'),
     ('strict', 'fail if the model cannot satisfy a request'),
+    ('mark', 'add an invisible mark to the film; see docs/serving.md'),
   ):
     parser.add_argument(f'--{name}', action='store_true', help=words)
+  arguments.add_certificate(parser)
   parser.add_argument(
     '--reroll',
     type=int,
@@ -119,6 +121,7 @@ def run(args: argparse.Namespace) -> None:
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
+  certificate = arguments.certificate(args)
   model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   made_by = model.provenance
   story = resolve(story, model.defaults)
@@ -146,6 +149,8 @@ def run(args: argparse.Namespace) -> None:
       remarks=remarks,
       starts=starts,
       judge=model.judge(story),
+      marked=args.mark,
+      certificate=certificate,
     ),
     sep='\n',
   )

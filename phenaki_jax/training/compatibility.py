@@ -15,6 +15,7 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import PLACES, TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.optim import make_schedule
 
 FROZEN = 'frozen parameters'
@@ -24,8 +25,11 @@ _logger = logging.getLogger(__name__)
 
 # The parts of an experiment that must not change when a run is resumed. The
 # others (length, learning rate, mesh, ...) may change, which is logged.
-_BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator')
-_UNBOUND = tuple(f'text.{name}' for name in PLACES)
+_BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator', 'distillation')
+_UNBOUND = (
+  *(f'text.{name}' for name in PLACES),
+  'distillation.teacher',  # Its digest is compared.
+)
 _SHOWN = 8
 
 # Settings that had other names in earlier releases.
@@ -39,6 +43,7 @@ _MODELS = {
   'tokenizer': TokenizerConfig,
   'text': TextConfig,
   'generator': GeneratorConfig,
+  'distillation': DistillationConfig,
 }
 
 
@@ -165,6 +170,8 @@ def _rate(config: Mapping[str, Any], step: int) -> float | None:
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
   """Fill in options of models that an earlier release did not have yet."""
   completed = with_current_names(config)
+  if 'kind' in completed:
+    completed.setdefault('distillation', {})
   for name, kind in _MODELS.items():
     if name in completed:
       # As JSON, like the settings that were saved.

@@ -29,6 +29,7 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
+from phenaki_jax.training.context_noise import with_noise
 from phenaki_jax.training.critic_loss import critic_loss
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
@@ -230,6 +231,11 @@ class GeneratorTask(Task):
     )
     of_context = prefix_mask(jnp.minimum(known, num_latent - 1), grid)
     shown = jnp.where((known > 0)[:, None], of_context, of_task)
+    if training.context_noise and part is None:  # In training alone.
+      context = (of_context & (known > 0)[:, None]).reshape(ids.shape)
+      noise, size = training.context_noise, self.config.codebook_size
+      key = stream(rng, 'context_noise')
+      ids = with_noise(key, ids, context, most=noise, codebook_size=size)
     hidden = hide(
       stream(rng, 'hide_clips'),
       maskable=prefix_mask(num_latent, grid) & ~shown,
