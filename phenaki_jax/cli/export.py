@@ -53,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--dtype',
     default='float32',
     choices=('float32', 'float16', 'int8'),
-    help='of the arrays of a bundle; float16 halves them and int8 quarters '
-    'them (default %(default)s); docs/serving.md has the loss',
+    help='of the arrays of a bundle; see docs/serving.md (default %(default)s)',
   )
   parser.add_argument(
     '--scores',

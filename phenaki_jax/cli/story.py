@@ -69,10 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'story', nargs='?', metavar='STORY', help='a story file, YAML or JSON'
   )
   parser.add_argument(
-    '--prompt',
-    action='append',
-    metavar='TEXT',
-    help='a scene of a story without a file; once per scene',
+    '--prompt', action='append', metavar='TEXT', help='a scene, without a file'
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
   arguments.add_model(parser)
@@ -116,8 +113,7 @@ def run(args: argparse.Namespace) -> None:
   from phenaki_jax.runs.footage import read_starts
   from phenaki_jax.runs.open import load
 
-  names = [name for name, *_ in (*_OPTIONS, *_WORDS)]
-  names = [name.replace('-', '_') for name in names]
+  names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
@@ -140,17 +136,15 @@ def run(args: argparse.Namespace) -> None:
   if args.dry_run:
     print(outputs.write_timeline(model.sampler, story, args.out, starts))
     return
-  print(
-    *outputs.write_story(
-      model.sampler,
-      story,
-      args.out,
-      made_by=made_by,
-      remarks=remarks,
-      starts=starts,
-      judge=model.judge(story),
-      marked=args.mark,
-      certificate=certificate,
-    ),
-    sep='\n',
+  paths = outputs.write_story(
+    model.sampler,
+    story,
+    args.out,
+    made_by=made_by,
+    remarks=remarks,
+    starts=starts,
+    judge=model.judge(story),
+    marked=args.mark,
+    certificate=certificate,
   )
+  print(*paths, sep='\n')

@@ -197,12 +197,13 @@ def test_logits_are_moved_by_the_difference_of_probabilities():
 
 def test_a_drawn_part_is_shown_and_the_rest_is_judged():
   task = _task(STEPS)
-  rows, after = (
-    jax.jit(
-      lambda share: task._rows(_batch(), rng.root(1), _Advance(share=share), 1)
-    )(share)
-    for share in (0.0, 1.0)
+  make = jax.jit(
+    lambda key: [
+      task._rows(_batch(), key, _Advance(share=share), 1)
+      for share in (0.0, 1.0)
+    ]
   )
+  rows, after = make(rng.root(1))
   uncovered = np.asarray(rows.hidden & ~after.hidden)
   logits = np.random.default_rng(0).normal(size=(*rows.ids.shape, 12))
   state, judged, drawn = jax.jit(task._revealed)(
