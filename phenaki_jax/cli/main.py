@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'train': 'train the tokenizer, the generator on its tokens, or a reader',
     'story': 'generate a story video with one prompt per scene',
     'edit': 'animate, continue, interpolate, fill or extend images and clips',
-    'provenance': 'say how a film was made: metadata, credentials, mark',
+    'origin': 'say how a film was made: metadata, credentials, mark',
     'evaluate': 'measure how well a model knows StoryWorld',
     'bench': 'make the stories of StoryBench in its format',
     'ablate': 'train and compare models of different settings or data ratios',

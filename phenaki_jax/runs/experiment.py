@@ -184,9 +184,7 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
   }
   made['generator'] = {**made['generator'], 'critic': 'none'}
   for group, fields in made.items():
-    given = values.get(group) or {}
-    known = {k: v for k, v in given.items() if v is not None}
-    values[group] = {**fields, **known}
+    values[group] = {**fields, **(values.get(group) or {})}
   values['tokenizer_dir'] = values.get('tokenizer_dir') or tokenizer
   return values
 

@@ -48,7 +48,7 @@ class DistillationTask(GeneratorTask):
   """Train a masked transformer and its text encoder on a teacher.
 
   Attributes:
-    distillation: how; `guidance` and `temperature` are given.
+    distillation: how the student learns.
     teacher_params: parameters of the teacher, whose networks are those of the
       student.
   """

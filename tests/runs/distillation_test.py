@@ -17,7 +17,7 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 SHORT = ('train.steps=2', 'train.log_every=1', 'train.evaluate_every=2')
-FEW = ('data.batch_size=4', 'data.num_threads=0')
+FEW = ('data.batch_size=8', 'data.num_threads=0', 'data.row_multiple=8')
 
 
 def _guidance(teacher, *overrides):
@@ -33,13 +33,13 @@ def test_student_has_what_its_teacher_has(tiny_bundle):
   assert student.tokenizer == model.sampler.models.tokenizer
   assert student.tokenizer_dir == str(tiny_bundle)
   assert student.data == dataclasses.replace(
-    model.data, batch_size=4, num_threads=0
+    model.data, batch_size=8, num_threads=0, row_multiple=8
   )
   defaults = model.defaults.settings
   assert student.distillation.guidance == defaults.guidance > 0
   assert student.distillation.temperature == defaults.temperature
   assert student.sampling == dataclasses.replace(defaults, guidance=0.0)
-  validate(student, num_devices=1)
+  validate(student, num_devices=8)
 
 
 def test_steps_of_a_student_are_those_of_its_sampling(tiny_bundle):

@@ -18,7 +18,7 @@ def test_metadata_credentials_and_mark_are_shown(tmp_path, capsys):
     ([mark.embed(frame) for frame in clip.frames], 'mark: yes'),
   ):
     write_mp4(path, frames, fps=8, provenance={'seed': 7})
-    assert main(['provenance', str(path)]) == 0
+    assert main(['origin', str(path)]) == 0
     shown = capsys.readouterr().out
     assert '"seed": 7' in shown and 'credentials: none' in shown
     assert sentence in shown
@@ -32,18 +32,18 @@ def test_a_story_is_marked_and_signed(tiny_bundle, signing, tmp_path, capsys):
   assert main(['story', *given]) == 0
   trust = ['--trust', str(signing / 'root.pem')]
   capsys.readouterr()
-  assert main(['provenance', str(path), *trust]) == 0
+  assert main(['origin', str(path), *trust]) == 0
   shown = capsys.readouterr().out
   assert 'credentials: Trusted, signed by signer' in shown
   assert '"prompt": "a red circle"' in shown and 'mark: yes' in shown
   for suffix in ('.gif', '.png'):
     picture = path.with_suffix(suffix)
-    assert main(['provenance', str(picture), *trust]) == 0
+    assert main(['origin', str(picture), *trust]) == 0
     assert 'credentials: Trusted' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('name', ['absent.mp4', 'film.txt'])
 def test_other_files_are_refused(name, tmp_path, capsys):
   (tmp_path / 'film.txt').write_text('no film')
-  assert main(['provenance', str(tmp_path / name)]) != 0
+  assert main(['origin', str(tmp_path / name)]) != 0
   assert name in capsys.readouterr().err

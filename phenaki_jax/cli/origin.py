@@ -13,8 +13,8 @@ import pathlib
 from phenaki_jax.errors import UserError
 
 EXAMPLES = """
-  phenaki provenance story.mp4
-  phenaki provenance story.mp4 --trust root.pem
+  phenaki origin story.mp4
+  phenaki origin story.mp4 --trust root.pem
 """
 
 
