@@ -15,12 +15,12 @@ def test_every_model_has_a_row_for_each_number_of_steps(tiny_bundle, capsys):
   few_forwards.main(
     [
       *('--teacher', place, '--students', place),
-      *('--steps', '1', '--prompts', '2'),
+      *('--steps', '1', '2', '--prompts', '2'),
     ]
   )
   table = capsys.readouterr().out.split('\n\n')[0].splitlines()
   lines = [line for line in table if line.startswith('| tiny')]
-  # Its own number of steps is 2, with guidance.
+  # With guidance, a step takes two forward passes.
   assert [line.split(' | ')[1:4] for line in lines] == [
     ['3', '1', '2'],
     ['3', '2', '4'],
