@@ -3,9 +3,9 @@
     python benchmarks/few_forwards.py --students runs/unguided runs/few_steps
 
 The teacher (the reference, if --teacher names no other) generates clips of
-held-out prompts with its own settings and several numbers of decoding steps; so
-does each student. The oracle of StoryWorld reads their facts. Seconds are CPU time
-per clip, from the prompt to the pixels. The command prints a table.
+held-out prompts with its own settings in several numbers of decoding steps, and
+so does each student. The oracle of StoryWorld reads their facts. Seconds are
+CPU time per clip, from the prompt to the pixels. The command prints a table.
 """
 
 import argparse
