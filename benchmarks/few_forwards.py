@@ -71,6 +71,7 @@ def measure(model: Model, steps: int, *, prompts: int) -> Row:
   setup = Setup(
     world=StoryWorld(subset=subset_named(model.subset), fps=model.defaults.fps),
     size=model.defaults.size,
+    fps=model.defaults.fps,
     settings=settings,
     batch_size=8,
   )
