@@ -285,7 +285,7 @@ def test_what_is_imported_is_what_is_declared():
   extras = project['optional-dependencies']
   # `eval` is for networks that only some runs compare pictures by.
   entries = [*project['dependencies']]
-  for extra in ('eval', 'serve', 'tfds'):
+  for extra in ('c2pa', 'eval', 'serve', 'tfds'):
     entries += extras[extra]
   declared = {_normal(entry) for entry in entries}
   homes = importlib.metadata.packages_distributions()
@@ -343,7 +343,8 @@ WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'notebooks'),
   'readme',
   'parameters',
-  *('runs/compilations', 'training/resume', 'training/distributed'),
+  *('runs/compilations', 'runs/distillation'),
+  *('training/resume', 'training/distributed'),
 }
 
 

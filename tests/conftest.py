@@ -180,6 +180,21 @@ def ported_bundle(ported_sampler, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def signing(tmp_path_factory):
+  """Write the certificates of a signer, of its root, and of another root."""
+  import importlib.util
+  import pathlib
+
+  path = pathlib.Path(__file__).with_name('certificates.py')
+  spec = importlib.util.spec_from_file_location('certificates', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  folder = tmp_path_factory.mktemp('certificates')
+  module.write_certificates(folder)
+  return folder
+
+
+@pytest.fixture(scope='session')
 def sprite_sheets(tmp_path_factory):
   """Draw sheets in which each layer is a rectangle of its own colour."""
   import hashlib

@@ -164,6 +164,7 @@ def measure(
   setup = Setup(
     world=StoryWorld(subset=subset_named(model.subset), fps=model.defaults.fps),
     size=model.defaults.size,
+    fps=model.defaults.fps,
     settings=settings,
     batch_size=8,
   )

@@ -77,6 +77,25 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_certificate(parser: argparse.ArgumentParser) -> None:
+  """Add --certificate, which signs what is made."""
+  parser.add_argument(
+    '--certificate',
+    metavar='PEM',
+    help='sign the files as C2PA content credentials; a file with the '
+    'certificate, its chain and its private key',
+  )
+
+
+def certificate(args: argparse.Namespace) -> Any:
+  """Return the certificate that was given, or None."""
+  if not args.certificate:
+    return None
+  from phenaki_jax.media.credentials import read_certificate
+
+  return read_certificate(args.certificate)
+
+
 def add_world(parser: argparse.ArgumentParser, *, size: int) -> None:
   """Add the arguments of the commands that write a drawn world to disk."""
   parser.add_argument(

@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--dtype',
     default='float32',
-    choices=('float32', 'float16'),
-    help='of the arrays of a bundle; float16 halves them (default %(default)s)',
+    choices=('float32', 'float16', 'int8'),
+    help='of the arrays of a bundle; see docs/serving.md (default %(default)s)',
   )
   parser.add_argument(
     '--scores',

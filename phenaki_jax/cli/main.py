@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'train': 'train a tokenizer, a generator, a diffusion model or a reader',
     'story': 'generate a story video with one prompt per scene',
     'edit': 'animate, continue, interpolate, fill, extend or enlarge clips',
+    'origin': 'say how a film was made: metadata, credentials, mark',
     'evaluate': 'measure how well a model knows StoryWorld',
     'bench': 'make the stories of StoryBench in its format',
     'ablate': 'train and compare models of different settings or data ratios',

@@ -65,6 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--no-label', action='store_true', help='frames without "AI-generated"'
   )
   parser.add_argument(
+    '--mark', action='store_true', help='films with an invisible mark'
+  )
+  arguments.add_certificate(parser)
+  parser.add_argument(
     '--json-logs', action='store_true', help='log one JSON object per line'
   )
 
@@ -112,6 +116,8 @@ def run(args: argparse.Namespace) -> None:
       queue=args.queue, frames=args.max_frames, seconds=args.deadline
     ),
     labelled=not args.no_label,
+    marked=args.mark,
+    certificate=arguments.certificate(args),
     batch_sizes=sizes,
     workers=args.workers,
     drain=args.drain,

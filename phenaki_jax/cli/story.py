@@ -74,10 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'story', nargs='?', metavar='STORY', help='a story file, YAML or JSON'
   )
   parser.add_argument(
-    '--prompt',
-    action='append',
-    metavar='TEXT',
-    help='a scene of a story without a file; once per scene',
+    '--prompt', action='append', metavar='TEXT', help='a scene, without a file'
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
   parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
@@ -90,8 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('dry-run', 'show the timeline, and generate nothing'),
     ('schema', 'print the JSON Schema of story files'),
     ('strict', 'fail if the model cannot satisfy a request'),
+    ('mark', 'add an invisible mark to the film; see docs/serving.md'),
   ):
     parser.add_argument(f'--{name}', action='store_true', help=words)
+  arguments.add_certificate(parser)
   parser.add_argument(
     '--reroll',
     type=int,
@@ -122,6 +121,7 @@ def run(args: argparse.Namespace) -> None:
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   outputs.output_paths(args.out, story_file=args.story)
+  certificate = arguments.certificate(args)
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
   model = model.with_source(args.source, story) if args.source else model
@@ -141,15 +141,15 @@ def run(args: argparse.Namespace) -> None:
   if args.dry_run:
     print(outputs.write_timeline(model.sampler, story, args.out, starts))
     return
-  print(
-    *outputs.write_story(
-      model.sampler,
-      story,
-      args.out,
-      made_by=model.provenance,
-      remarks=remarks,
-      starts=starts,
-      judge=model.judge(story),
-    ),
-    sep='\n',
+  paths = outputs.write_story(
+    model.sampler,
+    story,
+    args.out,
+    made_by=model.provenance,
+    remarks=remarks,
+    starts=starts,
+    judge=model.judge(story),
+    marked=args.mark,
+    certificate=certificate,
   )
+  print(*paths, sep='\n')

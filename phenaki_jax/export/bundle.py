@@ -39,7 +39,9 @@ _FILES = (_TOKENIZER, _GENERATOR, _CONFIG, _VOCABULARY, _MODEL_CARD)
 # Bundles of earlier releases lack it, and no frame depends on it.
 _WORDS = 'words.json'
 
-StoredDtype = Literal['float32', 'float16']
+StoredDtype = Literal['float32', 'float16', 'int8']
+# The scales of an array of int8 are stored under its name with this ending.
+_SCALES = ':scales'
 _OTHER_DTYPES = ('bool', 'uint8', 'int8', 'int32', 'uint32', 'int64')
 
 
@@ -92,8 +94,9 @@ def write_bundle(
     vocabulary: the bytes of a SentencePiece model.
     model_card: Markdown.
     words: counts of the words of the training captions, as JSON, if known.
-    dtype: of floating arrays on disk: 'float32', or 'float16' for half the
-      size with 11 bits of precision.
+    dtype: of floating arrays on disk: 'float32', 'float16' for half the size
+      with 11 bits of precision, or 'int8' for a quarter: each column of a
+      matrix has 8 bits and a scale of its own, and vectors stay float32.
 
   Raises:
     UserError: for content that a bundle cannot have, and for a folder with
@@ -156,6 +159,22 @@ def load_bundle(path: epath.PathLike) -> Bundle:
   )
 
 
+def is_bundle(folder: epath.PathLike) -> bool:
+  """Return whether a folder has the checksums of a bundle."""
+  return (epath.Path(folder) / _CHECKSUMS).is_file()
+
+
+def find_model(name: epath.PathLike) -> epath.Path:
+  """Return the folder of a model; a name of `SHIPPED` stands for its bundle.
+
+  A folder of that name in the current directory is preferred.
+  """
+  folder = epath.Path(name).expanduser()
+  if str(folder) in SHIPPED and not folder.is_dir():
+    return epath.Path(reference_dir(str(folder)))
+  return folder
+
+
 def reference_dir(name: str = 'storyworld') -> pathlib.Path:
   """Return the folder of a bundle that ships with the package.
 
@@ -203,25 +222,38 @@ def _encode_arrays(params: Params, dtype: StoredDtype, where: str) -> bytes:
   flat = flatten_params(params)
   if not flat:
     raise UserError(f'the {where} has no parameters')
+  stored: dict[str, np.ndarray] = {}
   for name, array in flat.items():
     # numpy does not count bfloat16 as a floating dtype, but can cast it.
     is_float = np.issubdtype(array.dtype, np.floating)
     if is_float or array.dtype.name == 'bfloat16':
-      with np.errstate(over='ignore'):
-        stored = array.astype(np.float32).astype(dtype, order='C')
-      if not np.isfinite(stored).all():
+      whole = array.astype(np.float32, order='C')
+      if dtype == 'float16':
+        with np.errstate(over='ignore'):
+          whole = whole.astype(dtype)
+      if not np.isfinite(whole).all():
         raise UserError(
           f'{where}: {name} holds values that are not finite in {dtype}'
         )
-      flat[name] = stored
+      stored[name] = whole
+      if dtype == 'int8' and whole.ndim > 1:
+        stored[name], stored[name + _SCALES] = _rounded(whole)
     elif array.dtype.name in _OTHER_DTYPES:
-      flat[name] = np.array(array, order='C')
+      stored[name] = np.array(array, order='C')
     else:
       raise UserError(
         f'{where}: {name} has the dtype {array.dtype.name}; a bundle holds '
         f'floating-point arrays and {", ".join(_OTHER_DTYPES)}'
       )
-  return safetensors.numpy.save(flat)
+  return safetensors.numpy.save(stored)
+
+
+def _rounded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Return int8 values and the scale of each column, the last dimension."""
+  axes = tuple(range(array.ndim - 1))
+  scales = np.abs(array).max(axes, keepdims=True) / 127
+  whole = np.rint(array / np.where(scales > 0, scales, 1))
+  return whole.astype(np.int8), scales
 
 
 def _decode_arrays(data: bytes, path: epath.Path) -> Params:
@@ -241,6 +273,12 @@ def _decode_arrays(data: bytes, path: epath.Path) -> Params:
       raise UserError(f'{path}: the name {name!r} fits no tree of arrays')
     if dtype == 'float16':
       flat[name] = array.astype(np.float32)
+  for name in [one for one in flat if one.endswith(_SCALES)]:
+    scales, whole = flat.pop(name), name.removesuffix(_SCALES)
+    columns = flat[whole].shape if whole in flat else ()
+    if not columns or scales.shape != (*[1] * (len(columns) - 1), columns[-1]):
+      raise UserError(f'{path}: {name} are not the scales of {whole}')
+    flat[whole] = flat[whole].astype(np.float32) * scales
   return unflatten_dict(flat, sep='/')
 
 

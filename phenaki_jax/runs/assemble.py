@@ -31,13 +31,16 @@ from phenaki_jax.runs.experiment import (
   validate,
 )
 from phenaki_jax.runs.frozen_text import load_text
+from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.pipelines import (
   open_pipeline,
   text_length,
   vector_width,
 )
 from phenaki_jax.runs.starting import (
+  is_started,
   starting_model,
+  teacher_of,
   tokenizer_params,
   vocabulary_of,
 )
@@ -47,6 +50,7 @@ from phenaki_jax.text.words import Words
 from phenaki_jax.training import step
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.diffusion_task import DiffusionTask
+from phenaki_jax.training.distillation_task import DistillationTask
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.reader_task import ReaderTask
@@ -246,10 +250,11 @@ def assemble(
     text_params, digest = load_text(experiment.text)
     text = dataclasses.replace(experiment.text, digest=digest)
     experiment = dataclasses.replace(experiment, text=text)
+  workdir = epath.Path(workdir)
   if experiment.kind == 'diffusion':
     vocabulary, words = None, None
     if experiment.reads_text:
-      vocabulary, words = vocabulary_of(experiment, epath.Path(workdir))
+      vocabulary, words = vocabulary_of(experiment, workdir)
     return Run(
       experiment=experiment,
       mesh=mesh,
@@ -257,9 +262,18 @@ def assemble(
       vocabulary=vocabulary,
       words=words,
     )
-  start = starting_model(experiment, epath.Path(workdir), params)
+  teacher = teacher_of(experiment, params)
+  taught = {}
+  if teacher is not None:
+    taught['teacher_params'] = _networks(teacher, experiment)
+    digest = digest_tree(taught['teacher_params'])
+    distillation = dataclasses.replace(experiment.distillation, digest=digest)
+    experiment = dataclasses.replace(experiment, distillation=distillation)
+  start = starting_model(experiment, workdir, params)
+  if start is None and not is_started(workdir):
+    start = teacher
   if start is None:
-    vocabulary, words = vocabulary_of(experiment, epath.Path(workdir))
+    vocabulary, words = vocabulary_of(experiment, workdir)
     given = {}
   else:
     found: Any = start.sampler.vocabulary
@@ -271,6 +285,8 @@ def assemble(
       ours.critic_layers,
     ):
       given.pop('critic', None)  # the critic of this run is another network
+    if experiment.distillation.steps:
+      given['auxiliary'] = _networks(start, experiment)
   task = _generator(experiment, params, mesh)
   if added := missing_leaves(task, given):
     _log.info(
@@ -281,7 +297,9 @@ def assemble(
   return Run(
     experiment=experiment,
     mesh=mesh,
-    task=dataclasses.replace(task, given=given, text_params=text_params),
+    task=dataclasses.replace(
+      task, given=given, text_params=text_params, **taught
+    ),
     vocabulary=vocabulary,
     words=words,
   )
@@ -375,20 +393,30 @@ def _generator(
   experiment: Experiment, tokenizer_params: Any, mesh: Mesh | AbstractMesh
 ) -> GeneratorTask:
   made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
-  return GeneratorTask(
-    config=experiment.generator,
-    text=experiment.text,
-    tokenizer=experiment.tokenizer,
-    tokenizer_params=tokenizer_params,
-    training=experiment.task,
-    fps=experiment.data.fps,
-    layout=Layout(
+  fields: dict[str, Any] = {
+    'config': experiment.generator,
+    'text': experiment.text,
+    'tokenizer': experiment.tokenizer,
+    'tokenizer_params': tokenizer_params,
+    'training': experiment.task,
+    'fps': experiment.data.fps,
+    'layout': Layout(
       num_clips=made.num_clips,
       num_images=made.num_images,
       length=experiment.generator.grid[0],
       groups=_groups(experiment, mesh),
     ),
-  )
+  }
+  if experiment.distillation.teacher:
+    return DistillationTask(**fields, distillation=experiment.distillation)
+  return GeneratorTask(**fields)
+
+
+def _networks(teacher: Model, experiment: Experiment) -> Any:
+  """Return the parameters of a teacher that a student has too."""
+  names = ('generator',) if experiment.text.is_frozen else ('text', 'generator')
+  params = teacher.sampler.generator_params
+  return {name: params[name] for name in names if name in params}
 
 
 def _multiple(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:

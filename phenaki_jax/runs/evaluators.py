@@ -56,7 +56,8 @@ def build(run: Run) -> list[Any]:
   ]
   if experiment.kind == 'reader':
     return evaluators
-  if experiment.kind == 'generator':
+  # A student's loss is a divergence, which no rate of tokens compares with.
+  if experiment.kind == 'generator' and not experiment.distillation.teacher:
     evaluators.append(
       UnigramEvaluator(
         count=_count(run),

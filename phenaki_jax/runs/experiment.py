@@ -17,6 +17,7 @@ from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.spec import composition
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.export.bundle import find_model, is_bundle
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.reader.config import ReaderConfig
@@ -28,6 +29,7 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.losses import TokenizerLossWeights
 from phenaki_jax.training.compatibility import with_current_names
 from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 
 CONFIG_FILE = 'config.json'
@@ -45,8 +47,8 @@ class Experiment:
     seed: seed of the initial parameters and of all random draws of the steps,
       0 to 2**32 - 1.
     tokenizer_dir: run directory of the tokenizer, for a generator or for the
-      diffusion of latents. A relative
-      path is relative to the current directory in a command, and to the run
+      diffusion of latents, or a bundle whose tokenizer it has. A relative path
+      is relative to the current directory in a command, and to the run
       directory in the config.json there (see `saved` and `find_tokenizer`).
     start_from: trained generator (a run directory or a bundle) whose parameters
       a new run of a generator starts from. It must have the same tokenizer,
@@ -59,6 +61,7 @@ class Experiment:
       frozen encoder is.
     generator: shape of the masked transformer.
     task: how the generator's training examples are made.
+    distillation: the generator that the generator learns from, if any.
     sampling: default sampling settings of the generator.
     reader: shape of the reader of the sprite world, and its sheets.
     diffusion: shape of the diffusion model, and what it denoises. Its examples
@@ -79,6 +82,7 @@ class Experiment:
   text: TextConfig = TextConfig()
   generator: GeneratorConfig = GeneratorConfig()
   task: GeneratorTaskConfig = GeneratorTaskConfig()
+  distillation: DistillationConfig = DistillationConfig()
   sampling: SamplingSettings = SamplingSettings()
   reader: ReaderConfig = ReaderConfig()
   diffusion: DiffusionConfig = DiffusionConfig()
@@ -114,21 +118,17 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
     FileNotFoundError: the config or the tokenizer does not exist.
   """
   config = config_lib.load(spec)
-  values = config_lib.override(Experiment, config, overrides)
+  values = _taught(config_lib.override(Experiment, config, overrides))
   experiment = config_lib.build(Experiment, values)
   if experiment.kind not in ('generator', 'diffusion'):
     return experiment
   folder, data = os.path.expanduser(experiment.tokenizer_dir), experiment.data
   tokenizer, source = experiment.tokenizer, 'the tokenizer'
   if folder and experiment.uses_tokenizer:
+    folder = os.fspath(find_model(folder))
     values['tokenizer_dir'] = folder
-    trained = read(folder)
-    if trained.kind != 'tokenizer':
-      raise UserError(
-        f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
-        'directory of a tokenizer'
-      )
-    tokenizer, source = trained.tokenizer, f'the tokenizer in {folder}'
+    tokenizer = tokenizer_config(folder)
+    source = f'the tokenizer in {folder}'
   derived: dict[str, Any] = {'tokenizer': tokenizer}
   if experiment.kind == 'generator':
     derived['generator'] = {
@@ -136,6 +136,9 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
       'code_levels': tokenizer.code_levels,
       'grid': tokenizer.grid(data.frames, data.size),
     }
+    if experiment.distillation.teacher:
+      # A student has those of its teacher, which may predict ids as a whole.
+      del derived['generator']['code_levels']
     if experiment.generator.ports.canvas:
       ports = values['generator']['ports']
       patch = [tokenizer.tubelet, *tokenizer.patch]
@@ -171,6 +174,76 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
           f'leave {group}.{name} out, or name another tokenizer_dir'
         )
   return config_lib.build(Experiment, values)
+
+
+def _taught(values: dict[str, Any]) -> dict[str, Any]:
+  """Fill in what a student has of its teacher, where the config says nothing.
+
+  Raises:
+    NotFoundError: there is no such teacher.
+    UserError: it is no generator.
+  """
+  teaching = values.get('distillation') or {}
+  name = teaching.get('teacher')
+  if not name or values.get('kind') != 'generator':
+    return values
+  folder = find_model(name)
+  if is_bundle(folder):
+    content = _content(folder)
+    tokenizer = os.fspath(folder)
+  else:
+    teacher = read(folder)
+    if teacher.kind != 'generator':
+      raise UserError(
+        f'distillation.teacher={name} is the run of a {teacher.kind}; name a '
+        'generator: its run directory or a bundle'
+      )
+    content = config_lib.to_dict(teacher)
+    tokenizer = os.fspath(find_tokenizer(teacher, folder))
+  sampling = dict(content['sampling'])
+  made = {
+    'distillation': {
+      'guidance': sampling['guidance'],
+      'temperature': sampling['temperature'] or 1.0,
+    },
+    'sampling': {
+      **sampling,
+      'guidance': 0.0,
+      'steps': teaching.get('steps') or sampling['steps'],
+    },
+    **{group: content[group] for group in ('data', 'text', 'generator')},
+  }
+  made['generator'] = {**made['generator'], 'critic': 'none'}
+  for group, fields in made.items():
+    values[group] = {**fields, **(values.get(group) or {})}
+  values['tokenizer_dir'] = values.get('tokenizer_dir') or tokenizer
+  return values
+
+
+def tokenizer_config(folder: epath.PathLike) -> TokenizerConfig:
+  """Read the shape of a tokenizer from its run directory or from a bundle.
+
+  Raises:
+    NotFoundError: the folder is neither.
+    UserError: it is the run of another model, or its config is not valid.
+  """
+  if is_bundle(folder):
+    return config_lib.build(TokenizerConfig, _content(folder)['tokenizer'])
+  trained = read(folder)
+  if trained.kind != 'tokenizer':
+    raise UserError(
+      f'tokenizer_dir={folder} is the run of a {trained.kind}; name the run '
+      'directory of a tokenizer'
+    )
+  return trained.tokenizer
+
+
+def _content(folder: epath.PathLike) -> dict[str, Any]:
+  """Return the config of a bundle."""
+  content = config_lib.parse_json(
+    (epath.Path(folder) / CONFIG_FILE).read_text()
+  )
+  return with_current_names(content)
 
 
 def validate(
@@ -232,6 +305,11 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
+  if experiment.distillation.teacher and experiment.generator.critic != 'none':
+    raise UserError(
+      f'generator.critic is {experiment.generator.critic!r}, but a student '
+      'learns no critic; leave it out, and train one for the student'
+    )
   critic_only = experiment.task.trained == 'critic'
   if critic_only and experiment.generator.critic == 'none':
     raise UserError(

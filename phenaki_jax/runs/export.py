@@ -22,6 +22,7 @@ from phenaki_jax.runs.experiment import (
   Experiment,
 )
 from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.trained_tokenizer import TrainedTokenizer, read_tokenizer
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import checkpoints
 
@@ -46,7 +47,7 @@ def export(
   Args:
     run_dir: run directory of the generator.
     out: folder of the bundle; an older bundle there is replaced.
-    dtype: of the arrays on disk, 'float32' or 'float16'.
+    dtype: of the arrays on disk, 'float32', 'float16' or 'int8'.
     tokenizer: run directory of the tokenizer, if it is not where the config of
       the generator says.
     encoder: checkpoint of the frozen text encoder, if it is not where the
@@ -69,7 +70,6 @@ def export(
   params = dict(model.sampler.generator_params)
   experiment = experiment_lib.read(folder)
   place = tokenizer or experiment_lib.find_tokenizer(experiment, folder)
-  trained = experiment_lib.read(place)
   generator = checkpoints.load_params(folder)
   if experiment.text.is_frozen:
     leaves = jax.tree.leaves(params['text'])
@@ -83,7 +83,7 @@ def export(
         experiment.text.encoder,
       )
   words = folder / WORDS_FILE
-  frozen = checkpoints.load_params(place)
+  frozen = read_tokenizer(place)
   bundle_lib.write_bundle(
     out,
     tokenizer_params=frozen.params,
@@ -93,8 +93,8 @@ def export(
     words=words.read_bytes() if words.is_file() else b'',
     model_card=_model_card(
       experiment,
-      trained,
-      steps={'tokenizer': frozen.step, 'generator': generator.step},
+      frozen,
+      steps=generator.step,
       tables=tables,
       note=note,
     ),
@@ -159,9 +159,9 @@ def _tables(folder: epath.Path) -> str:
 
 def _model_card(
   experiment: Experiment,
-  tokenizer: Experiment,
+  tokenizer: TrainedTokenizer,
   *,
-  steps: dict[str, int],
+  steps: int,
   tables: str,
   note: str,
 ) -> str:
@@ -180,10 +180,8 @@ def _model_card(
     '## Training',
     f'- data: {sources}, clips of {data.frames} frames of '
     f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames per second',
-    f'- tokenizer: `{tokenizer.name}`, {steps["tokenizer"]:,} steps of '
-    f'{tokenizer.data.batch_size} examples ({tokenizer.data.image_share:.0%} '
-    'images)',
-    f'- generator: `{experiment.name}`, {steps["generator"]:,} steps of '
+    f'- tokenizer: {tokenizer.training}',
+    f'- generator: `{experiment.name}`, {steps:,} steps of '
     f'{data.batch_size} examples ({data.image_share:.0%} images)',
     '- weights: the exponential moving average',
   ]

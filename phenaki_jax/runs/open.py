@@ -31,6 +31,7 @@ from phenaki_jax.runs.experiment import (
 )
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.trained_tokenizer import read_tokenizer
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import TextConfig
@@ -103,11 +104,11 @@ def load(
       trained on it.
     CheckpointError: the run has no checkpoint yet.
   """
-  folder = epath.Path('storyworld' if path is None else path).expanduser()
-  if str(folder) in bundle_lib.SHIPPED and (
-    path is None or not folder.is_dir()
-  ):
-    folder = epath.Path(bundle_lib.reference_dir(str(folder)))
+  folder = (
+    epath.Path(bundle_lib.reference_dir())
+    if path is None
+    else bundle_lib.find_model(path)
+  )
   if not folder.is_dir():
     raise NotFoundError(
       f'there is no folder {folder}; name a bundle or the --workdir of a '
@@ -232,7 +233,7 @@ def _read_run(
     )
   generator = checkpoints.load_params(folder, step=step)
   place = tokenizer_dir or experiment_lib.find_tokenizer(experiment, folder)
-  tokenizer = checkpoints.load_params(place)
+  tokenizer = read_tokenizer(place)
   tokenizer_digest = digest_tree(tokenizer.params)
   text = experiment.text
   params = _with_encoder(generator.params, text, encoder)
@@ -243,8 +244,8 @@ def _read_run(
   if trained_on != frozen:
     raise UserError(
       f'the generator in {folder} was trained on the tokens of another '
-      f'tokenizer than that in {place}, which is at step '
-      f'{tokenizer.step} (parameters {trained_on} then, {frozen} '
+      f'tokenizer than that in {place}, which is '
+      f'{tokenizer.place} (parameters {trained_on} then, {frozen} '
       'now); restore the tokenizer of that time, or train a new generator. '
       '`phenaki export` keeps the two together'
     )

@@ -16,11 +16,11 @@ from phenaki_jax.runs.experiment import (
 )
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.pipelines import open_pipeline
+from phenaki_jax.runs.trained_tokenizer import read_tokenizer
 from phenaki_jax.text.config import PLACES
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
-from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training import checkpoint_files, checkpoints
+from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 
 # Number of captions from which a vocabulary is learned; more would change
@@ -36,7 +36,8 @@ _FREE = (
 )
 
 
-def _is_started(workdir: epath.Path) -> bool:
+def is_started(workdir: epath.Path) -> bool:
+  """Return whether a run directory has a checkpoint."""
   return bool(checkpoint_files.finished(workdir / checkpoint_files.FOLDER))
 
 
@@ -44,11 +45,26 @@ def starting_model(
   experiment: Experiment, workdir: epath.Path, tokenizer_params: Any
 ) -> Model | None:
   """Open the generator that a new run starts from, if it names one."""
-  if not experiment.start_from or _is_started(workdir):
+  if not experiment.start_from or is_started(workdir):
     return None
-  model = open_lib.load(
-    experiment.start_from, encoder=experiment.text.encoder or None
+  return _fitting(
+    'start_from', experiment.start_from, experiment, tokenizer_params
   )
+
+
+def teacher_of(experiment: Experiment, tokenizer_params: Any) -> Model | None:
+  """Open the generator that a run learns from, if it names one."""
+  teacher = experiment.distillation.teacher
+  if not teacher:
+    return None
+  return _fitting('distillation.teacher', teacher, experiment, tokenizer_params)
+
+
+def _fitting(
+  setting: str, place: str, experiment: Experiment, tokenizer_params: Any
+) -> Model:
+  """Open a generator that must have the networks of an experiment."""
+  model = open_lib.load(place, encoder=experiment.text.encoder or None)
   same = config_lib.to_dict(
     {
       'text': experiment.text,
@@ -78,7 +94,7 @@ def starting_model(
     differing = ['it was trained on the tokens of another tokenizer']
   if differing:
     raise UserError(
-      f'start_from={experiment.start_from} does not fit this run: '
+      f'{setting}={place} does not fit this run: '
       f'{"; ".join(differing)}; give the settings of that generator'
     )
   return model
@@ -89,7 +105,7 @@ def vocabulary_of(
 ) -> tuple[SentencePieceVocabulary, Words | None]:
   """Read the vocabulary and words, or learn them when the run starts."""
   path = workdir / VOCABULARY_FILE
-  if path.is_file() and _is_started(workdir):
+  if path.is_file() and is_started(workdir):
     vocabulary = SentencePieceVocabulary(path.read_bytes())
     return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.
@@ -128,11 +144,9 @@ def read_words(workdir: epath.PathLike) -> Words | None:
 
 def tokenizer_params(experiment: Experiment) -> Any:
   """Read the trained tokenizer and check that it has the expected shape."""
-  snapshot = checkpoints.load_params(experiment.tokenizer_dir)
+  trained = read_tokenizer(experiment.tokenizer_dir)
   expected = config_lib.to_dict(experiment.tokenizer)
-  saved = config_lib.to_dict(
-    config_lib.build(TokenizerConfig, snapshot.config['tokenizer'])
-  )
+  saved = config_lib.to_dict(trained.config)
   differing = sorted(
     f'{key} is {saved.get(key)} there and {value} in its config.json'
     for key, value in expected.items()
@@ -143,4 +157,4 @@ def tokenizer_params(experiment: Experiment) -> Any:
       f'the checkpoint in {experiment.tokenizer_dir} is of another tokenizer: '
       f'{"; ".join(differing)}; train it again or name another tokenizer_dir'
     )
-  return snapshot.params
+  return trained.params

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 import phenaki_jax
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.media.credentials import Certificate
 from phenaki_jax.runs.model import Model
 from phenaki_jax.serving import inference_api, story_api, video_api
 from phenaki_jax.serving.batcher import Batcher, WarmUp
@@ -60,6 +61,8 @@ def make_app(
   limits: Limits,
   token: str = '',
   labelled: bool = True,
+  marked: bool = False,
+  certificate: Certificate | None = None,
   batch_sizes: Sequence[int] = (1,),
   workers: int = 2,
   warm_up: bool = True,
@@ -72,12 +75,21 @@ def make_app(
     limits: what is accepted.
     token: that clients have to send; empty for none.
     labelled: write 'AI-generated' into each frame.
+    marked: add the invisible mark to films (see `media.mark`).
+    certificate: signs films and pictures (see `media.credentials`).
     batch_sizes: allowed batch sizes on the device.
     workers: stories that are made at the same time.
     warm_up: compile before the first request.
   """
   state = State()
-  studio = Studio(model, folder, limits, labelled=labelled)
+  studio = Studio(
+    model,
+    folder,
+    limits,
+    labelled=labelled,
+    marked=marked,
+    certificate=certificate,
+  )
   defaults = model.defaults
 
   @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import uvicorn
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.lock import run_lock
+from phenaki_jax.media.credentials import Certificate
 from phenaki_jax.runs.model import Model
 from phenaki_jax.serving.app import State, make_app
 from phenaki_jax.serving.limits import Limits
@@ -54,6 +55,8 @@ def serve(
   token: str = '',
   limits: Limits | None = None,
   labelled: bool = True,
+  marked: bool = False,
+  certificate: Certificate | None = None,
   batch_sizes: Sequence[int] = (1,),
   workers: int = 2,
   drain: int = 30,
@@ -71,6 +74,8 @@ def serve(
     token: see `make_app`.
     limits: what is accepted.
     labelled: write 'AI-generated' into each frame.
+    marked: add the invisible mark to films (see `media.mark`).
+    certificate: signs films and pictures (see `media.credentials`).
     batch_sizes: allowed batch sizes on the device.
     workers: stories that are made at the same time.
     drain: seconds that open requests have to finish when the server stops.
@@ -92,6 +97,8 @@ def serve(
       limits=limits,
       token=token,
       labelled=labelled,
+      marked=marked,
+      certificate=certificate,
       batch_sizes=batch_sizes,
       workers=workers,
     )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.media.credentials import Certificate
 from phenaki_jax.media.label import label
 from phenaki_jax.runs.model import Model
 from phenaki_jax.serving.jobs import FINAL, Job, Jobs
@@ -56,6 +57,8 @@ class Studio:
     limits: Limits,
     *,
     labelled: bool = True,
+    marked: bool = False,
+    certificate: Certificate | None = None,
   ):
     """Open the jobs in a folder, which the caller has locked.
 
@@ -63,6 +66,7 @@ class Studio:
       UserError: the jobs in it are of another model.
     """
     self.model, self.limits, self.labelled = model, limits, labelled
+    self.marked, self.certificate = marked, certificate
     self.folder = folder
     self.kept = KeptScenes(folder / 'scenes')
     self.kept.folder.mkdir(parents=True, exist_ok=True)

@@ -188,7 +188,14 @@ class Workers:
     try:
       with (
         studio.making(job),
-        StoryFiles(out, story, made_by=made_by, remarks=remarks) as files,
+        StoryFiles(
+          out,
+          story,
+          made_by=made_by,
+          remarks=remarks,
+          marked=studio.marked,
+          certificate=studio.certificate,
+        ) as files,
         contextlib.ExitStack() as stack,
       ):
         chunks = generate(watch, story, kept=studio.kept, origin=made_by)

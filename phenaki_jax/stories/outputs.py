@@ -22,8 +22,9 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import is_remote
-from phenaki_jax.media import fonts
+from phenaki_jax.media import fonts, mark
 from phenaki_jax.media.contact_sheet import contact_sheet
+from phenaki_jax.media.credentials import Certificate, sign
 from phenaki_jax.media.frames import spread
 from phenaki_jax.media.gif import MAX_FPS, write_gif
 from phenaki_jax.media.mp4 import Mp4Writer
@@ -114,6 +115,8 @@ def write_story(
   remarks: Sequence[Remark] = (),
   starts: Starts = types.MappingProxyType({}),
   judge: Judge | None = None,
+  marked: bool = False,
+  certificate: Certificate | None = None,
 ) -> list[pathlib.Path]:
   """Generate a story into files, with a progress bar; return their paths.
 
@@ -131,6 +134,7 @@ def write_story(
       remarks about the files are logged and recorded.
     starts, judge: see `generate`; the judge also reads the facts of the
       drift report.
+    marked, certificate: see `StoryFiles`.
 
   Raises:
     UserError: another process is writing to these files, or see `generate`.
@@ -146,7 +150,13 @@ def write_story(
     kept.sweep()
     with (
       StoryFiles(
-        out, story, made_by=made_by, remarks=remarks, drift=drift
+        out,
+        story,
+        made_by=made_by,
+        remarks=remarks,
+        drift=drift,
+        marked=marked,
+        certificate=certificate,
       ) as files,
       progress.bar(total=total, unit='frame', desc=name) as bar,
     ):
@@ -217,6 +227,8 @@ class StoryFiles:
     made_by: Mapping[str, Any],
     remarks: Sequence[Remark] = (),
     drift: DriftMeter | None = None,
+    marked: bool = False,
+    certificate: Certificate | None = None,
   ):
     """Set the files; nothing is written yet.
 
@@ -227,6 +239,8 @@ class StoryFiles:
       remarks: requests of the story that the film cannot satisfy.
       drift: measures the frames. Its report is written to the provenance, and
         as a figure, STORY.drift.png.
+      marked: whether the film has the invisible mark (see `media.mark`).
+      certificate: signs the film and the pictures (see `media.credentials`).
 
     Raises:
       UserError: `out` does not end in `.mp4`.
@@ -234,6 +248,7 @@ class StoryFiles:
     assert story.size is not None and story.fps is not None
     self.paths = output_paths(out)
     self._drift = drift
+    self._marked, self._certificate = marked, certificate
     if drift is not None:
       self.paths.append(self.paths[0].with_suffix('.drift.png'))
     self._out = self.paths[0]
@@ -265,7 +280,7 @@ class StoryFiles:
     if self._drift is not None:
       self._drift.add(chunk.scene, chunk.start, chunk.frames)
     for offset, frame in enumerate(chunk.frames):
-      self._film.write(frame)
+      self._film.write(mark.embed(frame) if self._marked else frame)
       self._digest.update(np.ascontiguousarray(frame).tobytes())
       if (
         self._num_frames % self._stride == 0
@@ -280,6 +295,7 @@ class StoryFiles:
     """Create the temporary folder beside the files."""
     self._stack = contextlib.ExitStack()
     self._folder = self._stack.enter_context(staged_files(*self.paths))
+    self._stack.push(self._sign)
     self._film = self._stack.enter_context(
       Mp4Writer(
         self._folder / self._out.name,
@@ -301,6 +317,13 @@ class StoryFiles:
       return
     with self._stack:
       self._finish()
+
+  def _sign(self, kind: object, *_: object) -> None:
+    """Sign the files, which are complete unless there is an exception."""
+    if kind is None and self._certificate is not None:
+      for path in self.paths:
+        if path.suffix != '.json':
+          sign(self._folder / path.name, self._certificate, self._provenance)
 
   def _remarks(self) -> Iterator[Remark]:
     """Yield remarks on frames that the GIF or the contact sheet omits."""

@@ -16,6 +16,7 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.text.config import PLACES, TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.optim import make_schedule
 
 FROZEN = 'frozen parameters'
@@ -25,8 +26,14 @@ _logger = logging.getLogger(__name__)
 
 # The parts of an experiment that must not change when a run is resumed. The
 # others (length, learning rate, mesh, ...) may change, which is logged.
-_BOUND = ('kind', 'seed', 'tokenizer', 'text', 'generator', 'diffusion')
-_UNBOUND = tuple(f'text.{name}' for name in PLACES)
+_BOUND = (
+  *('kind', 'seed', 'tokenizer', 'text', 'generator', 'diffusion'),
+  'distillation',
+)
+_UNBOUND = (
+  *(f'text.{name}' for name in PLACES),
+  'distillation.teacher',  # Its digest is compared.
+)
 _SHOWN = 8
 
 # Settings that had other names in earlier releases.
@@ -41,6 +48,7 @@ _MODELS = {
   'text': TextConfig,
   'generator': GeneratorConfig,
   'diffusion': DiffusionConfig,
+  'distillation': DistillationConfig,
 }
 
 

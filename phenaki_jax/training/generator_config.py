@@ -43,6 +43,9 @@ class GeneratorTaskConfig:
     reencoded_context: share of the clips with context frames whose context
       has the tokens that the sampler sees: those of the context frames after
       the tokenizer encoded and decoded them.
+    context_noise: largest share of the context tokens of a clip that are
+      replaced by other ids in training (see `training.context_noise`); every
+      clip draws its own share.
     schedule: distribution of the share of hidden tokens.
     balance: what has equal weight in the loss. 'tokens': every hidden token, as
       in the paper; an image has few of them, so that at the paper's sizes 20%
@@ -68,6 +71,7 @@ class GeneratorTaskConfig:
   time_off_clips: Share = 0.0
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
+  context_noise: Share = 0.0
   schedule: Schedule = 'cosine'
   balance: Literal['tokens', 'examples'] = 'tokens'
   critic_weight: NonNegativeFloat = 1.0

@@ -29,6 +29,7 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
+from phenaki_jax.training.context_noise import with_noise
 from phenaki_jax.training.critic_loss import critic_loss
 from phenaki_jax.training.generator_conditions import (
   prepared,
@@ -247,17 +248,23 @@ class GeneratorTask(Task):
       num_latent=num_latent,
       prefix=self._latent(training.prediction_frames),
     )
+    of_context = prefix_mask(jnp.minimum(known, num_latent - 1), grid)
     told = tell(
       clips,
       rng,
       of_clips=of_clips,
       of_task=known_tokens(of_clips, training.task_shares),
-      of_context=prefix_mask(jnp.minimum(known, num_latent - 1), grid),
+      of_context=of_context,
       training=training,
       config=self.config,
       tubelet=self.tokenizer.tubelet,
       fps=self.fps,
     )
+    if training.context_noise and part is None:  # In training alone.
+      context = (of_context & (known > 0)[:, None]).reshape(ids.shape)
+      noise, size = training.context_noise, self.config.codebook_size
+      key = stream(rng, 'context_noise')
+      ids = with_noise(key, ids, context, most=noise, codebook_size=size)
     hidden = hide(
       stream(rng, 'hide_clips'),
       maskable=prefix_mask(num_latent, grid) & ~told.tokens,

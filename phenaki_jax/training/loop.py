@@ -147,7 +147,7 @@ def train(
         workdir,
         keep=config.keep_checkpoints,
         config=experiment,
-        identity={'data': data_fingerprint, FROZEN: digest_tree(task.frozen)},
+        identity={'data': data_fingerprint, FROZEN: digest_tree(task.bound)},
       )
     )
 

@@ -101,6 +101,14 @@ class Task(Protocol):
     """Return the arrays that a step reads and never changes."""
     return {}
 
+  @property
+  def bound(self) -> Any:
+    """Return those of `frozen` without which what is trained has no meaning.
+
+    Every checkpoint holds their fingerprint.
+    """
+    return self.frozen
+
   def init(self, rng: Key[Array, '']) -> Any:
     """Create the parameters, boxed with their logical names."""
     ...

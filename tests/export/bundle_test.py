@@ -103,6 +103,38 @@ class TestRoundTrip:
     )
     assert read['levels'].dtype == np.int32
 
+  def test_int8_quarters_the_file_and_rounds_each_column(self, tmp_path):
+    given = content()
+    rng = np.random.default_rng(1)
+    columns = np.array([1e-3, 1.0, 40.0, 0.0]).repeat(64)
+    kernel = rng.normal(size=(32, 8, 256)) * columns
+    bias = rng.normal(size=4).astype(np.float32)
+    tree = {'kernel': kernel, 'bias': bias, 'ids': np.arange(3, dtype=np.int8)}
+    given['tokenizer_params'] = tree
+    bundle.write_bundle(tmp_path / 'full', **given)
+    written = bundle.write_bundle(tmp_path / 'whole', **given, dtype='int8')
+    name = 'tokenizer.safetensors'
+    full, whole = (
+      (tmp_path / x / name).stat().st_size for x in ('full', 'whole')
+    )
+    assert 0.25 < whole / full < 0.27
+    read = written.tokenizer_params
+    assert read.keys() == tree.keys()
+    np.testing.assert_array_equal(read['bias'], bias)
+    np.testing.assert_array_equal(read['ids'], tree['ids'])
+    # Half a step of the largest value of each column.
+    most = np.abs(kernel).max((0, 1)) / 254 * (1 + 1e-4)
+    assert (np.abs(read['kernel'] - kernel) <= most).all()
+    # What was rounded once is not rounded again.
+    again = bundle.write_bundle(
+      tmp_path / 'again',
+      **given | {'tokenizer_params': read},
+      dtype='int8',
+    )
+    np.testing.assert_allclose(
+      again.tokenizer_params['kernel'], read['kernel'], rtol=1e-6
+    )
+
   def test_memory_layout_and_byte_order_do_not_matter(self, tmp_path):
     rows = np.arange(12, dtype=np.float32).reshape(3, 4)
     given = content() | {
@@ -271,6 +303,14 @@ def _entry(dtype='F32', shape=(1,), offsets=(0, 4)):
     _safetensors({'': _entry()}, b'\0' * 4),
     _safetensors({'a': _entry(), 'a/b': _entry(offsets=(4, 8))}, b'\0' * 8),
     _safetensors({'a/b/c': _entry(), 'a/b': _entry(offsets=(4, 8))}, b'\0' * 8),
+    _safetensors({'a:scales': _entry()}, b'\0' * 4),
+    _safetensors(
+      {
+        'a': _entry('I8', (2, 2)),
+        'a:scales': _entry('F32', (1, 1), (4, 8)),
+      },
+      b'\0' * 8,
+    ),
   ],
 )
 def test_malformed_arrays_are_refused(folder, data):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phenaki_jax.media import mark
+from phenaki_jax.media.credentials import read_certificate, verify
 from phenaki_jax.media.label import label
 from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.stories.generate import generate
@@ -295,3 +297,20 @@ def test_page_and_metrics_are_served(client):
     'phenaki_requests_total{method="GET",route="/",status="200"}' in metrics
   )
   assert 'phenaki_stories{status="done"}' in metrics
+
+
+def test_films_are_marked_and_signed(start_server, signing, tmp_path):
+  server = start_server(
+    tmp_path / 'served',
+    marked=True,
+    certificate=read_certificate(signing / 'signer.pem'),
+  )
+  with httpx.Client(base_url=server.url, timeout=60) as client:
+    identifier = _submit(client)['id']
+    _follow(client, identifier)
+    response = client.get(f'/v1/stories/{identifier}/film.mp4')
+  film = tmp_path / 'film.mp4'
+  film.write_bytes(response.content)
+  trusted = verify(film, trust=signing / 'root.pem')
+  assert trusted == 'Trusted, signed by signer'
+  assert mark.score_film(film) > mark.THRESHOLD

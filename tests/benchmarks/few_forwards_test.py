@@ -1,0 +1,50 @@
+"""The tables of distilled, noisy and rounded models, by a small model."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / 'benchmarks'))
+
+import context_noise  # noqa: E402
+import few_forwards  # noqa: E402
+import weights  # noqa: E402
+
+
+def test_every_model_has_a_row_for_each_number_of_steps(tiny_bundle, capsys):
+  place = str(tiny_bundle)
+  few_forwards.main(
+    [
+      *('--teacher', place, '--students', place),
+      *('--steps', '1', '2', '--prompts', '2'),
+    ]
+  )
+  table = capsys.readouterr().out.split('\n\n')[0].splitlines()
+  lines = [line for line in table if line.startswith('| tiny')]
+  # With guidance, a step takes two forward passes.
+  assert [line.split(' | ')[1:4] for line in lines] == [
+    ['3', '1', '2'],
+    ['3', '2', '4'],
+  ] * 2
+
+
+def test_drift_is_measured_over_the_scenes(tiny_bundle, capsys):
+  context_noise.main(
+    ['--models', str(tiny_bundle), '--scenes', '2', '--stories', '1']
+  )
+  line = next(
+    line
+    for line in capsys.readouterr().out.splitlines()
+    if line.startswith('| tiny')
+  )
+  name, scenes, *numbers = line.strip('| ').split(' | ')
+  assert (name, scenes) == ('tiny', '2')
+  assert all(float(number) >= 0 for number in numbers if number != 'nan')
+
+
+def test_every_dtype_of_weights_is_measured(tiny_bundle, capsys):
+  weights.main(['--model', str(tiny_bundle), '--prompts', '1'])
+  lines = capsys.readouterr().out.splitlines()[2:]
+  rows = [line.strip('| ').split(' | ') for line in lines]
+  assert [row[0] for row in rows] == ['float32', 'float16', 'int8']
+  sizes = [float(row[1]) for row in rows]
+  assert sizes == sorted(sizes, reverse=True)

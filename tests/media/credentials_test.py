@@ -1,0 +1,98 @@
+"""Signed manifests hold, and do not survive a change of the file."""
+
+import json
+
+import c2pa
+import numpy as np
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.media.credentials import (
+  ASSERTION,
+  SOURCE,
+  read_certificate,
+  sign,
+  verify,
+)
+from phenaki_jax.media.gif import write_gif
+from phenaki_jax.media.mp4 import write_mp4
+from phenaki_jax.media.png import write_png
+from phenaki_jax.media.provenance import read_provenance
+
+MADE = {'notice': 'AI-generated', 'model': {'name': 'tiny'}, 'seed': 7}
+
+
+def _frames():
+  rng = np.random.default_rng(0)
+  return rng.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
+
+
+def _write(path):
+  if path.suffix == '.mp4':
+    write_mp4(path, _frames(), fps=8, provenance=MADE)
+  elif path.suffix == '.gif':
+    write_gif(path, list(_frames()), fps=8, provenance=MADE)
+  else:
+    write_png(path, _frames()[0], provenance=MADE)
+
+
+def _manifest(path):
+  with c2pa.Reader(str(path)) as reader:
+    store = json.loads(reader.json())
+  return store['manifests'][store['active_manifest']]
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.gif', '.png'])
+def test_manifest_is_signed_and_says_how_the_file_was_made(
+  suffix, signing, tmp_path
+):
+  path = tmp_path / f'file{suffix}'
+  _write(path)
+  sign(path, read_certificate(signing / 'signer.pem'), MADE)
+  assert list(tmp_path.iterdir()) == [path]
+  assert verify(path, trust=signing / 'root.pem') == 'Trusted, signed by signer'
+  assert verify(path) == 'Valid, signed by signer'
+  assert read_provenance(path) == MADE
+  manifest = _manifest(path)
+  found = {one['label']: one['data'] for one in manifest['assertions']}
+  assert found[ASSERTION] == MADE
+  (action,) = found['c2pa.actions.v2']['actions']
+  assert action['digitalSourceType'] == SOURCE
+
+
+def test_a_changed_file_is_invalid(signing, tmp_path):
+  path = tmp_path / 'film.mp4'
+  _write(path)
+  sign(path, read_certificate(signing / 'signer.pem'), MADE)
+  content = bytearray(path.read_bytes())
+  content[content.rindex(b'mdat') + 100] ^= 1
+  path.write_bytes(content)
+  assert verify(path).startswith('Invalid')
+
+
+def test_a_signer_of_another_root_is_not_trusted(signing, tmp_path):
+  path = tmp_path / 'film.mp4'
+  _write(path)
+  sign(path, read_certificate(signing / 'signer.pem'), MADE)
+  assert 'Trusted' not in verify(path, trust=signing / 'other.pem')
+
+
+def test_unsigned_files_have_none(tmp_path):
+  path = tmp_path / 'film.mp4'
+  _write(path)
+  assert verify(path) == 'none'
+
+
+def test_unusable_certificates_are_refused(signing, tmp_path):
+  path = tmp_path / 'broken.pem'
+  path.write_bytes((signing / 'root.pem').read_bytes())
+  with pytest.raises(UserError, match='has 0 private keys and a certificate'):
+    read_certificate(path)
+  path.write_bytes(
+    (signing / 'root.pem').read_bytes()
+    + b'-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n'
+  )
+  with pytest.raises(UserError, match='cannot sign'):
+    read_certificate(path)
+  with pytest.raises(UserError, match='cannot read the certificate'):
+    read_certificate(tmp_path / 'absent.pem')

@@ -1,0 +1,117 @@
+"""A student is resolved, trained, resumed, opened and exported."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.export.bundle import find_model, load_bundle, reference_dir
+from phenaki_jax.runs import export as export_lib
+from phenaki_jax.runs import train
+from phenaki_jax.runs.experiment import resolve, tokenizer_config, validate
+from phenaki_jax.runs.open import load
+from phenaki_jax.training.checkpoint_manifest import digest_tree
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+SHORT = ('train.steps=2', 'train.log_every=1', 'train.evaluate_every=2')
+FEW = ('data.batch_size=8', 'data.num_threads=0', 'data.row_multiple=8')
+
+
+def _guidance(teacher, *overrides):
+  spec = f'{CONFIGS}/distilled/guidance.py:teacher={teacher}'
+  return resolve(spec, overrides)
+
+
+def test_student_has_what_its_teacher_has(tiny_bundle):
+  model = load(tiny_bundle)
+  student = _guidance(tiny_bundle, *FEW)
+  assert student.generator == model.sampler.models.generator
+  assert student.text == model.sampler.models.text
+  assert student.tokenizer == model.sampler.models.tokenizer
+  assert student.tokenizer_dir == str(tiny_bundle)
+  assert student.data == dataclasses.replace(
+    model.data, batch_size=8, num_threads=0, row_multiple=8
+  )
+  defaults = model.defaults.settings
+  assert student.distillation.guidance == defaults.guidance > 0
+  assert student.distillation.temperature == defaults.temperature
+  assert student.sampling == dataclasses.replace(defaults, guidance=0.0)
+  validate(student, num_devices=8)
+
+
+def test_steps_of_a_student_are_those_of_its_sampling(tiny_bundle):
+  student = resolve(
+    f'{CONFIGS}/distilled/steps.py:teacher={tiny_bundle},steps=5',
+    ['sampling.temperature=0.25'],
+  )
+  assert (student.distillation.steps, student.sampling.steps) == (5, 5)
+  assert student.sampling.temperature == 0.25
+
+
+def test_reference_is_the_teacher_where_none_is_named():
+  student = resolve(f'{CONFIGS}/distilled/guidance.py')
+  assert student.distillation.teacher == 'storyworld'
+  assert student.tokenizer_dir == str(reference_dir())
+  assert find_model('lpc') == reference_dir('lpc')
+  assert tokenizer_config(reference_dir()) == student.tokenizer
+
+
+def test_student_with_a_critic_is_refused(tiny_bundle):
+  student = _guidance(tiny_bundle, 'generator.critic=token')
+  with pytest.raises(UserError, match='a student learns no critic'):
+    validate(student, num_devices=1)
+
+
+def test_what_teaches_is_a_generator(tmp_path):
+  with pytest.raises(UserError, match='not a run directory'):
+    _guidance(tmp_path)
+
+
+def _trained(experiment, folder):
+  assert train.train(experiment, folder) == 0
+  return load(folder)
+
+
+@pytest.mark.slow
+def test_students_are_models_like_others(tiny_bundle, tmp_path):
+  teacher = load(tiny_bundle)
+  before = digest_tree(teacher.sampler.generator_params)
+  place = tmp_path / 'unguided'
+  first = _trained(_guidance(tiny_bundle, *FEW, *SHORT), place)
+  assert first.defaults.settings.guidance == 0
+  changed = jax.tree.map(
+    lambda a, b: bool((a != b).any()),
+    dict(teacher.sampler.generator_params),
+    dict(first.sampler.generator_params),
+  )
+  assert any(jax.tree.leaves(changed))
+  assert digest_tree(load(tiny_bundle).sampler.generator_params) == before
+  # The same command goes on, with more steps.
+  longer = [*FEW, *SHORT, 'train.steps=3']
+  assert 'at step 3' in _trained(_guidance(tiny_bundle, *longer), place).name
+  # Another teacher is another run.
+  with pytest.raises(UserError, match='distillation.digest'):
+    train.train(
+      resolve(
+        f'{CONFIGS}/distilled/guidance.py:teacher={place}',
+        [*longer, 'train.steps=4', 'distillation.guidance=3.0'],
+      ),
+      place,
+    )
+  few = resolve(
+    f'{CONFIGS}/distilled/steps.py:teacher={place},steps=3',
+    [*FEW, *SHORT],
+  )
+  assert few.distillation.guidance == 0
+  second = _trained(few, tmp_path / 'few')
+  assert second.defaults.settings.steps == 3
+  film = second.story(['a red circle moves left'], seed=1, frames=9)
+  assert film.frames.shape == (9, 16, 16, 3)
+  exported = export_lib.export(tmp_path / 'few', tmp_path / 'bundle')
+  again = exported.story(['a red circle moves left'], seed=1, frames=9)
+  np.testing.assert_array_equal(again.frames, film.frames)
+  card = load_bundle(tmp_path / 'bundle').model_card
+  assert 'that of the bundle `tiny`' in card

@@ -1,0 +1,265 @@
+"""A student learns its teacher's predictions, and nothing else changes."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.errors import UserError
+from phenaki_jax.generator import Generator
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.sampling.guidance import guide
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.distillation_config import DistillationConfig
+from phenaki_jax.training.distillation_task import (
+  DistillationTask,
+  _Advance,
+  attract,
+)
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.micro_batches import gradients_of
+
+TEXT = TextConfig(
+  vocab_size=32,
+  width=12,
+  num_layers=1,
+  num_heads=2,
+  head_dim=8,
+  mlp_dim=24,
+  max_length=5,
+)
+CONFIG = GeneratorConfig(
+  codebook_size=12,
+  grid=(3, 2, 2),
+  width=16,
+  num_layers=1,
+  num_heads=2,
+  mlp_dim=32,
+)
+STEPS = DistillationConfig(
+  teacher='any', guidance=2.0, temperature=0.5, steps=3
+)
+
+
+@functools.cache
+def _params(seed):
+  boxed = jax.eval_shape(
+    Generator(config=CONFIG, text=TEXT).init, rng.described()
+  )
+  generator = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(
+      generator.normal(size=leaf.shape) / leaf.shape[0] ** 0.5, jnp.float32
+    ),
+    sharding.unbox(boxed),
+  )
+
+
+def _task(distillation=None, **training):
+  return DistillationTask(
+    config=CONFIG,
+    text=TEXT,
+    tokenizer=TokenizerConfig(fsq_levels=(4, 3)),
+    tokenizer_params={},
+    training=GeneratorTaskConfig(**training),
+    distillation=distillation
+    or DistillationConfig(teacher='any', guidance=2.0, temperature=0.5),
+    teacher_params=_params(0),
+  )
+
+
+def _batch():
+  generator = np.random.default_rng(0)
+
+  def part(*shape):
+    text = generator.integers(3, 32, (shape[0], 5)).astype(np.int32)
+    return {
+      'tokens': generator.integers(0, 12, shape).astype(np.int32),
+      'text': np.where(np.arange(5) == 4, 1, text).astype(np.int32),
+    }
+
+  clips = part(4, 3, 2, 2) | {
+    'num_frames': np.array([5, 5, 3, 5], np.int32),
+    'context_frames': np.array([0, 3, 0, 1], np.int32),
+  }
+  return jax.tree.map(jnp.asarray, {'clips': clips, 'images': part(4, 2, 2)})
+
+
+@functools.cache
+def _compiled(guidance):
+  """Return a function of the student and the frozen arrays, with gradients."""
+  task = _task(
+    DistillationConfig(teacher='any', guidance=guidance, temperature=0.5)
+  )
+
+  def loss(params, frozen):
+    return task.loss(params, frozen, _batch(), rng.root(0))
+
+  return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+
+
+def _measured(guidance, student):
+  frozen = {'teacher': _params(0)}
+  (loss, metrics), grads = _compiled(guidance)(_params(student), frozen)
+  agreement = metrics['agreement']
+  return float(loss), float(agreement.sum / agreement.count), grads
+
+
+def test_a_student_that_differs_is_moved_and_nothing_else():
+  loss, agreement, (ours, theirs) = _measured(0.0, 0)
+  assert loss == pytest.approx(0.0, abs=1e-5)
+  assert agreement == 1.0
+  assert not _is_moved(ours, 1e-4) and not _is_moved(theirs)
+  loss, _, (ours, theirs) = _measured(0.0, 1)
+  assert loss > 0.1
+  assert _is_moved(ours['text']) and _is_moved(ours['generator'])
+  assert not _is_moved(theirs)
+
+
+def _is_moved(tree, least=1e-6):
+  return any(np.abs(np.asarray(x)).max() > least for x in jax.tree.leaves(tree))
+
+
+@pytest.mark.slow
+def test_target_is_the_guided_prediction_of_the_sampler():
+  task = _task()
+  rows = jax.jit(task.rows)(task.frozen, _batch(), rng.root(0))
+  # The clips alone, as the sampler sees them.
+  clips = slice(0, 4)
+  shown = jnp.where(rows.hidden, CONFIG.codebook_size, rows.ids)[clips]
+  generator = Generator(config=CONFIG, text=TEXT)
+  texts = generator.encode_with_empty(
+    _params(0), jnp.asarray(_batch()['clips']['text'])
+  )
+  both = generator.logits(
+    _params(0),
+    jnp.concatenate([shown, shown]),
+    texts,
+    segments=jnp.concatenate([rows.segments[clips]] * 2),
+  )
+  expected = jax.nn.log_softmax(
+    guide(both[:4], both[4:], jnp.full(4, 2.0)) / 0.5, -1
+  )
+  found = jax.jit(task._taught)(_params(0), rows, rng.root(0))[clips]
+  real = np.asarray(rows.segments[clips] >= 0)
+  np.testing.assert_allclose(
+    np.asarray(found)[real], np.asarray(expected)[real], atol=1e-3
+  )
+
+
+@pytest.mark.slow
+def test_student_stays_where_both_models_agree():
+  task = _task(dataclasses.replace(STEPS, guidance=0.0))
+  gradients = jax.jit(task.gradients)
+
+  def measured(auxiliary):
+    params = {**_params(1), 'auxiliary': _params(auxiliary)}
+    grads, metrics = gradients(params, task.frozen, _batch(), rng.root(0))
+    return grads, float(metrics['loss'].sum)
+
+  grads, divergence = measured(0)
+  assert not _is_moved(grads['generator']) and not _is_moved(grads['text'])
+  assert divergence == pytest.approx(0.0, abs=1e-4)
+  # The auxiliary model learns what the student draws in any case.
+  assert _is_moved(grads['auxiliary'])
+  grads, divergence = measured(1)
+  assert _is_moved(grads['generator']) and _is_moved(grads['text'])
+  assert divergence > 0.1
+
+
+def test_auxiliary_model_is_an_opponent_and_no_part_of_the_model():
+  task = _task(STEPS)
+  assert task.opponents == {'auxiliary': 0}
+  assert _task().opponents == {}
+  boxed = sharding.unbox(jax.eval_shape(task.init, rng.described()))
+  assert jax.tree.map(jnp.shape, boxed['auxiliary']) == jax.tree.map(
+    jnp.shape, _params(0)
+  )
+
+
+def test_logits_are_moved_by_the_difference_of_probabilities():
+  draws = np.random.default_rng(0)
+  logits, wanted, found = (
+    jnp.asarray(draws.normal(size=(3, 4, 5)), jnp.float32) for _ in range(3)
+  )
+  wanted, found = (jax.nn.log_softmax(x, -1) for x in (wanted, found))
+  judged = jnp.asarray(draws.random((3, 4)) < 0.5)
+  grad = jax.grad(attract)(logits, wanted, found, judged)
+  expected = np.exp(found) - np.exp(wanted)
+  expected = np.where(judged[..., None], expected, 0) / judged.sum()
+  np.testing.assert_allclose(grad, expected, atol=1e-6)
+
+
+def test_a_drawn_part_is_shown_and_the_rest_is_judged():
+  task = _task(STEPS)
+  make = jax.jit(
+    lambda key: [
+      task._rows(_batch(), key, _Advance(share=share), 1)
+      for share in (0.0, 1.0)
+    ]
+  )
+  rows, after = make(rng.root(1))
+  uncovered = np.asarray(rows.hidden & ~after.hidden)
+  logits = np.random.default_rng(0).normal(size=(*rows.ids.shape, 12))
+  state, judged, drawn = jax.jit(task._revealed)(
+    rows, jnp.asarray(uncovered), jnp.asarray(logits, jnp.float32), rng.root(0)
+  )
+  shown = uncovered & ~np.asarray(judged)
+  assert shown.any() and np.asarray(judged).any()
+  assert not (np.asarray(judged) & ~uncovered).any()
+  expected = np.where(shown, drawn, rows.ids)
+  np.testing.assert_array_equal(state.ids, expected)
+  np.testing.assert_array_equal(state.hidden, rows.hidden & ~shown)
+
+
+def test_states_are_those_of_the_decoding_steps():
+  task = _task(STEPS)
+  tokens = _batch()
+  shares = []
+  make = jax.jit(
+    lambda key: [
+      task._rows(tokens, key, _Advance(share=share), 1).hidden
+      for share in (0.0, 0.5, 1.0)
+    ]
+  )
+  for seed in range(20):
+    states = make(rng.root(seed))
+    first, middle, last = map(np.asarray, states)
+    assert (middle <= first).all() and (last <= middle).all()
+    # Context and padding are known.
+    assert not first[1, :2].any() and not first[2, 2].any()
+    assert not first[3, 0].any()
+    shares.append((first[0].sum(), last[0].sum()))
+  # The cosine leaves 12, 10 and 6 of 12 tokens at the starts of three steps.
+  assert set(shares) == {(12, 10), (10, 6), (6, 0)}
+
+
+@pytest.mark.slow
+def test_micro_batches_have_the_gradient_of_the_batch():
+  task = _task()
+  whole, parts = (
+    jax.jit(gradients_of(task, parts=number))(
+      _params(1), task.frozen, {'clips': _batch()['clips']}, rng.root(0)
+    )[0]
+    for number in (1, 2)
+  )
+  for one, other in zip(
+    jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True
+  ):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+  with pytest.raises(UserError, match='cannot divide the batch'):
+    gradients_of(_task(STEPS), parts=2)
+
+
+def test_checkpoints_are_bound_to_the_tokenizer_alone():
+  task = _task()
+  assert task.bound == {}
+  assert set(task.frozen) == {'teacher'}
+  boxed = jax.eval_shape(task.init_frozen, rng.described())
+  shapes = jax.tree.map(jnp.shape, task.frozen['teacher'])
+  assert jax.tree.map(jnp.shape, sharding.unbox(boxed)['teacher']) == shapes
