@@ -91,6 +91,9 @@ KEEPERS = {
     *('nn', 'tokenizer', 'text', 'masked_transformer', 'reader'),
     *('perceptual', 'sharding.py'),
   },
+  'fsspec': {'files'},
+  'upath': {'files'},
+  'apache_beam': {'data/beam.py'},
   # They bring TensorFlow, of which the core is free.
   'seqio': {'text/seqio_task.py'},
   'tensorflow': {
