@@ -7,6 +7,7 @@ reason that is counted in report.json.
 """
 
 import argparse
+import shlex
 
 from phenaki_jax.cli.arguments import add_numbers, positive, seconds
 from phenaki_jax.errors import UserError
@@ -16,7 +17,7 @@ EXAMPLES = """
     --workers 8
   phenaki data ingest data/manifest --out data/packed --near-duplicates 8
   phenaki data ingest gs://b/manifest --out gs://b/packed --runner \
-    DataflowRunner -- --project=p --region=r --temp_location=gs://b/tmp
+    DataflowRunner --runner-flags='--project=p --region=r'
   phenaki train --config configs/tokenizer/lpc.py:manifest=data/packed \\
     --workdir runs/tokenizer
 """
@@ -56,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'which takes the place of --workers',
   )
   parser.add_argument(
-    'flags', nargs='*', metavar='FLAG', help='flags of the runner, after --'
+    '--runner-flags',
+    default='',
+    metavar='FLAGS',
+    help="of --runner, as one text: --runner-flags='--project=p --region=r'",
   )
 
 
@@ -65,8 +69,9 @@ def run(args: argparse.Namespace) -> None:
   from phenaki_jax.cli.arguments import fields
   from phenaki_jax.data import beam, ingest
 
-  if args.flags and not args.runner:
-    raise UserError(f'{args.flags[0]} is a flag of a runner; name the --runner')
+  flags = shlex.split(args.runner_flags)
+  if flags and not args.runner:
+    raise UserError(f'{flags[0]} is a flag of a runner; name the --runner')
   args.size = (args.size, args.size)
   config = ingest.IngestConfig(**fields(args, ingest.IngestConfig))
   account = ingest.ingest(
@@ -74,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     args.out,
     config,
     workers=args.workers,
-    run=beam.runner(args.runner, args.flags) if args.runner else None,
+    run=beam.runner(args.runner, flags) if args.runner else None,
   )
   print('\n'.join(account.lines()))
   print(f'wrote {args.out}, a manifest for data.sources')

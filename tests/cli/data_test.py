@@ -420,5 +420,5 @@ def test_download_refuses_addresses_of_the_local_network(web, tmp_path, capsys):
 
 def test_ingest_names_what_a_runner_needs(tmp_path, capsys):
   words = ('ingest', tmp_path, '--out', tmp_path / 'set')
-  assert call(*words, '--', '--project=p') == 2
+  assert call(*words, '--runner-flags=--project=p') == 2
   assert '--project=p is a flag of a runner' in capsys.readouterr().err

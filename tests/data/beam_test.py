@@ -66,7 +66,8 @@ def test_the_runner_of_beam_writes_the_same_set(source, tmp_path):
     [
       *(python, '-m', 'phenaki_jax', 'data', 'ingest', source),
       *('--out', tmp_path / 'other', '--size', '16', '--rows-per-file', '6'),
-      *('--runner', 'DirectRunner', '--', '--direct_num_workers=2'),
+      *('--runner', 'DirectRunner'),
+      '--runner-flags=--direct_num_workers=2',
     ],
   ):
     done = subprocess.run(
