@@ -96,6 +96,9 @@ KEEPERS = {
     *('nn', 'tokenizer', 'text', 'masked_transformer', 'reader'),
     *('perceptual', 'diffusion', 'sharding.py'),
   },
+  'fsspec': {'files'},
+  'upath': {'files'},
+  'apache_beam': {'data/beam.py'},
   # They bring TensorFlow, of which the core is free.
   'seqio': {'text/seqio_task.py'},
   'tensorflow': {
@@ -295,6 +298,8 @@ def test_what_is_imported_is_what_is_declared():
     for module, _ in _imports(path)
   }
   tops -= {'phenaki_jax', *sys.stdlib_module_names}
+  # Apache Beam needs an environment of its own.
+  tops -= {'apache_beam'}
   # The tests do not install the extra `tf`.
   extra = {_normal(one) for one in extras['tf']}
   # `orbax` is the home of orbax-export, and of what the core uses.

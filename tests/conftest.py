@@ -227,32 +227,95 @@ def sprite_sheets(tmp_path_factory):
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-  """Yield the root of an empty bucket in memory, used through `gs://`."""
+def bucket(monkeypatch, tmp_path):
+  """Yield the root of an empty bucket in memory, used through `gs://`.
+
+  The same files are in `s3://`.
+  """
   import fsspec
   from etils import epath
   from etils.epath import gpath
+  from fsspec.implementations.dirfs import DirFileSystem
   from fsspec.implementations.memory import MemoryFileSystem
 
-  class Bucket(MemoryFileSystem):
-    protocol = 'gs'
+  class Memory(MemoryFileSystem):
     store: dict = {}
     pseudo_dirs = ['']
     cachable = False
-
-    @classmethod
-    def _strip_protocol(cls, path):
-      return super()._strip_protocol(str(path).removeprefix('gs://'))
 
     def _open(self, path, mode='rb', **kwargs):
       # Google Cloud Storage cannot append to an object.
       assert 'a' not in mode
       return super()._open(path, mode, **kwargs)
 
+  class Bucket(DirFileSystem):
+    # As in gcsfs and s3fs, paths do not begin with a slash.
+    protocol = ('gs', 'gcs', 's3')
+    sep = '/'
+    cachable = False
+
+    def __init__(self, **_):
+      super().__init__('/root', fs=Memory())
+
   monkeypatch.setenv('EPATH_USE_TF', 'false')
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   gpath._is_tf_installed.cache_clear()
   epath.backend.fsspec_backend._get_filesystem.cache_clear()
-  fsspec.register_implementation('gcs', Bucket, clobber=True)
+  for name in ('gcs', 'gs', 's3'):
+    fsspec.register_implementation(name, Bucket, clobber=True)
   yield epath.Path('gs://bucket')
   gpath._is_tf_installed.cache_clear()
   epath.backend.fsspec_backend._get_filesystem.cache_clear()
+
+
+@pytest.fixture
+def web(monkeypatch, tmp_path):
+  """Serve `tmp_path / 'web'` by HTTP; yield the folder and its URL."""
+  import functools
+  import http.server
+  import threading
+  import types
+
+  class Handler(http.server.SimpleHTTPRequestHandler):
+    has_ranges = True
+
+    def log_message(self, *_):
+      pass
+
+    def do_GET(self):  # noqa: N802
+      wanted = self.headers.get('Range')
+      path = self.translate_path(self.path)
+      if not (self.has_ranges and wanted and os.path.isfile(path)):
+        super().do_GET()
+        return
+      with open(path, 'rb') as file:
+        content = file.read()
+      first, _, last = wanted.removeprefix('bytes=').partition('-')
+      part = content[int(first) : int(last or len(content)) + 1]
+      self.send_response(206)
+      self.send_header('Content-Length', str(len(part)))
+      end = int(first) + len(part) - 1
+      self.send_header('Content-Range', f'bytes {first}-{end}/{len(content)}')
+      self.end_headers()
+      self.wfile.write(part)
+
+  class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+      pass  # A client has read enough.
+
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  folder = tmp_path / 'web'
+  folder.mkdir()
+  server = Server(
+    ('127.0.0.1', 0), functools.partial(Handler, directory=str(folder))
+  )
+  thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+  thread.start()
+  yield types.SimpleNamespace(
+    folder=folder,
+    url=f'http://127.0.0.1:{server.server_port}',
+    handler=Handler,
+  )
+  server.shutdown()
+  server.server_close()
+  thread.join()

@@ -5,7 +5,8 @@
 Damaged clips and images are made of a few good ones: bits are flipped, files
 are cut off, overwritten with zeros, spliced with others, given wrong headers,
 huge sizes and wrong types, or emptied. The program prints the account of the
-build. It fails if the numbers do not add up, or if a good file is not kept.
+build, as a table of the damage. It fails if the numbers do not add up, or if a
+good file is not kept.
 Then it alters single bytes of the files of a good manifest, and fails if a
 reader returns anything from an altered file.
 """
@@ -15,6 +16,7 @@ import collections
 import io
 import json
 import pathlib
+import re
 import struct
 import sys
 import tempfile
@@ -101,6 +103,38 @@ def damage(kind, data, other, rng):
   return bytes(changed)
 
 
+def kind_of(name):
+  """Return the damage of a file by its name."""
+  return re.match('[a-z]+', name)[0]
+
+
+def read_outcomes(folder):
+  """Return what became of the files of each damage, by outcome."""
+  found = collections.defaultdict(collections.Counter)
+  content = manifest.Manifest(folder)
+  for row in range(len(content)):
+    found[kind_of(content[row].key)]['used'] += 1
+  for name in (manifest.DROPPED, manifest.QUARANTINE):
+    for line in (folder / name).read_text().splitlines():
+      entry = json.loads(line)
+      found[kind_of(entry['key'])][entry['reason']] += 1
+  return found
+
+
+def print_table(outcomes):
+  """Print a row for each damage."""
+  print('| damage | files | used | skipped, by reason |')
+  print('| --- | --- | --- | --- |')
+  for kind, counts in outcomes.items():
+    skipped = ', '.join(
+      f'{count} {reason}'
+      for reason, count in sorted(counts.items(), key=lambda one: -one[1])
+      if reason != 'used'
+    )
+    total, used = sum(counts.values()), counts.get('used', 0)
+    print(f'| {kind} | {total} | {used} | {skipped} |')
+
+
 def run_build(folder, samples, rng):
   """Build of damaged files; return the account and a list of faults."""
   good = make_good(folder)
@@ -128,6 +162,11 @@ def run_build(folder, samples, rng):
   left_out = sum(report.filtered.values()) + sum(report.broken.values())
   if report.kept + left_out != len(lines):
     faults.append(f'{report} does not add up to {len(lines)} records')
+  made = collections.Counter(kind_of(line['file_name']) for line in lines)
+  outcomes = read_outcomes(folder / 'manifest')
+  for kind, count in made.items():
+    if outcomes[kind].total() != count:
+      faults.append(f'{count} files of {kind}, but {outcomes[kind]}')
   content = manifest.Manifest(folder / 'manifest')
   kept = {content[row].key for row in range(len(content))}
   faults += [f'{name} is good and was not kept' for name in good.keys() - kept]
@@ -136,6 +175,7 @@ def run_build(folder, samples, rng):
     'kept': report.kept,
     'filtered': report.filtered,
     'broken': report.broken,
+    'outcomes': {kind: dict(outcomes[kind]) for kind in made},
     'seconds': round(time.perf_counter() - start, 1),
   }, faults
 
@@ -182,6 +222,7 @@ def main():
       account, problems = run(pathlib.Path(folder), args.samples, rng)
     found |= account
     faults += problems
+  print_table(found.pop('outcomes'))
   print(json.dumps(found | {'faults': faults}, indent=1))
   return int(bool(faults))
 

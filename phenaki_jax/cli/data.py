@@ -14,6 +14,7 @@ from phenaki_jax.cli import arguments
 EXAMPLES = """
   phenaki data build --webvid data/webvid --img2dataset data/laion \\
     --out data/manifest
+  phenaki data download laion/part-00000.parquet --out data/laion
   phenaki data check data/manifest
   phenaki data ingest data/manifest --out data/packed --size 64 --fps 8
   phenaki data inspect data/manifest --out sheet.png
@@ -26,6 +27,7 @@ EXAMPLES = """
 _ACTIONS = {
   'build': 'make a manifest of folders and StoryWorld',
   'check': 'check a manifest and the data that it names',
+  'download': 'download the files that a table of the web names',
   'ingest': 'write a set of small frames from a manifest, for training',
   'inspect': 'draw a contact sheet of a manifest, with captions',
   'lpc': 'draw the sprite world from the sheets of artists',

@@ -22,8 +22,9 @@ from phenaki_jax.errors import UserError
 _FAILED = 2
 # Seconds after which a signal whose exception was dropped is sent again.
 _AGAIN = 0.1
-# The packages that raise errors about buckets and their credentials.
-_BUCKETS = ('gcsfs', 'google', 'aiohttp')
+# The packages that raise errors about remote files and credentials.
+_REMOTE = ('gcsfs', 'google', 'aiohttp', 's3fs', 'botocore')
+_PACKAGES = {'gs://': 'gcsfs', 's3://': 's3fs', 'http(s)://': 'aiohttp'}
 
 
 class _Terminated(KeyboardInterrupt):
@@ -96,13 +97,17 @@ def sentence(error: Exception) -> str | None:
       )
     place = f': {error.filename}' if error.filename else ''
     return f'{error.strerror}{place}'
-  if isinstance(error, ImportError) and 'gcsfs' in str(error):
-    return (
-      'a path in a bucket (gs://) needs the package gcsfs; install it, or use '
-      'a local disk'
-    )
-  if type(error).__module__.partition('.')[0] in _BUCKETS:
-    return f'the bucket cannot be used: {" ".join(str(error).split())[:300]}'
+  if isinstance(error, ImportError):
+    for scheme, package in _PACKAGES.items():
+      if package in str(error):
+        return (
+          f'a path in {scheme} needs the package {package}; install it with '
+          'pip install phenaki-jax[remote], or use a local disk'
+        )
+  if isinstance(error, ConnectionError) and ' cannot be read: ' in str(error):
+    return ' '.join(str(error).split())[:300]
+  if type(error).__module__.partition('.')[0] in _REMOTE:
+    return f'remote files cannot be used: {" ".join(str(error).split())[:300]}'
   if isinstance(error, UserError | FloatingPointError):
     return ' '.join(str(error).split()) or type(error).__name__
   return _backend_sentence()

@@ -13,7 +13,6 @@ import io
 import itertools
 import json
 import operator
-import os
 import pathlib
 import shutil
 import time
@@ -28,8 +27,14 @@ from phenaki_jax.data import filters as filters_lib
 from phenaki_jax.data import isolation, manifest, records, report, schema, seen
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import recover, replace_file, staged_folder
+from phenaki_jax.files.atomic import (
+  recover,
+  replace_file,
+  staged_file,
+  staged_folder,
+)
 from phenaki_jax.files.digests import file_digest
+from phenaki_jax.files.paths import DataPath, data_path, writable
 
 OpenSource: TypeAlias = Callable[[pathlib.Path], base.Source]
 """Opens a source, given the folder for indices of read-only folders."""
@@ -52,7 +57,7 @@ _QUICK = 0.002  # seconds; shorter tasks run in the caller's thread
 
 def build(
   openers: Sequence[OpenSource],
-  out: str | os.PathLike,
+  out: str | DataPath,
   *,
   filters: filters_lib.FilterConfig | None = None,
   max_broken_share: float = 0.2,
@@ -82,16 +87,16 @@ def build(
       of the records of a rejected source are kept in `<out>.refused`.
   """
   filters = filters or filters_lib.FilterConfig()
-  out = pathlib.Path(out).absolute()
+  out = data_path(writable(out)).absolute()
   if not openers:
     raise UserError('there is no source to build from; name at least one')
   if not 0 <= max_broken_share <= 1:
     raise UserError(
       f'max_broken_share is {max_broken_share}; it must be in 0..1'
     )
-  recover(out)
+  recover(str(out))
   _check_target(out)
-  with staged_folder(out) as staged:
+  with staged_folder(str(out)) as staged:
     folder = pathlib.Path(staged)
     indices = folder / manifest.INDICES
     sources = [open_source(indices) for open_source in openers]
@@ -126,7 +131,7 @@ class _RefusedError(UserError):
 class _Builder:
   """Writes the files of one manifest."""
 
-  folder: pathlib.Path
+  folder: DataPath
   filters: filters_lib.FilterConfig
   workers: int
   seen: seen.SeenHashes
@@ -337,19 +342,19 @@ class _Builder:
     return filters_lib.score_fault(self.score_unsafe(frames), self.filters)
 
 
-def _refused(out: pathlib.Path) -> pathlib.Path:
+def _refused(out: DataPath) -> DataPath:
   """Return the folder for the lists of a build that was refused."""
   return out.parent / f'{out.name}.refused'
 
 
-def _keep_lists(folder: pathlib.Path, out: pathlib.Path) -> None:
+def _keep_lists(folder: DataPath, out: DataPath) -> None:
   """Copy the lists of a refused build beside its target."""
-  _refused(out).mkdir(exist_ok=True)
   for name in _LISTS:
-    shutil.copyfile(folder / name, _refused(out) / name)
+    with staged_file(str(_refused(out) / name)) as part:
+      shutil.copyfile(folder / name, part)
 
 
-def _remove_lists(out: pathlib.Path) -> None:
+def _remove_lists(out: DataPath) -> None:
   """Remove the lists of an earlier build, and nothing else."""
   with contextlib.suppress(OSError):
     for name in _LISTS:
@@ -377,7 +382,7 @@ def _check_report(found: report.SourceReport, max_broken_share: float) -> None:
     )
 
 
-def _check_target(out: pathlib.Path) -> None:
+def _check_target(out: DataPath) -> None:
   """Check that the target is a manifest or empty."""
   if not out.exists():
     return
@@ -389,13 +394,13 @@ def _check_target(out: pathlib.Path) -> None:
     )
 
 
-def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+def write_json(path: DataPath, content: dict[str, Any]) -> None:
   """Write readable JSON, replacing the file atomically."""
   text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-  replace_file(path, text.encode())
+  replace_file(str(path), text.encode())
 
 
-def _open_list(path: pathlib.Path) -> io.TextIOBase:
+def _open_list(path: DataPath) -> io.TextIOBase:
   # A path may have bytes that are not UTF-8.
   return open(path, 'w', encoding='utf-8', errors='backslashreplace')
 

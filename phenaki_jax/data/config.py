@@ -1,11 +1,14 @@
 """Configuration of the data: sources, sizes and the mixture of a batch."""
 
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from phenaki_jax.config import Rate, Seed, Share, validated
 from phenaki_jax.errors import UserError
+
+_SEED_STEP = 0x9E3779B1  # distance of the seeds of buckets
 
 
 @validated
@@ -40,6 +43,24 @@ class SourceConfig:
 
 
 @validated
+class BucketConfig:
+  """A shape of the clips and images of some steps.
+
+  Attributes:
+    frames: frames of a clip, 1 + k * tubelet.
+    size: height and width, in pixels.
+    weight: how many steps have this shape, relative to the other buckets.
+    batch_size: examples per step, over all processes; None means that of
+      `DataConfig`.
+  """
+
+  frames: PositiveInt
+  size: tuple[PositiveInt, PositiveInt]
+  weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+  batch_size: PositiveInt | None = None
+
+
+@validated
 class DataConfig:
   """The examples of every batch.
 
@@ -52,6 +73,9 @@ class DataConfig:
     fps: frames per second of the clips.
     batch_size: examples per step, over all processes.
     image_share: share of images among the examples of every batch, 0 to 1.
+    buckets: shapes of training batches, of which every step has one; empty if
+      all have that of `size` and `frames`, which is one of them and that of
+      evaluations and samples. Each shape is compiled once.
     row_multiple: number that divides the token rows of a generator's batch; a
       clip is a row, and images are packed. If it is more than 1, the number of
       examples is the nearest to `batch_size` for which it does. A mesh splits a
@@ -80,6 +104,7 @@ class DataConfig:
   fps: PositiveFloat = 8.0
   batch_size: PositiveInt = 32
   image_share: Share = 0.2
+  buckets: tuple[BucketConfig, ...] = ()
   row_multiple: PositiveInt = 1
   continuation_share: Share = 0.5
   context_frames: PositiveInt = 5
@@ -97,6 +122,33 @@ class DataConfig:
         f'data.frames={self.frames}; it must be less, or set '
         'data.continuation_share=0'
       )
+    shapes = [(bucket.frames, bucket.size) for bucket in self.buckets]
+    if shapes and (self.frames, self.size) not in shapes:
+      raise UserError(
+        f'data.buckets has {shapes}, but not data.frames={self.frames} of '
+        f'data.size={self.size}; add it, or change data.frames and data.size'
+      )
+    if shapes and self.token_cache:
+      raise UserError(
+        f'data.token_cache is {self.token_cache}, but a cache holds clips of '
+        'one shape; leave it or data.buckets out'
+      )
+
+  def of_buckets(self) -> 'list[DataConfig]':
+    """Return the config of each bucket, without buckets."""
+    # Each has an order and a share of the memory of its own.
+    return [
+      dataclasses.replace(
+        self,
+        buckets=(),
+        frames=bucket.frames,
+        size=bucket.size,
+        batch_size=bucket.batch_size or self.batch_size,
+        seed=(self.seed + number * _SEED_STEP) % 2**32,
+        frame_cache_bytes=self.frame_cache_bytes // len(self.buckets),
+      )
+      for number, bucket in enumerate(self.buckets)
+    ]
 
   @property
   def has_continuations(self) -> bool:

@@ -16,11 +16,9 @@ import io
 import json
 import math
 import multiprocessing
-import os
-import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -43,6 +41,10 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file, staged_file, sweep
 from phenaki_jax.files.digests import file_digest
 from phenaki_jax.files.lock import LOCK, run_lock
+from phenaki_jax.files.paths import DataPath, data_path, is_remote, writable
+
+Run: TypeAlias = Callable[[list[tuple[Any, ...]]], object]
+"""Calls `write_part` with each of some lists of arguments, in any order."""
 
 PLAN = 'ingest.json'
 _ROUNDING = 1e-6  # of numbers of frames
@@ -95,11 +97,12 @@ class _Line:
 
 
 def ingest(
-  source: str | os.PathLike,
-  out: str | os.PathLike,
+  source: str | DataPath,
+  out: str | DataPath,
   config: IngestConfig,
   *,
   workers: int = 1,
+  run: Run | None = None,
 ) -> report.SourceReport:
   """Write a set of its own from a manifest.
 
@@ -107,7 +110,8 @@ def ingest(
     source: folder of the manifest.
     out: new folder, or the folder of an interrupted run.
     config: how frames are stored.
-    workers: number of processes.
+    workers: number of processes of this machine.
+    run: writes the parts in another way, perhaps on other machines.
 
   Returns:
     The account of all rows.
@@ -116,7 +120,8 @@ def ingest(
     UserError: the manifest cannot be read or is rendered, the folder holds
       something else, another process writes to it, or nothing is left to keep.
   """
-  source, out = pathlib.Path(source).absolute(), pathlib.Path(out).absolute()
+  source = data_path(source).absolute()
+  out = data_path(writable(out)).absolute()
   content = manifest.Manifest(source)
   for spec, reader in zip(
     content.header['sources'], content.readers, strict=True
@@ -127,7 +132,7 @@ def ingest(
         'are read; ingest a manifest without them'
       )
   _check_folder(out)
-  with run_lock(out, option='--out'):
+  with run_lock(str(out), option='--out'):
     _check_plan(out, content, config)
     starts = range(0, len(content), config.rows_per_file)
     _sweep(out, starts)
@@ -139,12 +144,15 @@ def ingest(
     bar = progress.bar(total=len(starts), unit='files', desc='ingest')
     with bar:
       bar.update(len(starts) - len(missing))
-      for _ in _run(missing, workers=workers):
-        bar.update(1)
+      if run is not None:
+        run(missing)
+      else:
+        for _ in _run(missing, workers=workers):
+          bar.update(1)
     return _join(out, starts, content, config)
 
 
-def _check_folder(out: pathlib.Path) -> None:
+def _check_folder(out: DataPath) -> None:
   """Check that a folder is empty, or that of an interrupted run."""
   if not out.exists() or (out / PLAN).is_file():
     return
@@ -154,7 +162,7 @@ def _check_folder(out: pathlib.Path) -> None:
 
 
 def _check_plan(
-  out: pathlib.Path, content: manifest.Manifest, config: IngestConfig
+  out: DataPath, content: manifest.Manifest, config: IngestConfig
 ) -> None:
   """Begin a set, or check that it is the one that was interrupted."""
   fields = dataclasses.asdict(config)
@@ -172,11 +180,13 @@ def _check_plan(
       )
   else:
     text = json.dumps(plan, indent=1, sort_keys=True) + '\n'
-    replace_file(path, text.encode())
+    replace_file(str(path), text.encode())
 
 
-def _sweep(out: pathlib.Path, starts: Iterable[int]) -> None:
+def _sweep(out: DataPath, starts: Iterable[int]) -> None:
   """Delete what killed processes left of the files of the set."""
+  if is_remote(out):
+    return
   planned = {
     *(
       place(out, start).name
@@ -226,13 +236,13 @@ def _opened(source: str) -> manifest.Manifest:
 def write_part(source: str, out: str, config: IngestConfig, start: int) -> None:
   """Write the file and the list of the rows from `start` on."""
   content = _opened(source)
-  folder = pathlib.Path(out)
+  folder = data_path(out)
   lines: list[_Line] = []
   numbers: dict[str, int] = {}  # record in the file, by hash of the origin
   pictures: dict[str, str] = {}
   infos: dict[str, schema.MediaInfo] = {}
   name = _file_of(folder, start).name
-  with staged_file(folder / name) as path:
+  with staged_file(str(folder / name)) as path:
     # One record per group, as training reads single ones in any order.
     writer = ArrayRecordWriter(str(path), 'group_size:1,uncompressed')
     for row in range(start, min(start + config.rows_per_file, len(content))):
@@ -259,7 +269,7 @@ def write_part(source: str, out: str, config: IngestConfig, start: int) -> None:
         )
     writer.close()
   text = ''.join(json.dumps(dataclasses.asdict(x)) + '\n' for x in lines)
-  replace_file(_list_of(folder, start), text.encode())
+  replace_file(str(_list_of(folder, start)), text.encode())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -358,7 +368,7 @@ def _line(
 
 
 def _join(
-  out: pathlib.Path,
+  out: DataPath,
   starts: Iterable[int],
   content: manifest.Manifest,
   config: IngestConfig,
@@ -373,9 +383,9 @@ def _join(
   broken: Counter[str] = Counter()
   decided: dict[str, bool] = {}  # whether a file is kept, by its hash
   with (
-    staged_file(out / manifest.RECORDS) as table,
-    staged_file(out / manifest.DROPPED) as dropped_path,
-    staged_file(out / manifest.QUARANTINE) as quarantine_path,
+    staged_file(str(out / manifest.RECORDS)) as table,
+    staged_file(str(out / manifest.DROPPED)) as dropped_path,
+    staged_file(str(out / manifest.QUARANTINE)) as quarantine_path,
   ):
     with (
       records.RecordWriter(table) as writer,
@@ -446,16 +456,16 @@ def _join(
   return account
 
 
-def _lines(out: pathlib.Path, starts: Iterable[int]) -> Iterator[_Line]:
+def _lines(out: DataPath, starts: Iterable[int]) -> Iterator[_Line]:
   for start in starts:
-    with open(_list_of(out, start)) as file:
+    with _list_of(out, start).open() as file:
       for text in file:
         yield _Line(**json.loads(text))
 
 
-def _file_of(out: pathlib.Path, start: int) -> pathlib.Path:
+def _file_of(out: DataPath, start: int) -> DataPath:
   return out / f'part-{start:010d}.array_record'
 
 
-def _list_of(out: pathlib.Path, start: int) -> pathlib.Path:
+def _list_of(out: DataPath, start: int) -> DataPath:
   return out / f'part-{start:010d}.jsonl'

@@ -17,8 +17,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -36,6 +34,8 @@ from phenaki_jax.data.sources import (
 )
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.digests import file_digest
+from phenaki_jax.files.paths import DataPath, data_path
+from phenaki_jax.files.remote import local_copy
 
 VERSION = 2
 HEADER = 'manifest.json'
@@ -56,13 +56,13 @@ class Manifest:
     readers: of the sources, in order.
   """
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | DataPath):
     """Open a manifest and check that its table was not changed.
 
     Raises:
       UserError: the folder is not a manifest, or was changed after the build.
     """
-    self.folder = pathlib.Path(folder)
+    self.folder = data_path(folder)
     path = self.folder / HEADER
     if not path.is_file():
       raise UserError(
@@ -84,10 +84,11 @@ class Manifest:
         f'{path} has version {version!r}, but this program reads {VERSION}; '
         'build the manifest again'
       )
-    table = self.folder / RECORDS
-    if not table.is_file() or file_digest(table) != records_sha256:
+    place = self.folder / RECORDS
+    table = local_copy(place) if place.is_file() else ''
+    if not table or file_digest(table) != records_sha256:
       raise UserError(
-        f'{table} is not the table that {HEADER} was written with; build the '
+        f'{place} is not the table that {HEADER} was written with; build the '
         'manifest again'
       )
     self._table = records.RecordTable(table)
@@ -176,7 +177,7 @@ class Manifest:
     return self._table.content_hash()
 
 
-def open_reader(spec: dict[str, Any], folder: pathlib.Path) -> base.Reader:
+def open_reader(spec: dict[str, Any], folder: DataPath) -> base.Reader:
   """Open the reader of a source from its spec.
 
   Args:

@@ -129,6 +129,16 @@ def integer_weights(weights: Sequence[float]) -> tuple[int, ...]:
   return tuple(weight // divisor for weight in integers)
 
 
+def taken(position: int, weights: Sequence[int]) -> list[int]:
+  """Return how many positions before one each source has; see `source_at`."""
+  counts, left, rest = [], position, sum(weights)
+  for weight in weights:
+    others = left * (rest - weight) // rest if rest else 0
+    counts.append(left - others)
+    left, rest = others, rest - weight
+  return counts
+
+
 def source_at(position: int, weights: Sequence[int]) -> tuple[int, int]:
   """Choose the source of a position of a mixture.
 

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +10,13 @@ from phenaki_jax.data import build, schema
 from phenaki_jax.data import manifest as manifest_lib
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import DataPath, data_path, real_path
 
 _SAMPLES = 3  # records of a source that identify its folder
 
 
 def repoint(
-  manifest: manifest_lib.Manifest, folder: str | os.PathLike
+  manifest: manifest_lib.Manifest, folder: str | DataPath
 ) -> dict[str, str]:
   """Make a manifest refer to data that were moved to a folder.
 
@@ -34,15 +34,16 @@ def repoint(
   Raises:
     UserError: the data of a source are not found, or nothing was moved.
   """
-  target = pathlib.Path(folder).absolute()
+  target = data_path(folder).absolute()
   header = copy.deepcopy(manifest.header)
   moved: dict[str, str] = {}
   for number, spec in enumerate(header['sources']):
     if 'folder' not in spec:
       continue  # StoryWorld has no files.
-    old = pathlib.Path(spec['folder'])
+    old = data_path(spec['folder'])
     samples = manifest.first_records(number, _SAMPLES)
-    tails = [old.parts[start:] for start in range(1, len(old.parts) + 1)]
+    parts = pathlib.PurePosixPath(spec['folder']).parts
+    tails = [parts[start:] for start in range(1, len(parts) + 1)]
     for place in [*(target.joinpath(*tail) for tail in tails), old]:
       if _holds(spec, place, samples):
         break
@@ -52,7 +53,7 @@ def repoint(
         'the manifest was built; name the folder that the data were moved to'
       )
     if place != old:
-      moved[str(old)] = spec['folder'] = str(place.resolve())
+      moved[str(old)] = spec['folder'] = real_path(place)
   if not moved:
     raise UserError(
       f'{target} holds no data of {manifest.folder} that were moved; name the '
@@ -67,7 +68,7 @@ def repoint(
 
 
 def _holds(
-  spec: dict[str, Any], place: pathlib.Path, samples: Sequence[schema.Record]
+  spec: dict[str, Any], place: DataPath, samples: Sequence[schema.Record]
 ) -> bool:
   """Return whether a folder holds one of the records, unchanged."""
   try:

@@ -222,6 +222,11 @@ class Pipeline(Loader):
     return '\n'.join(lines)
 
   @property
+  def latent_frames(self) -> int:
+    """Return the latent frames of a clip."""
+    return 1 + (self.config.frames - 1) // self._tubelet
+
+  @property
   def replaced(self) -> int:
     """Return how many broken examples this process has replaced."""
     return sum(mixed.replaced for mixed in self._examples.values())
@@ -237,6 +242,8 @@ def _fields(
   if config.row_multiple == 1:
     # The fingerprints of runs that were started before there were others.
     del fields['row_multiple']
+  if not config.buckets:
+    del fields['buckets']
   for source, content in zip(fields['sources'], manifests, strict=True):
     source['path'] = content.hash if content else ''
   return fields

@@ -7,7 +7,6 @@ build goes on with the next one.
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,8 @@ from etils import epath
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.atomic import replace_file, staged_files, sweep
 from phenaki_jax.files.digests import digest_json
+from phenaki_jax.files.paths import DataPath, data_path
+from phenaki_jax.files.remote import local_copy
 
 FORMAT = 1
 CACHE_FILE = 'cache.json'
@@ -70,7 +71,7 @@ class CacheInfo:
       NotFoundError: the folder is not a cache.
       UserError: the file is damaged, of another kind or of another format.
     """
-    path = epath.Path(folder) / CACHE_FILE
+    path = data_path(folder) / CACHE_FILE
     if not path.is_file():
       raise NotFoundError(
         f'there is no cache in {folder}; name the --out of {_command(kind)}'
@@ -126,10 +127,10 @@ class CacheInfo:
     """Return the number of records of each part."""
     return {part: count * self.steps for part, count in self.counts.items()}
 
-  def paths(self, folder: epath.PathLike, part: str) -> list[epath.Path]:
+  def paths(self, folder: epath.PathLike, part: str) -> list[DataPath]:
     """Return the files of a part, in the order of their records."""
     return [
-      epath.Path(folder) / _file_name(part, start, stop)
+      data_path(folder) / _file_name(part, start, stop)
       for start, stop in self._ranges(part)
     ]
 
@@ -153,7 +154,7 @@ class CacheWriter:
     Raises:
       UserError: the folder holds something else, or more steps.
     """
-    self._folder, self._info = pathlib.Path(folder), info
+    self._folder, self._info = epath.Path(folder), info
     # The lock and the unfinished files of a killed build are hidden files.
     names = {path.name for path in self._folder.glob('[!.]*')}
     if CACHE_FILE in names:
@@ -221,7 +222,9 @@ def open_records(
         f'{path} of the cache of {info.kind} is missing; run the command that '
         'builds the cache again, and it writes the missing files'
       )
-  records = grain.sources.ArrayRecordDataSource([str(path) for path in paths])
+  records = grain.sources.ArrayRecordDataSource(
+    [local_copy(path) for path in paths]
+  )
   if len(records) != info.sizes[part]:
     raise UserError(
       f'the cache of {info.kind} in {folder} has {len(records)} {part}, but '
@@ -232,7 +235,7 @@ def open_records(
 
 
 def _check_same(
-  folder: pathlib.Path, found: CacheInfo, wanted: CacheInfo
+  folder: epath.Path, found: CacheInfo, wanted: CacheInfo
 ) -> None:
   """Raise a UserError unless a build may go on in the folder."""
   found.check(folder, wanted.settings)

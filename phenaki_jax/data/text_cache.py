@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from phenaki_jax.data.record_cache import CacheInfo, open_records
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import data_path
 
 KIND = 'text'
 PART = 'captions'
@@ -74,7 +75,7 @@ class TextCache:
       NotFoundError: the folder is not a cache of text vectors.
       UserError: the cache is unfinished or damaged.
     """
-    self._folder = epath.Path(folder)
+    self._folder = data_path(folder)
     self.info = CacheInfo.read(folder, KIND)
     self._records = open_records(folder, self.info, PART)
     path = self._folder / INDEX_FILE

@@ -15,6 +15,7 @@ from etils import epath
 
 from phenaki_jax.data.record_cache import CacheInfo, open_records
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import data_path
 
 KIND = 'tokens'
 
@@ -80,7 +81,7 @@ class TokenCache:
       NotFoundError: the folder is not a cache of tokens.
       UserError: the cache is unfinished or damaged.
     """
-    self.folder = epath.Path(folder)
+    self.folder = data_path(folder)
     self.info = CacheInfo.read(folder, KIND)
     self._records = {
       part: open_records(folder, self.info, part) for part in self.info.counts

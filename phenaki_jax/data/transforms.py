@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+_LEFT = 1.5  # averaged pixels for each pixel of the result, at least
 _WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -97,5 +98,21 @@ def fit(
       (width, height),
       Image.Resampling.BICUBIC,
       box=(left, top, right, bottom),
+      reducing_gap=_reducing_gap(scale),
     )
   )
+
+
+def _reducing_gap(scale: float) -> float | None:
+  """Return the argument of Pillow's `resize` for reducing an image by a scale.
+
+  Squares of 2, 4, 8, ... pixels are averaged first, of which at least 1.5 are
+  left for each pixel of the result. This is twice as fast, and the difference
+  cannot be seen. Other numbers would alias fine stripes.
+  """
+  most = int(scale / _LEFT)
+  if most < 2:
+    return None
+  factor = 1 << (most.bit_length() - 1)
+  # Pillow rounds scale / gap down.
+  return scale / (factor + 0.5)

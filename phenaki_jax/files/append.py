@@ -3,7 +3,7 @@
 from etils import epath
 
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.files.paths import is_remote
+from phenaki_jax.files.paths import is_remote, writable
 
 
 def append(path: epath.PathLike, text: str) -> None:
@@ -11,7 +11,7 @@ def append(path: epath.PathLike, text: str) -> None:
 
   An object in a bucket cannot be appended to: it is replaced as a whole.
   """
-  path = epath.Path(path)
+  path = writable(path)
   if is_remote(path):
     before = path.read_bytes() if path.exists() else b''
     replace_file(path, before + text.encode())

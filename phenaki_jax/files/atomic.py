@@ -3,22 +3,24 @@
 New content is written beside its destination, flushed to disk and renamed. A
 reader sees the old content or the new, and a failed write leaves the old one.
 
-Paths may be local or remote. A bucket has no rename: there, each file is
-copied, so that single files are replaced atomically and folders are not.
+Paths may be local or in a bucket, which has no rename: what goes there is
+staged on the local disk and then uploaded. Its files are replaced atomically,
+one after the other.
 """
 
 import contextlib
 import glob
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from etils import epath
 
-from phenaki_jax.files.paths import is_remote
+from phenaki_jax.files.paths import DataPath, is_remote, writable
 
 
-def replace_file(path: epath.PathLike, content: bytes) -> None:
+def replace_file(path: epath.PathLike | DataPath, content: bytes) -> None:
   """Replace the content of a file; missing parent folders are created.
 
   Raises:
@@ -29,7 +31,7 @@ def replace_file(path: epath.PathLike, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def staged_file(path: epath.PathLike) -> Iterator[epath.Path]:
+def staged_file(path: epath.PathLike | DataPath) -> Iterator[epath.Path]:
   """Yield a temporary path; its file replaces `path` when the block succeeds.
 
   The temporary path has the file name of `path`, and therefore its suffix.
@@ -39,14 +41,19 @@ def staged_file(path: epath.PathLike) -> Iterator[epath.Path]:
 
 
 @contextlib.contextmanager
-def staged_files(*paths: epath.PathLike) -> Iterator[epath.Path]:
-  """Yield a temporary folder; its files replace `paths` after success.
+def staged_files(*paths: epath.PathLike | DataPath) -> Iterator[epath.Path]:
+  """Yield a temporary local folder; its files replace `paths` after success.
 
   Args:
     *paths: files of one folder. The block must write a file of the same name
       for each of them.
   """
-  places = [epath.Path(path) for path in paths]
+  places = [writable(path) for path in paths]
+  if is_remote(places[0]):
+    with tempfile.TemporaryDirectory() as name:
+      yield epath.Path(name)
+      _upload(epath.Path(name), places)
+    return
   folder = _beside(places[0], 'part')
   folder.mkdir(parents=True)
   try:
@@ -61,9 +68,14 @@ def staged_files(*paths: epath.PathLike) -> Iterator[epath.Path]:
 
 
 @contextlib.contextmanager
-def staged_folder(path: epath.PathLike) -> Iterator[epath.Path]:
-  """Yield a temporary folder that replaces `path` when the block succeeds."""
-  path = epath.Path(path)
+def staged_folder(path: epath.PathLike | DataPath) -> Iterator[epath.Path]:
+  """Yield a local folder, which replaces `path` when the block succeeds."""
+  path = writable(path)
+  if is_remote(path):
+    with tempfile.TemporaryDirectory() as name:
+      yield epath.Path(name)
+      _replace_remote(epath.Path(name), path)
+    return
   recover(path)
   folder, previous = _beside(path, 'building'), _previous(path)
   folder.mkdir(parents=True)
@@ -86,20 +98,24 @@ def staged_folder(path: epath.PathLike) -> Iterator[epath.Path]:
     folder.rmtree(missing_ok=True)
 
 
-def sweep(path: epath.PathLike) -> None:
+def sweep(path: epath.PathLike | DataPath) -> None:
   """Delete what killed processes left of `staged_files` or `staged_folder`.
 
   The caller must know that no other process is writing to `path`.
   """
-  path = epath.Path(path)
+  path = epath.Path(str(path))
+  if is_remote(path):
+    return
   for word in ('part', 'building'):
     for folder in path.parent.glob(f'.{glob.escape(path.name)}.{word}-*'):
       folder.rmtree()
 
 
-def recover(path: epath.PathLike) -> None:
+def recover(path: epath.PathLike | DataPath) -> None:
   """Restore a folder if a process was killed while it was being replaced."""
-  path = epath.Path(path)
+  path = writable(path)
+  if is_remote(path):
+    return
   if _previous(path).is_dir() and not path.exists():
     _previous(path).rename(path)
 
@@ -113,10 +129,38 @@ def _beside(path: epath.Path, word: str) -> epath.Path:
   return path.parent / f'.{path.name}.{word}-{uuid.uuid4().hex[:8]}'
 
 
+def _upload(folder: epath.Path, places: Sequence[epath.Path]) -> None:
+  """Upload the files of a folder that have the names of some places."""
+  for place in places:
+    if not (folder / place.name).is_file():
+      raise FileNotFoundError(folder / place.name)
+  for place in places:
+    (folder / place.name).copy(place, overwrite=True)
+
+
+def _replace_remote(folder: epath.Path, target: epath.Path) -> None:
+  """Upload a folder, and delete what the target held beside its files."""
+  names = _names(folder)
+  old = _names(target) - names if target.exists() else set()
+  for name in sorted(names):
+    (folder / name).copy(target / name, overwrite=True)
+  for name in sorted(old):
+    (target / name).unlink()
+
+
+def _names(folder: epath.Path) -> set[str]:
+  """Return the names of all files of a folder, relative to it."""
+  found = set()
+  for entry in folder.iterdir():
+    if entry.is_dir():
+      found |= {f'{entry.name}/{name}' for name in _names(entry)}
+    else:
+      found.add(entry.name)
+  return found
+
+
 def _sync(path: epath.Path) -> None:
-  """Flush a local file or folder to disk; remote writes are durable."""
-  if is_remote(path):
-    return
+  """Flush a file or folder to disk."""
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from phenaki_jax.files.paths import DataPath
+
 _ONE = np.uint64(1)
 _WORDS = 1 << 15
 
@@ -91,7 +93,8 @@ def digest_json(value: Any) -> str:
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def file_digest(path: epath.PathLike) -> str:
+def file_digest(path: epath.PathLike | DataPath) -> str:
   """Return the SHA-256 of a file, in hexadecimal."""
-  with epath.Path(path).open('rb') as file:
+  opened = epath.Path(path) if isinstance(path, str) else path
+  with opened.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.paths import is_remote
+from phenaki_jax.files.paths import is_remote, writable
 
 _logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def run_lock(
   Raises:
     UserError: if another run holds the lock.
   """
-  workdir = epath.Path(workdir)
+  workdir = writable(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   if is_remote(workdir):
     _warn_unlocked(str(workdir))

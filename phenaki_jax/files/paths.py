@@ -1,21 +1,67 @@
-"""Paths that may lie on a local disk or in a bucket (`gs://`)."""
+"""Paths on a local disk, in a bucket (`gs://`, `s3://`) or on a web server.
+
+Run directories, caches and bundles are `epath.Path`s. Data are also read from
+web servers, which `epath` does not know: their paths are `DataPath`s.
+"""
 
 import os
+import pathlib
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etils import epath
 
 from phenaki_jax.errors import UserError
 
+if TYPE_CHECKING:
+  DataPath: TypeAlias = pathlib.Path
+else:
+  # Or a `upath.UPath`, which has the interface but is no subclass. It uses
+  # fsspec.
+  DataPath = Any
 
-def is_remote(path: epath.PathLike) -> bool:
-  """Return whether a path lies in a bucket rather than on a local disk."""
-  return '://' in os.fspath(path)
+_WRITABLE = ('gs', 's3')
+
+
+def is_remote(path: epath.PathLike | DataPath) -> bool:
+  """Return whether a path does not lie on a local disk."""
+  return '://' in str(path)
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
   """Return the absolute form of a path; remote paths already have it."""
   # `epath.Path.resolve` takes a remote path for a relative local one.
   return epath.Path(path if is_remote(path) else os.path.abspath(path))
+
+
+def data_path(path: epath.PathLike | DataPath) -> DataPath:
+  """Return the path of data, which may be remote."""
+  if not is_remote(path):
+    return pathlib.Path(path)
+  import upath  # Most runs read local data.
+
+  found: Any = upath.UPath(str(path))
+  return found
+
+
+def real_path(path: DataPath) -> str:
+  """Return the path of data without symbolic links, as text."""
+  return str(path) if is_remote(path) else str(path.resolve())
+
+
+def writable(path: epath.PathLike | DataPath) -> epath.Path:
+  """Return a path that can be written to.
+
+  Raises:
+    UserError: if it is on a web server, or in another unknown place.
+  """
+  text = str(path)
+  if is_remote(text) and text.partition('://')[0] not in _WRITABLE:
+    names = ' or '.join(f'{name}://' for name in _WRITABLE)
+    raise UserError(
+      f'{text} cannot be written to; name a local folder, or one in a bucket '
+      f'({names})'
+    )
+  return epath.Path(text)
 
 
 def checked_path(path: epath.PathLike, suffix: str) -> epath.Path:

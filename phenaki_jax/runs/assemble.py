@@ -18,6 +18,7 @@ from jax.sharding import AbstractMesh, Mesh
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
+from phenaki_jax.data.buckets import Buckets
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.spec import batch_spec, composition
@@ -155,7 +156,8 @@ class Run:
     Training data with a cache of tokens are read from it, held-out data never.
 
     Returns:
-      A `Loader`: for a reader `Sprites`, otherwise a `Pipeline`.
+      A `Loader`: for a reader `Sprites`, for training data of several shapes
+      `Buckets`, otherwise a `Pipeline`.
 
     Raises:
       UserError: the data cannot be read, or has no examples, or the cache is
@@ -170,9 +172,15 @@ class Run:
       )
     multiple = _multiple(self.experiment, self.mesh)
     if not self._uses_cache(data):
-      return open_pipeline(
-        self.experiment, data, self.vocabulary, multiple=multiple
+      opener = functools.partial(
+        open_pipeline,
+        self.experiment,
+        vocabulary=self.vocabulary,
+        multiple=multiple,
       )
+      # Evaluations have one shape.
+      has_buckets = data.buckets and data.split == 'train'
+      return Buckets(data, opener) if has_buckets else opener(data)
     cache = TokenCache(data.token_cache)
     reencoded = self.task.uses_reencoded
     if reencoded and not cache.has_reencoded:
@@ -406,6 +414,7 @@ def _generator(
       length=experiment.generator.grid[0],
       groups=_groups(experiment, mesh),
     ),
+    'is_padded': not experiment.data.buckets,
   }
   if experiment.distillation.teacher:
     return DistillationTask(**fields, distillation=experiment.distillation)

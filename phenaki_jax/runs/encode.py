@@ -16,7 +16,7 @@ from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
 from phenaki_jax.data.token_cache import KIND, TokenExample
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.lock import run_lock
-from phenaki_jax.files.paths import is_remote
+from phenaki_jax.files.paths import writable
 from phenaki_jax.runs.assemble import Run, assemble_encoder
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -44,6 +44,10 @@ def encode_tokens(
       folder holds something else.
   """
   check_place(out)
+  if experiment.data.buckets:
+    raise UserError(
+      'a cache holds the tokens of clips of one shape; leave data.buckets out'
+    )
   data = dataclasses.replace(experiment.data, token_cache='', split='train')
   experiment = dataclasses.replace(experiment, data=data)
   run = assemble_encoder(experiment, mesh=mesh)
@@ -89,12 +93,12 @@ def check_place(out: epath.PathLike) -> None:
   """Check that a cache can be written.
 
   Raises:
-    UserError: the folder is remote, or there are several processes.
+    UserError: it is on a web server, or there are several processes.
   """
-  if is_remote(out) or jax.process_count() > 1:
+  writable(out)
+  if jax.process_count() > 1:
     raise UserError(
-      f'--out is {out} and there are {jax.process_count()} processes; encode '
-      'in one process, to a local folder'
+      f'there are {jax.process_count()} processes; encode in a single one'
     )
 
 

@@ -104,7 +104,9 @@ def _prompts(run: Run, data: DataConfig) -> list[str]:
 
 def _training_batches(run: Run) -> list[Any]:
   """Read the first batches of the training data, with their numbers."""
-  data = dataclasses.replace(run.experiment.data, num_threads=0, prefetch=0)
+  data = dataclasses.replace(
+    run.experiment.data, num_threads=0, prefetch=0, buckets=()
+  )
   with contextlib.closing(run.open_pipeline(data)) as pipeline:
     return [(step, pipeline.batch(step)) for step in range(NUM_COUNTED)]
 

@@ -267,6 +267,9 @@ def validate(
       f'data.row_multiple is {data.row_multiple}, but only the batch of a '
       'generator is packed into rows; leave it at 1'
     )
+  if data.buckets:
+    _check_buckets(experiment, num_devices, process_count)
+    return
   _check_batch(experiment, num_devices, process_count)
   if experiment.kind == 'reader':
     side = experiment.reader.side
@@ -386,6 +389,43 @@ def find_tokenizer(
     f'the tokenizer of {workdir} is not at {tried}; name its run directory '
     'with --tokenizer DIR'
   )
+
+
+def _check_buckets(
+  experiment: Experiment, num_devices: int, process_count: int
+) -> None:
+  """Check every bucket as a run of its own."""
+  generator, tokenizer = experiment.generator, experiment.tokenizer
+  if experiment.kind == 'reader':
+    raise UserError('a reader has clips of one shape; leave data.buckets out')
+  # Evaluations have the batch of the config itself.
+  own = dataclasses.replace(experiment.data, buckets=())
+  for data in (own, *experiment.data.of_buckets()):
+    grid = tokenizer.grid(data.frames, data.size)
+    if experiment.kind == 'generator':
+      if generator.positions == 'learned' and grid != generator.grid:
+        raise UserError(
+          'generator.positions=learned has positions of one token grid, but '
+          f'data.buckets has {grid} and {generator.grid}; use relative ones'
+        )
+      over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
+      groups = experiment.train.groups(over_data * over_fsdp)
+      made = composition(data, tubelet=tokenizer.tubelet)
+      for part, count in made.counts.items():
+        if count % groups:
+          raise UserError(
+            f'a bucket has {count} {part} per step, which cannot be divided '
+            f'by {groups}; change its batch_size or data.image_share'
+          )
+    validate(
+      dataclasses.replace(
+        experiment,
+        data=data,
+        generator=dataclasses.replace(generator, grid=grid),
+      ),
+      num_devices=num_devices,
+      process_count=process_count,
+    )
 
 
 def _check_batch(

@@ -1,6 +1,7 @@
 """Train a run: open its data, writers and evaluators, and call the loop."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import math
@@ -13,6 +14,9 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax import sharding
+from phenaki_jax.data.buckets import Buckets
+from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.loader import Loader
 from phenaki_jax.runs import evaluators
 from phenaki_jax.runs.assemble import assemble
 from phenaki_jax.runs.compilation_cache import check_compilation_cache
@@ -24,9 +28,10 @@ from phenaki_jax.runs.experiment import (
   Experiment,
   saved,
 )
-from phenaki_jax.training import loop, writers
+from phenaki_jax.training import checkpoint_files, loop, writers
 from phenaki_jax.training.collapse import CollapseAlarm
 from phenaki_jax.training.events import Events
+from phenaki_jax.training.seen import seen
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +55,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
       cache.
     FloatingPointError: a loss or a gradient was not finite.
   """
+  checkpoint_files.folder_of(workdir)
   workdir = epath.Path(workdir)
   check_compilation_cache()
   mesh = sharding.make_mesh(experiment.mesh)
@@ -65,11 +71,8 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   if run.words:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
-  latent_frames, tokens = 0, {}
-  if experiment.kind == 'tokenizer' or experiment.uses_tokenizer:
-    latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
-    of_image = math.prod(plane)
-    tokens = {'clips': latent_frames * of_image, 'images': of_image}
+  tokens = _example_tokens(experiment, data)
+  latent_frames = tokens['clips'] // tokens['images'] if tokens else 0
   with events, contextlib.closing(run.open_pipeline(data)) as pipeline:
     _log.info('%s', pipeline.describe(latent_frames))
     if jax.process_index() == 0:
@@ -96,11 +99,31 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
       evaluators=evaluators.build(run),
       events=events,
       seed=experiment.seed,
-      example_tokens=tokens,
+      count_seen=_count_seen(experiment, pipeline),
     )
     event = 'preempt' if code == loop.PREEMPTED else 'stop'
     events.record(event, code=code)
     return code
+
+
+def _example_tokens(experiment: Experiment, data: DataConfig) -> dict[str, int]:
+  """Return the visual tokens of one example, by part; none without tokens."""
+  if experiment.kind != 'tokenizer' and not experiment.uses_tokenizer:
+    return {}
+  latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
+  of_image = math.prod(plane)
+  return {'clips': latent_frames * of_image, 'images': of_image}
+
+
+def _count_seen(experiment: Experiment, pipeline: Loader) -> loop.CountSeen:
+  """Return what counts the examples and tokens of the steps so far."""
+  if not isinstance(pipeline, Buckets):
+    tokens = _example_tokens(experiment, experiment.data)
+    return functools.partial(seen, tokens=tokens)
+  of_buckets = [
+    _example_tokens(experiment, one.config) for one in pipeline.pipelines
+  ]
+  return lambda _, step: pipeline.seen(step, of_buckets)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from phenaki_jax.files.digests import (
   digest_json,
   file_digest,
 )
+from phenaki_jax.files.paths import absolute, is_remote
 from phenaki_jax.training.checkpoint_manifest import (
   WHOLE_DIGESTS,
   check_manifest,
@@ -64,6 +65,20 @@ class CheckpointError(UserError):
 
 class DamagedError(CheckpointError):
   """Report that one checkpoint is damaged; an older one may be usable."""
+
+
+def folder_of(workdir: epath.PathLike) -> epath.Path:
+  """Return the folder of a run's checkpoints.
+
+  Raises:
+    CheckpointError: if it is on a server whose protocol Orbax does not know.
+  """
+  if is_remote(workdir) and not str(workdir).startswith('gs://'):
+    raise CheckpointError(
+      f'The run directory is {workdir}, but checkpoints can be on a local disk '
+      'or in gs:// only. Name another --workdir.'
+    )
+  return absolute(workdir) / FOLDER
 
 
 def steps(folder: epath.Path) -> list[int]:

@@ -22,7 +22,6 @@ from etils import epath
 from flax.traverse_util import flatten_dict
 
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.files.paths import absolute
 from phenaki_jax.training import checkpoint_files as files
 from phenaki_jax.training import checkpoint_parts as parts
 from phenaki_jax.training import checkpoint_sums as sums
@@ -83,7 +82,7 @@ def load_params(
   Raises:
     CheckpointError: if there is no such checkpoint, or it is damaged.
   """
-  folder = absolute(workdir) / files.FOLDER
+  folder = files.folder_of(workdir)
   for at in files.steps(folder) if step is None else [step]:
     try:
       manifest, values = files.read_json(folder / str(at))
@@ -142,7 +141,7 @@ class Checkpoints:
       identity: fingerprints of the run's other inputs (the data, frozen
         parameters), by name; a checkpoint with different ones is refused.
     """
-    self._folder = absolute(workdir) / files.FOLDER
+    self._folder = files.folder_of(workdir)
     self._keep = keep
     self._config = json.loads(json.dumps(config))
     self._identity = dict(identity)

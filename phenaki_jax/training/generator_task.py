@@ -6,7 +6,8 @@ step, unless the batch holds their vectors.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -65,6 +66,8 @@ class GeneratorTask(Task):
     layout: the rows of every batch, whose parts may end with padding; None:
       no padding, and one group of rows.
     fps: frames per second of the clips.
+    is_padded: whether the layout has the numbers of clips and images of every
+      batch. If not, batches have several shapes, and no padding.
     given: parameters that a new run starts from, by network.
   """
 
@@ -76,6 +79,7 @@ class GeneratorTask(Task):
   training: GeneratorTaskConfig = GeneratorTaskConfig()
   layout: Layout | None = None
   fps: float = 0.0
+  is_padded: bool = True
   # No part of the hash: a task is a static argument of compiled functions.
   given: Mapping[str, Any] = dataclasses.field(
     default_factory=dict, hash=False, compare=False
@@ -143,7 +147,14 @@ class GeneratorTask(Task):
       part: {name: array[: counts[part]] for name, array in arrays.items()}
       for part, arrays in batch.items()
     }
-    make = {'clips': self._clip_rows, 'images': self._image_rows}
+    # Packed images take rows of the length of clips.
+    length = self.config.grid[0]
+    if 'clips' in batch:
+      length = batch['clips']['tokens'].shape[1]
+    make: dict[str, Callable[..., Rows]] = {
+      'clips': self._clip_rows,
+      'images': functools.partial(self._image_rows, length=length),
+    }
     rows = [
       make[name](batch[name], rng, part) for name in make if name in batch
     ]
@@ -186,7 +197,7 @@ class GeneratorTask(Task):
 
   def num_examples(self, batch: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of examples of each part, without its padding."""
-    if self.layout is None:
+    if self.layout is None or not self.is_padded:
       return super().num_examples(batch)
     counts = (
       ('clips', self.layout.num_clips),
@@ -294,10 +305,10 @@ class GeneratorTask(Task):
     return jnp.where(replaced[:, :, None, None], again, ids)
 
   def _image_rows(
-    self, images: dict[str, Any], rng: PRNGKeyArray, part: Any
+    self, images: dict[str, Any], rng: PRNGKeyArray, part: Any, *, length: int
   ) -> Rows:
     ids = images['tokens']
-    count, length = ids.shape[0], self.config.grid[0]
+    count = ids.shape[0]
     hidden = hide(
       stream(rng, 'hide_images'),
       maskable=jnp.ones((count, ids[0].size), bool),

@@ -6,9 +6,10 @@ and evaluates; the comments explain where the order matters.
 """
 
 import contextlib
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from etils import epath
@@ -36,6 +37,12 @@ from phenaki_jax.training.state import RunArrays, Task, TrainState
 from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.watchdog import Watchdog
 from phenaki_jax.training.writers import Writer
+
+CountSeen: TypeAlias = Callable[[Mapping[str, int], int], Mapping[str, float]]
+"""Returns what was trained on, by name, given the numbers of examples of the
+last batch and the number of steps."""
+
+_EXAMPLES_SEEN = functools.partial(seen, tokens=types.MappingProxyType({}))
 
 FINISHED = 0
 # EX_TEMPFAIL of sysexits.h: not finished, run the same command again.
@@ -81,7 +88,7 @@ def train(
   events: Events,
   seed: int,
   patience: float = PATIENCE,
-  example_tokens: Mapping[str, int] = types.MappingProxyType({}),
+  count_seen: CountSeen = _EXAMPLES_SEEN,
 ) -> int:
   """Train a task, or resume a run that was stopped.
 
@@ -103,7 +110,7 @@ def train(
     seed: determines the initial parameters and all random draws of the steps.
     patience: seconds without a step, a result of an evaluator or a checkpoint
       after which the process ends (see `training.watchdog`).
-    example_tokens: visual tokens of one example, by part of the batch.
+    count_seen: counts examples and, except by default, their tokens.
 
   Returns:
     0 when all steps are done. 75 when a signal stopped the run after saving
@@ -251,7 +258,7 @@ def train(
       if is_logged:
         values = {
           **metrics.finalise(window),
-          **seen(task.num_examples(batch), step, example_tokens),
+          **count_seen(task.num_examples(batch), step),
           'learning_rate': float(schedule(step - 1)),
           **speed.take(),
         }

@@ -1,7 +1,7 @@
 """What a run has been trained on, in examples and in tokens.
 
-Every batch has the same composition, so that the sums after a step follow from
-one batch, also after a resume.
+Without buckets every batch has the same composition, so that the sums after a
+step follow from one batch, also after a resume.
 """
 
 from collections.abc import Mapping

@@ -406,3 +406,19 @@ def test_help_shows_worked_examples(action, capsys):
   assert f'phenaki data {action}' in said
   if '--subset' in said:
     assert all(name in said for name in storyworld.SUBSETS)
+
+
+def test_download_refuses_addresses_of_the_local_network(web, tmp_path, capsys):
+  (tmp_path / 'table.csv').write_text(
+    f'contentUrl,name\n{web.url}/a.jpg,a\nhttp://10.0.0.1/b.jpg,b\n'
+  )
+  words = ('download', tmp_path / 'table.csv', '--out', tmp_path / 'out')
+  assert call(*words, '--timeout', 5, '--rate', 1000) == 0
+  said = capsys.readouterr().out
+  assert '2 not_public' in said and '2 records' in said
+
+
+def test_ingest_names_what_a_runner_needs(tmp_path, capsys):
+  words = ('ingest', tmp_path, '--out', tmp_path / 'set')
+  assert call(*words, '--runner-flags=--project=p') == 2
+  assert '--project=p is a flag of a runner' in capsys.readouterr().err

@@ -33,7 +33,8 @@ def _run(error):
     (NotFoundError('there is no x'), 'there is no x'),
     (FloatingPointError('step 3 is not finite'), 'step 3 is not finite'),
     (MemoryError(), 'out of memory'),
-    (ImportError('Please install gcsfs'), 'a path in a bucket (gs://) needs'),
+    (ImportError('Please install gcsfs'), 'a path in gs:// needs'),
+    (ImportError('Install s3fs to access S3'), 'a path in s3:// needs'),
   ],
 )
 def test_errors_of_the_user_end_in_a_sentence(error, sentence, capsys):

@@ -164,12 +164,16 @@ def test_a_negative_step_is_rejected():
 
 @pytest.fixture(scope='module')
 def folder(media, good_clips, good_images, tmp_path_factory):
-  """Return a manifest of 10 clips and 10 images from files, 4 and 4 made."""
+  """Return a manifest of 10 clips and 10 images from files, 4 and 4 made.
+
+  The images are in shards of 7 and of 3.
+  """
   root = tmp_path_factory.mktemp('data')
   clips = [(data, f'clip {i}') for i, data in enumerate(good_clips)]
   images = [(data, f'image {i}', {}) for i, data in enumerate(good_images)]
   media.webvid(root / 'w', clips)
-  media.shard(root / 'i', images)
+  media.shard(root / 'i', images[:7])
+  media.shard(root / 'i', images[7:], name='00001')
   world = storyworld.StoryWorld(
     storyworld.StoryWorldReader(subset='easy'), num_clips=4, num_images=4
   )
@@ -186,6 +190,15 @@ def folder(media, good_clips, good_images, tmp_path_factory):
 
 def source(folder, **fields):
   return config_lib.SourceConfig(layout='manifest', path=folder, **fields)
+
+
+def mixture_of(folder):
+  """Return four sources of uneven weights."""
+  worlds = [
+    config_lib.SourceConfig(layout='storyworld', subset=subset, weight=weight)
+    for subset, weight in (('easy', 1.0), ('medium', 0.25))
+  ]
+  return (source(folder, weight=0.7), *worlds, source(folder, weight=0.35))
 
 
 def make_from(folder, *processes, **fields):
@@ -220,9 +233,8 @@ def test_processes_share_the_batches_of_a_manifest(folder, count, mixed):
 
 
 def test_the_number_of_processes_may_change_within_an_epoch(folder):
-  world = config_lib.SourceConfig(layout='storyworld')
   fields = {
-    'sources': (source(folder, weight=0.7), world),
+    'sources': mixture_of(folder),
     'batch_size': 32,
     'frame_cache_bytes': 10**8,
   }
@@ -240,9 +252,8 @@ def test_the_number_of_processes_may_change_within_an_epoch(folder):
 
 def _check_resumes(folder, points, length, last):
   """Compare the batches after random steps with those of one long run."""
-  world = config_lib.SourceConfig(layout='storyworld')
   fields = {
-    'sources': (source(folder, weight=0.7), world),
+    'sources': mixture_of(folder),
     'batch_size': 8,
     'frame_cache_bytes': 10**8,
   }

@@ -80,3 +80,17 @@ def test_transparent_pixels_become_white():
 )
 def test_no_orientation_is_upright(data):
   assert transforms.orientation(data) not in range(2, 9)
+
+
+@pytest.mark.parametrize('side', [48, 49, 90, 240, 1000])
+def test_fast_scaling_is_nearly_that_of_pillow(side):
+  pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3))
+  # Noise of a few pixels, as pictures have.
+  smooth = sum(
+    np.roll(pixels, (y, x), axis=(0, 1)) for y in range(3) for x in range(3)
+  )
+  source = picture((smooth / 9).astype(np.uint8))
+  exact = np.asarray(source.resize((16, 16), Image.Resampling.BICUBIC), int)
+  fitted = transforms.fit(source, (16, 16)).astype(int)
+  assert np.abs(fitted - exact).mean() < 2
+  assert np.abs(fitted - exact).max() < 12

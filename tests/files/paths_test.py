@@ -3,7 +3,8 @@ import pathlib
 
 import pytest
 
-from phenaki_jax.files.paths import absolute, is_remote
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import absolute, data_path, is_remote, writable
 
 
 @pytest.mark.parametrize('path', ['gs://bucket/run', '/runs/a', 'runs/a', '.'])
@@ -16,3 +17,23 @@ def test_absolute_paths_do_not_depend_on_the_working_directory(path):
 def test_path_objects_are_accepted(tmp_path):
   assert absolute(tmp_path / 'a') == tmp_path / 'a'
   assert not is_remote(pathlib.Path('a'))
+
+
+def test_local_data_have_ordinary_paths(tmp_path):
+  found = data_path(str(tmp_path / 'a'))
+  assert type(found) is type(tmp_path) and found == tmp_path / 'a'
+
+
+@pytest.mark.parametrize('url', ['http://host/a', 'gs://bucket/a', 's3://b/a'])
+def test_remote_data_have_the_interface_of_paths(url):
+  found = data_path(url)
+  assert is_remote(found) and str(found) == url
+  assert str(found / 'b.tar') == f'{url}/b.tar'
+  assert (found / 'b.tar').name == 'b.tar' and (found / 'b.tar').stem == 'b'
+  assert str(found.absolute()) == url
+
+
+def test_nothing_is_written_to_a_web_server():
+  with pytest.raises(UserError, match='http://host/a cannot be written to'):
+    writable('http://host/a')
+  assert str(writable('s3://bucket/a')) == 's3://bucket/a'

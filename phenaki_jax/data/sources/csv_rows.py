@@ -11,9 +11,11 @@ import csv
 import dataclasses
 import functools
 import io
-import os
 import re
 from collections.abc import Iterator, Sequence
+
+from phenaki_jax.files.paths import DataPath, data_path
+from phenaki_jax.files.remote import open_stream
 
 MALFORMED = 'malformed_row'
 QUOTES = 'malformed_quotes'
@@ -42,13 +44,13 @@ class Row:
   detail: str = ''
 
 
-def read_header(path: str | os.PathLike) -> tuple[str, ...]:
+def read_header(path: str | DataPath) -> tuple[str, ...]:
   """Return the names of the columns; unnamed columns have the name ''."""
   with _open(path) as file:
     return tuple(name.strip() for name in _header(_Lines(file)))
 
 
-def read_rows(path: str | os.PathLike, *, key: str) -> Iterator[Row]:
+def read_rows(path: str | DataPath, *, key: str) -> Iterator[Row]:
   """Yield the rows of a file, in order; empty lines are not rows.
 
   Args:
@@ -79,8 +81,13 @@ def read_rows(path: str | os.PathLike, *, key: str) -> Iterator[Row]:
       yield _row(number, line, values, names)
 
 
-def _open(path: str | os.PathLike) -> io.TextIOWrapper:
-  return open(path, newline='', encoding='utf-8-sig', errors='surrogateescape')
+def _open(path: str | DataPath) -> io.TextIOWrapper:
+  return io.TextIOWrapper(
+    open_stream(data_path(path)),
+    encoding='utf-8-sig',
+    errors='surrogateescape',
+    newline='',
+  )
 
 
 def _row(

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from phenaki_jax.data import image, schema, transforms, video
+from phenaki_jax.files.paths import DataPath, data_path, is_remote
+from phenaki_jax.files.remote import read_part
 
 MAX_BYTES = video.MAX_BYTES
 """Larger records are rejected before they are read."""
@@ -60,15 +62,17 @@ class FileReader:
 
   The hash of a clip is checked once per process. Later only the needed parts
   are read, unless the size or the modification time of the file has changed.
+  A record of a remote folder is always read in one request, and checked.
   """
 
-  def __init__(self, folder: str | os.PathLike):
-    self.folder = pathlib.Path(folder)
+  def __init__(self, folder: str | DataPath):
+    self.folder = data_path(folder)
+    self._is_remote = is_remote(self.folder)
     self._checked: set[int] = set()
 
   def opener(self) -> 'Callable[[], FileReader]':
     """Return what opens an equal reader in another process."""
-    return functools.partial(type(self), os.fspath(self.folder))
+    return functools.partial(type(self), str(self.folder))
 
   def read(self, record: schema.Record) -> bytes:
     """Return the bytes of a record.
@@ -78,15 +82,30 @@ class FileReader:
         'too_large', or 'changed_file' if the hash of the bytes is not that in
         the record's info.
     """
+    if self._is_remote:
+      return self._fetched(record)
     with self._opened(record) as (file, size):
       return _read_checked(record, file, size)
+
+  def _fetched(self, record: schema.Record) -> bytes:
+    """Return the bytes of a record of a remote folder, as `read` does."""
+    try:
+      data = read_part(
+        self.folder / _plain_path(record),
+        start=record.offset,
+        size=record.size,
+        most=MAX_BYTES + 1,
+      )
+    except FileNotFoundError as error:
+      raise schema.DecodeError('missing_file', record.path) from error
+    if len(data) > MAX_BYTES:
+      raise schema.DecodeError('too_large', f'more than {MAX_BYTES} bytes')
+    return _checked(record, data, max(record.size, 0))
 
   @contextlib.contextmanager
   def _opened(self, record: schema.Record) -> Iterator[tuple[BinaryIO, int]]:
     """Open the file of a record; yield it and the size of the record."""
-    path = pathlib.PurePosixPath(record.path)
-    if not record.path or path.is_absolute() or '..' in path.parts:
-      raise schema.DecodeError('missing_file', f'no file for {record.key!r}')
+    path = _plain_path(record)
     try:
       with open(self.folder / path, 'rb') as file:
         size = record.size
@@ -147,6 +166,9 @@ class FileReader:
       frame = self.timed(record, request.size).frames[0]
       return schema.Example(pixels=frame, caption=record.caption)
     times = clip_times(record, request)
+    if self._is_remote:
+      frames = video.sample(self._fetched(record), times, size=request.size)
+      return clip_example(record, request, frames)
     with self._opened(record) as (file, size):
       state = os.fstat(file.fileno())
       checked = hash(
@@ -171,10 +193,21 @@ class FileReader:
     return clip_example(record, request, frames)
 
 
+def _plain_path(record: schema.Record) -> pathlib.PurePosixPath:
+  """Return the path of a record, which does not lead out of its folder."""
+  path = pathlib.PurePosixPath(record.path)
+  if not record.path or path.is_absolute() or '..' in path.parts:
+    raise schema.DecodeError('missing_file', f'no file for {record.key!r}')
+  return path
+
+
 def _read_checked(record: schema.Record, file: BinaryIO, size: int) -> bytes:
   """Read a record and compare its hash with that in its info."""
   file.seek(record.offset)
-  data = file.read(size)
+  return _checked(record, file.read(size), size)
+
+
+def _checked(record: schema.Record, data: bytes, size: int) -> bytes:
   if len(data) < size:
     raise schema.DecodeError('truncated_file', f'{len(data)} of {size} bytes')
   info = record.info

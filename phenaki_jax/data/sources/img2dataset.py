@@ -20,6 +20,8 @@ import pyarrow.parquet
 from phenaki_jax.data import captions, filters, schema
 from phenaki_jax.data.sources import files, shard_media, tar_index
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import DataPath, data_path, real_path
+from phenaki_jax.files.remote import open_stream
 
 _REQUIRED = ('key', 'caption')
 # Only these columns are read.
@@ -58,7 +60,7 @@ class Img2Dataset:
 
   def __init__(
     self,
-    folder: str | os.PathLike,
+    folder: str | DataPath,
     *,
     index_folder: str | os.PathLike | None = None,
   ):
@@ -72,7 +74,7 @@ class Img2Dataset:
       UserError: the folder or the shards are missing, or no table can be
         used.
     """
-    self.folder = pathlib.Path(folder)
+    self.folder = data_path(folder)
     if not self.folder.is_dir():
       raise UserError(
         f'there is no folder {self.folder}; name one in the '
@@ -175,7 +177,7 @@ class Img2Dataset:
 
   def spec(self) -> dict[str, Any]:
     """Return the layout and the folder."""
-    return {'layout': self.layout, 'folder': str(self.folder.resolve())}
+    return {'layout': self.layout, 'folder': real_path(self.folder)}
 
   def notes(self) -> dict[str, int]:
     """Return counts of items that the last iteration left out, by reason.
@@ -186,11 +188,11 @@ class Img2Dataset:
     return {key: self._notes[key] for key in sorted(+self._notes)}
 
 
-def _open(folder: pathlib.Path, name: str) -> _Shard:
+def _open(folder: DataPath, name: str) -> _Shard:
   """Read the footer of a table."""
   path = folder / f'{name}.parquet'
   if name != os.fsencode(name).decode('utf-8', 'replace'):
-    detail = f'the name of {os.fsencode(path)!r} is not UTF-8'
+    detail = f'the name of {os.fsencode(str(path))!r} is not UTF-8'
     return _Shard(name=ascii(name)[1:-1], fault='unsafe_name', detail=detail)
   if not path.exists():
     detail = (
@@ -199,7 +201,8 @@ def _open(folder: pathlib.Path, name: str) -> _Shard:
     )
     return _Shard(name=name, fault='missing_table', detail=detail)
   try:
-    metadata = pyarrow.parquet.read_metadata(path)
+    with open_stream(path) as file:
+      metadata = pyarrow.parquet.read_metadata(file)
     columns = metadata.schema.to_arrow_schema().names
   except (pyarrow.ArrowException, OSError) as error:
     detail = f'{path} cannot be read as parquet: {_first_line(error)}'
@@ -215,11 +218,12 @@ def _open(folder: pathlib.Path, name: str) -> _Shard:
   return shard
 
 
-def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+def _rows(path: DataPath) -> Iterator[dict[str, Any]]:
   """Yield the used columns of every row; at most one batch is in memory."""
-  with pyarrow.parquet.ParquetFile(
-    path, page_checksum_verification=True
-  ) as table:
+  with (
+    open_stream(path) as file,
+    pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as table,
+  ):
     names = [name for name in _USED if name in table.schema_arrow.names]
     for batch in table.iter_batches(
       _ROWS_PER_READ, columns=names, use_threads=False

@@ -10,8 +10,6 @@ from the extension.
 """
 
 import json
-import os
-import pathlib
 from collections.abc import Iterator
 
 from phenaki_jax.data import captions, filters, schema
@@ -21,6 +19,8 @@ from phenaki_jax.data.sources.line_source import (
   LineSource,
   broken,
 )
+from phenaki_jax.files.paths import DataPath
+from phenaki_jax.files.remote import open_stream
 
 _FILES = ('file_name', 'path')
 _CAPTIONS = ('text', 'caption')
@@ -39,7 +39,7 @@ class JsonLines(LineSource):
     'in each line'
   )
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | DataPath):
     """Find the JSONL files and read their first lines.
 
     Raises:
@@ -82,10 +82,10 @@ class JsonLines(LineSource):
     )
 
 
-def _columns(path: pathlib.Path) -> frozenset[str]:
+def _columns(path: DataPath) -> frozenset[str]:
   """Return the keys of the first line."""
   try:
-    with open(path, 'rb') as file:
+    with open_stream(path) as file:
       return frozenset(json.loads(file.readline(MAX_LINE)))
   except (OSError, ValueError, TypeError, RecursionError):
     return frozenset()

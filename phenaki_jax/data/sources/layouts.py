@@ -17,7 +17,7 @@ FOLDERS = ('webvid', 'img2dataset', 'jsonl', 'stories', 'tfds')
 
 
 def opener(
-  layout: str, folder: str, *, tfds_split: str = 'train', tfds_fps: float = 30
+  layout: str, folder: str, *, tfds_split: str = 'train', tfds_fps: float = 30.0
 ) -> Callable[[pathlib.Path], base.Source]:
   """Return a function that opens a folder, given that of tar indices.
 

@@ -2,13 +2,13 @@
 
 import abc
 import functools
-import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax.data import schema
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import DataPath, data_path, real_path
+from phenaki_jax.files.remote import open_stream
 
 MAX_LINE = 2**20  # bytes; what follows counts as a line of its own
 
@@ -30,13 +30,13 @@ class LineSource(abc.ABC):
   layout: str
   meaning: str
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | DataPath):
     """Find the JSONL files.
 
     Raises:
       UserError: the folder or the files are missing.
     """
-    self.folder = pathlib.Path(folder)
+    self.folder = data_path(folder)
     tables = sorted(self.folder.glob('*.jsonl'))
     if not tables:
       raise UserError(f'{self.folder} holds no JSONL file; {self.meaning}')
@@ -47,7 +47,7 @@ class LineSource(abc.ABC):
     """Yield the records of every line, in the order of the files."""
     for path in self.tables:
       try:
-        with open(path, 'rb') as file:
+        with open_stream(path) as file:
           lines = iter(functools.partial(file.readline, MAX_LINE), b'')
           for number, line in enumerate(lines, 1):
             if line.strip():
@@ -67,7 +67,7 @@ class LineSource(abc.ABC):
 
   def spec(self) -> dict[str, Any]:
     """Return the layout and the folder."""
-    return {'layout': self.layout, 'folder': str(self.folder.resolve())}
+    return {'layout': self.layout, 'folder': real_path(self.folder)}
 
   def notes(self) -> dict[str, int]:
     """Return the number of JSONL files that are not for training."""

@@ -10,8 +10,6 @@ import hashlib
 import io
 import json
 import math
-import os
-import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +25,8 @@ from PIL import Image
 
 from phenaki_jax.data import schema, transforms, video
 from phenaki_jax.data.sources import files
+from phenaki_jax.files.paths import DataPath, data_path
+from phenaki_jax.files.remote import local_copy
 
 _OPEN = 256  # files that are open at a time
 _NAME = re.compile(r'[\w-]+\.array_record')
@@ -63,15 +63,15 @@ def unpack(content: bytes) -> tuple[list[bytes], dict[str, Any]]:
 class PackedReader:
   """Decodes records in the ArrayRecord files of a folder."""
 
-  def __init__(self, folder: str | os.PathLike):
-    self.folder = pathlib.Path(folder)
+  def __init__(self, folder: str | DataPath):
+    self.folder = data_path(folder)
     self._file = functools.lru_cache(_OPEN)(self._open)
 
   def _open(self, name: str) -> ArrayRecordDataSource:
     path = self.folder / name
     if not _NAME.fullmatch(name) or not path.is_file():
       raise schema.DecodeError('missing_file', name)
-    return ArrayRecordDataSource([str(path)])
+    return ArrayRecordDataSource([local_copy(path)])
 
   def read(self, record: schema.Record) -> bytes:
     """Return the content of a record.

@@ -12,7 +12,6 @@ of a constant frame rate, with the prompt as its caption.
 
 import hashlib
 import math
-import os
 import threading
 from collections.abc import Iterator
 from typing import Annotated
@@ -24,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from phenaki_jax.data import schema, video
 from phenaki_jax.data.sources import files
 from phenaki_jax.data.sources.line_source import LineSource, broken
+from phenaki_jax.files.paths import DataPath
 
 _KEPT = 16  # films whose examination is kept for their other scenes
 
@@ -56,7 +56,7 @@ _LINE = pydantic.TypeAdapter(_Film)
 class StoryReader(files.FileReader):
   """A reader of the scenes of films."""
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | DataPath):
     super().__init__(folder)
     self._films: dict[str, schema.MediaInfo] = {}
     self._lock = threading.Lock()
@@ -100,7 +100,7 @@ class Stories(LineSource):
   )
   columns: frozenset[str] = frozenset()
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | DataPath):
     """Find the JSONL files.
 
     Raises:

@@ -18,6 +18,8 @@ from collections import Counter
 from typing import Any
 
 from phenaki_jax.files import atomic
+from phenaki_jax.files.paths import DataPath, is_remote
+from phenaki_jax.files.remote import open_stream
 
 _VERSION = 2
 _BLOCK = 512
@@ -43,8 +45,10 @@ class TarIndex:
   ignored: dict[str, int]
 
 
-def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
+def load(tar: DataPath, *, fallback: pathlib.Path | None) -> TarIndex:
   """Return the index of a shard; scan the shard only if it has changed.
+
+  Remote shards are always scanned.
 
   Args:
     tar: the shard.
@@ -58,6 +62,9 @@ def load(tar: pathlib.Path, *, fallback: pathlib.Path | None) -> TarIndex:
   Raises:
     OSError: the shard cannot be read.
   """
+  if is_remote(tar):
+    with open_stream(tar) as file:
+      return scan(file, file.seek(0, os.SEEK_END))
   status = tar.stat()
   name = f'{tar.name}.index.json'
   places = [tar.parent / name]
@@ -195,7 +202,7 @@ def _name_fault(name: str) -> str:
   return ''
 
 
-def _read(place: pathlib.Path, status: os.stat_result) -> TarIndex | None:
+def _read(place: DataPath, status: os.stat_result) -> TarIndex | None:
   """Read a stored index; None if it is invalid or of another shard."""
   try:
     kept = json.loads(place.read_text())
@@ -221,9 +228,7 @@ def _place(pair: Any, size: int) -> Place:
   return offset, length
 
 
-def _write(
-  place: pathlib.Path, index: TarIndex, status: os.stat_result
-) -> None:
+def _write(place: DataPath, index: TarIndex, status: os.stat_result) -> None:
   stamp = {
     'version': _VERSION,
     'size': status.st_size,

@@ -14,8 +14,6 @@ import hashlib
 import importlib.util
 import json
 import math
-import os
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +25,8 @@ from array_record.python.array_record_data_source import (
 from phenaki_jax.data import captions, filters, image, schema, transforms, video
 from phenaki_jax.data.sources import files
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import data_path, real_path
+from phenaki_jax.files.remote import local_copy
 
 _CAPTIONS = ('caption', 'text', 'prompt', 'description')
 _TAG = 'nsfw'  # the ClassLabel of `laion400m`
@@ -73,7 +73,7 @@ class TfdsReader:
   @functools.cached_property
   def records(self) -> ArrayRecordDataSource:
     """Return the records, as bytes."""
-    path = pathlib.Path(self.folder) / 'dataset_info.json'
+    path = data_path(self.folder) / 'dataset_info.json'
     if not path.is_file():
       raise UserError(
         f'{self.folder} has no dataset_info.json; name the folder of a version '
@@ -94,18 +94,18 @@ class TfdsReader:
     prefix = f'{info["name"]}-{self.split}.array_record'
     count = len(found[0]['shardLengths'])
     paths = [
-      pathlib.Path(self.folder) / f'{prefix}-{i:05d}-of-{count:05d}'
+      data_path(self.folder) / f'{prefix}-{i:05d}-of-{count:05d}'
       for i in range(count)
     ]
     for file in paths:
       if not file.is_file():
         raise UserError(f'{file} is missing; prepare the set again')
-    return ArrayRecordDataSource([str(file) for file in paths])
+    return ArrayRecordDataSource([local_copy(file) for file in paths])
 
   @functools.cached_property
   def _json(self) -> dict[str, Any]:
     """The description of the features."""
-    path = pathlib.Path(self.folder) / 'features.json'
+    path = data_path(self.folder) / 'features.json'
     try:
       content = json.loads(path.read_bytes())
       assert isinstance(content['featuresDict']['features'], dict)
@@ -297,7 +297,7 @@ class Tfds:
   def spec(self) -> dict[str, Any]:
     """Return the layout and the fields of the reader."""
     fields = dataclasses.asdict(self.reader)
-    fields['folder'] = os.path.realpath(self.reader.folder)
+    fields['folder'] = real_path(data_path(self.reader.folder))
     return {'layout': self.layout, **fields}
 
   def notes(self) -> dict[str, int]:

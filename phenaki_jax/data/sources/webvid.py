@@ -7,7 +7,6 @@ read as a string, because page_dir and videoid have leading zeros.
 
 import functools
 import os
-import pathlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import csv_rows, files
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import DataPath, data_path, is_remote, real_path
 
 _REQUIRED = ('videoid', 'page_dir', 'name')
 # A plain name of a file or folder. Any other could lead out of the folder.
@@ -36,14 +36,14 @@ class WebVid:
 
   layout = 'webvid'
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | DataPath):
     """Read the headers of the CSV files.
 
     Raises:
       UserError: the folder or the CSV files are missing, or every file lacks
         a column.
     """
-    self.folder = pathlib.Path(folder)
+    self.folder = data_path(folder)
     if not self.folder.is_dir():
       raise UserError(
         f'there is no folder {self.folder}; name one in the '
@@ -58,7 +58,7 @@ class WebVid:
     training = [path for path in tables if 'train' in path.name]
     self._tables = training or tables
     self._notes = Counter(csv_not_train=len(tables) - len(self._tables))
-    self._faults: dict[pathlib.Path, str] = {}
+    self._faults: dict[DataPath, str] = {}
     columns = []
     for path in self._tables:
       try:
@@ -82,7 +82,7 @@ class WebVid:
         # The number of rows is unknown, so the file counts as one record.
         yield _broken(path.name, 'unreadable_table', f'{path}: {error}')
 
-  def _record(self, path: pathlib.Path, row: csv_rows.Row) -> schema.Record:
+  def _record(self, path: DataPath, row: csv_rows.Row) -> schema.Record:
     place = f'{path.name}, line {row.line}'
     if row.fault or path in self._faults:
       fault = row.fault or 'missing_column'
@@ -110,7 +110,7 @@ class WebVid:
     paths = [f'{part}/{name}'.lstrip('/') for part in parts]
     if len(paths) > 1:
       for path in paths:
-        if os.path.isfile(self.folder / path):
+        if (self.folder / path).is_file():
           return path
     return paths[0]
 
@@ -137,7 +137,7 @@ class WebVid:
 
   def spec(self) -> dict[str, Any]:
     """Return the layout and the folder."""
-    return {'layout': self.layout, 'folder': str(self.folder.resolve())}
+    return {'layout': self.layout, 'folder': real_path(self.folder)}
 
   def notes(self) -> dict[str, int]:
     """Return the number of CSV files that are not for training."""
@@ -150,7 +150,7 @@ def _broken(key: str, fault: str, detail: str) -> schema.Record:
   )
 
 
-def _checked_header(path: pathlib.Path) -> tuple[str, ...]:
+def _checked_header(path: DataPath) -> tuple[str, ...]:
   """Return the names of the columns of a file.
 
   Raises:
@@ -174,16 +174,27 @@ def _checked_header(path: pathlib.Path) -> tuple[str, ...]:
   return names
 
 
-def _list(folder: pathlib.Path) -> tuple[list[str], bool]:
+def _list(folder: DataPath) -> tuple[list[str], bool]:
   """Return the subfolders of a folder, and whether it holds a video."""
   subfolders, has_videos = [], False
   try:
-    with os.scandir(folder) as entries:
-      for entry in entries:
-        if entry.name.endswith('.mp4'):
-          has_videos = True
-        elif entry.is_dir() and not _BAD_BYTE.search(entry.name):
-          subfolders.append(entry.name)
+    for name, is_folder in _entries(folder):
+      if name.endswith('.mp4'):
+        has_videos = True
+      elif is_folder and not _BAD_BYTE.search(name):
+        subfolders.append(name)
   except OSError:
     pass  # Its videos are counted as missing files.
   return subfolders, has_videos
+
+
+def _entries(folder: Any) -> Iterator[tuple[str, bool]]:
+  """Yield the names in a folder, and whether they are folders."""
+  if is_remote(folder):
+    for entry in folder.fs.ls(str(folder), detail=True):
+      name = entry['name'].rstrip('/').rpartition('/')[2]
+      yield name, entry['type'] == 'directory'
+    return
+  with os.scandir(folder) as entries:
+    for entry in entries:
+      yield entry.name, entry.is_dir()
