@@ -23,6 +23,8 @@ EXAMPLES = """
   phenaki data build --webvid data/webvid --img2dataset data/laion \\
     --out data/manifest
   phenaki data build --storyworld 2000 --subset full --out data/world
+  phenaki data build --img2dataset data/laion --language en \\
+    --toxic-words words.txt --out data/laion-manifest
   phenaki data build --img2dataset data/cc3m --max-unsafe none \\
     --allow-missing pwatermark --out data/cc3m-manifest
 """
@@ -66,6 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('max-broken', share, 0.2, 'share of broken records allowed in a source'),
   )
   filters.add_argument(
+    '--language',
+    type=language,
+    metavar='CODE',
+    help="keep rows of this language, such as en, by the table's column",
+  )
+  filters.add_argument(
+    '--toxic-words',
+    metavar='FILE',
+    help='leave out captions with a word or phrase of this list, one in a line',
+  )
+  filters.add_argument(
     '--allow-missing',
     action='append',
     default=[],
@@ -80,9 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add_workers(parser)
 
 
+def language(text: str) -> str | None:
+  """Parse the code of a language, or 'none'."""
+  return None if text.lower() == 'none' else text
+
+
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
-  from phenaki_jax.data import build, filters, isolation
+  from phenaki_jax.data import build, filters, isolation, word_list
   from phenaki_jax.data.sources import layouts, storyworld
 
   openers: list[build.OpenSource] = [
@@ -101,7 +119,9 @@ def run(args: argparse.Namespace) -> None:
     )
   if not openers:
     raise UserError('name at least one source, such as --webvid DIR')
-  args.allow_missing = tuple(args.allow_missing)
+  args.toxic_words = (
+    word_list.read_words(args.toxic_words) if args.toxic_words else ()
+  )
   scorer = None
   if args.score_unsafe:
     from phenaki_jax.perceptual.unsafe import UnsafeScorer
