@@ -18,7 +18,7 @@ from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.reader.config import ReaderConfig
+from phenaki_jax.reader.config import CharactersConfig, ReaderConfig
 from phenaki_jax.runs.frozen_text import resolve_text
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
@@ -59,6 +59,7 @@ class Experiment:
     task: how the generator's training examples are made.
     sampling: default sampling settings of the generator.
     reader: shape of the reader of the sprite world, and its sheets.
+    characters: labelled stories, of which a reader learns the characters.
     optim: the optimizer.
     train: the length of the run, and how often it logs, saves and evaluates.
     mesh: number of devices on each mesh axis.
@@ -77,6 +78,7 @@ class Experiment:
   task: GeneratorTaskConfig = GeneratorTaskConfig()
   sampling: SamplingSettings = SamplingSettings()
   reader: ReaderConfig = ReaderConfig()
+  characters: CharactersConfig = CharactersConfig()
   optim: OptimConfig = OptimConfig()
   train: TrainConfig = TrainConfig()
   mesh: MeshConfig = MeshConfig()
