@@ -1,18 +1,26 @@
 """A reader of characters is trained by the loop, and measured."""
 
-import json
+import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from phenaki_jax import config as config_lib
+from phenaki_jax import sharding
 from phenaki_jax.cli import main
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.data.story_sets.exchange import ExchangeWriter
-from phenaki_jax.data.story_sets.story import Story
+from phenaki_jax.data.story_sets.exchange import Exchange, ExchangeWriter
+from phenaki_jax.data.story_sets.story import Account, Story
 from phenaki_jax.errors import UserError
+from phenaki_jax.evaluation.characters import score_characters
+from phenaki_jax.reader.characters import CharacterReader
 from phenaki_jax.reader.config import CharactersConfig, ReaderConfig
-from phenaki_jax.runs import characters, train
+from phenaki_jax.reader.network import CharacterNetwork
+from phenaki_jax.runs import assemble, characters, train
 from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.training.character_task import CharacterTask
 from phenaki_jax.training.config import OptimConfig, TrainConfig
 
 NAMES = ('red square', 'blue cross', 'green bar')
@@ -79,38 +87,71 @@ def experiment(stories, **train):
   )
 
 
-def test_a_trained_reader_is_measured(tmp_path, capsys):
-  stories = write(tmp_path / 's.h5', {'train': 4, 'val': 1, 'test': 2})
-  run = tmp_path / 'run'
-  assert train.train(experiment(stories, steps=2), run) == 0
-  text = (run / 'metrics.jsonl').read_text()
-  assert 'heldout/f1' in text and 'frame_accuracy' in text
-  words = ['reader', '--reader', str(run), '--stories', stories]
-  assert main.main(words) == 0
-  said = capsys.readouterr().out
-  assert '| 10 frames | score |' in said and 'F1 of blue cross' in said
+def untrained(reader):
+  """Return a reader with random parameters."""
+  network = CharacterNetwork(reader, len(NAMES))
+  frames = jnp.zeros((1, 16, 16, 3), jnp.uint8)
+  shapes = jax.eval_shape(network.init, jax.random.key(0), frames)['params']
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32),
+    sharding.unbox(shapes),
+  )
+  return CharacterReader(config=reader, names=NAMES, params=params)
+
+
+def test_a_reader_is_measured_on_the_frames_of_a_split(tmp_path):
+  stories = write(tmp_path / 's.h5', {'train': 4, 'test': 2})
+  given = experiment(stories, steps=2)
+  reader = untrained(given.reader)
+  scores = characters.measure(reader, stories)
+  file = Exchange(stories)
+  chosen = [s for s in file.stories(Account()) if s.split == 'test']
+  frames = np.concatenate([f for story in chosen for f in story.scenes()])
+  shown = np.concatenate([np.array(story.labels, bool) for story in chosen])
+  file.close()
+  assert scores == score_characters(reader.read(frames), shown)
+  assert scores.frames == 10
   other = write(tmp_path / 'o.h5', {'test': 1}, names=('a', 'b', 'c'))
-  reader = characters.open_reader(str(run))
   with pytest.raises(UserError, match='labels of a, b, c, but the reader'):
     characters.measure(reader, other)
-  empty = write(tmp_path / 'e.h5', {'train': 1})
-  with pytest.raises(UserError, match='no stories of test'):
-    characters.measure(reader, empty)
-  content = json.loads((run / 'config.json').read_text())
-  content['characters'] = {}
-  (run / 'config.json').write_text(json.dumps(content))
+  with pytest.raises(UserError, match='no stories of val'):
+    characters.measure(reader, stories, split='val')
+
+
+def test_a_run_learns_from_the_frames_of_its_stories(tmp_path):
+  stories = write(tmp_path / 's.h5', {'train': 7})
+  given = experiment(stories, steps=2)
+  mesh = sharding.make_mesh(given.mesh)
+  run = assemble.assemble(given, workdir=tmp_path, mesh=mesh)
+  assert isinstance(run.task, CharacterTask)
+  batch = run.open_pipeline(given.data).batch(0)
+  assert batch['images']['labels'].shape == (32, 3)
+  (tmp_path / 'config.json').write_text(
+    config_lib.to_json(
+      dataclasses.replace(given, characters=CharactersConfig())
+    )
+  )
   with pytest.raises(UserError, match='not the run of a reader of characters'):
-    characters.open_reader(str(run))
+    characters.open_reader(str(tmp_path))
 
 
 @pytest.mark.slow
-def test_it_learns_characters_and_nothing_from_shuffled_labels(tmp_path):
-  numbers = {'train': 200, 'test': 40}
+def test_it_learns_characters_and_nothing_from_shuffled_labels(
+  tmp_path, capsys
+):
+  numbers = {'train': 200, 'val': 10, 'test': 40}
   scores = {}
   for shuffled in (False, True):
     stories = write(tmp_path / f'{shuffled}.h5', numbers, shuffled=shuffled)
     run = tmp_path / f'run_{shuffled}'
     assert train.train(experiment(stories, steps=300), run) == 0
+    text = (run / 'metrics.jsonl').read_text()
+    assert 'heldout/f1' in text and 'frame_accuracy' in text
+    words = ['reader', '--reader', str(run), '--stories', stories]
+    assert main.main(words) == 0
+    said = capsys.readouterr().out
+    assert '| 200 frames | score |' in said and 'F1 of blue cross' in said
     reader = characters.open_reader(str(run))
     scores[shuffled] = characters.measure(reader, stories)
   assert scores[False].micro_f1 > 0.95
