@@ -107,10 +107,10 @@ def test_a_reader_is_measured_on_the_frames_of_a_split(tmp_path):
   scores = characters.measure(reader, stories)
   file = Exchange(stories)
   chosen = [s for s in file.stories(Account()) if s.split == 'test']
-  frames = np.concatenate([f for story in chosen for f in story.scenes()])
+  found = [reader.read(np.concatenate(story.scenes())) for story in chosen]
   shown = np.concatenate([np.array(story.labels, bool) for story in chosen])
   file.close()
-  assert scores == score_characters(reader.read(frames), shown)
+  assert scores == score_characters(np.concatenate(found), shown)
   assert scores.frames == 10
   other = write(tmp_path / 'o.h5', {'test': 1}, names=('a', 'b', 'c'))
   with pytest.raises(UserError, match='labels of a, b, c, but the reader'):
@@ -127,11 +127,8 @@ def test_a_run_learns_from_the_frames_of_its_stories(tmp_path):
   assert isinstance(run.task, CharacterTask)
   batch = run.open_pipeline(given.data).batch(0)
   assert batch['images']['labels'].shape == (32, 3)
-  (tmp_path / 'config.json').write_text(
-    config_lib.to_json(
-      dataclasses.replace(given, characters=CharactersConfig())
-    )
-  )
+  without = dataclasses.replace(given, characters=CharactersConfig())
+  (tmp_path / 'config.json').write_text(config_lib.to_json(without))
   with pytest.raises(UserError, match='not the run of a reader of characters'):
     characters.open_reader(str(tmp_path))
 

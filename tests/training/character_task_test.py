@@ -20,12 +20,13 @@ TASK = CharacterTask(
 
 
 @pytest.fixture(scope='module')
-def params():
+def reader():
   shapes = sharding.unbox(jax.eval_shape(TASK.init, rng.root(0)))
   drawn = np.random.default_rng(0)
-  return jax.tree.map(
+  params = jax.tree.map(
     lambda leaf: drawn.normal(0, 0.5, leaf.shape).astype(leaf.dtype), shapes
   )
+  return CharacterReader(config=TASK.config, names=NAMES, params=params)
 
 
 def batch(seed, rows=8):
@@ -39,14 +40,22 @@ def batch(seed, rows=8):
 
 
 @jax.jit
-def _loss(params, batch):
-  return TASK.loss(params, {}, batch, rng.root(0))
+def _step(params, batch):
+  """Return the gradients, the loss with its metrics, and the logits."""
+
+  def loss(params):
+    total, metrics = TASK.loss(params, {}, batch, rng.root(0))
+    return total, (total, metrics)
+
+  gradients, found = jax.grad(loss, has_aux=True)(params)
+  pixels = batch['images']['pixels']
+  return gradients, *found, TASK._network.apply({'params': params}, pixels)
 
 
-def test_metrics_of_several_batches_are_those_of_all_frames(params):
+def test_metrics_of_several_batches_are_those_of_all_frames(reader):
   batches = [batch(0), batch(1)]
-  found = finalise(merge(*(fetched(_loss(params, b)[1]) for b in batches)))
-  reader = CharacterReader(config=TASK.config, names=NAMES, params=params)
+  steps = [_step(reader.params, one) for one in batches]
+  found = finalise(merge(*(fetched(metrics) for _, _, metrics, _ in steps)))
   pixels, labels = (
     np.concatenate([b['images'][name] for b in batches])
     for name in ('pixels', 'labels')
@@ -57,12 +66,9 @@ def test_metrics_of_several_batches_are_those_of_all_frames(params):
   assert found['frame_accuracy'] == pytest.approx(scores.frame_accuracy)
 
 
-def test_loss_is_the_binary_cross_entropy(params):
+def test_loss_is_the_binary_cross_entropy(reader):
   given = batch(0)
-  total, metrics = _loss(params, given)
-  model = TASK._network
-  pixels = jnp.asarray(given['images']['pixels'])
-  logits = jax.jit(model.apply)({'params': params}, pixels)
+  _, total, metrics, logits = _step(reader.params, given)
   probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
   shown = given['images']['labels']
   expected = -np.log(np.where(shown, probability, 1 - probability)).mean()
@@ -70,23 +76,20 @@ def test_loss_is_the_binary_cross_entropy(params):
   assert finalise(fetched(metrics))['loss'] == pytest.approx(expected, rel=1e-5)
 
 
-def test_every_parameter_is_trained(params):
-  gradients = jax.jit(lambda p: jax.grad(lambda q: _loss(q, batch(0))[0])(p))(
-    params
-  )
+def test_every_parameter_is_trained(reader):
+  gradients, *_ = _step(reader.params, batch(0))
   for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
     assert float(jnp.abs(leaf).max()) > 0, path
 
 
-def test_other_shapes_are_read_in_their_centre(params):
-  reader = CharacterReader(config=TASK.config, names=NAMES, params=params)
-  frames = batch(0)['images']['pixels']
+def test_other_shapes_are_read_in_their_centre(reader):
+  frames = batch(0, rows=16)['images']['pixels']
+  expected = reader.read(frames)
+  assert expected.any() and not expected.all()
   wide = np.pad(frames, [(0, 0), (0, 0), (5, 5), (0, 0)])
-  np.testing.assert_array_equal(reader.read(wide), reader.read(frames))
+  np.testing.assert_array_equal(reader.read(wide), expected)
   # The number of frames is padded, which changes none of them.
-  np.testing.assert_array_equal(
-    reader.read(frames[:3]), reader.read(frames)[:3]
-  )
+  np.testing.assert_array_equal(reader.read(frames[:13]), expected[:13])
 
 
 def test_stories_without_names_are_refused():
