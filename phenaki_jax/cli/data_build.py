@@ -6,13 +6,12 @@ An older manifest is replaced only when the new one is complete.
 import argparse
 
 from phenaki_jax.cli.arguments import (
+  add_filters,
   add_numbers,
   add_subset,
   add_workers,
   count,
   fields,
-  limit,
-  score,
   seconds,
   seed,
   share,
@@ -55,47 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   sources.add_argument(
     '--tfds-split', default='train', metavar='NAME', help='of --tfds'
   )
-  filters = parser.add_argument_group('filters')
-  add_numbers(
-    filters,
-    ('max-unsafe', limit, 0.5, 'highest punsafe score, 0..1, or none'),
-    ('max-watermark', limit, 0.5, 'highest pwatermark score, 0..1, or none'),
-    ('min-aesthetic', score, None, 'lowest aesthetic score, 0..10, or none'),
-    ('min-side', count, 32, 'in pixels'),
-    ('max-caption', count, 1000, 'in characters'),
-    ('min-duration', seconds, 0.3, 'of clips, in seconds'),
-    ('max-duration', seconds, 300.0, 'of clips, in seconds'),
-    ('max-broken', share, 0.2, 'share of broken records allowed in a source'),
-  )
-  filters.add_argument(
-    '--language',
-    type=language,
-    metavar='CODE',
-    help="keep rows of this language, such as en, by the table's column",
-  )
-  filters.add_argument(
-    '--toxic-words',
-    metavar='FILE',
-    help='leave out captions with a word or phrase of this list, one in a line',
-  )
-  filters.add_argument(
-    '--allow-missing',
-    action='append',
-    default=[],
-    metavar='COLUMN',
-    help='a score (punsafe, pwatermark) that a source or row may lack',
-  )
-  filters.add_argument(
-    '--score-unsafe',
-    action='store_true',
-    help='compute the punsafe scores that are missing (phenaki-jax[eval])',
-  )
+  add_filters(parser)
   add_workers(parser)
-
-
-def language(text: str) -> str | None:
-  """Parse the code of a language, or 'none'."""
-  return None if text.lower() == 'none' else text
 
 
 def run(args: argparse.Namespace) -> None:

@@ -100,14 +100,18 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
       f'--allow-missing {name}, or disable the filter with {option} none'
       + (', or compute it with --score-unsafe' if name == UNSAFE else '')
     )
-  for columns, option, wanted in (
-    (AESTHETIC, '--min-aesthetic', config.min_aesthetic),
-    (LANGUAGE, '--language', config.language),
+  for columns, remedy, wanted in (
+    (
+      AESTHETIC,
+      'disable the filter with --min-aesthetic none',
+      config.min_aesthetic,
+    ),
+    (LANGUAGE, 'leave out --language', config.language),
   ):
     if wanted is not None and not source.columns & {*columns}:
       raise UserError(
         f'{source.spec().get("folder", source.layout)} has no column '
-        f'{" or ".join(columns)}; disable the filter with {option} none'
+        f'{" or ".join(columns)}; {remedy}'
       )
 
 

@@ -70,7 +70,6 @@ def test_build_filters_by_language_and_words(world, tmp_path):
   # WebVid has no such column.
   assert report['kept'] == 6
   assert report['sources'][1]['filtered'] == {'language_not_de': 5}
-  assert build(world, tmp_path / 'all', '--language', 'none') == 0
 
 
 def _contents(folder):

@@ -102,7 +102,7 @@ def test_a_language_is_kept_by_its_column(source, columns, reason):
     config = filters.FilterConfig(language=code)
     assert filters.metadata_fault(record(**columns), config) == reason
   filters.check_columns(source('punsafe', 'pwatermark', *columns), config)
-  with pytest.raises(ValueError, match='no column LANGUAGE or language; dis'):
+  with pytest.raises(ValueError, match='no column LANGUAGE or language; lea'):
     filters.check_columns(source('punsafe', 'pwatermark'), config)
 
 

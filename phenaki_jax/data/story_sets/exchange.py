@@ -207,7 +207,7 @@ class ExchangeWriter(contextlib.AbstractContextManager['ExchangeWriter']):
     joined = SEPARATOR.join(
       text.replace(SEPARATOR, '/') for text in story.captions
     )
-    values = {
+    values: dict[str, Any] = {
       'ids': (story.id, (), words),
       'text': (joined, (), words),
       'captions': (story.captions, (count,), words),

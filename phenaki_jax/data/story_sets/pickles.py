@@ -146,8 +146,8 @@ class _Dtype:
 
   def real(self) -> np.dtype:
     """Return the dtype, one of numbers or bytes."""
-    order = '' if self._order == '|' else self._order
-    dtype = np.dtype(self._code).newbyteorder(order or '=')
+    order: Any = '=' if self._order == '|' else self._order
+    dtype = np.dtype(self._code).newbyteorder(order)
     if dtype.kind not in _PLAIN_KINDS:
       raise _RefusedError(f'an array of the dtype {self._code!r}')
     return dtype
