@@ -152,6 +152,7 @@ def main() -> int:
   if options.json:
     print(json.dumps(result, indent=2))
   else:
+    print(f'{_cpu()}, {options.threads} threads')
     print(report.table(result))
   if not result['idle']:
     print(

@@ -23,6 +23,19 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+  """Compile without most optimisations, unless the test is slow.
+
+  The fast tests spend most of their time in the compiler. The slow ones train,
+  and run what users run.
+  """
+  is_fast = item.get_closest_marker('slow') is None
+  jax.config.update('jax_disable_most_optimizations', is_fast)
+  # For the processes that tests start.
+  os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = str(int(is_fast))
+
+
 @pytest.fixture(scope='session')
 def tiny_sampler():
   """Make an untrained sampler of 16x16 pixels whose every input matters."""

@@ -1,14 +1,29 @@
 """Summary statistics of the timings, and a table of them."""
 
+import math
 import statistics
 from typing import Any
 
 from versus.shapes import MATMUL
 
-# Targets: how many times faster than the peer each case is, and its fraction of
-# the rate of a large matmul.
-FASTER = {'tokenizer': 1.3, 'generator': 1.6, 'sampling': 2.5}
-SHARE = 0.6
+# Targets: our fraction of the rate of a large matmul, and how many times faster
+# than the peer each case is: where torch's own matmul is about as fast as jax's,
+# and where it is not, as on some processors.
+SHARE = 0.75
+FASTER = {'tokenizer': 1.7, 'generator': 1.7, 'sampling': 3.0}
+FASTER_THAN_SLOW = {'tokenizer': 2.1, 'generator': 2.5, 'sampling': 4.0}
+AS_FAST = 0.75
+
+
+def targets(rates: dict[str, float]) -> dict[str, float]:
+  """Return how many times faster each case should be.
+
+  Args:
+    rates: those of a large matmul, by side.
+  """
+  if rates.get('peer', math.inf) < AS_FAST * rates['ours']:
+    return FASTER_THAN_SLOW
+  return FASTER
 
 
 def summarise(
@@ -91,7 +106,7 @@ def table(result: dict[str, Any]) -> str:
       *('by jax', 'by torch'),
     ],
   ]
-  missed = []
+  missed, wanted = [], targets(rates)
   for name, case in result['cases'].items():
     millions = '/'.join(f'{n / 1e6:.1f}M' for n in case['parameters'].values())
     faster = case.get('times_faster')
@@ -109,8 +124,8 @@ def table(result: dict[str, Any]) -> str:
         '-' if faster is None else f'{case["share_of_peer_matmul"]:.0%}',
       ]
     )
-    if faster is not None and faster < FASTER[name]:
-      missed.append(f'{name} is {faster:.2f}x as fast, not {FASTER[name]}x')
+    if faster is not None and faster < wanted[name]:
+      missed.append(f'{name} is {faster:.2f}x as fast, not {wanted[name]}x')
     if case['share_of_matmul'] < SHARE:
       share = case['share_of_matmul']
       missed.append(f'{name} reaches {share:.0%} of a matmul, not {SHARE:.0%}')

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from phenaki_jax.nn.layers import Dense
-from phenaki_jax.sharding import logical
+from phenaki_jax.sharding import constrain, logical, splits_evenly
 from phenaki_jax.text.config import TextConfig
 
 # T5X adds this number to masked logits. It absorbs the logit, so that a padding
@@ -61,8 +61,14 @@ class T5Encoder(nn.Module):
     )
     # Embed returns NaN for ids outside the table.
     x_BLE = embed(jnp.clip(ids_BL, 0, config.vocab_size - 1))
+    x_BLE = x_BLE.astype(jnp.float32)
+    # Otherwise the vectors keep the split of the table, and each product of the
+    # encoder is a sum over the devices instead of a gather of its kernel.
+    names = ('batch', None, None)
+    if not self.is_initializing() and splits_evenly(x_BLE.shape, names):
+      x_BLE = constrain(x_BLE, *names)
     y_BLE = _Stack(config, self.dtype, name='encoder')(
-      x_BLE.astype(jnp.float32), ids_BL > 0, deterministic
+      x_BLE, ids_BL > 0, deterministic
     )
     return y_BLE.reshape((*ids.shape, config.width))
 

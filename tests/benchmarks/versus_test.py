@@ -66,8 +66,17 @@ def test_report_compares_best_calls():
   assert case['share_of_peer_matmul'] == pytest.approx(0.64)
   text = report.table(result)
   assert '13.0M/13.1M' in text
-  assert 'Missed: tokenizer is 1.20x as fast, not 1.3x.' in text
+  assert 'Missed: tokenizer is 1.20x as fast, not 1.7x.' in text
   assert 'of a matmul, not' not in text
+
+
+def test_more_is_asked_of_where_torch_is_slow():
+  from versus import report
+
+  fast = report.targets({'ours': 100.0, 'peer': 80.0})
+  slow = report.targets({'ours': 100.0, 'peer': 70.0})
+  assert fast == report.FASTER == report.targets({'ours': 100.0})
+  assert all(slow[name] > fast[name] for name in fast)
 
 
 def test_report_without_the_peer():
@@ -82,7 +91,7 @@ def test_report_without_the_peer():
   row = report.table(result).splitlines()[2].split()
   assert row[:5] == ['tokenizer', '13.0M', '1.000', '-', '-']
   assert row[5:] == ['10.0', '10.0', '10%', '-']
-  assert 'tokenizer reaches 10% of a matmul, not 60%' in report.table(result)
+  assert 'tokenizer reaches 10% of a matmul, not 75%' in report.table(result)
 
 
 def test_worker_answers_one_line_per_call():

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from phenaki_jax import sharding
+from phenaki_jax.planning import program
 from phenaki_jax.sharding import check_names
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder, relative_buckets
@@ -177,3 +179,21 @@ def test_relative_buckets_follow_the_paper(num_buckets, reach):
   expected = [_bucket(int(d), num_buckets, reach) for d in distance]
   assert actual.tolist() == expected
   assert set(actual.tolist()) <= set(range(num_buckets))
+
+
+def test_split_kernels_are_gathered_and_no_products_are_summed():
+  mesh = sharding.make_mesh(sharding.MeshConfig(fsdp=8))
+  encoder = T5Encoder(SMALL)
+  boxed = jax.eval_shape(encoder.init, jax.random.key(0), IDS)
+  ids = jax.ShapeDtypeStruct(
+    (16, 6), jnp.int32, sharding=sharding.batch_sharding(mesh)
+  )
+  with jax.set_mesh(mesh):
+    compiled = (
+      jax.jit(encoder.apply)
+      .lower(sharding.describe(boxed, mesh), ids)
+      .compile()
+    )
+  found = program.collectives(compiled.as_text())
+  assert found['all-gather'].count > 0
+  assert 'all-reduce' not in found, found

@@ -1,8 +1,8 @@
 r"""Train tokenizers that differ in one thing, and compare what they decode.
 
-    python benchmarks/tokenizers.py losses --out runs/losses
-    python benchmarks/tokenizers.py frames --out runs/frames
-    python benchmarks/tokenizers.py losses --out runs/losses_lpc \
+    python benchmarks/tokenizer_losses.py losses --out runs/losses
+    python benchmarks/tokenizer_losses.py frames --out runs/frames
+    python benchmarks/tokenizer_losses.py losses --out runs/losses_lpc \
       --config configs/tokenizer/lpc.py:manifest=DIR
 
 `losses` compares quantizers and terms of the loss; its perceptual network is

@@ -31,8 +31,8 @@ def get_config(arg=''):
 
 
 def _load():
-  path = BENCHMARKS / 'tokenizers.py'
-  spec = importlib.util.spec_from_file_location('benchmarks_tokenizers', path)
+  path = BENCHMARKS / 'tokenizer_losses.py'
+  spec = importlib.util.spec_from_file_location('tokenizer_losses', path)
   module = importlib.util.module_from_spec(spec)
   sys.modules[spec.name] = module
   spec.loader.exec_module(module)
