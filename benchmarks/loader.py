@@ -56,7 +56,9 @@ def make_manifest(folder, clips):
       large = noise.repeat(16, axis=0).repeat(16, axis=1)
       frames = np.stack([np.roll(large, 4 * t, axis=1) for t in range(24)])
       path = folder / 'videos' / '0' / f'{i}.mp4'
-      write_mp4(path, frames, fps=8, provenance={}, min_height=1)
+      write_mp4(
+        path, frames, fps=8, provenance={'notice': 'rendered'}, min_height=1
+      )
       file.write(f'{i},0,clip {i}\n')
   build.build([lambda _: webvid.WebVid(folder)], folder / 'manifest')
   return folder / 'manifest'

@@ -103,7 +103,9 @@ def make_video(path: pathlib.Path) -> None:
 
   path.parent.mkdir(parents=True, exist_ok=True)
   frames = np.zeros((9, 32, 32, 3), np.uint8)
-  write_mp4(path, frames, fps=8, provenance={}, min_height=1)
+  write_mp4(
+    path, frames, fps=8, provenance={'notice': 'rendered'}, min_height=1
+  )
 
 
 def make_img2dataset(folder: pathlib.Path, rows: int) -> None:

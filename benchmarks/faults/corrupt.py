@@ -43,7 +43,9 @@ def make_good(folder):
   for i in range(GOOD):
     frames = rng.integers(0, 256, (9, 40, 48, 3), dtype=np.uint8) // 2
     path = folder / f'good{i}.mp4'
-    write_mp4(path, frames, fps=8, provenance={}, min_height=1)
+    write_mp4(
+      path, frames, fps=8, provenance={'notice': 'rendered'}, min_height=1
+    )
     found[path.name] = path.read_bytes()
     target = io.BytesIO()
     kind = 'PNG' if i % 2 else 'JPEG'

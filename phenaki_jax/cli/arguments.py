@@ -110,6 +110,44 @@ def add_world(parser: argparse.ArgumentParser, *, size: int) -> None:
   )
 
 
+def add_filters(parser: argparse.ArgumentParser) -> None:
+  """Add the limits that a record must meet; see `filters.FilterConfig`."""
+  filters = parser.add_argument_group('filters')
+  add_numbers(
+    filters,
+    ('max-unsafe', limit, 0.5, 'highest punsafe score, 0..1, or none'),
+    ('max-watermark', limit, 0.5, 'highest pwatermark score, 0..1, or none'),
+    ('min-aesthetic', score, None, 'lowest aesthetic score, 0..10, or none'),
+    ('min-side', count, 32, 'in pixels'),
+    ('max-caption', count, 1000, 'in characters'),
+    ('min-duration', seconds, 0.3, 'of clips, in seconds'),
+    ('max-duration', seconds, 300.0, 'of clips, in seconds'),
+    ('max-broken', share, 0.2, 'share of broken records allowed in a source'),
+  )
+  filters.add_argument(
+    '--language',
+    metavar='CODE',
+    help="keep rows of this language, such as en, by the table's column",
+  )
+  filters.add_argument(
+    '--toxic-words',
+    metavar='FILE',
+    help='leave out captions with a word or phrase of this list, one in a line',
+  )
+  filters.add_argument(
+    '--allow-missing',
+    action='append',
+    default=[],
+    metavar='COLUMN',
+    help='a score (punsafe, pwatermark) that a source or row may lack',
+  )
+  filters.add_argument(
+    '--score-unsafe',
+    action='store_true',
+    help='compute the punsafe scores that are missing (phenaki-jax[eval])',
+  )
+
+
 def add_subset(parser: Any) -> None:
   """Add --subset."""
   parser.add_argument(

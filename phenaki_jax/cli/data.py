@@ -20,6 +20,7 @@ EXAMPLES = """
   phenaki data inspect data/manifest --out sheet.png
   phenaki data storyworld --out data/world --clips 200 --images 200
   phenaki data lpc --sheets data/sheets --out data/lpc --clips 2000
+  phenaki data stories --set pororo --path data/pororo --out data/films
   phenaki train --config configs/tokenizer/lpc.py:manifest=data/manifest \\
     --workdir runs/tokenizer
 """
@@ -31,6 +32,7 @@ _ACTIONS = {
   'ingest': 'write a set of small frames from a manifest, for training',
   'inspect': 'draw a contact sheet of a manifest, with captions',
   'lpc': 'draw the sprite world from the sheets of artists',
+  'stories': 'convert a published set of stories into films or HDF5',
   'storyworld': 'write StoryWorld in the WebVid and img2dataset layouts',
 }
 

@@ -6,13 +6,12 @@ An older manifest is replaced only when the new one is complete.
 import argparse
 
 from phenaki_jax.cli.arguments import (
+  add_filters,
   add_numbers,
   add_subset,
   add_workers,
   count,
   fields,
-  limit,
-  score,
   seconds,
   seed,
   share,
@@ -23,6 +22,8 @@ EXAMPLES = """
   phenaki data build --webvid data/webvid --img2dataset data/laion \\
     --out data/manifest
   phenaki data build --storyworld 2000 --subset full --out data/world
+  phenaki data build --img2dataset data/laion --language en \\
+    --toxic-words words.txt --out data/laion-manifest
   phenaki data build --img2dataset data/cc3m --max-unsafe none \\
     --allow-missing pwatermark --out data/cc3m-manifest
 """
@@ -53,36 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   sources.add_argument(
     '--tfds-split', default='train', metavar='NAME', help='of --tfds'
   )
-  filters = parser.add_argument_group('filters')
-  add_numbers(
-    filters,
-    ('max-unsafe', limit, 0.5, 'highest punsafe score, 0..1, or none'),
-    ('max-watermark', limit, 0.5, 'highest pwatermark score, 0..1, or none'),
-    ('min-aesthetic', score, None, 'lowest aesthetic score, 0..10, or none'),
-    ('min-side', count, 32, 'in pixels'),
-    ('max-caption', count, 1000, 'in characters'),
-    ('min-duration', seconds, 0.3, 'of clips, in seconds'),
-    ('max-duration', seconds, 300.0, 'of clips, in seconds'),
-    ('max-broken', share, 0.2, 'share of broken records allowed in a source'),
-  )
-  filters.add_argument(
-    '--allow-missing',
-    action='append',
-    default=[],
-    metavar='COLUMN',
-    help='a score (punsafe, pwatermark) that a source or row may lack',
-  )
-  filters.add_argument(
-    '--score-unsafe',
-    action='store_true',
-    help='compute the punsafe scores that are missing (phenaki-jax[eval])',
-  )
+  add_filters(parser)
   add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> None:
   """Build a manifest and print the report of each source."""
-  from phenaki_jax.data import build, filters, isolation
+  from phenaki_jax.data import build, filters, isolation, word_list
   from phenaki_jax.data.sources import layouts, storyworld
 
   openers: list[build.OpenSource] = [
@@ -101,7 +79,9 @@ def run(args: argparse.Namespace) -> None:
     )
   if not openers:
     raise UserError('name at least one source, such as --webvid DIR')
-  args.allow_missing = tuple(args.allow_missing)
+  args.toxic_words = (
+    word_list.read_words(args.toxic_words) if args.toxic_words else ()
+  )
   scorer = None
   if args.score_unsafe:
     from phenaki_jax.perceptual.unsafe import UnsafeScorer

@@ -24,15 +24,15 @@ from phenaki_jax.errors import UserError
 EXAMPLES = """
   phenaki edit animate circle.png --out circle.mp4 --frames 24 \\
     --prompt "a red circle moving right on grass"
-  phenaki edit continue circle.mp4 --out longer.mp4 --frames 16 \\
+  phenaki edit continue circle.npy --out longer.mp4 --frames 16 \\
     --prompt "it turns blue and keeps moving right"
   phenaki edit interpolate first.png last.png --out between.mp4 --between 5 \\
     --prompt "a red circle moving right on grass"
-  phenaki edit fps circle.mp4 --out smooth.mp4 --times 2 \\
+  phenaki edit fps circle.npy --out smooth.mp4 --times 2 \\
     --prompt "a red circle moving right on grass"
-  phenaki edit fill circle.mp4 --out filled.mp4 --box 32,0,64,64 \\
+  phenaki edit fill circle.npy --out filled.mp4 --box 32,0,64,64 \\
     --prompt "a blue square on grass"
-  phenaki edit extend circle.mp4 --out wide.mp4 --margins 0,0,16,0 \\
+  phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
 """

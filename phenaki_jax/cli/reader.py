@@ -1,9 +1,12 @@
-"""Measure how well a reader reads the facts of the sprite world.
+"""Measure how well a reader reads the sprite world, or finds characters.
 
 It reads held-out clips and images, as rendered, blurred, and after H.264. The
 tables have the accuracy of each fact, and the share of readings that are sure;
 the text below them explains both. With --out, the weights are written as one
 safetensors file, which `phenaki evaluate --reader` reads.
+
+With --stories, the reader is one of characters: the table has the F1 and the
+accuracy of frames that papers on stories report.
 """
 
 import argparse
@@ -16,6 +19,9 @@ EXAMPLES = """
   phenaki reader --reader runs/reader --out runs/reader.safetensors
   phenaki reader --reader runs/reader.safetensors --sheets data/sheets \\
     --size 48
+  phenaki train --config configs/reader/characters.py:stories=pororo.h5 \\
+    --workdir runs/characters
+  phenaki reader --reader runs/characters --stories pororo.h5
 """
 
 
@@ -34,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='folder of the sheets (default: those of the run)',
   )
   parser.add_argument(
+    '--stories',
+    default='',
+    metavar='FILE',
+    help='HDF5 file of labelled stories, whose test split is read',
+  )
+  parser.add_argument(
     '--out', default='', metavar='FILE', help='file of weights to write'
   )
   add_numbers(
@@ -46,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Measure one reader."""
+  if args.stories:
+    from phenaki_jax.evaluation import characters as scores
+    from phenaki_jax.runs import characters
+
+    found = characters.open_reader(args.reader)
+    measured = characters.measure(found, args.stories)
+    print(scores.to_markdown(measured, found.names))
+    return
   from phenaki_jax.evaluation.reader_accuracy import to_markdown
   from phenaki_jax.runs import reader
 

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from typing import Any
 
-from phenaki_jax.data import captions, schema
+from phenaki_jax.data import captions, schema, word_list
 from phenaki_jax.data.sources import base
 from phenaki_jax.errors import UserError
 
@@ -21,7 +21,9 @@ TAG = 'NSFW'
 _SAFE_TAG = 'UNLIKELY'
 # The names that releases of LAION give to the same score.
 AESTHETIC = ('AESTHETIC_SCORE', 'aesthetic')
-COLUMNS = (UNSAFE, WATERMARK, TAG, *AESTHETIC)
+# LAION-2B-en, Re-LAION and img2dataset's own column.
+LANGUAGE = ('LANGUAGE', 'language')
+COLUMNS = (UNSAFE, WATERMARK, TAG, *AESTHETIC, *LANGUAGE)
 """The metadata columns that the filters read."""
 
 # Layouts whose tables have the scores; those of WebVid never do.
@@ -37,6 +39,10 @@ class FilterConfig:
     max_watermark: maximum `pwatermark` score, 0 to 1; None disables the
       filter.
     min_aesthetic: minimum aesthetic score, 0 to 10; None disables the filter.
+    language: code of the language that the table must give, such as 'en', in
+      any case; None disables the filter.
+    toxic_words: words and phrases of which no caption may contain one, in any
+      case; see `word_list.read_words`.
     min_side: minimum of height and width, in pixels.
     max_caption: maximum length of a caption, in characters.
     min_duration, max_duration: of a clip, in seconds.
@@ -47,6 +53,8 @@ class FilterConfig:
   max_unsafe: float | None = 0.5
   max_watermark: float | None = 0.5
   min_aesthetic: float | None = None
+  language: str | None = None
+  toxic_words: tuple[str, ...] = ()
   min_side: int = 32
   max_caption: int = 1000
   min_duration: float = 0.3
@@ -92,11 +100,19 @@ def check_columns(source: base.Source, config: FilterConfig) -> None:
       f'--allow-missing {name}, or disable the filter with {option} none'
       + (', or compute it with --score-unsafe' if name == UNSAFE else '')
     )
-  if config.min_aesthetic is not None and not source.columns & {*AESTHETIC}:
-    raise UserError(
-      f'{source.spec().get("folder", source.layout)} has no column '
-      f'{" or ".join(AESTHETIC)}; disable the filter with --min-aesthetic none'
-    )
+  for columns, remedy, wanted in (
+    (
+      AESTHETIC,
+      'disable the filter with --min-aesthetic none',
+      config.min_aesthetic,
+    ),
+    (LANGUAGE, 'leave out --language', config.language),
+  ):
+    if wanted is not None and not source.columns & {*columns}:
+      raise UserError(
+        f'{source.spec().get("folder", source.layout)} has no column '
+        f'{" or ".join(columns)}; {remedy}'
+      )
 
 
 def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
@@ -105,6 +121,8 @@ def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
     return 'empty_caption'
   if len(record.caption.strip()) > config.max_caption:
     return f'caption_over_{config.max_caption}'
+  if word_list.contains(record.caption, config.toxic_words):
+    return 'toxic_word'
   scores = (
     (UNSAFE, 'unsafe', config.max_unsafe),
     (WATERMARK, 'watermark', config.max_watermark),
@@ -124,6 +142,14 @@ def metadata_fault(record: schema.Record, config: FilterConfig) -> str:
         return f'{word}_unknown'
     elif score > limit:
       return f'{word}_over_{limit:g}'
+  if config.language is not None:
+    for column in LANGUAGE:
+      if column in record.columns:
+        found = record.columns[column]
+        if not isinstance(found, str) or captions.is_empty(found):
+          return 'language_unknown'
+        if found.strip().casefold() != config.language.casefold():
+          return f'language_not_{config.language.casefold()}'
   if config.min_aesthetic is not None:
     for column in AESTHETIC:
       if column in record.columns:

@@ -111,7 +111,13 @@ def through_h264(frames: VideoU8) -> VideoU8:
   """Write frames as MP4 at their own size, and read them again."""
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / 'clip.mp4'
-    write_mp4(path, frames, fps=renderer.FPS, provenance={}, min_height=1)
+    write_mp4(
+      path,
+      frames,
+      fps=renderer.FPS,
+      provenance={'notice': 'rendered'},
+      min_height=1,
+    )
     with av.open(str(path)) as container:
       decoded = [
         f.to_ndarray(format='rgb24') for f in container.decode(video=0)

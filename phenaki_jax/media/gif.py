@@ -11,12 +11,8 @@ from PIL import Image
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.paths import checked_path
-from phenaki_jax.media.frames import (
-  checked_fps,
-  checked_frame,
-  enlarge,
-  spread,
-)
+from phenaki_jax.media.frames import checked_fps, checked_frame, spread
+from phenaki_jax.media.label import film_frame
 from phenaki_jax.media.provenance import COMMENT, provenance_json
 
 MAX_FPS = 50
@@ -36,13 +32,14 @@ def encode_gif(
 
   All frames share one palette of 256 colours, so that still colours do not
   flicker. Delays are whole hundredths of a second; they vary so that the
-  duration of the whole film is right.
+  duration of the whole film is right. Generated frames are marked as such; see
+  `label.film_frame`.
 
   Args:
     frames: one or more, of one size.
     fps: frames per second, above 0 and at most 50.
     provenance: JSON values that describe how the film was made; None writes
-      no comment.
+      no comment and no mark.
     min_height: small frames are enlarged to this height; see `enlarge`.
 
   Raises:
@@ -58,15 +55,18 @@ def encode_gif(
     raise UserError('there are no frames to write')
   if len({array.shape for array in arrays}) > 1:
     raise UserError('all frames of a film must be of one size')
-  chosen = [arrays[i] for i in spread(len(arrays), _PALETTE_FRAMES)]
+
+  def shown(array: np.ndarray) -> np.ndarray:
+    return film_frame(array, provenance, min_height=min_height)
+
+  chosen = [shown(arrays[i]) for i in spread(len(arrays), _PALETTE_FRAMES)]
   palette = Image.fromarray(np.concatenate(chosen)).quantize(
     256, dither=Image.Dither.NONE
   )
-  height, width, _ = enlarge(arrays[0], min_height).shape
   first, *rest = [
-    Image.fromarray(array)
-    .quantize(palette=palette, dither=Image.Dither.NONE)
-    .resize((width, height), Image.Resampling.NEAREST)
+    Image.fromarray(shown(array)).quantize(
+      palette=palette, dither=Image.Dither.NONE
+    )
     for array in arrays
   ]
   ends = [round(i * 100 / fps) for i in range(len(arrays) + 1)]

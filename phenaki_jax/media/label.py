@@ -1,6 +1,8 @@
 """A visible label on frames, which says that they are generated."""
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -31,6 +33,31 @@ def label(
   patch = _patch(text)[: result.shape[0], : result.shape[1]]
   result[-patch.shape[0] :, -patch.shape[1] :] = patch
   return result
+
+
+def film_frame(
+  frame: np.ndarray,
+  provenance: Mapping[str, Any] | None,
+  *,
+  min_height: int,
+) -> UInt8[np.ndarray, 'rows columns 3']:
+  """Return a frame as every writer of films shows it: enlarged and marked.
+
+  The mark is the notice 'AI-generated' in the lower right corner. Frames that
+  are not generated have none: their provenance gives another notice, or there
+  is no provenance.
+
+  Args:
+    frame: uint8 RGB [H, W, 3].
+    provenance: of the film.
+    min_height: see `frames.enlarge`.
+
+  Raises:
+    UserError: for another dtype or shape.
+  """
+  if provenance is None or provenance.get('notice', NOTICE) != NOTICE:
+    return enlarge(checked_frame(frame), min_height)
+  return label(frame, min_height=min_height)
 
 
 @functools.lru_cache(maxsize=4)

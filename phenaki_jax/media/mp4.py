@@ -15,7 +15,8 @@ from jaxtyping import UInt8
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_file
 from phenaki_jax.files.paths import checked_path, is_remote
-from phenaki_jax.media.frames import checked_fps, checked_frame, enlarge
+from phenaki_jax.media.frames import checked_fps, checked_frame
+from phenaki_jax.media.label import film_frame
 from phenaki_jax.media.provenance import COMMENT, provenance_json
 from phenaki_jax.types import ImageU8
 
@@ -27,6 +28,8 @@ _LIMITED = 1
 
 class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
   """Write an MP4 frame by frame; memory use does not grow with its length.
+
+  Generated frames are marked as such; see `label.film_frame`.
 
   A context manager: the file appears when the block ends, and an exception
   removes what was written.
@@ -69,6 +72,7 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     self._min_height = min_height
     self._pixel_format = pixel_format
     self._comment = provenance_json(provenance)
+    self._provenance = provenance
     self._stack = contextlib.ExitStack()
     self._shape: tuple[int, ...] | None = None
     self._container: Any = None
@@ -85,7 +89,9 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
         of the first frame.
     """
     frame = checked_frame(frame)
-    pixels = _even(enlarge(frame, self._min_height))
+    pixels = _even(
+      film_frame(frame, self._provenance, min_height=self._min_height)
+    )
     if self._shape is None:
       self._shape = frame.shape
       self._open(*pixels.shape[:2])

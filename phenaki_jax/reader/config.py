@@ -1,8 +1,9 @@
-"""The shape of the reader, and the sheets that it learns from."""
+"""The shape of the reader, and the drawings or stories it learns from."""
 
 from pydantic import PositiveInt
 
 from phenaki_jax.config import validated
+from phenaki_jax.errors import UserError
 
 
 @validated
@@ -23,3 +24,24 @@ class ReaderConfig:
   widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 48, 96)
   depth: PositiveInt = 2
   features: PositiveInt = 160
+
+
+@validated
+class CharactersConfig:
+  """The labelled stories of which a reader learns the characters.
+
+  Attributes:
+    stories: HDF5 file that `phenaki data stories` wrote; empty for a reader of
+      the sprite world.
+    names: the characters, in the order of the labels in the file.
+  """
+
+  stories: str = ''
+  names: tuple[str, ...] = ()
+
+  def __post_init__(self) -> None:
+    if self.stories and not self.names:
+      raise UserError(
+        f'characters.stories is {self.stories}, but characters.names is empty; '
+        'name the characters in the order of its labels'
+      )

@@ -27,6 +27,34 @@ def _blocks(x: Float[Array, 'B H W D']) -> Float[Array, 'B h w I']:
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * d)
 
 
+def _dense(name: str, width: int, x: Array, hidden: bool = True) -> Array:
+  names = (None, 'embed')
+  return Dense(width, names, use_bias=True, hidden=hidden, name=name)(x)
+
+
+def _features(
+  config: ReaderConfig, pixels: UInt8[Array, 'B H W 3']
+) -> Float[Array, 'B features']:
+  """Return what is known of each frame; the layers are the calling module's."""
+  first, second, third = config.widths
+
+  def residual(name: str, x: Array) -> Array:
+    y = RMSNorm(name=f'norm_{name}')(x)
+    return x + nn.gelu(_dense(name, x.shape[-1], _neighbourhoods(y)))
+
+  x = _neighbourhoods(_blocks(normalise(pixels)))
+  x = nn.gelu(_dense('stem', first, x))
+  x = _dense('reduce_0', second, _blocks(x))
+  for layer in range(config.depth - 1):
+    x = residual(f'quarter_{layer}', x)
+  x = _dense('reduce_1', third, _blocks(x))
+  for layer in range(config.depth):
+    x = residual(f'eighth_{layer}', x)
+  x = RMSNorm(name='norm')(x)
+  x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1)
+  return nn.gelu(_dense('features', config.features, x))
+
+
 class FrameReader(nn.Module):
   """Read single frames.
 
@@ -42,30 +70,30 @@ class FrameReader(nn.Module):
     self, pixels: UInt8[Array, 'B H W 3']
   ) -> tuple[Float[Array, 'B classes'], Float[Array, 'B facts']]:
     """Return the logits and the weights of frames of the configured side."""
-    first, second, third = self.config.widths
-    names = (None, 'embed')
-
-    def dense(name, width, x, hidden=True):
-      return Dense(width, names, use_bias=True, hidden=hidden, name=name)(x)
-
-    def residual(name, x):
-      y = RMSNorm(name=f'norm_{name}')(x)
-      return x + nn.gelu(dense(name, x.shape[-1], _neighbourhoods(y)))
-
-    x = _neighbourhoods(_blocks(normalise(pixels)))
-    x = nn.gelu(dense('stem', first, x))
-    x = dense('reduce_0', second, _blocks(x))
-    for layer in range(self.config.depth - 1):
-      x = residual(f'quarter_{layer}', x)
-    x = dense('reduce_1', third, _blocks(x))
-    for layer in range(self.config.depth):
-      x = residual(f'eighth_{layer}', x)
-    x = RMSNorm(name='norm')(x)
-    x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1)
-    x = nn.gelu(dense('features', self.config.features, x))
-    logits = dense('logits', sum(NUM_CLASSES.values()), x, hidden=False)
-    weights = dense('weights', len(NUM_CLASSES), x, hidden=False)
+    x = _features(self.config, pixels)
+    logits = _dense('logits', sum(NUM_CLASSES.values()), x, hidden=False)
+    weights = _dense('weights', len(NUM_CLASSES), x, hidden=False)
     return logits, weights
+
+
+class CharacterNetwork(nn.Module):
+  """Find which characters single frames show.
+
+  Attributes:
+    config: the shape, that of the reader.
+    characters: how many there are.
+  """
+
+  config: ReaderConfig
+  characters: int
+
+  @nn.compact
+  def __call__(
+    self, pixels: UInt8[Array, 'B H W 3']
+  ) -> Float[Array, 'B characters']:
+    """Return the logit of each character in frames of the configured side."""
+    x = _features(self.config, pixels)
+    return _dense('characters', self.characters, x, hidden=False)
 
 
 def split_facts(logits: Float[Array, '*b classes']) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from jax.sharding import AbstractMesh, Mesh
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.data.buckets import Buckets
+from phenaki_jax.data.character_frames import CharacterFrames
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.spec import batch_spec, composition
@@ -49,6 +50,7 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
 from phenaki_jax.training import step
+from phenaki_jax.training.character_task import CharacterTask
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.distillation_task import DistillationTask
@@ -156,20 +158,22 @@ class Run:
     Training data with a cache of tokens are read from it, held-out data never.
 
     Returns:
-      A `Loader`: for a reader `Sprites`, for training data of several shapes
-      `Buckets`, otherwise a `Pipeline`.
+      A `Loader`: for a reader `Sprites` or `CharacterFrames`, for training data
+      of several shapes `Buckets`, otherwise a `Pipeline`.
 
     Raises:
       UserError: the data cannot be read, or has no examples, or the cache is
         of another tokenizer or other data.
     """
     if self.experiment.kind == 'reader':
-      return Sprites(
-        data,
-        self.experiment.reader.sheets,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-      )
+      process = {
+        'process_index': jax.process_index(),
+        'process_count': jax.process_count(),
+      }
+      given = self.experiment.characters
+      if given.stories:
+        return CharacterFrames(data, given.stories, given.names, **process)
+      return Sprites(data, self.experiment.reader.sheets, **process)
     multiple = _multiple(self.experiment, self.mesh)
     if not self._uses_cache(data):
       opener = functools.partial(
@@ -368,6 +372,10 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
     UserError: a perceptual term has no weights.
   """
   if experiment.kind == 'reader':
+    if experiment.characters.stories:
+      return CharacterTask(
+        config=experiment.reader, characters=experiment.characters
+      )
     return ReaderTask(config=experiment.reader)
   if experiment.kind == 'diffusion':
     return _diffusion(experiment, None, None)

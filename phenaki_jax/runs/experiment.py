@@ -20,7 +20,7 @@ from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export.bundle import find_model, is_bundle
 from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.reader.config import ReaderConfig
+from phenaki_jax.reader.config import CharactersConfig, ReaderConfig
 from phenaki_jax.runs.frozen_text import resolve_text
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
@@ -66,6 +66,7 @@ class Experiment:
     reader: shape of the reader of the sprite world, and its sheets.
     diffusion: shape of the diffusion model, and what it denoises. Its examples
       are made as `task` says of those of a generator.
+    characters: labelled stories, of which a reader learns the characters.
     optim: the optimizer.
     train: the length of the run, and how often it logs, saves and evaluates.
     mesh: number of devices on each mesh axis.
@@ -86,6 +87,7 @@ class Experiment:
   sampling: SamplingSettings = SamplingSettings()
   reader: ReaderConfig = ReaderConfig()
   diffusion: DiffusionConfig = DiffusionConfig()
+  characters: CharactersConfig = CharactersConfig()
   optim: OptimConfig = OptimConfig()
   train: TrainConfig = TrainConfig()
   mesh: MeshConfig = MeshConfig()

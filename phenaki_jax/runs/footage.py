@@ -1,5 +1,6 @@
 """Images and clips that stories start from and that `phenaki edit` changes."""
 
+import logging
 import os
 import pathlib
 
@@ -7,8 +8,11 @@ import numpy as np
 
 from phenaki_jax.data import image, schema, transforms, video
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.media.provenance import NOTICE, read_provenance
 from phenaki_jax.stories.story import Story
 from phenaki_jax.types import VideoU8
+
+_log = logging.getLogger(__name__)
 
 _IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
 
@@ -39,6 +43,13 @@ def read_footage(
   try:
     if path.suffix.lower() in _IMAGES:
       return transforms.fit(image.decode(data), size)[None]
+    if _is_marked(path):
+      _log.warning(
+        '%s shows the mark %r, which the model sees, too; give the frames '
+        'without it, a .npy or a .png file, where you have them',
+        path,
+        NOTICE,
+      )
     seconds = video.examine(data).duration
     count = max(1, int(np.ceil(seconds * fps - 1e-6)))
     return video.decode(data, size=size).at(np.arange(count) / fps)
@@ -47,6 +58,16 @@ def read_footage(
       f'{path} cannot be read ({error}); give a PNG, JPEG or WebP image, or a '
       'clip such as an MP4'
     ) from error
+
+
+def _is_marked(path: pathlib.Path) -> bool:
+  """Return whether a clip is a film that we marked as generated."""
+  if path.suffix != '.mp4':
+    return False
+  try:
+    return read_provenance(path).get('notice') == NOTICE
+  except UserError:
+    return False
 
 
 def _read_array(path: pathlib.Path) -> VideoU8:

@@ -55,6 +55,23 @@ def test_build_check_and_inspect(world, tmp_path, capsys):
     assert picture.width > 900 and picture.height > 600
 
 
+def test_build_filters_by_language_and_words(world, tmp_path):
+  words, out = tmp_path / 'words.txt', tmp_path / 'manifest'
+  words.write_text('# colours\nRED\n')
+  assert build(world, out, '--toxic-words', words, '--language', 'EN') == 0
+  content = manifest.Manifest(out)
+  kept = [content.caption(row) for row in range(len(content))]
+  report = json.loads((out / 'report.json').read_text())
+  toxic = sum(s['filtered'].get('toxic_word', 0) for s in report['sources'])
+  assert toxic and len(kept) + toxic == report['records'] == 11
+  assert not any('red' in caption.split() for caption in kept)
+  assert build(world, tmp_path / 'de', '--language', 'de') == 0
+  report = json.loads((tmp_path / 'de' / 'report.json').read_text())
+  # WebVid has no such column.
+  assert report['kept'] == 6
+  assert report['sources'][1]['filtered'] == {'language_not_de': 5}
+
+
 def _contents(folder):
   return {
     path.relative_to(folder): path.read_bytes()
@@ -254,7 +271,9 @@ def _with_one_frame_each(webvid):
 
   for path in webvid.rglob('*.mp4'):
     frames = np.zeros((1, 64, 64, 3), np.uint8)
-    write_mp4(path, frames, fps=8, provenance={}, min_height=1)
+    write_mp4(
+      path, frames, fps=8, provenance={'notice': 'rendered'}, min_height=1
+    )
 
 
 def _with_long_captions(webvid):

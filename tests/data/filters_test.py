@@ -49,6 +49,17 @@ def source(tmp_path):
     (record(punsafe='absent', NSFW='NSFW'), 'unsafe_by_tag'),
     (record(punsafe='absent', NSFW=None), 'unsafe_by_tag'),
     (record(AESTHETIC_SCORE=1.0), ''),
+    # Just under, at and just over each limit.
+    (record(punsafe=0.4999), ''),
+    (record(punsafe=0.5001), 'unsafe_over_0.5'),
+    (record(pwatermark=0.4999), ''),
+    (record(pwatermark=0.5), ''),
+    (record(pwatermark=0.5001), 'watermark_over_0.5'),
+    (record(pwatermark='0.5001'), 'watermark_over_0.5'),
+    (record(pwatermark=float('nan')), 'watermark_unknown'),
+    (record(caption='x' * 999), ''),
+    (record(caption='x' * 1001), 'caption_over_1000'),
+    (record(LANGUAGE='de'), ''),
   ],
 )
 def test_metadata_is_filtered_for_a_reason(item, reason):
@@ -70,6 +81,51 @@ def test_aesthetic_scores_have_a_minimum(source, columns, reason):
   filters.check_columns(source('punsafe', 'pwatermark', *columns), config)
   with pytest.raises(ValueError, match='no column AESTHETIC_SCORE or aesth'):
     filters.check_columns(source('punsafe', 'pwatermark'), config)
+
+
+@pytest.mark.parametrize(
+  'columns, reason',
+  [
+    ({'LANGUAGE': 'en'}, ''),
+    ({'LANGUAGE': 'EN'}, ''),
+    ({'language': ' en '}, ''),
+    ({'LANGUAGE': 'de'}, 'language_not_en'),
+    ({'LANGUAGE': 'en-GB'}, 'language_not_en'),
+    ({'LANGUAGE': None}, 'language_unknown'),
+    ({'LANGUAGE': 'nan'}, 'language_unknown'),
+    ({'LANGUAGE': float('nan')}, 'language_unknown'),
+    ({'LANGUAGE': ''}, 'language_unknown'),
+  ],
+)
+def test_a_language_is_kept_by_its_column(source, columns, reason):
+  for code in ('en', 'EN'):
+    config = filters.FilterConfig(language=code)
+    assert filters.metadata_fault(record(**columns), config) == reason
+  filters.check_columns(source('punsafe', 'pwatermark', *columns), config)
+  with pytest.raises(ValueError, match='no column LANGUAGE or language; lea'):
+    filters.check_columns(source('punsafe', 'pwatermark'), config)
+
+
+@pytest.mark.parametrize(
+  'caption, is_kept',
+  [
+    ('a red circle', True),
+    ('a Darn circle', False),
+    ('DARN', False),
+    ('a darned circle', True),
+    ('what a "darn!" thing', False),
+    ('ｄａｒｎ', False),  # full-width letters
+    ('a very bad  thing', False),
+    ('Very-Bad', False),
+    ('very', True),
+    ('a very badge', True),
+  ],
+)
+def test_toxic_words_are_left_out_as_whole_words(caption, is_kept):
+  config = filters.FilterConfig(toxic_words=('darn', 'VERY BAD'))
+  fault = filters.metadata_fault(record(caption=caption), config)
+  assert fault == ('' if is_kept else 'toxic_word')
+  assert not filters.metadata_fault(record(caption=caption), KEEP)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from PIL import Image
 
 from phenaki_jax.media.gif import encode_gif, write_gif
 
-PROVENANCE = {'seed': 7, 'prompts': ['a star', 'it falls']}
+# Frames without a mark.
+RECORDED = {'notice': 'recorded'}
 
 
 def read_gif(path):
@@ -23,7 +24,7 @@ def read_gif(path):
 
 def test_written_frames_are_enlarged(tmp_path, film):
   path = tmp_path / 'film.gif'
-  write_gif(path, film(), fps=10, provenance=PROVENANCE)
+  write_gif(path, film(), fps=10, provenance=RECORDED)
   frames, delays = read_gif(path)
   enlarged = film().repeat(16, axis=1).repeat(16, axis=2)
   assert delays == [100] * 6
@@ -32,7 +33,7 @@ def test_written_frames_are_enlarged(tmp_path, film):
 
 def test_duration_is_right_although_delays_are_rounded(tmp_path, film):
   path = tmp_path / 'film.gif'
-  write_gif(path, film(9), fps=8, provenance={}, min_height=1)
+  write_gif(path, film(9), fps=8, provenance=RECORDED, min_height=1)
   _, delays = read_gif(path)
   assert set(delays) == {120, 130}
   assert sum(delays) == pytest.approx(9 / 8 * 1000, abs=5)
@@ -50,7 +51,7 @@ def test_still_colours_do_not_flicker(tmp_path):
   frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
   frames[:, :, :16] = np.arange(16)[None, None, :, None] * 16
   path = tmp_path / 'film.gif'
-  write_gif(path, frames, fps=8, provenance={}, min_height=1)
+  write_gif(path, frames, fps=8, provenance=RECORDED, min_height=1)
   still = read_gif(path)[0][:, :, :16]
   np.testing.assert_array_equal(still, np.broadcast_to(still[0], still.shape))
 

@@ -11,6 +11,8 @@ import pytest
 from phenaki_jax.media.mp4 import Mp4Writer, write_mp4
 
 PROVENANCE = {'seed': 7, 'prompts': ['a star', 'it falls']}
+# Frames without a mark.
+RECORDED = {'notice': 'recorded'}
 
 # x264 can encode this film differently from call to call.
 FILM = """
@@ -35,7 +37,7 @@ def read_mp4(path):
 
 def test_frames_come_back_enlarged_in_their_colours(tmp_path, film):
   path = tmp_path / 'new' / 'film.mp4'
-  write_mp4(path, film(), fps=8, provenance=PROVENANCE)
+  write_mp4(path, film(), fps=8, provenance=RECORDED)
   frames, rate, duration = read_mp4(path)
   assert frames.shape == (6, 256, 384, 3)
   assert rate == 8
@@ -54,7 +56,7 @@ def test_odd_sizes_gain_one_line(tmp_path, size, expected, film):
   # Grey, because colour has half the resolution.
   given = film(4, *size)[..., :1].repeat(3, axis=-1)
   path = tmp_path / 'film.mp4'
-  write_mp4(path, given, fps=8, provenance={}, min_height=1)
+  write_mp4(path, given, fps=8, provenance=RECORDED, min_height=1)
   frames, _, _ = read_mp4(path)
   assert frames.shape == (4, *expected, 3)
   inside = frames[:, : size[0], : size[1]].astype(int)

@@ -11,7 +11,9 @@ from phenaki_jax.stories.story import Scene, Story
 def _clip(path, frames=12, fps=8):
   grey = np.linspace(20, 220, frames).astype(np.uint8)
   clip = np.broadcast_to(grey[:, None, None, None], (frames, 32, 32, 3))
-  write_mp4(path, clip, fps=fps, provenance={}, min_height=1)
+  write_mp4(
+    path, clip, fps=fps, provenance={'notice': 'rendered'}, min_height=1
+  )
   return clip
 
 
@@ -50,3 +52,15 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
       read_footage(tmp_path / name, size=(16, 16), fps=8)
   with pytest.raises(NotFoundError, match='no image or clip'):
     read_footage(tmp_path / 'b.png', size=(16, 16), fps=8)
+
+
+def test_a_film_that_is_marked_as_generated_is_read_with_a_warning(
+  tmp_path, caplog
+):
+  _clip(tmp_path / 'a.mp4')
+  clip = np.full((4, 32, 32, 3), 90, np.uint8)
+  write_mp4(tmp_path / 'b.mp4', clip, fps=8, provenance={'seed': 1})
+  for name, is_marked in (('a', False), ('b', True)):
+    caplog.clear()
+    read_footage(tmp_path / f'{name}.mp4', size=(32, 32), fps=8)
+    assert ("shows the mark 'AI-generated'" in caplog.text) == is_marked
