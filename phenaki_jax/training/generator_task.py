@@ -24,12 +24,11 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
 from phenaki_jax.masked_transformer.tasks import Clips, known_tokens
-from phenaki_jax.pixels import normalise, to_uint8
+from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.context_noise import with_noise
 from phenaki_jax.training.critic_loss import critic_loss
 from phenaki_jax.training.generator_conditions import (
@@ -40,6 +39,7 @@ from phenaki_jax.training.generator_conditions import (
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.micro_batches import Divided, Each
+from phenaki_jax.training.reencoding import encode_again, encode_pixels
 from phenaki_jax.training.rows import (
   Layout,
   Rows,
@@ -211,6 +211,7 @@ class GeneratorTask(Task):
     A frozen text encoder adds the vectors of the captions. Clips keep their
     pixels for a canvas, and source frames become tokens too.
     """
+    encode = functools.partial(encode_pixels, self.tokenizer, frozen)
     parts = {}
     for name, part in batch.items():
       arrays = dict(part)
@@ -220,17 +221,19 @@ class GeneratorTask(Task):
       if 'pixels' in part:
         pixels = normalise(arrays.pop('pixels'))
         if name == 'images':
-          arrays['tokens'] = self._encode(frozen, pixels[:, None])[:, 0]
+          arrays['tokens'] = encode(pixels[:, None])[:, 0]
         else:
-          ids = arrays['tokens'] = self._encode(frozen, pixels)
+          ids = arrays['tokens'] = encode(pixels)
           if self.training.uses_canvas:
             arrays['pixels'] = part['pixels']
           if 'source_pixels' in arrays:
             source = normalise(arrays.pop('source_pixels'))
-            arrays['source'] = self._encode(frozen, source[:, None])[:, 0]
+            arrays['source'] = encode(source[:, None])[:, 0]
           if self.uses_reencoded:
             known = self._context(part['context_frames'])
-            arrays['reencoded'] = self._reencoded(frozen, ids, known)
+            arrays['reencoded'] = encode_again(
+              self.tokenizer, frozen, ids, context=known
+            )
       parts[name] = arrays
     return parts
 
@@ -284,26 +287,6 @@ class GeneratorTask(Task):
     ).reshape(ids.shape)
     return clip_rows(ids, hidden, num_latent, _texts(clips), told.conditions)
 
-  def _reencoded(
-    self,
-    params: Any,
-    ids: Int[Array, 'B t h w'],
-    context: Int[Array, 'B'],
-  ) -> Int[Array, 'B t h w']:
-    """Replace the context tokens as the sampler does.
-
-    The tokenizer is causal, so the number of context latent frames may differ
-    between clips: later frames change neither their pixels nor their tokens.
-    """
-    # At least one latent frame is predicted, so the last is never context.
-    pixels = CViViT(self.tokenizer).apply(
-      {'params': params}, ids[:, :-1], method='decode'
-    )
-    again = self._encode(params, normalise(to_uint8(pixels)))
-    again = jnp.concatenate([again, ids[:, -1:]], axis=1)
-    replaced = jnp.arange(ids.shape[1])[None, :] < context[:, None]
-    return jnp.where(replaced[:, :, None, None], again, ids)
-
   def _image_rows(
     self, images: dict[str, Any], rng: PRNGKeyArray, part: Any, *, length: int
   ) -> Rows:
@@ -338,14 +321,6 @@ class GeneratorTask(Task):
   def _context(self, frames: Int[Array, 'B']) -> Int[Array, 'B']:
     """Return how many latent frames hold the context frames."""
     return jnp.where(frames > 0, self._latent(frames), 0)
-
-  def _encode(
-    self, params: Any, pixels: Float[Array, 'B T H W C']
-  ) -> Int[Array, 'B t h w']:
-    ids = CViViT(self.tokenizer).apply(
-      {'params': params}, pixels, method='encode'
-    )
-    return jax.lax.stop_gradient(ids)
 
   def logits(
     self,
