@@ -21,7 +21,7 @@ CONFIG = (
 SMALL = [
   'data.size=32,32',
   *('data.batch_size=16', 'data.image_share=0.5', 'diffusion.widths=32,'),
-  *('train.steps=250', 'train.evaluate_every=250', 'optim.warmup_steps=20'),
+  *('train.steps=150', 'train.evaluate_every=150', 'optim.warmup_steps=20'),
   *('train.log_every=25',),
 ]
 
@@ -49,7 +49,7 @@ def test_it_learns_to_beat_bicubic_enlargement(run, tmp_path):
   found = json.loads((out / 'scores.json').read_text())['measures']
   values = {one['name']: one for one in found}
   gain = values['psnr gain over bicubic']
-  assert gain['value'] > 3.0 and gain['value'] > 4 * gain['error']
+  assert gain['value'] > 0.7 and gain['value'] > 4 * gain['error']
   # Training measures the same.
   lines = (run / 'metrics.jsonl').read_text().splitlines()
   (psnr,) = [x['psnr'] for x in map(json.loads, lines) if 'psnr' in x]
