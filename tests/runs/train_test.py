@@ -1,13 +1,56 @@
-"""What a run says about huge pages, and the processes that it joins."""
+"""What a run says about huge pages, the processes that it joins, a bucket."""
 
+import json
 import logging
+import os
+import pathlib
 import platform
+import socket
+import subprocess
 import sys
 
 import pytest
 
 from phenaki_jax.runs import train
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Builds and ingests data into the bucket, trains 2 steps on them, resumes the
+# run for 2 more, and prints what is in the run directory.
+PROGRAM = """
+import json
+from etils import epath
+from phenaki_jax.cli import main
+from phenaki_jax.runs import experiment
+from phenaki_jax.runs.train import train
+from phenaki_jax.training.checkpoints import load_params
+def call(*words):
+  assert main.main(list(words)) == 0, words
+call('data', 'storyworld', '--out', 'world', '--clips', '6', '--images', '6',
+  '--size', '32')
+call('data', 'build', '--webvid', 'world/webvid', '--img2dataset',
+  'world/img2dataset', '--out', 'gs://runs/manifest')
+call('data', 'ingest', 'gs://runs/manifest', '--out', 'gs://runs/set',
+  '--size', '16', '--workers', '1')
+small = ['data.size=16,16', 'data.frames=3', 'data.continuation_share=0',
+  'data.batch_size=4', 'data.heldout_share=0.2', 'tokenizer.width=16',
+  'tokenizer.num_heads=2', 'tokenizer.mlp_dim=32',
+  'tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1',
+  'data.sources=[{"layout": "manifest", "path": "gs://runs/set"}]']
+for steps in (2, 4):
+  chosen = experiment.resolve('CONFIG',
+    [*small, f'train.steps={steps}', 'train.log_every=1',
+    'train.checkpoint_every=2', 'train.evaluate_every=4'])
+  assert train(chosen, 'gs://runs/run') == 0
+run = epath.Path('gs://runs/run')
+lines = (run / 'metrics.jsonl').read_text().splitlines()
+print(json.dumps({
+  'names': sorted(entry.name for entry in run.iterdir()),
+  'steps': sorted({json.loads(line)['step'] for line in lines}),
+  'step': load_params(run).step,
+  'starts': len(list((run / 'events').iterdir())),
+}))
+"""
 IS_GLIBC = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
 
 
@@ -36,3 +79,44 @@ def test_single_process_joins_none_and_is_the_first(monkeypatch):
   monkeypatch.delenv('PHENAKI_COORDINATOR', raising=False)
   with train.joined_processes() as is_first:
     assert is_first
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_trains_and_resumes(tmp_path):
+  """Google Cloud Storage is a local server with its interface."""
+  from gcp_storage_emulator.server import create_server
+
+  with socket.create_server(('127.0.0.1', 0)) as free:
+    port = free.getsockname()[1]
+  server = create_server(
+    '127.0.0.1', port, in_memory=True, default_bucket='runs'
+  )
+  server.start()
+  try:
+    config = ROOT / 'configs' / 'tokenizer' / 'tiny.py'
+    done = subprocess.run(
+      [sys.executable, '-c', PROGRAM.replace('CONFIG', str(config))],
+      cwd=tmp_path,
+      capture_output=True,
+      text=True,
+      env={
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'JAX_NUM_CPU_DEVICES': '1',
+        'XDG_CACHE_HOME': str(tmp_path / 'cache'),
+        'EPATH_USE_TF': 'false',
+        'STORAGE_EMULATOR_HOST': f'http://127.0.0.1:{port}',
+        'TENSORSTORE_GCS_HTTP_URL': f'http://127.0.0.1:{port}',
+        'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'none',
+      },
+    )
+  finally:
+    server.stop()
+  assert done.returncode == 0, done.stderr[-4000:]
+  found = json.loads(done.stdout.splitlines()[-1])
+  assert found['steps'] == [1, 2, 3, 4] and found['step'] == 4
+  assert found['starts'] == 2
+  assert set(found['names']) >= {
+    *('checkpoints', 'config.json', 'events', 'metrics.jsonl'),
+    *('samples', 'tensorboard'),
+  }

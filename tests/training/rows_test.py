@@ -1,13 +1,22 @@
 """Packing of images, and the text index of joined rows."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phenaki_jax import rng
 from phenaki_jax.generator import EncodedTexts
+<<<<<<< HEAD
 from phenaki_jax.nn.conditions import ABSENT, Conditions
+=======
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.generator_task import GeneratorTask
+>>>>>>> house/data
 from phenaki_jax.training.rows import (
   Layout,
   clip_rows,
@@ -162,6 +171,7 @@ def test_vectors_of_texts_are_arranged_as_ids_are():
   np.testing.assert_array_equal(texts.mask, expected > 12)
 
 
+<<<<<<< HEAD
 def test_conditions_follow_their_rows():
   """Those of clips and of images, in any number of groups."""
   clips, images = _clips(2), _images(6)
@@ -183,3 +193,39 @@ def test_conditions_follow_their_rows():
   np.testing.assert_array_equal(found, rows.conditions.over_time)
   assert parts.conditions.scalars['fps'].shape == (2, 2)
   assert join_rows(_clips(2), _images(6)).conditions is None
+=======
+def test_images_take_rows_of_the_length_of_clips():
+  task = GeneratorTask(
+    config=GeneratorConfig(codebook_size=12, grid=(3, 2, 2), width=16),
+    text=TextConfig(max_length=5),
+    tokenizer=TokenizerConfig(patch=(4, 4)),
+    tokenizer_params={},
+    # The shape of another bucket.
+    layout=Layout(num_clips=8, num_images=8, length=3),
+    is_padded=False,
+  )
+  draw = np.random.default_rng(0)
+  text = np.ones((3, 5), np.int32)
+  batch = {
+    'clips': {
+      'tokens': draw.integers(0, 12, (3, 2, 2, 4), np.int32),
+      'text': text,
+      'num_frames': np.full(3, 3, np.int32),
+      'context_frames': np.zeros(3, np.int32),
+    },
+    'images': {
+      'tokens': draw.integers(0, 12, (3, 2, 4), np.int32),
+      'text': text,
+    },
+  }
+  assert task.num_examples(batch) == {'clips': 3, 'images': 3}
+  rows = task.rows({}, jax.tree.map(jnp.asarray, batch), rng.root(0))
+  # Two rows hold three images, two of them in the first.
+  assert rows.ids.shape == (5, 2, 2, 4)
+  np.testing.assert_array_equal(rows.ids[:3], batch['clips']['tokens'])
+  images = np.asarray(rows.ids[3:]).reshape(-1, 2, 4)
+  np.testing.assert_array_equal(images[:3], batch['images']['tokens'])
+  segments = np.asarray(rows.segments)
+  assert segments[3:].tolist() == [[0, 1], [0, -1]]
+  assert np.asarray(rows.hidden).any(axis=(1, 2, 3)).all()
+>>>>>>> house/data
