@@ -18,6 +18,7 @@ from flax import traverse_util
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import validation
 from phenaki_jax.runs.experiment import Experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -84,7 +85,7 @@ def test_every_golden_has_its_config():
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=_name)
 def test_config_is_ready_to_run(path, tmp_path):
   experiment = _resolve(path, tmp_path)
-  experiment_lib.validate(experiment, num_devices=1)
+  validation.validate(experiment, num_devices=1)
   assert experiment.kind == path.parent.name
 
 

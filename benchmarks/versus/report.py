@@ -7,8 +7,8 @@ from typing import Any
 from versus.shapes import MATMUL
 
 # Targets: our fraction of the rate of a large matmul, and how much faster than
-# the peer each case is: where torch's matmul is about as fast as jax's, and where
-# it is not, as on some processors.
+# the peer each case is: where torch's matmul is about as fast as jax's, and
+# where it is not, as on some processors.
 SHARE = 0.75
 FASTER = {'tokenizer': 1.7, 'generator': 1.7, 'sampling': 3.0}
 FASTER_THAN_SLOW = {'tokenizer': 2.1, 'generator': 2.5, 'sampling': 4.0}

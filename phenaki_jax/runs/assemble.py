@@ -27,11 +27,7 @@ from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
 from phenaki_jax.perceptual.weights import image_network, video_network
-from phenaki_jax.runs.experiment import (
-  Experiment,
-  check_tokenizer_dir,
-  validate,
-)
+from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.pipelines import (
@@ -46,6 +42,7 @@ from phenaki_jax.runs.starting import (
   tokenizer_params,
   vocabulary_of,
 )
+from phenaki_jax.runs.validation import check_tokenizer_dir, validate
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words

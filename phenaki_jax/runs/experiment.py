@@ -14,7 +14,6 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.data.spec import composition
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export.bundle import find_model, is_bundle
@@ -248,103 +247,6 @@ def _content(folder: epath.PathLike) -> dict[str, Any]:
   return with_current_names(content)
 
 
-def validate(
-  experiment: Experiment, *, num_devices: int, process_count: int = 1
-) -> None:
-  """Check the rules that span several parts of an experiment.
-
-  Args:
-    experiment: a resolved experiment.
-    num_devices: number of devices of all processes together.
-    process_count: number of processes of the run.
-
-  Raises:
-    UserError: parts do not fit together; the message names allowed values.
-  """
-  data, tokenizer = experiment.data, experiment.tokenizer
-  if experiment.kind != 'reader':
-    grid = tokenizer.grid(data.frames, data.size)
-  if experiment.kind != 'generator' and data.row_multiple != 1:
-    raise UserError(
-      f'data.row_multiple is {data.row_multiple}, but only the batch of a '
-      'generator is packed into rows; leave it at 1'
-    )
-  if data.buckets:
-    _check_buckets(experiment, num_devices, process_count)
-    return
-  _check_batch(experiment, num_devices, process_count)
-  if experiment.kind == 'reader':
-    side = experiment.reader.side
-    if data.size != (side, side) or side % 8 or not 0 < data.frames <= 9:
-      raise UserError(
-        f'data.size is {data.size}, reader.side {side} and data.frames '
-        f'{data.frames}; a reader needs equal sides that are multiples of 8, '
-        'and at most 9 frames'
-      )
-    return
-  if experiment.kind == 'tokenizer':
-    return
-  config = experiment.diffusion
-  if experiment.kind == 'diffusion' and config.values == 'residual':
-    return  # Nothing is known of a clip but its small copy.
-  if experiment.uses_tokenizer and experiment.kind == 'diffusion':
-    if any(side % config.divisor for side in grid[1:]):
-      raise UserError(
-        f'the latents of a frame are {grid[1]} by {grid[2]}, and '
-        f'{len(config.widths)} diffusion.widths with diffusion.patch='
-        f'{config.patch} need multiples of {config.divisor}; give fewer widths'
-      )
-  names = (
-    ('data.context_frames', data.context_frames),
-    ('task.prediction_frames', experiment.task.prediction_frames),
-  )
-  for name, frames in names:
-    if frames >= data.frames:
-      raise UserError(
-        f'{name} is {frames}, but a clip has data.frames={data.frames}; the '
-        'known frames must be fewer, so that some frames are left to predict'
-      )
-    if (frames - 1) % tokenizer.tubelet:
-      raise UserError(
-        f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
-        'so that it ends where a latent frame ends'
-      )
-  experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  if experiment.distillation.teacher and experiment.generator.critic != 'none':
-    raise UserError(
-      f'generator.critic is {experiment.generator.critic!r}, but a student '
-      'learns no critic; leave it out, and train one for the student'
-    )
-  critic_only = experiment.task.trained == 'critic'
-  if critic_only and experiment.generator.critic == 'none':
-    raise UserError(
-      "task.trained is 'critic', but the generator has none; set "
-      "generator.critic to 'token' or 'self'"
-    )
-  if critic_only and not experiment.start_from:
-    raise UserError(
-      "task.trained is 'critic', which needs a trained generator: --set "
-      'start_from=DIR, its run directory or a bundle'
-    )
-  if experiment.reads_text and experiment.text.max_length < 2:
-    raise UserError(
-      f'text.max_length is {experiment.text.max_length}; a caption needs at '
-      'least 2 ids, one of them its end'
-    )
-  if experiment.kind == 'generator':
-    assert grid == experiment.generator.grid, 'resolve derives it'
-
-
-def check_tokenizer_dir(experiment: Experiment) -> None:
-  """Raise a UserError for a model without the trained tokenizer it needs."""
-  if experiment.uses_tokenizer and not experiment.tokenizer_dir:
-    raise UserError(
-      f'a {experiment.kind} needs a trained tokenizer: --set '
-      'tokenizer_dir=DIR, the --workdir of `phenaki train` with a tokenizer '
-      'config'
-    )
-
-
 def saved(experiment: Experiment, workdir: epath.PathLike) -> Experiment:
   """Return the experiment as the run directory keeps it.
 
@@ -391,97 +293,6 @@ def find_tokenizer(
     f'the tokenizer of {workdir} is not at {tried}; name its run directory '
     'with --tokenizer DIR'
   )
-
-
-def _check_buckets(
-  experiment: Experiment, num_devices: int, process_count: int
-) -> None:
-  """Check every bucket as a run of its own."""
-  generator, tokenizer = experiment.generator, experiment.tokenizer
-  if experiment.kind == 'reader':
-    raise UserError('a reader has clips of one shape; leave data.buckets out')
-  # Evaluations have the batch of the config itself.
-  own = dataclasses.replace(experiment.data, buckets=())
-  for data in (own, *experiment.data.of_buckets()):
-    grid = tokenizer.grid(data.frames, data.size)
-    if experiment.kind == 'generator':
-      if generator.positions == 'learned' and grid != generator.grid:
-        raise UserError(
-          'generator.positions=learned has positions of one token grid, but '
-          f'data.buckets has {grid} and {generator.grid}; use relative ones'
-        )
-      over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
-      groups = experiment.train.groups(over_data * over_fsdp)
-      made = composition(data, tubelet=tokenizer.tubelet)
-      for part, count in made.counts.items():
-        if count % groups:
-          raise UserError(
-            f'a bucket has {count} {part} per step, which cannot be divided '
-            f'by {groups}; change its batch_size or data.image_share'
-          )
-    validate(
-      dataclasses.replace(
-        experiment,
-        data=data,
-        generator=dataclasses.replace(generator, grid=grid),
-      ),
-      num_devices=num_devices,
-      process_count=process_count,
-    )
-
-
-def _check_batch(
-  experiment: Experiment, num_devices: int, process_count: int
-) -> None:
-  """Check that the batch divides over devices, micro-batches and processes.
-
-  The parts of a generator's batch are padded, and its rows must divide.
-  """
-  data = experiment.data
-  over_data, over_fsdp, _ = experiment.mesh.shape(num_devices)
-  ways = over_data * over_fsdp
-  train = experiment.train
-  if train.canonical and train.accumulate % ways:
-    raise UserError(
-      f'train.canonical divides train.accumulate={train.accumulate} '
-      f'micro-batches among {ways} devices; set it to a power of two that '
-      f'{ways} divides, or use fewer devices'
-    )
-  groups = train.groups(ways)
-  among = f'{ways} devices'
-  if train.accumulate > 1:
-    among = f'{train.accumulate} micro-batches'
-    among += '' if train.canonical else f' of {ways} devices'
-  made = composition(data, tubelet=experiment.tokenizer.tubelet)
-  if experiment.kind == 'generator':
-    rows = made.num_rows(experiment.generator.grid[0])
-    if rows % groups:
-      raise UserError(
-        f'data.batch_size={data.batch_size} with data.image_share='
-        f'{data.image_share} is {made.num_clips} clips and {made.num_images} '
-        f'images per step, in {rows} rows, which cannot be divided among '
-        f'{among}; set data.row_multiple={groups}'
-      )
-    if ways % process_count:
-      raise UserError(
-        f'a batch is divided among {ways} devices (mesh axes data and fsdp), '
-        f'which {process_count} processes cannot share; make mesh.data * '
-        f'mesh.fsdp a multiple of {process_count}'
-      )
-    return
-  for part, count in made.counts.items():
-    for divisor, what in (
-      (groups, among),
-      (process_count, f'{process_count} processes'),
-    ):
-      if count % divisor:
-        raise UserError(
-          f'data.batch_size={data.batch_size} with data.image_share='
-          f'{data.image_share} is {made.num_clips} clips and '
-          f'{made.num_images} images per step; the {count} {part} '
-          f'cannot be divided among {what}; make both counts '
-          f'multiples of {divisor}'
-        )
 
 
 def read(folder: epath.PathLike) -> Experiment:

@@ -12,7 +12,7 @@ import pytest
 
 from phenaki_jax.cli.main import main
 from phenaki_jax.errors import UserError
-from phenaki_jax.runs import diffusion, experiment
+from phenaki_jax.runs import diffusion, experiment, validation
 from phenaki_jax.training.checkpoints import load_params
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -37,23 +37,23 @@ def test_the_grid_of_pixels_is_that_of_the_coarsest_stage():
   found = _resolve('diffusion.patch=2', 'diffusion.widths=8,8,8')
   assert found.tokenizer.patch == (8, 8) and found.tokenizer.tubelet == 1
   assert not found.uses_tokenizer and found.reads_text
-  experiment.validate(found, num_devices=8)
+  validation.validate(found, num_devices=8)
   wrong = _resolve('diffusion.widths=8,8,8', 'data.size=16,20')
   with pytest.raises(UserError, match='width of 20 pixels is not a multiple'):
-    experiment.validate(wrong, num_devices=8)
+    validation.validate(wrong, num_devices=8)
 
 
 def test_latents_have_the_channels_of_their_quantizer():
   found = _resolve(config='tiny.py:latents')
   assert found.diffusion.channels == 4 and found.uses_tokenizer
-  experiment.validate(found, num_devices=8)
+  validation.validate(found, num_devices=8)
   with pytest.raises(UserError, match='a diffusion needs a trained tokenizer'):
-    experiment.check_tokenizer_dir(found)
+    validation.check_tokenizer_dir(found)
   with pytest.raises(UserError, match='channels is 3, but the tokenizer makes'):
     _resolve('diffusion.channels=3', config='tiny.py:latents')
   coarse = _resolve('diffusion.widths=8,8,8', config='tiny.py:latents')
   with pytest.raises(UserError, match='latents of a frame are 2 by 2'):
-    experiment.validate(coarse, num_devices=8)
+    validation.validate(coarse, num_devices=8)
 
 
 def _train(folder, *overrides):

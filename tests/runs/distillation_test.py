@@ -11,8 +11,9 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.export.bundle import find_model, load_bundle, reference_dir
 from phenaki_jax.runs import export as export_lib
 from phenaki_jax.runs import train
-from phenaki_jax.runs.experiment import resolve, tokenizer_config, validate
+from phenaki_jax.runs.experiment import resolve, tokenizer_config
 from phenaki_jax.runs.open import load
+from phenaki_jax.runs.validation import validate
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'

@@ -8,6 +8,7 @@ import pytest
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import validation
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 TOKENIZER = str(CONFIGS / 'tokenizer' / 'tiny.py')
@@ -73,7 +74,7 @@ def test_generator_without_a_trained_tokenizer_takes_the_described_one():
   experiment = experiment_lib.resolve(GENERATOR, overrides)
   assert experiment.generator.codebook_size == 64
   assert experiment.generator.grid == (5, 8, 4)
-  experiment_lib.validate(experiment, num_devices=1)
+  validation.validate(experiment, num_devices=1)
   with pytest.raises(UserError, match=r'the tokenizer makes it \[5, 8, 4\]'):
     experiment_lib.resolve(GENERATOR, [*overrides, 'generator.grid=5,4,4'])
 
@@ -81,7 +82,7 @@ def test_generator_without_a_trained_tokenizer_takes_the_described_one():
 def test_generator_needs_a_trained_tokenizer_to_train():
   experiment = experiment_lib.resolve(GENERATOR)
   with pytest.raises(UserError, match='needs a trained tokenizer'):
-    experiment_lib.check_tokenizer_dir(experiment)
+    validation.check_tokenizer_dir(experiment)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_generator_needs_a_trained_tokenizer_to_train():
 )
 def test_validate_refuses(overrides, sentence):
   with pytest.raises(UserError, match=sentence):
-    experiment_lib.validate(
+    validation.validate(
       experiment_lib.resolve(TOKENIZER, overrides), num_devices=4
     )
 
@@ -105,7 +106,7 @@ def test_validate_counts_processes():
     TOKENIZER, ['data.batch_size=4', 'data.image_share=0.25', 'mesh.tensor=2']
   )
   with pytest.raises(UserError, match='cannot be divided among 2 processes'):
-    experiment_lib.validate(experiment, num_devices=2, process_count=2)
+    validation.validate(experiment, num_devices=2, process_count=2)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_validate_counts_processes():
 def test_validate_refuses_a_generator(tokenizer_dir, override, sentence):
   overrides = [f'tokenizer_dir={tokenizer_dir}', override]
   with pytest.raises(UserError, match=sentence):
-    experiment_lib.validate(
+    validation.validate(
       experiment_lib.resolve(GENERATOR, overrides), num_devices=1
     )
 
@@ -184,7 +185,7 @@ def test_a_critic_alone_needs_a_trained_generator(tokenizer_dir):
       GENERATOR,
       [f'tokenizer_dir={tokenizer_dir}', 'task.trained=critic', *overrides],
     )
-    experiment_lib.validate(experiment, num_devices=1)
+    validation.validate(experiment, num_devices=1)
 
   with pytest.raises(UserError, match="'critic', but the generator has none"):
     check()
@@ -203,7 +204,7 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
   canvas = 'generator.ports.canvas=True'
   experiment = resolved(canvas, 'task.canvas_region_share=0.2')
   assert experiment.generator.ports.patch == (2, 4, 4)
-  experiment_lib.validate(experiment, num_devices=1)
+  validation.validate(experiment, num_devices=1)
   text = config_lib.to_json(experiment)
   assert config_lib.from_json(experiment_lib.Experiment, text) == experiment
   with pytest.raises(UserError, match=r'patch is \[2, 8, 8\], but the tok'):
@@ -216,4 +217,4 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
     ),
   ):
     with pytest.raises(UserError, match=words):
-      experiment_lib.validate(resolved(*overrides), num_devices=1)
+      validation.validate(resolved(*overrides), num_devices=1)

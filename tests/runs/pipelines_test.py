@@ -10,6 +10,7 @@ import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
+from phenaki_jax.runs import validation
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUCKETS = (
@@ -80,7 +81,7 @@ def check(*settings):
   chosen = experiment_lib.resolve(
     'configs/tokenizer/tiny.py', [*SMALL, *settings]
   )
-  experiment_lib.validate(chosen, num_devices=1)
+  validation.validate(chosen, num_devices=1)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation import reader_accuracy
 from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.runs import reader, train
-from phenaki_jax.runs.experiment import Experiment, validate
+from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.runs.validation import validate
 from phenaki_jax.training.config import OptimConfig, TrainConfig
 
 

@@ -9,14 +9,11 @@ from hypothesis import strategies as st
 
 from phenaki_jax import rng
 from phenaki_jax.generator import EncodedTexts
-<<<<<<< HEAD
-from phenaki_jax.nn.conditions import ABSENT, Conditions
-=======
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.conditions import ABSENT, Conditions
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.generator_task import GeneratorTask
->>>>>>> house/data
 from phenaki_jax.training.rows import (
   Layout,
   clip_rows,
@@ -171,7 +168,6 @@ def test_vectors_of_texts_are_arranged_as_ids_are():
   np.testing.assert_array_equal(texts.mask, expected > 12)
 
 
-<<<<<<< HEAD
 def test_conditions_follow_their_rows():
   """Those of clips and of images, in any number of groups."""
   clips, images = _clips(2), _images(6)
@@ -193,7 +189,8 @@ def test_conditions_follow_their_rows():
   np.testing.assert_array_equal(found, rows.conditions.over_time)
   assert parts.conditions.scalars['fps'].shape == (2, 2)
   assert join_rows(_clips(2), _images(6)).conditions is None
-=======
+
+
 def test_images_take_rows_of_the_length_of_clips():
   task = GeneratorTask(
     config=GeneratorConfig(codebook_size=12, grid=(3, 2, 2), width=16),
@@ -228,4 +225,3 @@ def test_images_take_rows_of_the_length_of_clips():
   segments = np.asarray(rows.segments)
   assert segments[3:].tolist() == [[0, 1], [0, -1]]
   assert np.asarray(rows.hidden).any(axis=(1, 2, 3)).all()
->>>>>>> house/data
