@@ -105,14 +105,14 @@ class DistillationTask(GeneratorTask):
     return dataclasses.replace(rows, hidden=hidden)
 
   def _image_rows(
-    self, images: dict[str, Any], rng: PRNGKeyArray, part: Any
+    self, images: dict[str, Any], rng: PRNGKeyArray, part: Any, *, length: int
   ) -> Rows:
     if not isinstance(part, _Advance):
-      return super()._image_rows(images, rng, part)
-    rows = super()._image_rows(images, rng, None)
+      return super()._image_rows(images, rng, part, length=length)
+    rows = super()._image_rows(images, rng, None, length=length)
     maskable = jnp.ones(images['tokens'].shape, bool)
     hidden = self._hidden(stream(rng, 'state_images'), maskable, part)
-    packed = pack_images(hidden, self.config.grid[0], fill=0)
+    packed = pack_images(hidden, length, fill=0)
     return dataclasses.replace(rows, hidden=packed)
 
   def _hidden(
@@ -156,8 +156,7 @@ class DistillationTask(GeneratorTask):
       deterministic: without dropout.
       part: see `evaluate`.
     """
-    groups = self.layout.groups if self.layout else 1
-    rows = self._rows(self.tokenized(frozen, batch), rng, part, groups)
+    rows = self.rows(frozen, batch, rng, part)
     return self._imitated(params, frozen, rows, rng, deterministic)
 
   def part_loss(
@@ -177,7 +176,7 @@ class DistillationTask(GeneratorTask):
     """Differentiate the loss; with `steps`, match the tokens of a step."""
     if not self.distillation.steps:
       return super().gradients(params, frozen, batch, rng)
-    tokens = self.tokenized(frozen, batch)
+    tokens = self.tokenized(frozen, self._prepared(batch, rng))
     groups = self.layout.groups if self.layout else 1
     rows, after = (
       self._rows(tokens, rng, _Advance(share=share), groups)
