@@ -172,5 +172,5 @@ def join(
 
 
 def repeat(conditions: Conditions, times: int) -> Conditions:
-  """Repeat all rows, one copy of the batch after the other."""
-  return jax.tree.map(lambda x: jnp.concatenate([x] * times), conditions)
+  """Repeat each row, its copies one after the other."""
+  return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), conditions)

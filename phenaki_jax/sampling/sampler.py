@@ -173,11 +173,16 @@ def uncover_tokens(
   own = jax.tree.map(lambda both: both[:batch], encoded)
   passes = 1 if guided is None else 3 if guided.is_temporal else 2
   every = None if conditions is None else repeat(conditions, passes)
+  # The rows of a sample stand together, so that they are on one device.
+  text_of_pass = [0, 1, 1][:passes]
+  encoded = jax.tree.map(
+    lambda both: jnp.stack(
+      [both[i * batch :][:batch] for i in text_of_pass], 1
+    ).reshape(-1, *both.shape[1:]),
+    encoded,
+  )
   if passes == 3:
-    encoded = jax.tree.map(
-      lambda both: jnp.concatenate([both, both[batch:]]), encoded
-    )
-    switch = jnp.arange(3 * batch)[:, None] < 2 * batch
+    switch = jnp.arange(3 * batch)[:, None] % 3 < 2
     every = dataclasses.replace(
       every or Conditions(),
       over_time=jnp.broadcast_to(switch, (3 * batch, grid[0])),
@@ -191,12 +196,12 @@ def uncover_tokens(
       return logits.reshape(*shown.shape, -1)
     # One forward pass on a larger batch predicts with and without the text, and
     # without both text and time.
-    copies = jnp.concatenate([shown] * passes).reshape(-1, *grid)
+    copies = jnp.repeat(shown, passes, axis=0).reshape(-1, *grid)
     logits = generator.logits(params, copies, encoded, conditions=every)
-    logits = logits.reshape(passes, *shown.shape, -1)
+    logits = logits.reshape(batch, passes, shown.shape[1], -1)
     scale = settings[:, 0] * SCHEDULES[guided.schedule](progress)
-    still = logits[2] if passes == 3 else None
-    return guide(logits[0], logits[1], scale, still, time_guidance)
+    still = logits[:, 2] if passes == 3 else None
+    return guide(logits[:, 0], logits[:, 1], scale, still, time_guidance)
 
   def criticise(filled: Array) -> Array:
     odds = generator.criticise(
