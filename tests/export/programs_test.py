@@ -186,3 +186,11 @@ def test_loader_imports_only_what_it_says():
     check=True,
   )
   assert done.stdout == '[]\n'
+
+
+@pytest.mark.parametrize('setting', [{'negative': 'a'}, {'time_guidance': 2.0}])
+def test_settings_that_programs_do_not_take_are_refused(tiny_sampler, setting):
+  (name,) = setting
+  settings = dataclasses.replace(SETTINGS, **setting)
+  with pytest.raises(UserError, match=f'sampling.{name} is .* do not take'):
+    make_programs(tiny_sampler.models, settings, **SHAPE)

@@ -386,7 +386,8 @@ def test_frames_on_the_canvas_alone_are_interpolated():
     generator_params=state.ema,
     vocabulary=SentencePieceVocabulary.learn(['a film'], 32),
   )
-  films = _films(MOTIONS[IS_HELD_OUT])
+  # Of films that stand still, the first frame would tell all others.
+  films = _films(MOTIONS[IS_HELD_OUT & (MOTIONS[:, 3] != 0)])
   ids = sampler.encode(films)
   background = sampler.encode(np.zeros_like(films[:1, :1])).max()
   assert ((ids != background).sum((2, 3)) == 1).all()
@@ -412,5 +413,6 @@ def test_frames_on_the_canvas_alone_are_interpolated():
 
   shown = right(of_pixels(task.config, films, known))
   hold_first = (ids[:, 1:4] == ids[:, :1]).all((1, 2, 3)).mean()
-  assert shown > 0.8 > 0.6 > hold_first, (shown, hold_first)
-  assert right(None) < 0.1
+  without = right(None)
+  assert shown > 0.8, shown
+  assert max(without, hold_first) < 0.1, (without, hold_first)
