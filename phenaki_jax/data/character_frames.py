@@ -122,7 +122,7 @@ class CharacterFrames(Loader):
     chosen: Story = self._stories[story]
     assert chosen.labels is not None
     rng = np.random.default_rng((self.config.seed, number))
-    frames = chosen.scenes()[scene]
+    frames = chosen.load(scene)
     frame = int(rng.integers(len(frames)))
     side, _ = self.config.size
     return resized(frames[frame : frame + 1], side)[0], chosen.labels[scene]

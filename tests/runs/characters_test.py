@@ -152,6 +152,7 @@ def test_it_learns_characters_and_nothing_from_shuffled_labels(
     reader = characters.open_reader(str(run))
     scores[shuffled] = characters.measure(reader, stories)
   assert scores[False].micro_f1 > 0.95
-  assert scores[False].frame_accuracy > 0.95
+  # All three characters of a frame are right at once.
+  assert scores[False].frame_accuracy > 0.85
   # Three characters by chance: an eighth of the frames.
   assert scores[True].frame_accuracy < 0.3

@@ -58,10 +58,10 @@ class Didemo:
             id=name,
             split=split,
             captions=tuple(texts),
-            load=functools.partial(load_images, paths),
+            load=functools.partial(load_image, paths),
           )
 
 
-def load_images(paths: Sequence[pathlib.Path]) -> tuple[SceneU8, ...]:
-  """Decode one image per scene."""
-  return tuple(read_image(path)[None] for path in paths)
+def load_image(paths: Sequence[pathlib.Path], scene: int) -> SceneU8:
+  """Decode the image of a scene."""
+  return read_image(paths[scene])[None]

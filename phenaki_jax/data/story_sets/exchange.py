@@ -121,9 +121,7 @@ class Exchange:
           labels=tuple(map(tuple, group['labels'][row].tolist()))
           if 'labels' in group
           else None,
-          load=functools.partial(
-            self._load, split, row, scenes, is_strip=name == 'text'
-          ),
+          load=functools.partial(self._load, split, row, name == 'text'),
         )
 
   def _text_name(self, split: str) -> str:
@@ -138,21 +136,14 @@ class Exchange:
       )
     return found
 
-  def _load(
-    self, split: str, row: int, scenes: int, *, is_strip: bool
-  ) -> tuple[SceneU8, ...]:
+  def _load(self, split: str, row: int, is_strip: bool, scene: int) -> SceneU8:
     group = self._file[split]
-    clips = []
-    for scene in range(scenes):
-      picture = decode_image(group[f'image{scene}'][row].tobytes())
-      if self.colour == BGR:
-        picture = np.ascontiguousarray(picture[..., ::-1])
-      if 'frames' in group:
-        frames = int(group['frames'][row, scene])
-      else:
-        frames = 0 if is_strip else 1
-      clips.append(cut_strip(picture, frames))
-    return tuple(clips)
+    picture = decode_image(group[f'image{scene}'][row].tobytes())
+    if self.colour == BGR:
+      picture = np.ascontiguousarray(picture[..., ::-1])
+    if 'frames' in group:
+      return cut_strip(picture, int(group['frames'][row, scene]))
+    return cut_strip(picture, 0 if is_strip else 1)
 
 
 def _decoded(value: Any) -> str:

@@ -22,7 +22,6 @@ from phenaki_jax.data.story_sets.story import (
   read_json,
 )
 from phenaki_jax.errors import UserError
-from phenaki_jax.types import VideoU8
 
 FOLLOWERS = 4
 """Scenes of a story after the first one."""
@@ -127,11 +126,8 @@ def _following(clips: Sequence[str]) -> dict[str, list[str]]:
   return found
 
 
-def _load(folder: pathlib.Path, clips: Sequence[str]) -> tuple[SceneU8, ...]:
-  return tuple(_frames(folder, clip) for clip in clips)
-
-
-def _frames(folder: pathlib.Path, clip: str) -> VideoU8:
+def _load(folder: pathlib.Path, clips: Sequence[str], scene: int) -> SceneU8:
+  clip = clips[scene]
   places = [folder / name / f'{clip}.npy' for name in _FRAMES]
   path = next((path for path in places if path.is_file()), None)
   if path is None:

@@ -124,8 +124,8 @@ def _first(values: Any) -> str:
   return one_line(pickles.text(values[0]))
 
 
-def _load(folder: pathlib.Path, paths: Sequence[str]) -> tuple[SceneU8, ...]:
-  return tuple(cut_strip(read_image(folder / path)) for path in paths)
+def _load(folder: pathlib.Path, paths: Sequence[str], scene: int) -> SceneU8:
+  return cut_strip(read_image(folder / paths[scene]))
 
 
 def _find(folder: pathlib.Path) -> list[list[str]]:

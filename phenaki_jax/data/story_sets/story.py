@@ -34,16 +34,14 @@ class Story:
     captions: one per scene, on one line each.
     labels: one row per scene: 1 for each character of the set that the scene
       shows, 0 for the others. None if the set has no labels.
-    load: decodes the frames of each scene.
+    load: decodes the frames of the scene with a number, from 0.
   """
 
   id: str
   split: str
   captions: tuple[str, ...]
   labels: tuple[tuple[int, ...], ...] | None = None
-  load: Callable[[], tuple[SceneU8, ...]] = dataclasses.field(
-    repr=False, compare=False
-  )
+  load: Callable[[int], SceneU8] = dataclasses.field(repr=False, compare=False)
 
   def scenes(self) -> tuple[SceneU8, ...]:
     """Decode the frames of each scene.
@@ -51,7 +49,7 @@ class Story:
     Raises:
       schema.DecodeError: a file is missing or cannot be used.
     """
-    return self.load()
+    return tuple(map(self.load, range(len(self.captions))))
 
 
 class Account:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from phenaki_jax.data import captions
-from phenaki_jax.data.story_sets.didemo import load_images
+from phenaki_jax.data.story_sets.didemo import load_image
 from phenaki_jax.data.story_sets.story import (
   SPLITS,
   Account,
@@ -87,7 +87,7 @@ class Vist:
             id=name,
             split=split,
             captions=tuple(texts),
-            load=functools.partial(load_images, paths),
+            load=functools.partial(load_image, paths),
           )
 
   def _notes(self, split: str, kind: str) -> list[Any]:
