@@ -23,7 +23,7 @@ TINY = [
   *('diffusion.head_dim=8', 'diffusion.condition_width=8', 'text.width=16'),
   *('text.num_layers=1', 'text.num_heads=2', 'text.head_dim=8'),
   *('text.mlp_dim=16', 'sampling.steps=2', 'train.checkpoint_every=2'),
-  *('train.log_every=1', 'train.evaluate_every=4'),
+  *('train.log_every=1', 'train.evaluate_every=4', 'optim.optimizer=adamw'),
 ]
 
 
