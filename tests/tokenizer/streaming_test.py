@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +94,7 @@ def test_the_window_limits_how_far_a_latent_frame_looks_back():
 def _peak(frames):
   """Return the largest number of bytes that live arrays have between chunks."""
   config, params = WINDOW, jax.device_put(_params('window'))
+  gc.collect()  # Arrays of other tests, which would be freed in between.
   before = sum(array.nbytes for array in jax.live_arrays())
 
   def pixels():

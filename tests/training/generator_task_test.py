@@ -21,6 +21,7 @@ from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.metrics import fetched, finalise
 from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.reencoding import encode_pixels
 from phenaki_jax.training.state import (
   abstract_state,
   boxed_params,
@@ -132,7 +133,7 @@ def test_rows_hold_the_tokens_of_clips_and_then_of_images(many_rows):
   batch, rows = many_rows
   assert rows.ids.shape == (200, 6, 3, 2, 2)
   assert rows.layout.num_clips == 4
-  encode = jax.jit(_task()._encode)
+  encode = jax.jit(functools.partial(encode_pixels, _task().tokenizer))
   clips = encode(_frozen(), batch['clips']['pixels'] / np.float32(127.5) - 1)
   images = batch['images']['pixels'][:, None] / np.float32(127.5) - 1
   images = np.asarray(encode(_frozen(), images))[:, 0]
