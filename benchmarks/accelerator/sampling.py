@@ -86,9 +86,11 @@ def _described(shapes: Shapes) -> tuple[Models, Any, Any]:
 def _arguments(shapes: Shapes, generator: GeneratorConfig) -> tuple[Any, ...]:
   """Describe the arguments of the decoding after the parameters."""
   shape, grid = jax.ShapeDtypeStruct, (1, *generator.grid)
+  # The prompt, and what guidance moves away from.
+  size = (2, shapes.text_length)
   texts = EncodedTexts(
-    vectors=shape((1, shapes.text_length, generator.text_width), jnp.bfloat16),
-    mask=shape((1, shapes.text_length), bool),
+    vectors=shape((*size, generator.text_width), jnp.bfloat16),
+    mask=shape(size, bool),
   )
   keys = shape((1,), rng.described().dtype)
   return (

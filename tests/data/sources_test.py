@@ -136,7 +136,7 @@ def test_data_of_a_web_server_are_those_of_the_disk(
 @pytest.mark.slow
 def test_child_processes_read_from_a_web_server(folders, local, web, tmp_path):
   shutil.copytree(folders, web.folder / 'data')
-  limits = isolation.Limits(seconds=60)
+  limits = isolation.Limits(seconds=60.0)
   reports = make(f'{web.url}/data', tmp_path / 'm', limits=limits)
   assert counts(reports) == counts(local[1])
 
