@@ -49,7 +49,7 @@ def of_pixels(
 def of_context(
   config: GeneratorConfig,
   context: UInt8[np.ndarray, 'B K H W 3'],
-  tokens: Int[np.ndarray, 'B k h w'],
+  tokens: Int[np.ndarray, 'B _ h w'],
   *,
   frames: int,
   latent_frames: int,
