@@ -4,10 +4,11 @@
     python benchmarks/mark.py --model storyworld --clips 50
 
 Clips of StoryWorld (with --model, clips that a model generates of held-out
-prompts) are written as `phenaki story --mark` writes them, and without the
-mark. Both films are re-encoded with H.264 at several qualities (crf), and at
-half of their size. The command prints a table: the share of the films that are
-found, the share of unmarked films that are, and their largest score.
+prompts) are written as `phenaki story --mark` writes them, with the visible
+label over a corner, and without the mark. Both films are re-encoded with
+H.264 at several qualities (crf), and at half of their size. The command prints
+a table: the share of the films that are found, the share of unmarked films that
+are, and their largest score.
 """
 
 import argparse

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Print what the file tells."""
   from phenaki_jax.media import mark
-  from phenaki_jax.media.credentials import verify
+  from phenaki_jax.media.credentials import is_available, verify
   from phenaki_jax.media.provenance import read_provenance
 
   path = pathlib.Path(args.file)
@@ -41,7 +41,13 @@ def run(args: argparse.Namespace) -> None:
     print('metadata:', json.dumps(read_provenance(path), indent=2))
   except UserError as error:
     print('metadata: none;', error)
-  print('credentials:', verify(path, trust=args.trust))
+  if args.trust or is_available():
+    print('credentials:', verify(path, trust=args.trust))
+  else:
+    print(
+      'credentials: not checked; install the extra c2pa with '
+      'pip install "phenaki-jax[c2pa]"'
+    )
   if path.suffix == '.mp4':
     found = mark.score_film(path)
     is_marked = 'yes' if found >= mark.THRESHOLD else 'not found'

@@ -128,8 +128,8 @@ def make_programs(
     context_frames: K, the number of frames that `encode` takes.
 
   Raises:
-    UserError: the tokenizer cannot make frames of that size, or the settings
-      have a negative text or temporal guidance.
+    UserError: the tokenizer cannot make frames of that size, the generator
+      has ports, or the settings have a negative text or temporal guidance.
   """
   if settings.negative:
     raise UserError(
@@ -140,6 +140,13 @@ def make_programs(
     raise UserError(
       f'sampling.time_guidance is {settings.time_guidance:g}, which programs '
       'do not take; export a model with 1'
+    )
+  ports = models.generator.ports
+  if ports.canvas or ports.memory or ports.scalars:
+    raise UserError(
+      'the generator has ports (canvas, memory or scalars), whose conditions '
+      'programs do not take; export a model without them, or a bundle: '
+      'phenaki export --run DIR'
     )
   generator = Generator(config=models.generator, text=models.text)
   tokenizer = CViViT(models.tokenizer)

@@ -143,8 +143,7 @@ def verify(
   settings: dict[str, Any] = {'verify': {'verify_trust': trust is not None}}
   try:
     if trust is not None:
-      anchors = pathlib.Path(trust).read_text('utf-8')
-      settings['trust'] = {'trust_anchors': anchors}
+      settings['trust'] = {'trust_anchors': _anchors(trust)}
     with (
       c2pa.Context(c2pa.Settings.from_dict(settings)) as context,
       c2pa.Reader(os.fspath(path), context=context) as reader,
@@ -157,6 +156,24 @@ def verify(
   manifest = content['manifests'][content['active_manifest']]
   signer = manifest['signature_info'].get('common_name', 'unknown')
   return f'{state}, signed by {signer}'
+
+
+def is_available() -> bool:
+  """Return whether the extra `c2pa` is installed."""
+  try:
+    _library()
+  except UserError:
+    return False
+  return True
+
+
+def _anchors(path: str | os.PathLike[str]) -> str:
+  try:
+    return pathlib.Path(path).read_text('utf-8')
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(
+      f'cannot read the trusted certificates {path}: {error}; give a PEM file'
+    ) from error
 
 
 def _library() -> Any:
@@ -181,11 +198,20 @@ def _signer(c2pa: Any, certificate: Certificate) -> Any:
 
 def _algorithm(key: bytes) -> str:
   """Return the algorithm of signatures by a private key."""
+  from cryptography.exceptions import UnsupportedAlgorithm
   from cryptography.hazmat.primitives import serialization
   from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-  private = serialization.load_pem_private_key(key, password=None)
+  try:
+    private = serialization.load_pem_private_key(key, password=None)
+  except UnsupportedAlgorithm as error:
+    raise ValueError(f'its key cannot be read ({error})') from error
   if isinstance(private, ec.EllipticCurvePrivateKey):
+    if private.curve.name not in _CURVES:
+      raise ValueError(
+        f'its key is on the curve {private.curve.name}, not on one of '
+        f'{", ".join(_CURVES)}'
+      )
     return _CURVES[private.curve.name]
   if isinstance(private, rsa.RSAPrivateKey):
     return 'ps256'

@@ -27,20 +27,22 @@ def encode_gif(
   fps: float | int,
   provenance: Mapping[str, Any] | None = None,
   min_height: int = 1,
+  labelled: bool = True,
 ) -> bytes:
   """Encode frames, uint8 RGB [H, W, 3] each, as a GIF.
 
   All frames share one palette of 256 colours, so that still colours do not
   flicker. Delays are whole hundredths of a second; they vary so that the
-  duration of the whole film is right. Generated frames are marked as such; see
-  `label.film_frame`.
+  duration of the whole film is right. Generated frames are labelled as such;
+  see `label.film_frame`.
 
   Args:
     frames: one or more, of one size.
     fps: frames per second, above 0 and at most 50.
     provenance: JSON values that describe how the film was made; None writes
-      no comment and no mark.
+      no comment and no label.
     min_height: small frames are enlarged to this height; see `enlarge`.
+    labelled: False writes generated frames without the label.
 
   Raises:
     UserError: for a value out of these ranges.
@@ -57,7 +59,9 @@ def encode_gif(
     raise UserError('all frames of a film must be of one size')
 
   def shown(array: np.ndarray) -> np.ndarray:
-    return film_frame(array, provenance, min_height=min_height)
+    return film_frame(
+      array, provenance, min_height=min_height, labelled=labelled
+    )
 
   chosen = [shown(arrays[i]) for i in spread(len(arrays), _PALETTE_FRAMES)]
   palette = Image.fromarray(np.concatenate(chosen)).quantize(
@@ -93,10 +97,15 @@ def write_gif(
   fps: float | int,
   provenance: Mapping[str, Any],
   min_height: int = 256,
+  labelled: bool = True,
 ) -> None:
   """Write frames as a GIF; see `encode_gif`."""
   path = checked_path(path, '.gif')
   content = encode_gif(
-    frames, fps=fps, provenance=provenance, min_height=min_height
+    frames,
+    fps=fps,
+    provenance=provenance,
+    min_height=min_height,
+    labelled=labelled,
   )
   replace_file(path, content)

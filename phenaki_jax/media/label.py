@@ -40,10 +40,11 @@ def film_frame(
   provenance: Mapping[str, Any] | None,
   *,
   min_height: int,
+  labelled: bool = True,
 ) -> UInt8[np.ndarray, 'rows columns 3']:
-  """Return a frame as every writer of films shows it: enlarged and marked.
+  """Return a frame as every writer of films shows it: enlarged and labelled.
 
-  The mark is the notice 'AI-generated' in the lower right corner. Frames that
+  The label is the notice 'AI-generated' in the lower right corner. Frames that
   are not generated have none: their provenance gives another notice, or there
   is no provenance.
 
@@ -51,13 +52,17 @@ def film_frame(
     frame: uint8 RGB [H, W, 3].
     provenance: of the film.
     min_height: see `frames.enlarge`.
+    labelled: False leaves the label out.
 
   Raises:
     UserError: for another dtype or shape.
   """
-  if provenance is None or provenance.get('notice', NOTICE) != NOTICE:
-    return enlarge(checked_frame(frame), min_height)
-  return label(frame, min_height=min_height)
+  is_generated = (
+    provenance is not None and provenance.get('notice', NOTICE) == NOTICE
+  )
+  if labelled and is_generated:
+    return label(frame, min_height=min_height)
+  return enlarge(checked_frame(frame), min_height)
 
 
 @functools.lru_cache(maxsize=4)

@@ -29,7 +29,7 @@ _LIMITED = 1
 class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
   """Write an MP4 frame by frame; memory use does not grow with its length.
 
-  Generated frames are marked as such; see `label.film_frame`.
+  Generated frames are labelled as such; see `label.film_frame`.
 
   A context manager: the file appears when the block ends, and an exception
   removes what was written.
@@ -47,6 +47,7 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     provenance: Mapping[str, Any],
     min_height: int = 256,
     pixel_format: str = 'yuv420p',
+    labelled: bool = True,
   ) -> None:
     """Check the settings; nothing is written before the first frame.
 
@@ -58,6 +59,7 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
         that gives this height, without smoothing; 1 keeps their size.
       pixel_format: 'yuv444p' keeps the full resolution of colour, which many
         players and browsers do not support.
+      labelled: False writes generated frames without the label.
 
     Raises:
       UserError: for a value out of these ranges.
@@ -71,6 +73,7 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     self._fps = fractions.Fraction(checked_fps(fps)).limit_denominator(1001)
     self._min_height = min_height
     self._pixel_format = pixel_format
+    self._labelled = labelled
     self._comment = provenance_json(provenance)
     self._provenance = provenance
     self._stack = contextlib.ExitStack()
@@ -90,7 +93,12 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     """
     frame = checked_frame(frame)
     pixels = _even(
-      film_frame(frame, self._provenance, min_height=self._min_height)
+      film_frame(
+        frame,
+        self._provenance,
+        min_height=self._min_height,
+        labelled=self._labelled,
+      )
     )
     if self._shape is None:
       self._shape = frame.shape

@@ -18,6 +18,7 @@ from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.starting import read_words
+from phenaki_jax.runs.trained_tokenizer import read_tokenizer
 from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
@@ -82,7 +83,7 @@ def load_any(
 
   Args:
     path: as for `runs.open.load`, or the run directory of a diffusion model.
-    tokenizer: run directory of a tokenizer that was moved.
+    tokenizer: run directory or bundle of a tokenizer that was moved.
     encoder: checkpoint of a frozen text encoder that was moved.
 
   Raises:
@@ -101,8 +102,7 @@ def load_any(
     )
   frozen, params = {}, dict(trained.params)
   if experiment.uses_tokenizer:
-    place = tokenizer or experiment_lib.find_tokenizer(experiment, folder)
-    frozen['tokenizer'] = checkpoints.load_params(place).params
+    frozen['tokenizer'] = tokenizer_params(experiment, folder, tokenizer)
   if experiment.text.is_frozen:
     params['text'] = load_text(experiment.text, encoder)[0]
     if experiment.text.encodes_in_step:
@@ -137,6 +137,22 @@ def load_any(
     subset=next(subsets, ''),
     words=read_words(folder),
   )
+
+
+def tokenizer_params(
+  experiment: Experiment,
+  folder: epath.PathLike,
+  moved: epath.PathLike | None = None,
+) -> Any:
+  """Read the parameters of the tokenizer of a run.
+
+  Args:
+    experiment: of the run.
+    folder: its run directory.
+    moved: where the tokenizer, a run directory or a bundle, is now.
+  """
+  place = moved or experiment_lib.find_tokenizer(experiment, folder)
+  return read_tokenizer(place).params
 
 
 def models_of(experiment: Experiment) -> DiffusionModels:

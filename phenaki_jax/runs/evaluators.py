@@ -217,6 +217,7 @@ def _sample(run: Run) -> Any:
       tokenizer_params=state.frozen,
       generator_params={**state.ema, **frozen},
       vocabulary=vocabulary,
+      fps=experiment.data.fps,
     )
     return sampler.clips(
       prompts,

@@ -43,10 +43,11 @@ def read_footage(
   try:
     if path.suffix.lower() in _IMAGES:
       return transforms.fit(image.decode(data), size)[None]
-    if _is_marked(path):
+    if _is_generated(path):
       _log.warning(
-        '%s shows the mark %r, which the model sees, too; give the frames '
-        'without it, a .npy or a .png file, where you have them',
+        '%s is a generated film; the model sees its label %r, too, if it has '
+        'one: give the frames without it, a .npy or a .png file, where you '
+        'have them',
         path,
         NOTICE,
       )
@@ -60,8 +61,8 @@ def read_footage(
     ) from error
 
 
-def _is_marked(path: pathlib.Path) -> bool:
-  """Return whether a clip is a film that we marked as generated."""
+def _is_generated(path: pathlib.Path) -> bool:
+  """Return whether a clip is a film that says that it is generated."""
   if path.suffix != '.mp4':
     return False
   try:

@@ -46,7 +46,7 @@ class Model:
   Attributes:
     name: where it came from, for people.
     fingerprint: identifies its arrays, configs and vocabulary.
-    sampler: makes single clips.
+    sampler: makes single clips; a `Sampler`, or a `DiffusionSampler`.
     defaults: size, frame rate, lengths and settings where a story has none.
     data: the training data.
     subset: the part of StoryWorld that it was trained on; empty for other
@@ -57,7 +57,7 @@ class Model:
 
   name: str
   fingerprint: str
-  sampler: Sampler
+  sampler: Sampler | Any
   defaults: ModelDefaults
   data: DataConfig
   subset: str
@@ -75,6 +75,12 @@ class Model:
       NotFoundError, UserError: it cannot be read, or the model sees none.
     """
     assert story.size is not None, 'the story is not resolved'
+    if not hasattr(self.sampler, 'with_source'):
+      raise UserError(
+        f'{self.name} is a diffusion model, which reads no source frame; use a '
+        'generator that was trained with --set generator.ports.memory=source, '
+        'or leave --source out'
+      )
     frame = read_footage(path, size=story.size, fps=self.defaults.fps)[0]
     digest = hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
     return dataclasses.replace(

@@ -154,6 +154,7 @@ def load(
     tokenizer_params=jax.tree.map(jax.numpy.asarray, bundle.tokenizer_params),
     generator_params=jax.tree.map(jax.numpy.asarray, bundle.generator_params),
     vocabulary=vocabulary,
+    fps=data.fps,
   )
   return Model(
     name=config.name or folder.name,

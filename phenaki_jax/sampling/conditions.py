@@ -1,7 +1,8 @@
-"""Known pixels and a source frame, as what the ports of a generator read."""
+"""Known pixels, a frame rate and a source frame, as what a generator reads."""
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -10,11 +11,26 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import Canvas, Conditions, Entries
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Given:
+  """What is known of clips before they are sampled.
+
+  Attributes:
+    ids: int32 [B, t, h, w]; only known tokens are read.
+    known: bool [B, t, h, w].
+    conditions: what the ports of the generator read of the context.
+  """
+
+  ids: np.ndarray
+  known: np.ndarray
+  conditions: Conditions | None = None
+
+
 def of_pixels(
   config: GeneratorConfig,
   frames: UInt8[np.ndarray, 'B T H W 3'],
   known: Bool[np.ndarray, 'B T H W'],
-  fps: float | int | None = None,
 ) -> Conditions | None:
   """Return known pixels as conditions; None for a generator without a canvas.
 
@@ -22,17 +38,59 @@ def of_pixels(
     config: settings of the generator.
     frames: the pixels; those that are not known are replaced by zeros.
     known: True at known pixels.
-    fps: frames per second of the result, if it is known; it is left out if the
-      generator does not read it.
   """
   if not config.ports.canvas:
     return None
-  scalars = {}
-  if fps is not None and 'fps' in config.ports.scalars:
-    scalars['fps'] = jnp.full(len(frames), fps, jnp.float32)
   rgb = np.where(known[..., None], frames, 0).astype(np.uint8)
   canvas = Canvas(rgb=jnp.asarray(rgb), known=jnp.asarray(known))
-  return Conditions(canvas=canvas, scalars=scalars)
+  return Conditions(canvas=canvas)
+
+
+def of_context(
+  config: GeneratorConfig,
+  context: UInt8[np.ndarray, 'B K H W 3'],
+  tokens: Int[np.ndarray, 'B _ h w'],
+  *,
+  frames: int,
+  latent_frames: int,
+) -> Given:
+  """Return what context frames make known of clips.
+
+  Args:
+    config: settings of the generator.
+    context: K frames.
+    tokens: of the context.
+    frames: of a clip.
+    latent_frames: of a clip.
+  """
+  ids, known = (
+    np.pad(x, [(0, 0), (0, latent_frames - x.shape[1]), (0, 0), (0, 0)])
+    for x in (tokens, np.ones(tokens.shape, bool))
+  )
+  missing = [(0, 0), (0, frames - context.shape[1]), (0, 0), (0, 0)]
+  conditions = of_pixels(
+    config,
+    np.pad(context, [*missing, (0, 0)]),
+    np.pad(np.ones(context.shape[:-1], bool), missing),
+  )
+  return Given(ids=ids, known=known, conditions=conditions)
+
+
+def with_fps(
+  conditions: Conditions | None, fps: float | int, *, batch: int
+) -> Conditions:
+  """Add the frame rate of the result.
+
+  Args:
+    conditions: further conditions.
+    fps: frames per second.
+    batch: number of samples.
+  """
+  conditions = conditions or Conditions()
+  rates = jnp.full(batch, fps, jnp.float32)
+  return dataclasses.replace(
+    conditions, scalars={**conditions.scalars, 'fps': rates}
+  )
 
 
 def with_source(

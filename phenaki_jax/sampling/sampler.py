@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import NonNegativeFloat
 
 from phenaki_jax import rng
@@ -22,14 +22,19 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import Conditions, repeat
-from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.sampling.conditions import of_pixels, with_source
+from phenaki_jax.sampling.conditions import (
+  Given,
+  of_context,
+  with_fps,
+  with_source,
+)
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
 from phenaki_jax.sampling.guidance import SCHEDULES, GuidanceSchedule, guide
+from phenaki_jax.sampling.scored_clips import ScoredClips
+from phenaki_jax.sampling.tokens import decode_tokens, encode_pixels
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.tokenizer.cvivit import CViViT
 
 
 @validated
@@ -77,24 +82,6 @@ class Models:
         f'the tokenizer has {codes}; use the tokenizer that the generator '
         'was trained with.'
       )
-
-
-@functools.partial(jax.jit, static_argnames='tokenizer')
-def _encode(
-  tokenizer: TokenizerConfig, params: Any, pixels: UInt8[Array, 'B T H W C']
-) -> Int[Array, 'B t h w']:
-  return CViViT(tokenizer).apply(
-    {'params': params}, normalise(pixels), method='encode'
-  )
-
-
-@functools.partial(jax.jit, static_argnames='tokenizer')
-def _pixels(
-  tokenizer: TokenizerConfig, params: Any, ids: Int[Array, 'B t h w']
-) -> UInt8[Array, 'B T H W C']:
-  return to_uint8(
-    CViViT(tokenizer).apply({'params': params}, ids, method='decode')
-  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,28 +216,13 @@ def _criticise(
   params: Any,
   texts: Int[Array, 'B L'],
   ids: Int[Array, 'B t h w'],
+  conditions: Conditions | None = None,
 ) -> Float[Array, 'B t h w']:
   """Return the critic's log-probability that each token is real."""
   generator = Generator(config=models.generator, text=models.text)
-  odds = generator.criticise(params, ids, generator.encode(params, texts))
+  encoded = generator.encode(params, texts)
+  odds = generator.criticise(params, ids, encoded, conditions=conditions)
   return jax.nn.log_sigmoid(odds)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class ScoredClips:
-  """Clips, and how good the model takes them to be.
-
-  Attributes:
-    frames: uint8 [B, T, H, W, 3].
-    likelihood: of each clip, the mean log-probability of its new tokens when
-      they were drawn.
-    critic: of each clip, the critic's mean log-probability that a new token is
-      real; None if the model has no critic.
-  """
-
-  frames: np.ndarray
-  likelihood: np.ndarray
-  critic: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -263,6 +235,8 @@ class Sampler:
     generator_params: parameters of 'text' and 'generator'.
     vocabulary: encodes prompts as token ids.
     source: tokens of an image that all clips see; see `with_source`.
+    fps: frames per second of the training data, which a generator that reads
+      the frame rate is told; 0 if they are not known.
   """
 
   models: Models
@@ -270,6 +244,7 @@ class Sampler:
   generator_params: Any
   vocabulary: Vocabulary
   source: np.ndarray | None = None
+  fps: float = 0.0
 
   def frames_of(self, num_latent: int) -> int:
     """Return the number of frames of a number of latent frames."""
@@ -283,13 +258,13 @@ class Sampler:
   def encode(self, pixels: np.ndarray) -> np.ndarray:
     """Encode uint8 frames [B, T, H, W, 3] as ids [B, t, h, w]."""
     return np.asarray(
-      _encode(self.models.tokenizer, self.tokenizer_params, pixels)
+      encode_pixels(self.models.tokenizer, self.tokenizer_params, pixels)
     )
 
   def decode(self, ids: np.ndarray) -> np.ndarray:
     """Decode ids [B, t, h, w] to uint8 frames [B, T, H, W, 3]."""
     return np.asarray(
-      _pixels(self.models.tokenizer, self.tokenizer_params, ids)
+      decode_tokens(self.models.tokenizer, self.tokenizer_params, ids)
     )
 
   def with_source(self, frame: np.ndarray) -> 'Sampler':
@@ -318,6 +293,7 @@ class Sampler:
     seeds: Sequence[int],
     settings: SamplingSettings,
     conditions: Conditions | None = None,
+    fps: float | int | None = None,
   ) -> DecodeState:
     """Sample the tokens that are not known.
 
@@ -328,7 +304,10 @@ class Sampler:
       seeds: one per sample; the same seed gives the same tokens regardless of
         the rest of the batch.
       settings: how to sample.
-      conditions: what the ports of the generator read.
+      conditions: what the ports of the generator read beside the source and
+        the frame rate.
+      fps: frames per second of the result; None are those of the training data.
+        More than those were never seen in training, and are not told.
 
     Returns:
       The state after the last decoding step, in numpy. Its arrays are [B, N],
@@ -353,13 +332,6 @@ class Sampler:
           'train with --set generator.attention=factorized'
         )
       time = jnp.full(len(prompts), settings.time_guidance, jnp.float32)
-    if self.source is not None:
-      conditions = with_source(
-        conditions,
-        self.source,
-        batch=len(prompts),
-        latent_frames=ids.shape[1],
-      )
     keys = jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32))
     values = [
       settings.guidance,
@@ -381,10 +353,27 @@ class Sampler:
       jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
       guided=guided,
       away=away,
-      conditions=conditions,
+      conditions=self._told(conditions, ids, fps),
       time_guidance=time,
     )
     return jax.tree.map(np.asarray, state)
+
+  def _told(
+    self,
+    conditions: Conditions | None,
+    ids: Int[np.ndarray, 'B t h w'],
+    fps: float | int | None = None,
+  ) -> Conditions | None:
+    """Add the source and the frame rate, if the generator reads them."""
+    batch, latent_frames = ids.shape[:2]
+    if self.source is not None:
+      conditions = with_source(
+        conditions, self.source, batch=batch, latent_frames=latent_frames
+      )
+    rate = self.fps if fps is None else fps
+    if 'fps' in self.models.generator.ports.scalars and 0 < rate <= self.fps:
+      conditions = with_fps(conditions, rate, batch=batch)
+    return conditions
 
   def _texts(self, prompts: Sequence[str]) -> Int[Array, 'B L']:
     length = self.models.text.max_length
@@ -417,7 +406,7 @@ class Sampler:
       UserError: prompts, seeds and context differ in number, or sizes or
         lengths do not fit the tokenizer.
     """
-    tokens, _, _ = self._sample(prompts, size, seeds, settings, context)
+    _, tokens, _ = self._sample(prompts, size, seeds, settings, context)
     return self.decode(tokens)
 
   def scored_clips(
@@ -430,18 +419,58 @@ class Sampler:
     context: np.ndarray | None = None,
   ) -> ScoredClips:
     """Sample clips as `clips` does, with their scores."""
-    tokens, known, state = self._sample(prompts, size, seeds, settings, context)
-    new = ~known.reshape(len(prompts), -1)
+    given, tokens, state = self._sample(prompts, size, seeds, settings, context)
+    new = ~given.known.reshape(len(prompts), -1)
     critic = None
     if self.models.generator.critic != 'none':
       real = _criticise(
-        self.models, self.generator_params, self._texts(prompts), tokens
+        self.models,
+        self.generator_params,
+        self._texts(prompts),
+        tokens,
+        self._told(given.conditions, tokens),
       )
       critic = np.asarray(real).reshape(new.shape).mean(-1, where=new)
     return ScoredClips(
       frames=self.decode(tokens),
       likelihood=np.asarray(state.confidence).mean(-1, where=new),
       critic=critic,
+    )
+
+  def given(
+    self, context: np.ndarray | None, *, size: tuple[int, int], batch: int
+  ) -> Given:
+    """Return what context frames make known of clips.
+
+    Args:
+      context: see `clips`.
+      size: height and width in pixels.
+      batch: number of clips.
+
+    Raises:
+      UserError: the context has another shape, or sizes or lengths do not fit
+        the tokenizer.
+    """
+    tokenizer = self.models.tokenizer
+    grid = tokenizer.grid(self.clip_frames, size)
+    if context is None:
+      ids = np.zeros((batch, *grid), np.int32)
+      return Given(ids=ids, known=np.zeros(ids.shape, bool))
+    wanted = (batch, *size, 3)
+    shape = (context.shape[0], *context.shape[2:])
+    if shape != wanted or context.shape[1] >= self.clip_frames:
+      raise UserError(
+        f'context frames of shape {context.shape}; give uint8 '
+        f'[{batch}, K, {size[0]}, {size[1]}, 3] with K below the clip length '
+        f'of {self.clip_frames}.'
+      )
+    tokenizer.grid(context.shape[1], size)  # Checks the number of frames.
+    return of_context(
+      self.models.generator,
+      context,
+      self.encode(context),
+      frames=self.clip_frames,
+      latent_frames=grid[0],
     )
 
   def _sample(
@@ -451,45 +480,20 @@ class Sampler:
     seeds: Sequence[int],
     settings: SamplingSettings,
     context: np.ndarray | None,
-  ) -> tuple[np.ndarray, np.ndarray, DecodeState]:
-    """Return the tokens [B, t, h, w], which were known, and the last state."""
+  ) -> tuple[Given, np.ndarray, DecodeState]:
+    """Return what was known, the tokens [B, t, h, w] and the last state."""
     if not len(prompts) == len(seeds) > 0:
       raise UserError(
         f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
         'each prompt, and at least one prompt.'
       )
-    tokenizer = self.models.tokenizer
-    grid = tokenizer.grid(self.clip_frames, size)
-    ids = np.zeros((len(prompts), *grid), np.int32)
-    known = np.zeros(ids.shape, bool)
-    conditions = None
-    if context is not None:
-      wanted = (len(prompts), *size, 3)
-      given = (context.shape[0], *context.shape[2:])
-      if given != wanted or context.shape[1] >= self.clip_frames:
-        raise UserError(
-          f'context frames of shape {context.shape}; give uint8 '
-          f'[{len(prompts)}, K, {size[0]}, {size[1]}, 3] with K below the '
-          f'clip length of {self.clip_frames}.'
-        )
-      num_latent = tokenizer.grid(context.shape[1], size)[0]
-      ids[:, :num_latent] = self.encode(context)
-      known[:, :num_latent] = True
-      missing = (0, self.clip_frames - context.shape[1])
-      conditions = of_pixels(
-        self.models.generator,
-        np.pad(context, [(0, 0), missing, (0, 0), (0, 0), (0, 0)]),
-        np.pad(
-          np.ones(context.shape[:-1], bool), [(0, 0), missing, *[(0, 0)] * 2]
-        ),
-      )
+    given = self.given(context, size=size, batch=len(prompts))
     state = self.uncover(
       prompts,
-      ids=ids,
-      known=known,
+      ids=given.ids,
+      known=given.known,
       seeds=seeds,
       settings=settings,
-      conditions=conditions,
+      conditions=given.conditions,
     )
-    tokens = np.asarray(state.ids).reshape(ids.shape)
-    return tokens, known, state
+    return given, np.asarray(state.ids).reshape(given.ids.shape), state

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
 from phenaki_jax.errors import UserError
@@ -267,23 +268,26 @@ class Batcher:
 
   def _make(self, batch: Sequence[_Request], size: int) -> list[np.ndarray]:
     first, sampler = batch[0], self._sampler
-    padded = [*batch, *[batch[-1]] * (size - len(batch))]
-    grid = sampler.models.tokenizer.grid(self.clip_frames, first.size)
-    ids = np.zeros((size, *grid), np.int32)
-    known = np.zeros(ids.shape, bool)
-    for row, one in enumerate(batch):
-      if one.context is not None:
-        start = sampler.encode(one.context[None])[0]
-        ids[row, : len(start)] = start
-    if first.context is not None:
-      known[:, : len(start)] = True
-      ids[len(batch) :] = ids[len(batch) - 1]
+    rows = [
+      sampler.given(
+        None if one.context is None else one.context[None],
+        size=first.size,
+        batch=1,
+      )
+      for one in batch
+    ]
+    missing = size - len(batch)
+    padded = [*batch, *[batch[-1]] * missing]
+    given = jax.tree.map(
+      lambda *parts: np.concatenate(parts), *rows, *[rows[-1]] * missing
+    )
     state = sampler.uncover(
       [one.prompt for one in padded],
-      ids=ids,
-      known=known,
+      ids=given.ids,
+      known=given.known,
+      conditions=given.conditions,
       seeds=[one.seed for one in padded],
       settings=first.settings,
     )
-    tokens = np.asarray(state.ids).reshape(ids.shape)
+    tokens = np.asarray(state.ids).reshape(given.ids.shape)
     return [sampler.decode(tokens[i : i + 1])[0] for i in range(len(batch))]

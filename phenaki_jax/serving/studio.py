@@ -89,7 +89,7 @@ class Studio:
       )
 
   def finish(self, frame: np.ndarray) -> np.ndarray:
-    """Return a frame as clients see it: with the label, if it is on."""
+    """Return a picture or a frame of a clip, labelled if that is on."""
     return label(frame) if self.labelled else frame
 
   def parse(self, body: bytes, *, is_yaml: bool = False) -> Checked:

@@ -193,6 +193,7 @@ class Workers:
           story,
           made_by=made_by,
           remarks=remarks,
+          labelled=studio.labelled,
           marked=studio.marked,
           certificate=studio.certificate,
         ) as files,
@@ -207,12 +208,7 @@ class Workers:
           if place[1] == story.scenes[chunk.scene].frames:
             place[:] = chunk.scene + 1, 0
           studio.jobs.progress(job, frames)
-          finished = [studio.finish(frame) for frame in chunk.frames]
-          files.write(
-            Chunk(
-              scene=chunk.scene, start=chunk.start, frames=np.stack(finished)
-            )
-          )
+          files.write(chunk)
           self._metrics.frames.inc(len(chunk.frames))
     finally:
       for key in keys:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import ScoredClips
+from phenaki_jax.sampling.scored_clips import ScoredClips
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.story import Story
 

@@ -42,7 +42,8 @@ class Brush:
     settings: how to sample.
     seed: 0 to 2**32 - 1.
     context_frames: known frames that a later window sees, 1 + k * tubelet.
-    fps: frames per second of the result, for a generator that reads it.
+    fps: frames per second of the result, for a generator that reads it; None
+      are those of the training data.
     on_frames: called with the number of finished frames since the last call.
   """
 
@@ -98,9 +99,7 @@ class Brush:
     """Make the unknown pixels of one clip of the model's length."""
     sampler, tokenizer = self.sampler, self.sampler.models.tokenizer
     tokenizer.grid(len(frames), frames.shape[1:3])  # Checks the size.
-    conditions = of_pixels(
-      sampler.models.generator, frames[None], known[None], self.fps
-    )
+    conditions = of_pixels(sampler.models.generator, frames[None], known[None])
     ids = sampler.encode(frames[None])
     held = known_tokens(known, tokenizer.patch, tokenizer.tubelet)
     if conditions is not None:
@@ -113,6 +112,7 @@ class Brush:
       seeds=[window_seed(self.seed, 0, window)],
       settings=self.settings,
       conditions=conditions,
+      fps=self.fps,
     )
     decoded = sampler.decode(np.asarray(state.ids).reshape(ids.shape))[0]
     return np.where(known[..., None], frames, decoded)

@@ -24,7 +24,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import SamplingSettings, ScoredClips
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.scored_clips import ScoredClips
 from phenaki_jax.stories.candidates import choose
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes

@@ -227,6 +227,7 @@ class StoryFiles:
     made_by: Mapping[str, Any],
     remarks: Sequence[Remark] = (),
     drift: DriftMeter | None = None,
+    labelled: bool = True,
     marked: bool = False,
     certificate: Certificate | None = None,
   ):
@@ -239,6 +240,8 @@ class StoryFiles:
       remarks: requests of the story that the film cannot satisfy.
       drift: measures the frames. Its report is written to the provenance, and
         as a figure, STORY.drift.png.
+      labelled: whether the frames of the film and of the GIF have the visible
+        label 'AI-generated'; the provenance says it in any case.
       marked: whether the film has the invisible mark (see `media.mark`).
       certificate: signs the film and the pictures (see `media.credentials`).
 
@@ -248,7 +251,8 @@ class StoryFiles:
     assert story.size is not None and story.fps is not None
     self.paths = output_paths(out)
     self._drift = drift
-    self._marked, self._certificate = marked, certificate
+    self._labelled, self._marked = labelled, marked
+    self._certificate = certificate
     if drift is not None:
       self.paths.append(self.paths[0].with_suffix('.drift.png'))
     self._out = self.paths[0]
@@ -301,6 +305,7 @@ class StoryFiles:
         self._folder / self._out.name,
         fps=self._fps,
         provenance=self._provenance,
+        labelled=self._labelled,
       )
     )
     return self
@@ -350,6 +355,7 @@ class StoryFiles:
       self._gif,
       fps=self._fps / self._stride,
       provenance=self._provenance,
+      labelled=self._labelled,
     )
     write_png(
       self._folder / sheet.name, self._sheet(), provenance=self._provenance

@@ -1,5 +1,8 @@
 """The command says what a file tells."""
 
+import sys
+
+import numpy as np
 import pytest
 
 from phenaki_jax import storyworld
@@ -47,3 +50,16 @@ def test_other_files_are_refused(name, tmp_path, capsys):
   (tmp_path / 'film.txt').write_text('no film')
   assert main(['origin', str(tmp_path / name)]) != 0
   assert name in capsys.readouterr().err
+
+
+def test_without_the_extra_the_rest_is_shown(tmp_path, capsys, monkeypatch):
+  path = tmp_path / 'film.mp4'
+  clip = np.full((3, 64, 64, 3), 90, np.uint8)
+  write_mp4(path, clip, fps=8, provenance={'seed': 7})
+  monkeypatch.setitem(sys.modules, 'c2pa', None)  # Its import fails.
+  assert main(['origin', str(path)]) == 0
+  shown = capsys.readouterr().out
+  assert '"seed": 7' in shown and 'mark: not found' in shown
+  assert 'credentials: not checked; install the extra c2pa' in shown
+  assert main(['origin', str(path), '--trust', 'root.pem']) != 0
+  assert 'need the extra c2pa' in capsys.readouterr().err

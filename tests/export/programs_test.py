@@ -23,6 +23,7 @@ from phenaki_jax.export.programs import (
   make_programs,
   write_programs,
 )
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.sampler import SamplingSettings
 
 SETTINGS = dataclasses.replace(SamplingSettings(), steps=2)
@@ -194,3 +195,25 @@ def test_settings_that_programs_do_not_take_are_refused(tiny_sampler, setting):
   settings = dataclasses.replace(SETTINGS, **setting)
   with pytest.raises(UserError, match=f'sampling.{name} is .* do not take'):
     make_programs(tiny_sampler.models, settings, **SHAPE)
+
+
+@pytest.mark.parametrize('port', ['canvas', 'memory', 'scalars'])
+def test_generators_with_a_port_are_refused(ported_sampler, port):
+  models = ported_sampler.models
+  ports = models.generator.ports
+  own = {port: getattr(ports, port)}
+  alone = PortsConfig(patch=ports.patch, memory_every=1, **own)
+  generator = dataclasses.replace(models.generator, ports=alone)
+  models = dataclasses.replace(models, generator=generator)
+  source = Source(
+    sampler=dataclasses.replace(ported_sampler, models=models),
+    **SHAPE,
+    fps=8.0,
+    settings=SETTINGS,
+    vocabulary=b'',
+    origin={},
+    export_again='',
+  )
+  # Both formats take their programs from here.
+  with pytest.raises(UserError, match='has ports .* do not take'):
+    source.programs()

@@ -1,10 +1,13 @@
 """Signed manifests hold, and do not survive a change of the file."""
 
+import base64
 import json
 
 import c2pa
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.credentials import (
@@ -96,3 +99,34 @@ def test_unusable_certificates_are_refused(signing, tmp_path):
     read_certificate(path)
   with pytest.raises(UserError, match='cannot read the certificate'):
     read_certificate(tmp_path / 'absent.pem')
+
+
+def test_keys_on_other_curves_are_refused(signing, tmp_path):
+  path = tmp_path / 'signer.pem'
+  form = serialization.PrivateFormat.PKCS8
+  plain = serialization.NoEncryption()
+  key = ec.generate_private_key(ec.SECP256K1()).private_bytes(
+    serialization.Encoding.PEM, form, plain
+  )
+  path.write_bytes((signing / 'root.pem').read_bytes() + key)
+  with pytest.raises(UserError, match='on the curve secp256k1'):
+    read_certificate(path)
+  # A curve that no library knows: another number of the same length.
+  der = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+    serialization.Encoding.DER, form, plain
+  )
+  curve = bytes.fromhex('06082a8648ce3d030107')
+  other = base64.encodebytes(der.replace(curve, curve[:-1] + b'\x7f'))
+  key = b'-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n' % other
+  path.write_bytes((signing / 'root.pem').read_bytes() + key)
+  with pytest.raises(UserError, match='its key cannot be read'):
+    read_certificate(path)
+
+
+def test_trusted_certificates_that_are_no_text_are_refused(tmp_path):
+  film, trust = tmp_path / 'film.mp4', tmp_path / 'root.der'
+  _write(film)
+  trust.write_bytes(b'\x30\x82\xff')
+  for path in (trust, tmp_path / 'absent.pem'):
+    with pytest.raises(UserError, match='cannot read the trusted certificates'):
+      verify(film, trust=path)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from phenaki_jax.media.gif import encode_gif, write_gif
 
-# Frames without a mark.
+# Frames without the label.
 RECORDED = {'notice': 'recorded'}
 
 

@@ -42,11 +42,13 @@ def test_frame_that_is_narrower_than_the_text_keeps_its_size():
   assert label(frame, min_height=1).shape == frame.shape
 
 
-def test_only_generated_frames_are_marked():
+def test_only_generated_frames_are_labelled():
   frame = np.full((64, 64, 3), 90, np.uint8)
   for provenance in ({}, {'seed': 1}, {'notice': 'AI-generated'}):
     shown = film_frame(frame, provenance, min_height=256)
     np.testing.assert_array_equal(shown, label(frame))
+    shown = film_frame(frame, provenance, min_height=256, labelled=False)
+    np.testing.assert_array_equal(shown, enlarge(frame, 256))
   for provenance in (None, {'notice': 'rendered'}):
     shown = film_frame(frame, provenance, min_height=256)
     np.testing.assert_array_equal(shown, enlarge(frame, 256))
@@ -65,22 +67,22 @@ def _decoded(path):
 
 
 def _similarity(frame, shape):
-  """Return the correlation of the corner of a frame with the mark.
+  """Return the correlation of the corner of a frame with the label.
 
   H.264 adds a line to a frame of an odd shape.
   """
   frame = frame[: shape[0], : shape[1]]
-  mark = label_lib._patch('AI-generated').astype(float)
-  corner = frame[-mark.shape[0] :, -mark.shape[1] :].astype(float)
-  mark, corner = (x - x.mean() for x in (mark, corner))
+  text = label_lib._patch('AI-generated').astype(float)
+  corner = frame[-text.shape[0] :, -text.shape[1] :].astype(float)
+  text, corner = (x - x.mean() for x in (text, corner))
   # A corner of one colour resembles nothing.
-  scale = np.sqrt((mark**2).sum() * (corner**2).sum())
-  return (mark * corner).sum() / scale if scale else 0.0
+  scale = np.sqrt((text**2).sum() * (corner**2).sum())
+  return (text * corner).sum() / scale if scale else 0.0
 
 
 @pytest.mark.parametrize('size', [(48, 48), (97, 161)])
 @pytest.mark.parametrize('suffix', ['.mp4', '.gif'])
-def test_the_mark_is_in_every_decoded_frame(tmp_path, size, suffix):
+def test_the_label_is_in_every_decoded_frame(tmp_path, size, suffix):
   # White and noise, which hide it best and cost the most bits.
   frames = np.random.default_rng(0).integers(0, 256, (4, *size, 3), np.uint8)
   frames[1] = 255

@@ -11,7 +11,7 @@ import pytest
 from phenaki_jax.media.mp4 import Mp4Writer, write_mp4
 
 PROVENANCE = {'seed': 7, 'prompts': ['a star', 'it falls']}
-# Frames without a mark.
+# Frames without the label.
 RECORDED = {'notice': 'recorded'}
 
 # x264 can encode this film differently from call to call.

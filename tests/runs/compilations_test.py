@@ -64,5 +64,5 @@ def test_training_evaluation_and_20_prompts_compile_each_program_once(tmp_path):
   assert generator['jit(histograms)'] == 1
   # Samples of a run are a batch, and windows of a story are one clip each.
   assert generator['jit(uncover_tokens)'] == 2
-  assert generator['jit(_encode)'] == 1
-  assert generator['jit(_pixels)'] == 2
+  assert generator['jit(encode_pixels)'] == 1
+  assert generator['jit(decode_tokens)'] == 2

@@ -1,5 +1,6 @@
 """A diffusion model in training, after it, and where it does not fit."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -54,6 +55,18 @@ def test_latents_have_the_channels_of_their_quantizer():
   coarse = _resolve('diffusion.widths=8,8,8', config='tiny.py:latents')
   with pytest.raises(UserError, match='latents of a frame are 2 by 2'):
     validation.validate(coarse, num_devices=8)
+
+
+def test_the_tokenizer_of_a_run_may_be_that_of_a_bundle(
+  tiny_bundle, tiny_sampler
+):
+  found = _resolve(config='tiny.py:latents')
+  found = dataclasses.replace(found, tokenizer_dir=str(tiny_bundle))
+  for moved in (None, tiny_bundle):
+    params = diffusion.tokenizer_params(found, tiny_bundle.parent, moved)
+    jax.tree.map(
+      np.testing.assert_array_equal, params, tiny_sampler.tokenizer_params
+    )
 
 
 def _train(folder, *overrides):

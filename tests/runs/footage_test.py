@@ -54,13 +54,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     read_footage(tmp_path / 'b.png', size=(16, 16), fps=8)
 
 
-def test_a_film_that_is_marked_as_generated_is_read_with_a_warning(
+def test_a_film_that_says_that_it_is_generated_is_read_with_a_warning(
   tmp_path, caplog
 ):
   _clip(tmp_path / 'a.mp4')
   clip = np.full((4, 32, 32, 3), 90, np.uint8)
   write_mp4(tmp_path / 'b.mp4', clip, fps=8, provenance={'seed': 1})
-  for name, is_marked in (('a', False), ('b', True)):
+  for name, is_labelled in (('a', False), ('b', True)):
     caplog.clear()
     read_footage(tmp_path / f'{name}.mp4', size=(32, 32), fps=8)
-    assert ("shows the mark 'AI-generated'" in caplog.text) == is_marked
+    assert ("sees its label 'AI-generated'" in caplog.text) == is_labelled

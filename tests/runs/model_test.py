@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 
@@ -6,7 +7,12 @@ import pytest
 
 import phenaki_jax as phenaki
 from phenaki_jax.cli.main import main
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.diffusion_sampler import (
+  DiffusionModels,
+  DiffusionSampler,
+)
 
 PROMPTS = ['a red circle moves left', 'it turns green']
 
@@ -122,3 +128,22 @@ def test_package_imports_its_names_on_first_use():
     assert getattr(phenaki, name).__name__ == name
   with pytest.raises(AttributeError, match="no attribute 'lode'"):
     _ = phenaki.lode
+
+
+def test_a_diffusion_model_reads_no_source(model):
+  models = model.sampler.models
+  sampler = DiffusionSampler(
+    models=DiffusionModels(
+      diffusion=DiffusionConfig(),
+      text=models.text,
+      tokenizer=models.tokenizer,
+      frames=3,
+    ),
+    params={},
+    tokenizer_params=None,
+    vocabulary=model.sampler.vocabulary,
+  )
+  other = dataclasses.replace(model, sampler=sampler)
+  story = phenaki.Story(scenes=(phenaki.Scene(prompt='a'),), size=(16, 16))
+  with pytest.raises(UserError, match='diffusion model, which reads no source'):
+    other.with_source('a.png', story)

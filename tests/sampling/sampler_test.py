@@ -10,7 +10,7 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling import sampler as sampler_lib
-from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.decode import DecodeConfig, DecodeState
 from phenaki_jax.sampling.sampler import (
   Guided,
   Models,
@@ -103,9 +103,9 @@ def test_each_token_is_uncovered_at_one_step(tiny_sampler):
 
 def test_the_programs_compile_once(tiny_sampler):
   programs = [
-    sampler_lib._encode,
+    sampler_lib.encode_pixels,
     sampler_lib.uncover_tokens,
-    sampler_lib._pixels,
+    sampler_lib.decode_tokens,
   ]
   context = _context(5)
   _clips(tiny_sampler, context=context)
@@ -377,3 +377,72 @@ def test_context_frames_are_on_the_canvas(ported_sampler, monkeypatch):
   (canvas,) = caught.value.args
   assert canvas.known[:, :5].all() and not canvas.known[:, 5:].any()
   np.testing.assert_array_equal(canvas.rgb[:, :5], context)
+
+
+@pytest.mark.parametrize('canvas', [True, False])
+def test_the_frame_rate_is_told_up_to_that_of_the_training(
+  ported_sampler, canvas, monkeypatch
+):
+  told = []
+
+  def see(*args, conditions, **options):
+    told.append(conditions and conditions.scalars)
+    raise InterruptedError
+
+  monkeypatch.setattr(sampler_lib, 'uncover_tokens', see)
+  models = ported_sampler.models
+  ports = dataclasses.replace(models.generator.ports, canvas=canvas)
+  generator = dataclasses.replace(models.generator, ports=ports)
+  sampler = dataclasses.replace(
+    ported_sampler,
+    models=dataclasses.replace(models, generator=generator),
+    fps=8.0,
+  )
+  with pytest.raises(InterruptedError):
+    _clips(sampler, context=_context(5))
+  given = sampler.given(None, size=SIZE, batch=2)
+  for rate in (None, 4.0, 16.0):
+    with pytest.raises(InterruptedError):
+      sampler.uncover(
+        PROMPTS,
+        ids=given.ids,
+        known=given.known,
+        seeds=(1, 2),
+        settings=FAST,
+        fps=rate,
+      )
+  *rates, none = told
+  assert [one['fps'].tolist() for one in rates] == [[8, 8], [8, 8], [4, 4]]
+  assert none is None
+
+
+def test_a_critic_of_the_trunk_scores_with_the_conditions(
+  ported_sampler, monkeypatch
+):
+  seen = []
+
+  def see(models, params, texts, ids, conditions):
+    seen.append(conditions)
+    return np.zeros(ids.shape, np.float32)
+
+  def guess(models, config, params, texts, ids, *args, **options):
+    ids = np.asarray(ids).reshape(len(ids), -1)
+    return DecodeState(
+      ids=ids,
+      hidden=np.zeros(ids.shape, bool),
+      uncovered_at=ids,
+      confidence=np.zeros(ids.shape, np.float32),
+    )
+
+  monkeypatch.setattr(sampler_lib, '_criticise', see)
+  monkeypatch.setattr(sampler_lib, 'uncover_tokens', guess)
+  models = ported_sampler.models
+  generator = dataclasses.replace(models.generator, critic='self')
+  sampler = dataclasses.replace(
+    ported_sampler, models=dataclasses.replace(models, generator=generator)
+  ).with_source(_context(1)[0, 0])
+  sampler.scored_clips(
+    PROMPTS, size=SIZE, seeds=(1, 2), settings=FAST, context=_context(5)
+  )
+  assert seen[0].canvas.known[:, :5].all()
+  assert 'source' in seen[0].memory

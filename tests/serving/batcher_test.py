@@ -54,6 +54,24 @@ def test_seed_gives_the_same_clip_alone_and_in_a_batch(tiny_sampler):
     np.testing.assert_array_equal(clip, expected)
 
 
+def test_context_is_on_the_canvas_as_without_a_batch(ported_sampler):
+  context = np.random.default_rng(0).integers(0, 256, (2, 5, 16, 16, 3))
+  given = {
+    'size': (16, 16),
+    'seeds': [0, 1],
+    'settings': dataclasses.replace(
+      SETTINGS, guidance=0.0, temperature=0.0, choice_temperature=0.0
+    ),
+    'context': context.astype(np.uint8),
+  }
+  batcher = Batcher(ported_sampler, sizes=(2,), wait=5.0)
+  found = batcher.clips(PROMPTS[:2], **given)
+  batcher.close()
+  np.testing.assert_array_equal(
+    found, ported_sampler.clips(PROMPTS[:2], **given)
+  )
+
+
 def test_error_of_a_batch_reaches_its_requests_and_the_next_is_made(
   tiny_sampler,
 ):

@@ -2,13 +2,17 @@
 
 import time
 
+import numpy as np
 import pytest
 
+from phenaki_jax.media.gif import encode_gif
+from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.serving.batcher import Batcher
 from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.metrics import Metrics
 from phenaki_jax.serving.studio import Studio
 from phenaki_jax.serving.workers import Workers
+from phenaki_jax.stories.generate import generate
 
 STORY = {'scenes': [{'prompt': 'a red circle'}, {'prompt': 'it turns green'}]}
 
@@ -67,3 +71,24 @@ def test_job_that_another_worker_has_taken_is_left_to_it(studio):
   now = studio.jobs.get(job.id)
   assert maker.count == 1
   assert (now.status, now.attempt) == ('running', 2)
+
+
+@pytest.mark.parametrize('labelled', [True, False])
+def test_films_have_the_label_once_if_it_is_on(tiny_model, tmp_path, labelled):
+  studio = Studio(tiny_model, tmp_path, Limits(), labelled=labelled)
+  job = studio.submit(studio.check({'scenes': [{'prompt': 'a red circle'}]}))
+  maker = Batcher(tiny_model.sampler, sizes=(1,))
+  Workers(studio, maker, Metrics(), count=1)._make(studio.jobs.take())
+  maker.close()
+  studio.jobs.close()
+  gif = studio.film(job).with_suffix('.gif')
+  story = studio.story(job)
+  chunks = generate(tiny_model.sampler, story)
+  frames = np.concatenate([chunk.frames for chunk in chunks])
+  assert gif.read_bytes() == encode_gif(
+    frames,
+    fps=story.fps,
+    provenance=read_provenance(gif),
+    min_height=256,
+    labelled=labelled,
+  )

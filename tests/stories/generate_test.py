@@ -216,9 +216,9 @@ def test_real_model_prompt_and_context_matter(tiny_sampler):
 
 def test_real_model_compiles_once_for_all_scenes(tiny_sampler):
   functions = (
-    sampler_lib._encode,
+    sampler_lib.encode_pixels,
     sampler_lib.uncover_tokens,
-    sampler_lib._pixels,
+    sampler_lib.decode_tokens,
   )
   _film(tiny_sampler, _story(tiny_sampler, {'frames': 10}))
   before = [function._cache_size() for function in functions]

@@ -52,6 +52,21 @@ def _write(out, story):
   return files.paths
 
 
+@pytest.mark.parametrize('labelled', [True, False])
+def test_film_and_gif_have_the_label_if_it_is_on(tmp_path, labelled):
+  film, gif = tmp_path / 'a.mp4', tmp_path / 'a.gif'
+  frames = np.full((5, 16, 24, 3), 90, np.uint8)
+  with StoryFiles(film, _story(5), made_by={}, labelled=labelled) as files:
+    files.write(Chunk(scene=0, start=0, frames=frames))
+  with av.open(str(film)) as container:
+    shown = [f.to_ndarray(format='rgb24') for f in container.decode(video=0)]
+  with Image.open(gif) as picture:
+    shown.append(np.asarray(picture.convert('RGB')))
+  assert [one.max() > 200 for one in shown] == [labelled] * 6
+  assert read_provenance(film)['notice'] == 'AI-generated'
+  assert read_provenance(gif)['notice'] == 'AI-generated'
+
+
 def test_files_contain_every_frame_and_their_provenance(tmp_path):
   story = _story(9, 6)
   film, gif, sheet, record = _write(tmp_path / 'deep' / 'a.mp4', story)
