@@ -236,8 +236,9 @@ def _encode_arrays(params: Params, dtype: StoredDtype, where: str) -> bytes:
           f'{where}: {name} holds values that are not finite in {dtype}'
         )
       stored[name] = whole
-      if dtype == 'int8' and whole.ndim > 1:
-        stored[name], stored[name + _SCALES] = _rounded(whole)
+      is_scanned = _is_scanned(name)
+      if dtype == 'int8' and whole.ndim > 1 + is_scanned:
+        stored[name], stored[name + _SCALES] = _rounded(whole, is_scanned)
     elif array.dtype.name in _OTHER_DTYPES:
       stored[name] = np.array(array, order='C')
     else:
@@ -248,9 +249,19 @@ def _encode_arrays(params: Params, dtype: StoredDtype, where: str) -> bytes:
   return safetensors.numpy.save(stored)
 
 
-def _rounded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Return int8 values and the scale of each column, the last dimension."""
-  axes = tuple(range(array.ndim - 1))
+def _is_scanned(name: str) -> bool:
+  """Return whether `nn.blocks.Stack` scans a parameter, over its first axis."""
+  return '/blocks/' in name and '/block_' not in name
+
+
+def _rounded(
+  array: np.ndarray, is_scanned: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return int8 values and the scale of each column, the last dimension.
+
+  Each layer of scanned parameters, the first dimension, has its own scales.
+  """
+  axes = tuple(range(int(is_scanned), array.ndim - 1))
   scales = np.abs(array).max(axes, keepdims=True) / 127
   whole = np.rint(array / np.where(scales > 0, scales, 1))
   return whole.astype(np.int8), scales
@@ -275,8 +286,10 @@ def _decode_arrays(data: bytes, path: epath.Path) -> Params:
       flat[name] = array.astype(np.float32)
   for name in [one for one in flat if one.endswith(_SCALES)]:
     scales, whole = flat.pop(name), name.removesuffix(_SCALES)
-    columns = flat[whole].shape if whole in flat else ()
-    if not columns or scales.shape != (*[1] * (len(columns) - 1), columns[-1]):
+    shape = flat[whole].shape if whole in flat else ()
+    layers = shape[0] if _is_scanned(whole) and len(shape) > 2 else 1
+    ones = (1,) * (len(shape) - 2)
+    if len(shape) < 2 or scales.shape != (layers, *ones, shape[-1]):
       raise UserError(f'{path}: {name} are not the scales of {whole}')
     flat[whole] = flat[whole].astype(np.float32) * scales
   return unflatten_dict(flat, sep='/')

@@ -422,7 +422,11 @@ def _generator(
     'is_padded': not experiment.data.buckets,
   }
   if experiment.distillation.teacher:
-    return DistillationTask(**fields, distillation=experiment.distillation)
+    return DistillationTask(
+      **fields,
+      distillation=experiment.distillation,
+      schedule=experiment.sampling.schedule,
+    )
   return GeneratorTask(**fields)
 
 

@@ -34,6 +34,13 @@ from phenaki_jax.training.generator_config import GeneratorTaskConfig
 CONFIG_FILE = 'config.json'
 VOCABULARY_FILE = 'vocab.model'
 WORDS_FILE = 'words.json'
+# The guidance that a student can learn, and those of its settings that do
+# nothing in a student.
+_PLAIN_GUIDANCE: dict[str, Any] = {
+  'guidance_schedule': 'constant',
+  'negative': '',
+  'time_guidance': 1.0,
+}
 
 
 @config_lib.validated
@@ -201,17 +208,23 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
       )
     content = config_lib.to_dict(teacher)
     tokenizer = os.fspath(find_tokenizer(teacher, folder))
-  sampling = dict(content['sampling'])
+  sampling = config_lib.build(SamplingSettings, content['sampling'])
+  guidance = teaching.get('guidance', sampling.guidance)
+  _check_guidance(f'distillation.teacher={name}', sampling, guidance)
+  unguided = dataclasses.replace(
+    sampling,
+    guidance=0.0,
+    steps=teaching.get('steps') or sampling.steps,
+    **_PLAIN_GUIDANCE,
+  )
   made = {
     'distillation': {
-      'guidance': sampling['guidance'],
-      'temperature': sampling['temperature'] or 1.0,
+      'guidance': guidance,
+      'temperature': sampling.temperature or 1.0,
     },
-    'sampling': {
-      **sampling,
-      'guidance': 0.0,
-      'steps': teaching.get('steps') or sampling['steps'],
-    },
+    'sampling': config_lib.to_dict(unguided),
+    # A student is sampled with prompts alone.
+    'task': {'text_dropout': 0.0},
     **{group: content[group] for group in ('data', 'text', 'generator')},
   }
   made['generator'] = {**made['generator'], 'critic': 'none'}
@@ -219,6 +232,25 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
     values[group] = {**fields, **(values.get(group) or {})}
   values['tokenizer_dir'] = values.get('tokenizer_dir') or tokenizer
   return values
+
+
+def _check_guidance(
+  teacher: str, sampling: SamplingSettings, guidance: float
+) -> None:
+  """Raise a UserError for guidance that a student cannot learn."""
+  # Without guidance by text, the other two settings do nothing.
+  acting = _PLAIN_GUIDANCE if guidance else ('time_guidance',)
+  found = [
+    f'sampling.{name}={getattr(sampling, name)!r}'
+    for name in acting
+    if getattr(sampling, name) != _PLAIN_GUIDANCE[name]
+  ]
+  if found:
+    raise UserError(
+      f'{teacher} is sampled with {", ".join(found)}, but a student '
+      'learns a constant guidance away from the empty text alone; name a '
+      'teacher that is sampled without'
+    )
 
 
 def tokenizer_config(folder: epath.PathLike) -> TokenizerConfig:

@@ -57,7 +57,16 @@ def teacher_of(experiment: Experiment, tokenizer_params: Any) -> Model | None:
   teacher = experiment.distillation.teacher
   if not teacher:
     return None
-  return _fitting('distillation.teacher', teacher, experiment, tokenizer_params)
+  setting = 'distillation.teacher'
+  model = _fitting(setting, teacher, experiment, tokenizer_params)
+  theirs = model.sampler.models.generator.ports
+  ours = experiment.generator.ports
+  if theirs != ours:
+    raise UserError(
+      f'{setting}={teacher} has generator.ports {theirs}, and this run {ours}; '
+      'a student has the ports of its teacher, so leave generator.ports out'
+    )
+  return model
 
 
 def _fitting(

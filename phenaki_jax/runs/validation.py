@@ -5,6 +5,7 @@ import dataclasses
 from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.training.distillation_config import DistillationConfig
 
 
 def validate(
@@ -69,11 +70,13 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  if experiment.distillation.teacher and experiment.generator.critic != 'none':
+  unfilled = set(experiment.generator.ports.memory) - {'source'}
+  if unfilled:
     raise UserError(
-      f'generator.critic is {experiment.generator.critic!r}, but a student '
-      'learns no critic; leave it out, and train one for the student'
+      f'generator.ports.memory has {", ".join(sorted(unfilled))}, which no '
+      "training fills yet; give 'source' alone, or leave it out"
     )
+  _check_distillation(experiment)
   critic_only = experiment.task.trained == 'critic'
   if critic_only and experiment.generator.critic == 'none':
     raise UserError(
@@ -92,6 +95,34 @@ def validate(
     )
   if experiment.kind == 'generator':
     assert grid == experiment.generator.grid, 'resolve derives it'
+
+
+def _check_distillation(experiment: Experiment) -> None:
+  """Check that a student is told nothing that it does not follow."""
+  task, critic = experiment.task, experiment.generator.critic
+  if not experiment.distillation.teacher:
+    if experiment.distillation != DistillationConfig():
+      raise UserError(
+        'distillation.* is set, but there is no teacher; set '
+        'distillation.teacher to a generator (a run directory or a bundle), '
+        'or leave distillation.* out'
+      )
+    return
+  if critic != 'none':
+    raise UserError(
+      f'generator.critic is {critic!r}, but a student learns no critic; leave '
+      'it out, and train one for the student'
+    )
+  if task.text_dropout:
+    raise UserError(
+      f'task.text_dropout is {task.text_dropout}, but a student is sampled '
+      'without the empty caption; leave it out, or set it to 0'
+    )
+  if task.balance != 'tokens':
+    raise UserError(
+      f'task.balance is {task.balance!r}, but a student weighs every hidden '
+      "token alike; leave it out, or set it to 'tokens'"
+    )
 
 
 def check_tokenizer_dir(experiment: Experiment) -> None:

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from phenaki_jax.generator import empty_texts
 from phenaki_jax.masked_transformer.draw import draw
-from phenaki_jax.masked_transformer.schedules import hidden_share
+from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
 from phenaki_jax.rng import stream
 from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -49,11 +49,13 @@ class DistillationTask(GeneratorTask):
 
   Attributes:
     distillation: how the student learns.
+    schedule: share of tokens that the student's decoding steps leave hidden.
     teacher_params: parameters of the teacher, whose networks are those of the
       student.
   """
 
   distillation: DistillationConfig = DistillationConfig()
+  schedule: Schedule = 'cosine'
   teacher_params: Any = dataclasses.field(
     default=None, hash=False, compare=False
   )
@@ -129,9 +131,7 @@ class DistillationTask(GeneratorTask):
     flat = maskable.reshape(batch, -1)
     noise = jax.random.uniform(stream(rng, 'order'), flat.shape, jnp.float32)
     rank = jnp.argsort(jnp.argsort(jnp.where(flat, noise, 2.0), -1), -1)
-    share = hidden_share(
-      self.training.schedule, (state + advance.share) / steps
-    )
+    share = hidden_share(self.schedule, (state + advance.share) / steps)
     # As in `sampling.decode`: rounding must not change the floor.
     count = jnp.floor(jnp.sum(flat, -1) * share + 1e-3)
     return ((rank < count[:, None]) & flat).reshape(maskable.shape)

@@ -250,12 +250,17 @@ def create_state(
 
 
 def missing_leaves(task: Task, given: Mapping[str, Any]) -> list[str]:
-  """Return the parameters that entries of `Task.given` lack, by their path."""
+  """Return the parameters that entries of `Task.given` lack, by their path.
+
+  Entries that the task does not create, such as a frozen text encoder, lack
+  nothing.
+  """
   boxed = boxed_params(task)
-  ours = sharding.unbox({name: boxed[name] for name in given})
+  shared = {name: tree for name, tree in given.items() if name in boxed}
+  ours = sharding.unbox({name: boxed[name] for name in shared})
   return sorted(
     '/'.join(path)
-    for path in flatten_dict(ours).keys() - flatten_dict(dict(given)).keys()
+    for path in flatten_dict(ours).keys() - flatten_dict(shared).keys()
   )
 
 

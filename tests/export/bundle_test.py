@@ -4,14 +4,19 @@ import hashlib
 import json
 import struct
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 
 import phenaki_jax
+from phenaki_jax import sharding
 from phenaki_jax.export import bundle
 from phenaki_jax.text.words import Words
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 FILES = (
   'tokenizer.safetensors',
@@ -134,6 +139,38 @@ class TestRoundTrip:
     np.testing.assert_allclose(
       again.tokenizer_params['kernel'], read['kernel'], rtol=1e-6
     )
+
+  def test_int8_rounds_each_layer_of_scanned_blocks(self, tmp_path):
+    given = content()
+    rng = np.random.default_rng(1)
+    layers = np.array([1e-3, 1.0, 40.0]).reshape(3, 1, 1, 1)
+    kernel = (rng.normal(size=(3, 8, 2, 6)) * layers).astype(np.float32)
+    scale = rng.normal(size=(3, 6)).astype(np.float32)
+    tree = {'mlp': {'kernel': kernel}, 'norm': {'scale': scale}}
+    given['tokenizer_params'] = {'space': {'blocks': tree}}
+    written = bundle.write_bundle(tmp_path / 'whole', **given, dtype='int8')
+    read = written.tokenizer_params['space']['blocks']
+    np.testing.assert_array_equal(read['norm']['scale'], scale)
+    most = np.abs(kernel).max((1, 2), keepdims=True) / 254 * (1 + 1e-4)
+    assert (np.abs(read['mlp']['kernel'] - kernel) <= most).all()
+
+  def test_scanned_blocks_are_known_by_their_names(self):
+    def names(scan):
+      config = TokenizerConfig(
+        width=16,
+        num_heads=2,
+        mlp_dim=32,
+        spatial_layers=1,
+        temporal_layers=1,
+        scan=scan,
+      )
+      init = TokenizerTask(config=config).init
+      shapes = sharding.unbox(jax.eval_shape(init, jax.random.key(0)))
+      return set(flatten_dict(shapes, sep='/'))
+
+    scanned, plain = names(True), names(False)
+    assert set(filter(bundle._is_scanned, scanned)) == scanned - plain != set()
+    assert not any(map(bundle._is_scanned, plain))
 
   def test_memory_layout_and_byte_order_do_not_matter(self, tmp_path):
     rows = np.arange(12, dtype=np.float32).reshape(3, 4)

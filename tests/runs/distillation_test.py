@@ -7,13 +7,21 @@ import jax
 import numpy as np
 import pytest
 
+from phenaki_jax import sharding
 from phenaki_jax.errors import UserError
-from phenaki_jax.export.bundle import find_model, load_bundle, reference_dir
+from phenaki_jax.export.bundle import (
+  find_model,
+  load_bundle,
+  reference_dir,
+  write_bundle,
+)
 from phenaki_jax.runs import export as export_lib
-from phenaki_jax.runs import train
+from phenaki_jax.runs import starting, train
+from phenaki_jax.runs.assemble import assemble_abstract
 from phenaki_jax.runs.experiment import resolve, tokenizer_config
 from phenaki_jax.runs.open import load
 from phenaki_jax.runs.validation import validate
+from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -64,6 +72,99 @@ def test_student_with_a_critic_is_refused(tiny_bundle):
   student = _guidance(tiny_bundle, 'generator.critic=token')
   with pytest.raises(UserError, match='a student learns no critic'):
     validate(student, num_devices=1)
+
+
+@pytest.mark.parametrize(
+  ('override', 'words'),
+  [
+    ('task.text_dropout=0.1', 'text_dropout is 0.1, but a student is sampled'),
+    ('task.balance=examples', "balance is 'examples', but a student weighs"),
+  ],
+)
+def test_what_a_student_does_not_follow_is_refused(
+  tiny_bundle, override, words
+):
+  student = _guidance(tiny_bundle)
+  assert student.task.text_dropout == 0.0
+  with pytest.raises(UserError, match=words):
+    validate(_guidance(tiny_bundle, override), num_devices=1)
+
+
+def test_settings_of_a_student_need_a_teacher(tiny_bundle):
+  student = _guidance(tiny_bundle, 'distillation.steps=6')
+  validate(student, num_devices=1)
+  alone = dataclasses.replace(
+    student,
+    distillation=dataclasses.replace(student.distillation, teacher=''),
+    start_from=str(tiny_bundle),
+  )
+  with pytest.raises(UserError, match='but there is no teacher; set'):
+    validate(alone, num_devices=1)
+
+
+def _resampled(bundle, folder, **sampling):
+  """Copy a bundle, with other sampling settings."""
+  found = load_bundle(bundle)
+  config = {**found.config, 'sampling': found.config['sampling'] | sampling}
+  write_bundle(
+    folder,
+    tokenizer_params=found.tokenizer_params,
+    generator_params=found.generator_params,
+    config=config,
+    vocabulary=found.vocabulary,
+    model_card=found.model_card,
+    words=found.words,
+  )
+  return folder
+
+
+@pytest.mark.parametrize(
+  'sampling',
+  [
+    {'guidance_schedule': 'linear'},
+    {'negative': 'a blue square'},
+    {'guidance': 0.0, 'time_guidance': 2.0},
+  ],
+)
+def test_guidance_that_no_student_learns_is_refused(
+  tiny_bundle, tmp_path, sampling
+):
+  place = _resampled(tiny_bundle, tmp_path / 'teacher', **sampling)
+  name, value = list(sampling.items())[-1]
+  with pytest.raises(UserError, match=rf'sampling\.{name}={value!r}, but a st'):
+    _guidance(place)
+
+
+def test_guidance_that_does_nothing_is_not_copied(tiny_bundle, tmp_path):
+  place = _resampled(
+    tiny_bundle,
+    tmp_path / 'teacher',
+    guidance=0.0,
+    guidance_schedule='cosine',
+    negative='a blue square',
+  )
+  student = _guidance(place)
+  assert student.sampling.guidance_schedule == 'constant'
+  assert student.sampling.negative == ''
+  with pytest.raises(UserError, match="guidance_schedule='cosine'"):
+    _guidance(place, 'distillation.guidance=2.0')
+
+
+def test_states_have_the_schedule_of_the_sampling(tiny_bundle):
+  student = _guidance(
+    tiny_bundle, 'sampling.schedule=linear', 'distillation.steps=6'
+  )
+  mesh = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+  assert assemble_abstract(student, mesh=mesh).task.schedule == 'linear'
+
+
+def test_a_student_has_the_ports_of_its_teacher(tiny_bundle, tiny_sampler):
+  params = tiny_sampler.tokenizer_params
+  student = _guidance(tiny_bundle)
+  assert starting.teacher_of(student, params)
+  ported = _guidance(tiny_bundle, 'generator.ports.scalars=fps')
+  with pytest.raises(UserError, match='has the ports of its teacher, so leave'):
+    starting.teacher_of(ported, params)
 
 
 def test_what_teaches_is_a_generator(tmp_path):

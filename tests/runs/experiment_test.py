@@ -212,6 +212,10 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
   for overrides, words in (
     (['task.canvas_region_share=0.2'], 'needs a canvas'),
     (
+      ['generator.ports.memory=source,history'],
+      'has history, which no training fills yet',
+    ),
+    (
       [canvas, 'task.canvas_region_share=0.2', 'data.token_cache=tokens'],
       'task.canvas_region_share is 0.2, which takes the pixels',
     ),

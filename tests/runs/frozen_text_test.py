@@ -23,7 +23,12 @@ from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import compatibility
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.checkpoints import Checkpoints
-from phenaki_jax.training.state import TrainState, place_frozen
+from phenaki_jax.training.state import (
+  TrainState,
+  create_state,
+  missing_leaves,
+  place_frozen,
+)
 
 TORCH = pathlib.Path(__file__).parents[1] / 'golden' / 't5_torch'
 CONFIG = """
@@ -240,6 +245,30 @@ def test_prompts_are_encoded_with_the_recorded_encoder(
     _assert_has(moved, params)
   finally:
     shutil.move(folder / 'moved', folder / 'encoder')
+
+
+def test_a_run_starts_from_a_model_with_a_frozen_encoder(
+  runs, folder, sources, tmp_path
+):
+  params = _save_run(runs['encoder'], tmp_path / 'run')
+  begun = assemble.assemble(
+    _resolve(folder, *sources['encoder'], f'start_from={tmp_path / "run"}'),
+    workdir=tmp_path / 'new',
+    mesh=_mesh(),
+  )
+  state = create_state(begun.task, begun.optimizer, begun.state, rng.root(0))
+  assert set(state.params) == {'generator'}
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    state.params,
+    {'generator': params['generator']},
+  )
+  task = begun.task
+  assert missing_leaves(task, task.given) == []
+  # A part of a network that both have is still reported.
+  given = {**task.given, 'generator': dict(task.given['generator'])}
+  del given['generator']['logits_bias']
+  assert missing_leaves(task, given) == ['generator/logits_bias']
 
 
 def test_prompts_of_a_run_with_a_cache_are_encoded(runs, tmp_path):

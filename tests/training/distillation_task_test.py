@@ -239,6 +239,18 @@ def test_states_are_those_of_the_decoding_steps():
   assert set(shares) == {(12, 10), (10, 6), (6, 0)}
 
 
+def test_states_have_the_schedule_of_the_decoding():
+  task = dataclasses.replace(_task(STEPS, schedule='cosine'), schedule='linear')
+  shares = jax.jit(
+    lambda key: [
+      task._rows(_batch(), key, _Advance(share=share), 1).hidden[0].sum()
+      for share in (0.0, 1.0)
+    ]
+  )
+  found = {tuple(map(int, shares(rng.root(seed)))) for seed in range(20)}
+  assert found == {(12, 8), (8, 4), (4, 0)}
+
+
 @pytest.mark.slow
 def test_micro_batches_have_the_gradient_of_the_batch():
   task = _task()
