@@ -1,5 +1,6 @@
 """A diffusion model in training, after it, and where it does not fit."""
 
+import functools
 import json
 import os
 import pathlib
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from phenaki_jax.cli.main import main
+from phenaki_jax.data.buckets import Buckets
 from phenaki_jax.errors import UserError
-from phenaki_jax.runs import diffusion, experiment, validation
+from phenaki_jax.runs import diffusion, experiment, train, validation
+from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.training.checkpoints import load_params
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -114,3 +117,25 @@ def test_it_tells_a_story(run, tmp_path):
     ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
   )
   assert frames.shape == (3, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    ('data.image_share=0',),
+    ('data.buckets=[{"frames": 3, "size": [16, 16]}]',),
+    ('data.buckets=[{"frames": 3, "size": [16, 16]}]', 'data.image_share=0'),
+  ],
+)
+def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
+  found = _resolve(*overrides)
+  opener = functools.partial(open_pipeline, found, vocabulary=None)
+  data = found.data
+  pipeline = Buckets(data, opener) if data.buckets else opener(data)
+  assert 'tokens' not in train.described(found, pipeline)
+  counts = {'clips': 8, 'images': 8}
+  if 'data.image_share=0' in overrides:
+    counts = {'clips': 16}
+  seen = train._count_seen(found, pipeline)(counts, 3)
+  expected = {f'{part}_seen': 3.0 * count for part, count in counts.items()}
+  assert seen == {**expected, 'image_share': counts.get('images', 0) / 16}
