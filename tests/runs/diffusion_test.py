@@ -139,3 +139,34 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
   seen = train._count_seen(found, pipeline)(counts, 3)
   expected = {f'{part}_seen': 3.0 * count for part, count in counts.items()}
   assert seen == {**expected, 'image_share': counts.get('images', 0) / 16}
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    (['diffusion.reads_text=False'], 'reads_text is False, .*set it to True'),
+    (['diffusion.degradation=0.1'], 'values=pixels has no small copies'),
+    (['task.balance=examples'], 'task.balance has no effect on the diffusion'),
+    (['task.source_share=0.1'], 'task.source_share has no effect'),
+    (['task.trained=critic'], 'task.trained has no effect'),
+    (['start_from=runs/other'], 'start_from has no effect'),
+  ],
+)
+def test_settings_that_do_nothing_are_refused(overrides, message):
+  with pytest.raises(UserError, match=message):
+    validation.validate(_resolve(*overrides), num_devices=8)
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    (['diffusion.reads_text=True'], 'reads_text is True, .*set it to False'),
+    (['diffusion.enlarge=5'], 'enlarge=5 must divide both sides'),
+    (['task.text_dropout=0.2'], 'text_dropout has no effect .* of residual'),
+  ],
+)
+def test_super_resolution_has_no_settings_of_texts(overrides, message):
+  config = f'{CONFIGS}/diffusion/super_resolution.py:storyworld'
+  validation.validate(experiment.resolve(config), num_devices=1)
+  with pytest.raises(UserError, match=message):
+    validation.validate(experiment.resolve(config, overrides), num_devices=1)
