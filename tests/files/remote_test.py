@@ -92,6 +92,7 @@ def test_a_copy_is_made_once_for_each_version(bucket):
   with pytest.raises(FileNotFoundError):
     remote.local_copy(bucket / 'none')
 
+
 def test_a_copy_is_tried_again_and_then_is_an_error_of_the_run(
   bucket, monkeypatch
 ):
