@@ -2,9 +2,9 @@
 
 Every record is decoded once. It is kept, left out by a filter, or quarantined
 as broken, and counted by reason. On a local disk an older manifest is replaced
-only by a complete new one, so an interrupted build leaves it unchanged. A bucket
-cannot do that; its header is uploaded last, so that a folder that had no
-manifest never has a part of one.
+only by a complete new one, so an interrupted build leaves it unchanged. In a
+bucket the header is uploaded last, so that a new folder never has a part of a
+manifest; an older one is lost if the upload is interrupted.
 """
 
 import concurrent.futures

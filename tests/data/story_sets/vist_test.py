@@ -67,7 +67,7 @@ def test_other_files_are_refused(tmp_path):
       '{"story_id": 1, "worker_arranged_photo_order": "x", '
       '"photo_flickr_id": 2, "original_text": "a"}'
     )
-    content = '{"annotations": %s}' % notes.replace('%s', text)
+    content = '{"annotations": ' + notes.replace('%s', text) + '}'
     (tmp_path / 'train.story-in-sequence.json').write_text(content)
     with pytest.raises(UserError, match='is not a file of VIST'):
       Vist(tmp_path, 'sis')
