@@ -48,7 +48,7 @@ LAYERS = {
   'layouts': {'media', 'files', *BASE},
   'storyworld': {'layouts', 'media', 'files', *BASE},
   'lpc': {'layouts', 'media', 'files', *BASE},
-  'reader': {'lpc', 'nn', 'sharding', 'files', *BASE},
+  'reader': {'data.transforms', 'lpc', 'nn', 'sharding', 'files', *BASE},
   'data': {'lpc', 'storyworld', 'media', 'files', *BASE},
   'sampling': {'nn.conditions', *MODELS, *BASE},
   'stories': {'sampling', 'media', 'files', *BASE},

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   add_numbers(
     parser,
-    ('rate', seconds, 10.0, 'requests per second'),
+    ('rate', seconds, 10.0, 'files per second'),
     ('workers', positive, 8, 'files that are downloaded at a time'),
     ('timeout', seconds, 60.0, 'seconds for a file'),
     ('max-bytes', positive, 2**26, 'of a file'),

@@ -12,6 +12,7 @@ accuracy of frames that papers on stories report.
 import argparse
 
 from phenaki_jax.cli.arguments import add_numbers, count, fields, positive
+from phenaki_jax.errors import UserError
 
 EXAMPLES = """
   phenaki train --config configs/reader/lpc.py:sheets=data/sheets \\
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Measure one reader."""
   if args.stories:
+    for option in ('out', 'sheets'):
+      if getattr(args, option):
+        raise UserError(
+          f'--{option} is of readers of the sprite world; leave it out with '
+          '--stories'
+        )
     from phenaki_jax.evaluation import characters as scores
     from phenaki_jax.runs import characters
 

@@ -57,15 +57,14 @@ class Buckets(Loader):
     return self.pipelines[0].captions(limit)
 
   def describe(self, latent_frames: int) -> str:
-    """Describe every bucket; each has latent frames of its own."""
-    del latent_frames
+    """Describe every bucket; each has latent frames of its own, or none."""
     lines = []
     for one, weight in zip(self.pipelines, self._weights, strict=True):
       height, width = one.config.size
       lines += [
         f'{weight / sum(self._weights):.3g} of the steps have clips of '
         f'{one.config.frames} frames of {height} x {width} pixels.',
-        one.describe(one.latent_frames),
+        one.describe(one.latent_frames if latent_frames else 0),
       ]
     return '\n'.join(lines)
 
@@ -76,7 +75,8 @@ class Buckets(Loader):
 
     Args:
       step: number of steps.
-      tokens: visual tokens of one example, by part, for each bucket.
+      tokens: visual tokens of one example, by part, for each bucket; empty
+        for a model without tokens.
     """
     examples: collections.Counter[str] = collections.Counter()
     visual: collections.Counter[str] = collections.Counter()
@@ -84,13 +84,13 @@ class Buckets(Loader):
     for one, times, each in zip(self.pipelines, steps, tokens, strict=True):
       for part, count in one.composition.counts.items():
         examples[part] += times * count
-        visual[part] += times * count * each[part]
-    return {
-      **{f'{part}_seen': float(count) for part, count in examples.items()},
-      'image_share': examples['images'] / examples.total(),
-      'tokens_seen': float(visual.total()),
-      'image_token_share': visual['images'] / visual.total(),
-    }
+        visual[part] += times * count * each[part] if each else 0
+    values = {f'{part}_seen': float(count) for part, count in examples.items()}
+    values['image_share'] = examples['images'] / examples.total()
+    if all(tokens):
+      values['tokens_seen'] = float(visual.total())
+      values['image_token_share'] = visual['images'] / visual.total()
+    return values
 
   @property
   def replaced(self) -> int:

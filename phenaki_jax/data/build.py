@@ -1,8 +1,10 @@
 """Building of a manifest in one pass over all sources.
 
 Every record is decoded once. It is kept, left out by a filter, or quarantined
-as broken, and counted by reason. An older manifest is replaced only by a
-complete new one, so an interrupted build leaves it unchanged.
+as broken, and counted by reason. On a local disk an older manifest is replaced
+only by a complete new one, so an interrupted build leaves it unchanged. In a
+bucket the header is uploaded last, so that a new folder never has a part of a
+manifest; an older one is lost if the upload is interrupted.
 """
 
 import concurrent.futures
@@ -96,7 +98,7 @@ def build(
     )
   recover(str(out))
   _check_target(out)
-  with staged_folder(str(out)) as staged:
+  with staged_folder(str(out), last=manifest.HEADER) as staged:
     folder = pathlib.Path(staged)
     indices = folder / manifest.INDICES
     sources = [open_source(indices) for open_source in openers]

@@ -27,7 +27,7 @@ from pydantic import PositiveFloat, PositiveInt
 from phenaki_jax import progress
 from phenaki_jax.config import validated
 from phenaki_jax.data import filters, public_fetch
-from phenaki_jax.data.sources import csv_rows
+from phenaki_jax.data.sources import csv_rows, img2dataset
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file, staged_files
 from phenaki_jax.files.digests import file_digest
@@ -50,7 +50,8 @@ class DownloadConfig:
     rows_per_shard: rows of the table in one shard.
     max_bytes: of a file.
     timeout: seconds for a file.
-    rate: requests per second, of all workers together.
+    rate: files per second, of all workers together; those of their redirects
+      are not counted.
     workers: files that are downloaded at a time.
   """
 
@@ -173,24 +174,34 @@ def _rows(table: DataPath) -> Iterator[_Row]:
 
 def _values(table: DataPath, key: str) -> Iterator[dict[str, Any]]:
   """Yield the values of every row; of a malformed one, none."""
-  if table.suffix == '.csv':
-    for row in csv_rows.read_rows(str(table), key=key):
-      yield row.values
-    return
-  with (
-    open_stream(table) as file,
-    pyarrow.parquet.ParquetFile(file) as opened,
-  ):
-    wanted = {*_URLS, *_CAPTIONS, *filters.COLUMNS}
-    names = [name for name in opened.schema_arrow.names if name in wanted]
-    for batch in opened.iter_batches(1024, columns=names, use_threads=False):
-      yield from batch.to_pylist()
+  try:
+    if table.suffix == '.csv':
+      for row in csv_rows.read_rows(str(table), key=key):
+        yield row.values
+      return
+    with (
+      open_stream(table) as file,
+      pyarrow.parquet.ParquetFile(file) as opened,
+    ):
+      wanted = {*_URLS, *_CAPTIONS, *filters.COLUMNS}
+      names = [name for name in opened.schema_arrow.names if name in wanted]
+      for batch in opened.iter_batches(1024, columns=names, use_threads=False):
+        columns = map(img2dataset.column_values, batch.columns)
+        for values in zip(*columns, strict=True):
+          yield dict(zip(names, values, strict=True))
+  except (OSError, pyarrow.ArrowException) as error:
+    first = str(error).partition('\n')[0]
+    raise UserError(
+      f'{table} cannot be read further ({first}); fetch it again'
+    ) from error
 
 
 def _row(values: dict[str, Any], url: str, caption: str) -> _Row:
   address, text = values.get(url), values.get(caption)
   if not values:
     return _Row(fault='malformed_row')
+  if img2dataset.NOT_UTF8 in (address, text):
+    return _Row(fault='not_utf8')
   if not isinstance(address, str) or not address.strip():
     return _Row(fault='no_url')
   scores = {name: values[name] for name in filters.COLUMNS if name in values}
@@ -199,7 +210,7 @@ def _row(values: dict[str, Any], url: str, caption: str) -> _Row:
 
 
 class _Pace:
-  """Spaces out the requests of all threads."""
+  """Spaces out the downloads of all threads."""
 
   def __init__(self, rate: float):
     self._distance = 1 / rate
@@ -207,7 +218,7 @@ class _Pace:
     self._lock = threading.Lock()
 
   def wait(self) -> None:
-    """Return when the next request may be sent."""
+    """Return when the next download may begin."""
     with self._lock:
       now = time.monotonic()
       at = max(now, self._next)

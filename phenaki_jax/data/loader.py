@@ -42,7 +42,7 @@ class Loader(abc.ABC):
     """Describe the composition of the batches, for the log.
 
     Args:
-      latent_frames: latent frames of a clip.
+      latent_frames: latent frames of a clip; 0 for a model without tokens.
     """
 
   def iterate(self, start_step: int = 0) -> grain.DatasetIterator[Any]:

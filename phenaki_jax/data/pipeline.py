@@ -196,15 +196,17 @@ class Pipeline(Loader):
     """Describe the composition of the batches, for the log.
 
     Args:
-      latent_frames: latent frames of a clip.
+      latent_frames: latent frames of a clip; 0 for a model without tokens.
     """
     made = self.composition
-    lines = [
+    first = (
       f'Every batch holds {made.num_clips} clips and {made.num_images} images: '
       f'images are {made.image_share:.3g} of its examples (requested: '
-      f'{self.config.image_share:.3g}) and '
-      f'{made.token_share(latent_frames):.3g} of its tokens.'
-    ]
+      f'{self.config.image_share:.3g})'
+    )
+    if latent_frames:
+      first += f' and {made.token_share(latent_frames):.3g} of its tokens'
+    lines = [f'{first}.']
     for part, mixed in self._examples.items():
       sources = ', '.join(
         f'{share.realised:.3g} (requested: {share.requested:.3g}) from '

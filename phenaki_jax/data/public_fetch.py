@@ -8,6 +8,7 @@ the first address. Proxies of the environment are not used.
 """
 
 import dataclasses
+import functools
 import http.client
 import ipaddress
 import socket
@@ -19,6 +20,15 @@ from collections.abc import Callable
 from typing import Any
 
 _UNICAST = ipaddress.ip_network('2000::/3')
+# Python 3.11 takes them for public: those of protocols (with metadata of Oracle
+# and others), of relays of IPv6, and of the platform of Azure.
+_REFUSED = tuple(
+  map(
+    ipaddress.ip_network,
+    ('192.0.0.0/24', '192.88.99.0/24', '168.63.129.16/32'),
+  )
+)
+_MAX_ADDRESSES = 4  # of a host that are tried
 _PORTS = {'http': 80, 'https': 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 2**16
@@ -49,7 +59,8 @@ def is_public(address: str) -> bool:
   if isinstance(ip, ipaddress.IPv6Address):
     stands_for = ip.ipv4_mapped or ip.sixtofour or ip.teredo
     return ip in _UNICAST and ip.is_global and not stands_for
-  return ip.is_global and not ip.is_multicast
+  is_refused = any(ip in network for network in _REFUSED)
+  return ip.is_global and not ip.is_multicast and not is_refused
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,8 @@ class FetchLimits:
 
   Attributes:
     max_bytes: of the file.
-    seconds: for the download with its redirects.
+    seconds: for the download with its redirects. The resolution of names by
+      the system is not interrupted.
     redirects: that are followed.
     is_allowed: whether an IP address may be read. Other rules than `is_public`
       are for tests; no command sets them.
@@ -83,7 +95,10 @@ def fetch(url: str, limits: FetchLimits) -> bytes:
     found = _get(url, limits, deadline)
     if isinstance(found, bytes):
       return found
-    url = urllib.parse.urljoin(url, found)
+    try:
+      url = urllib.parse.urljoin(url, found)
+    except ValueError as error:
+      raise FetchError('bad_url') from error
   raise FetchError('too_many_redirects')
 
 
@@ -110,13 +125,13 @@ def _parse(url: str) -> _Target:
     if not host.isascii():
       host = host.encode('idna').decode()
     port = parts.port or _PORTS[parts.scheme]
+    place = urllib.parse.quote(parts.path or '/', "/%:@!$&'()*+,;=~")
+    if parts.query:
+      place += '?' + urllib.parse.quote(parts.query, "/?%:@!$&'()*+,;=~")
   except (ValueError, KeyError) as error:
     raise FetchError('bad_url') from error
   if not host or parts.username or parts.password:
     raise FetchError('bad_url')
-  place = urllib.parse.quote(parts.path or '/', "/%:@!$&'()*+,;=~")
-  if parts.query:
-    place += '?' + urllib.parse.quote(parts.query, "/?%:@!$&'()*+,;=~")
   return _Target(scheme=parts.scheme, host=host, port=port, place=place)
 
 
@@ -126,7 +141,7 @@ def _addresses(target: _Target, limits: FetchLimits) -> list[str]:
     found = socket.getaddrinfo(
       target.host, target.port, type=socket.SOCK_STREAM
     )
-  except (OSError, UnicodeError) as error:
+  except (OSError, ValueError) as error:
     raise FetchError('unresolved') from error
   addresses = [str(entry[4][0]) for entry in found]
   if not all(map(limits.is_allowed, addresses)):
@@ -134,22 +149,46 @@ def _addresses(target: _Target, limits: FetchLimits) -> list[str]:
   return addresses
 
 
-def _connected(target: _Target, addresses: list[str], timeout: float) -> Any:
-  """Connect to the first of some checked addresses that answers."""
-  for address in addresses:
+def _left(deadline: float) -> float:
+  """Return the seconds until a deadline that has not passed."""
+  left = deadline - time.monotonic()
+  if left <= 0:
+    raise FetchError('timeout')
+  return left
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+  return ssl.create_default_context()
+
+
+def _connected(target: _Target, addresses: list[str], deadline: float) -> Any:
+  """Connect to the first of some checked addresses that answers.
+
+  An address that does not answer leaves time for the others.
+  """
+  addresses = addresses[:_MAX_ADDRESSES]
+  for number, address in enumerate(addresses):
+    share = _left(deadline) / (len(addresses) - number)
     try:
       # A number is not resolved again.
-      raw = socket.create_connection((address, target.port), timeout)
+      raw = socket.create_connection((address, target.port), share)
     except OSError:
       continue
-    if target.scheme == 'http':
-      return raw
     try:
-      context = ssl.create_default_context()
+      if target.scheme == 'http':
+        return raw
+      context = _tls()
+      raw.settimeout(_left(deadline))
       return context.wrap_socket(raw, server_hostname=target.host)
+    except FetchError:
+      raw.close()
+      raise
     except (OSError, ValueError) as error:
       raw.close()
+      _left(deadline)
       raise FetchError('connection_failed') from error
+  _left(deadline)
   raise FetchError('connection_failed')
 
 
@@ -157,10 +196,7 @@ def _get(url: str, limits: FetchLimits, deadline: float) -> bytes | str:
   """Return the content of a URL, or where it redirects to."""
   target = _parse(url)
   addresses = _addresses(target, limits)
-  left = deadline - time.monotonic()
-  if left <= 0:
-    raise FetchError('timeout')
-  connected = _connected(target, addresses, left)
+  connected = _connected(target, addresses, deadline)
   # Ends reads of a server that sends byte by byte.
   timer = threading.Timer(
     max(0.0, deadline - time.monotonic()),

@@ -35,10 +35,10 @@ def enlarge(
 def project(
   pixels: Float[Array, '*b H W C'], small: Float[Array, '*b h w C']
 ) -> Float[Array, '*b H W C']:
-  """Move a clip to the nearest one whose small copy is the given one.
+  """Return a clip whose small copy is the given one.
 
-  That is never farther from the true clip, which has that small copy. Where
-  values would leave [-1, 1], the differences within a square are made smaller.
+  Squares are moved to the given means. Where values would leave [-1, 1], the
+  differences within a square are made smaller.
   """
   factor = pixels.shape[-2] // small.shape[-2]
   mean = _repeated(small, factor)

@@ -1,4 +1,7 @@
-"""The process of diffusion: Gaussian noise, and DDIM steps that remove it."""
+"""The process of diffusion: Gaussian noise, and DDIM steps that remove it.
+
+DDIM: Song et al., arXiv 2010.02502.
+"""
 
 import dataclasses
 
@@ -7,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from phenaki_jax import rng as rngs
-from phenaki_jax.diffusion.ddim import ddim_step
 from phenaki_jax.diffusion.process import Corrupted
 from phenaki_jax.diffusion.schedule import NUM_STEPS, Schedule, mix_like
 from phenaki_jax.diffusion.targets import (
@@ -27,7 +29,6 @@ class NoiseProcess:
     target: what the network predicts.
     shared: whether all frames of a clip have the same noise, so that a still
       clip stays still (Make-A-Video, arXiv 2209.14792, section 3.2).
-    eta: 0 for DDIM; 1 adds as much noise in each step as DDPM.
     limit: bound of the clean values, to which estimates are clipped; None for
       no bound.
   """
@@ -35,7 +36,6 @@ class NoiseProcess:
   schedule: Schedule = 'cosine'
   target: Target = 'velocity'
   shared: bool = False
-  eta: float = 0.0
   limit: float | None = None
 
   def corrupt(
@@ -87,15 +87,11 @@ class NoiseProcess:
     next_level: Float[Array, 'B'],
     keys: Key[Array, 'B'],
   ) -> Float[Array, 'B T *r']:
-    """Take a DDIM step."""
-    fresh = self._noise(x.shape, keys) if self.eta else None
-    return ddim_step(
-      self.estimate(output, x, level),
-      now=mix_like(self.schedule, level, x),
-      then=mix_like(self.schedule, next_level, x),
-      eta=self.eta,
-      fresh=fresh,
-    )
+    """Take a DDIM step (equation 12 with sigma 0), which draws nothing."""
+    del keys
+    parts = self.estimate(output, x, level)
+    then = mix_like(self.schedule, next_level, x)
+    return then.signal * parts.clean + then.noise * parts.noise
 
   def estimate(
     self,

@@ -77,6 +77,6 @@ def mix_like(
   return Mix(signal=spread(found.signal), noise=spread(found.noise))
 
 
-def even_levels(steps: int, *, start: float = 1.0) -> Float[np.ndarray, 'N']:
-  """Return steps + 1 levels at equal distances, from a start down to 0."""
-  return np.linspace(start, 0.0, steps + 1, dtype=np.float32)
+def even_levels(steps: int) -> Float[np.ndarray, 'N']:
+  """Return steps + 1 levels at equal distances, from 1 down to 0."""
+  return np.linspace(1.0, 0.0, steps + 1, dtype=np.float32)

@@ -68,13 +68,21 @@ def staged_files(*paths: epath.PathLike | DataPath) -> Iterator[epath.Path]:
 
 
 @contextlib.contextmanager
-def staged_folder(path: epath.PathLike | DataPath) -> Iterator[epath.Path]:
-  """Yield a local folder, which replaces `path` when the block succeeds."""
+def staged_folder(
+  path: epath.PathLike | DataPath, *, last: str = ''
+) -> Iterator[epath.Path]:
+  """Yield a local folder, which replaces `path` when the block succeeds.
+
+  Args:
+    path: the folder to replace.
+    last: name of the file that is uploaded last to a bucket, where files are
+      replaced one after the other: that which describes the others.
+  """
   path = writable(path)
   if is_remote(path):
     with tempfile.TemporaryDirectory() as name:
       yield epath.Path(name)
-      _replace_remote(epath.Path(name), path)
+      _replace_remote(epath.Path(name), path, last)
     return
   recover(path)
   folder, previous = _beside(path, 'building'), _previous(path)
@@ -138,11 +146,11 @@ def _upload(folder: epath.Path, places: Sequence[epath.Path]) -> None:
     (folder / place.name).copy(place, overwrite=True)
 
 
-def _replace_remote(folder: epath.Path, target: epath.Path) -> None:
+def _replace_remote(folder: epath.Path, target: epath.Path, last: str) -> None:
   """Upload a folder, and delete what the target held beside its files."""
   names = _names(folder)
   old = _names(target) - names if target.exists() else set()
-  for name in sorted(names):
+  for name in sorted(names, key=lambda name: (name == last, name)):
     (folder / name).copy(target / name, overwrite=True)
   for name in sorted(old):
     (target / name).unlink()

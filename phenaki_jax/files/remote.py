@@ -1,10 +1,12 @@
 """Reading of remote files: a part of one, or a copy on the local disk."""
 
+import functools
 import io
 import os
 import pathlib
 import time
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from etils import epath
 
@@ -15,6 +17,8 @@ from phenaki_jax.files.paths import DataPath, is_remote
 _TRIES = 3
 _PAUSE = 0.5  # seconds before the second try; each further one is longer
 _BLOCK = 2**20  # bytes of one request, of files that are read in order
+
+_Result = TypeVar('_Result')
 
 
 def open_stream(path: DataPath) -> io.BufferedReader:
@@ -42,9 +46,14 @@ def read_part(path: DataPath, *, start: int, size: int, most: int) -> bytes:
     FileNotFoundError: if there is no such file.
     ConnectionError: if it cannot be read.
   """
+  return _tried(path, functools.partial(_read_part, path, start, size, most))
+
+
+def _tried(path: Any, action: Callable[[], _Result]) -> _Result:
+  """Return what an action on a file does, after further tries."""
   for number in range(1, _TRIES + 1):
     try:
-      return _read_part(path, start, size, most)
+      return action()
     except Exception as error:  # Each file system has errors of its own.
       if isinstance(error, FileNotFoundError) and _is_missing(error):
         raise
@@ -85,14 +94,20 @@ def local_copy(path: epath.PathLike | DataPath) -> str:
   """Return the path of a file on the local disk.
 
   A remote file is copied to the user's cache folder, once for each version of
-  it. Libraries that read files at random need that: Arrow and ArrayRecord.
+  it. Libraries that read files at random need that: Arrow and ArrayRecord. A
+  failure of the network is tried again, as by `read_part`.
 
   Raises:
-    FileNotFoundError: if there is no such file.
+    FileNotFoundError: if there is no such remote file.
+    ConnectionError: if it cannot be read.
   """
   text = str(path)
   if not is_remote(text):
     return text
+  return _tried(text, functools.partial(_local_copy, text))
+
+
+def _local_copy(text: str) -> str:
   from fsspec.core import url_to_fs
 
   system, name = url_to_fs(text)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, UInt8
+from PIL import Image
 
-from phenaki_jax.lpc import degradation
+from phenaki_jax.data.transforms import fit
 from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.reader.network import CharacterNetwork
 from phenaki_jax.types import VideoU8
@@ -34,11 +35,8 @@ class CharacterReader:
 
     The square in the centre of a frame is read, as in training.
     """
-    height, width = frames.shape[1:3]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    frames = frames[:, top : top + side, left : left + side]
-    frames = degradation.resize(frames, self.config.side)
+    size = (self.config.side, self.config.side)
+    frames = np.stack([fit(Image.fromarray(frame), size) for frame in frames])
     # A power of two, so that few shapes are compiled.
     count = 1 << (len(frames) - 1).bit_length()
     padding = [(0, count - len(frames)), (0, 0), (0, 0), (0, 0)]

@@ -3,15 +3,17 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from pydantic import PositiveInt
 
 from phenaki_jax import progress, rng
+from phenaki_jax.config import Seed, Share, validated
 from phenaki_jax.data.config import SourceConfig
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.enlargement import enlarge, reduce
@@ -30,7 +32,7 @@ from phenaki_jax.sampling.enlarger import Enlarger, enlarge_clips
 _STEPS = 1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@validated
 class Enlargement:
   """What to enlarge; see `phenaki edit --help`.
 
@@ -42,9 +44,9 @@ class Enlargement:
   """
 
   inputs: tuple[str, ...]
-  seed: int = 0
-  steps: int = _STEPS
-  degradation: float | int = 0.0
+  seed: Seed = 0
+  steps: PositiveInt = _STEPS
+  degradation: Share = 0.0
 
 
 def is_enlarger(folder: epath.PathLike | None) -> bool:
@@ -128,6 +130,16 @@ def _small(factor: int, pixels: Any) -> Any:
   return to_uint8(reduce(normalise(jnp.asarray(pixels)), factor))
 
 
+def steps_of(settings: Mapping[str, Any]) -> int:
+  """Return the number of DDIM steps of an evaluation.
+
+  Raises:
+    UserError: it is not positive.
+  """
+  asked = settings.get('steps', _STEPS)
+  return Enlargement(inputs=(), steps=asked).steps
+
+
 def report_enlargement(
   request: Any, folder: epath.PathLike, step: int | None = None
 ) -> Report:
@@ -144,7 +156,7 @@ def report_enlargement(
     clips.
   """
   clips = 32 if request.reconstructions is None else request.reconstructions
-  seed, steps = request.seed, request.settings.get('steps', _STEPS)
+  seed, steps = request.seed, steps_of(request.settings)
   trained = read_trained(folder, step=step)
   experiment, make = trained.experiment, _enlarger(trained)
   factor = experiment.diffusion.enlarge

@@ -71,10 +71,8 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
   if run.words:
     files[WORDS_FILE] = run.words.to_json()
   data = experiment.data
-  tokens = _example_tokens(experiment, data)
-  latent_frames = tokens['clips'] // tokens['images'] if tokens else 0
   with events, contextlib.closing(run.open_pipeline(data)) as pipeline:
-    _log.info('%s', pipeline.describe(latent_frames))
+    _log.info('%s', described(experiment, pipeline))
     if jax.process_index() == 0:
       log_missing_huge_pages()
     code = loop.train(
@@ -104,6 +102,12 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
     event = 'preempt' if code == loop.PREEMPTED else 'stop'
     events.record(event, code=code)
     return code
+
+
+def described(experiment: Experiment, pipeline: Loader) -> str:
+  """Describe the batches of a run, for the log."""
+  tokens = _example_tokens(experiment, experiment.data)
+  return pipeline.describe(tokens['clips'] // tokens['images'] if tokens else 0)
 
 
 def _example_tokens(experiment: Experiment, data: DataConfig) -> dict[str, int]:

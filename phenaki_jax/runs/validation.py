@@ -6,6 +6,7 @@ from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.training.distillation_config import DistillationConfig
+from phenaki_jax.training.generator_config import DIFFUSION_SETTINGS
 
 
 def validate(
@@ -45,8 +46,10 @@ def validate(
   if experiment.kind == 'tokenizer':
     return
   config = experiment.diffusion
-  if experiment.kind == 'diffusion' and config.values == 'residual':
-    return  # Nothing is known of a clip but its small copy.
+  if experiment.kind == 'diffusion':
+    _check_diffusion(experiment)
+    if config.values == 'residual':
+      return  # Nothing is known of a clip but its small copy.
   if experiment.uses_tokenizer and experiment.kind == 'diffusion':
     if any(side % config.divisor for side in grid[1:]):
       raise UserError(
@@ -122,6 +125,41 @@ def _check_distillation(experiment: Experiment) -> None:
     raise UserError(
       f'task.balance is {task.balance!r}, but a student weighs every hidden '
       "token alike; leave it out, or set it to 'tokens'"
+    )
+
+
+def _check_diffusion(experiment: Experiment) -> None:
+  """Check that every setting of a diffusion model is used."""
+  config, task = experiment.diffusion, experiment.task
+  enlarges = config.values == 'residual'
+  if config.reads_text == enlarges:
+    raise UserError(
+      f'diffusion.reads_text is {config.reads_text}, but diffusion.values='
+      f'{config.values} is made from '
+      f'{"small copies" if enlarges else "prompts"} alone; set it to '
+      f'{not enlarges}'
+    )
+  if config.degradation and not enlarges:
+    raise UserError(
+      f'diffusion.degradation is {config.degradation}, but diffusion.values='
+      f'{config.values} has no small copies; leave it at 0'
+    )
+  if enlarges and any(side % config.enlarge for side in experiment.data.size):
+    raise UserError(
+      f'data.size is {experiment.data.size}; diffusion.enlarge='
+      f'{config.enlarge} must divide both sides'
+    )
+  read = () if enlarges else DIFFUSION_SETTINGS
+  ignored = [
+    f'task.{field.name}'
+    for field in dataclasses.fields(task)
+    if field.name not in read and getattr(task, field.name) != field.default
+  ]
+  ignored += ['start_from'] if experiment.start_from else []
+  if ignored:
+    raise UserError(
+      f'{ignored[0]} has no effect on the diffusion of {config.values}; leave '
+      'it out'
     )
 
 

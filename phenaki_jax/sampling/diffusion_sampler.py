@@ -191,14 +191,19 @@ class DiffusionSampler:
       latents decode.
 
     Raises:
-      UserError: prompts, seeds and context differ in number, or sizes or
-        lengths do not fit the model.
+      UserError: prompts, seeds and context differ in number, sizes or
+        lengths do not fit the model, or `time_guidance` is not 1.
     """
     models, count = self.models, len(prompts)
     if not count == len(seeds) > 0:
       raise UserError(
         f'{count} prompts and {len(seeds)} seeds; give one seed for each '
         'prompt, and at least one prompt.'
+      )
+    if settings.time_guidance != 1.0:
+      raise UserError(
+        f'time_guidance is {settings.time_guidance}, which diffusion models do '
+        'not have; leave it out, or at 1'
       )
     length = self.clip_frames
     grid = models.tokenizer.grid(length, size)

@@ -9,6 +9,16 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.schedules import Schedule
 
+DIFFUSION_SETTINGS = (
+  'text_dropout',
+  'prediction_share',
+  'prediction_frames',
+  'interpolation_share',
+  'inpainting_share',
+  'outpainting_share',
+)
+"""The settings that the diffusion of pixels or latents reads, too."""
+
 
 @validated
 class GeneratorTaskConfig:

@@ -142,3 +142,16 @@ def test_positions_before_one_are_counted(weights):
 def test_contradictions_are_refused(fields, message):
   with pytest.raises(UserError, match=message):
     config(**fields)
+
+
+def test_models_without_tokens_have_no_counts_of_them():
+  loader = make()
+  found = loader.seen(10, [{}, {}, {}])
+  with_tokens = loader.seen(10, [{'clips': 1, 'images': 1}] * 3)
+  for name in ('tokens_seen', 'image_token_share'):
+    del with_tokens[name]
+  assert found == with_tokens and found['clips_seen'] == found['images_seen']
+  for share in (0.0, 0.5):
+    text = make(image_share=share).describe(0)
+    assert text.count('of its examples') == 3 and 'tokens' not in text
+  assert make().describe(4).count('of its tokens') == 3

@@ -146,3 +146,34 @@ def test_a_table_without_addresses_is_refused(rows, name, message, tmp_path):
     download.download(path, tmp_path / 'out', CONFIG)
   with pytest.raises(UserError, match=r'none.csv cannot be read'):
     download.download(tmp_path / 'none.csv', tmp_path / 'out', CONFIG)
+
+
+def test_text_that_is_not_utf8_costs_its_own_row(rows, tmp_path):
+  urls = [row['URL'].encode() for row in rows[:4]]
+  texts = [b'a', b'\xff\xfe', b'c', b'd']
+  urls[2] += b'\xff'
+  columns = {'URL': urls, 'TEXT': texts}
+  table = pyarrow.table(
+    {
+      name: pyarrow.StringArray.from_buffers(
+        4, *pyarrow.array(values, pyarrow.binary()).buffers()[1:]
+      )
+      for name, values in columns.items()
+    }
+  )
+  pyarrow.parquet.write_table(table, tmp_path / 'a.parquet')
+  found = download.download(
+    tmp_path / 'a.parquet', tmp_path / 'out', CONFIG, limits=LOCAL
+  )
+  assert found == {'records': 4, 'not_utf8': 2, 'success': 2}
+
+
+def test_a_damaged_page_is_a_sentence(tmp_path):
+  path = tmp_path / 'a.parquet'
+  rows = [{'URL': f'http://127.0.0.2/{n}', 'TEXT': 'x'} for n in range(3000)]
+  table_of(rows, path)
+  data = bytearray(path.read_bytes())
+  data[4:2000] = bytes(1996)
+  path.write_bytes(data)
+  with pytest.raises(UserError, match='cannot be read further .*fetch it'):
+    download.download(path, tmp_path / 'out', CONFIG)

@@ -9,6 +9,7 @@ import urllib.parse
 
 import pytest
 
+from phenaki_jax.data import public_fetch
 from phenaki_jax.data.public_fetch import (
   FetchError,
   FetchLimits,
@@ -23,6 +24,8 @@ from phenaki_jax.data.public_fetch import (
     *('127.0.0.1', '127.9.9.9', '10.0.0.1', '172.16.0.1', '192.168.1.1'),
     *('169.254.169.254', '100.64.0.1', '0.0.0.0', '255.255.255.255'),
     *('224.0.0.1', '240.0.0.1', '192.0.2.1', '198.18.0.1'),
+    # Metadata and platforms of clouds, and relays.
+    *('192.0.0.192', '192.0.0.9', '168.63.129.16', '192.88.99.1'),
     *('::1', '::', 'fe80::1', 'fe80::1%eth0', 'fc00::1', 'fec0::1', 'ff02::1'),
     # They stand for IPv4 addresses.
     *('::ffff:127.0.0.1', '::ffff:8.8.8.8', '::127.0.0.1', '64:ff9b::7f00:1'),
@@ -69,8 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(0.02)
     else:
       host = self.headers['Host'].encode()
-      self._send(200, {'Content-Length': str(len(CONTENT))}, CONTENT)
       self.server.hosts.append(host)
+      self._send(200, {'Content-Length': str(len(CONTENT))}, CONTENT)
 
   def _send(self, status, headers, content=b''):
     self.send_response(status)
@@ -152,12 +155,14 @@ def test_a_redirect_is_checked_like_the_first_address(server, place):
     'http://host:99999999/a',
     'gopher://host/',
     'not a url',
+    'http://[x',
+    'http://host/\ud800',
     '',
   ],
 )
 def test_other_addresses_are_refused(server, url):
   assert refused(url) == 'bad_url'
-  if url.startswith(('file', 'ftp', 'gopher')):
+  if url.startswith(('file', 'ftp', 'gopher', 'http://[')):
     place = f'http://127.0.0.1:{server.server_port}/to/{url}'
     assert refused(place) == 'bad_url'
 
@@ -230,3 +235,40 @@ def test_a_server_that_does_not_answer_is_a_failed_connection():
   assert refused(f'http://127.0.0.1:{port}/a') == 'connection_failed'
   # A server without TLS cannot be read by https.
   assert refused(f'https://127.0.0.1:{port}/a') == 'connection_failed'
+
+
+def test_the_time_is_that_of_all_addresses_together(monkeypatch):
+  waits = []
+
+  def many(host, port, *args, **options):
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 6, '')
+    return [(*entry, ('127.0.0.1', port))] * 40
+
+  def silent(address, timeout):
+    waits.append(timeout)
+    time.sleep(timeout)
+    raise TimeoutError
+
+  monkeypatch.setattr(socket, 'getaddrinfo', many)
+  monkeypatch.setattr(socket, 'create_connection', silent)
+  limits = FetchLimits(is_allowed=LOCAL.is_allowed, seconds=0.2)
+  assert refused('http://many.test/a', limits) == 'timeout'
+  assert 1 < len(waits) <= 4 and sum(waits) < 0.25
+
+
+def test_a_handshake_has_the_time_that_is_left(monkeypatch):
+  connect, given = socket.create_connection, []
+
+  def late(address, timeout):
+    time.sleep(0.3)
+    found = connect(address, timeout)
+    given.append(found)
+    return found
+
+  monkeypatch.setattr(socket, 'create_connection', late)
+  public_fetch._tls()  # Reads the certificates of the system.
+  limits = FetchLimits(is_allowed=LOCAL.is_allowed, seconds=0.6)
+  with socket.create_server(('127.0.0.1', 0)) as silent:
+    url = f'https://127.0.0.1:{silent.getsockname()[1]}/a'
+    assert refused(url, limits) == 'timeout'
+  assert 0 < given[0].gettimeout() <= 0.3

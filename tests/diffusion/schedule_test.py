@@ -38,4 +38,4 @@ def test_cosine_follows_its_curve():
 
 def test_even_levels_fall_to_zero():
   np.testing.assert_allclose(even_levels(4), [1, 0.75, 0.5, 0.25, 0])
-  np.testing.assert_allclose(even_levels(2, start=0.5), [0.5, 0.25, 0])
+  np.testing.assert_allclose(even_levels(2), [1, 0.5, 0])

@@ -1,6 +1,7 @@
 """Files and folders are replaced completely or not at all."""
 
 import pytest
+from etils import epath
 
 from phenaki_jax.files.atomic import (
   recover,
@@ -119,6 +120,26 @@ class TestBucket:
     assert _names(out) == ['two']
     assert (out / 'two').read_text() == 'two'
     assert _names(out.parent) == ['out']
+
+  def test_an_interrupted_folder_lacks_its_last_file(
+    self, bucket, monkeypatch, tmp_path
+  ):
+    out, copied = bucket / 'run' / 'out', []
+    local = type(epath.Path(tmp_path))
+    copy = local.copy
+
+    def fails(self, *args, **options):
+      copied.append(self.name)
+      if self.name == 'z':
+        raise ConnectionError
+      return copy(self, *args, **options)
+
+    monkeypatch.setattr(local, 'copy', fails)
+    with pytest.raises(ConnectionError):
+      with staged_folder(out, last='a') as folder:
+        for name in 'zab':
+          (folder / name).write_text(name)
+    assert copied == ['b', 'z'] and _names(out) == ['b']
 
 
 def test_leftovers_of_one_path_are_swept(tmp_path):

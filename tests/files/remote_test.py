@@ -91,3 +91,25 @@ def test_a_copy_is_made_once_for_each_version(bucket):
     assert file.read() == b'other'
   with pytest.raises(FileNotFoundError):
     remote.local_copy(bucket / 'none')
+
+
+def test_a_copy_is_tried_again_and_then_is_an_error_of_the_run(
+  bucket, monkeypatch
+):
+  monkeypatch.setattr(remote, '_PAUSE', 0.0)
+  place = bucket / 'a' / 'file.bin'
+  place.write_bytes(b'content')
+  copy, left = remote._local_copy, [2]
+
+  def fails(text):
+    left[0] -= 1
+    if left[0] >= 0:
+      raise OSError('reset')
+    return copy(text)
+
+  monkeypatch.setattr(remote, '_local_copy', fails)
+  with open(remote.local_copy(place), 'rb') as file:
+    assert file.read() == b'content'
+  left[0] = 10**9
+  with pytest.raises(ConnectionError, match=r'file.bin cannot be read: reset'):
+    remote.local_copy(place)

@@ -156,3 +156,12 @@ def test_it_learns_characters_and_nothing_from_shuffled_labels(
   assert scores[False].frame_accuracy > 0.85
   # Three characters by chance: an eighth of the frames.
   assert scores[True].frame_accuracy < 0.3
+
+
+@pytest.mark.parametrize('option', ['--out', '--sheets'])
+def test_options_of_other_readers_are_refused(option, capsys):
+  words = ['reader', '--reader', 'run', '--stories', 'a.h5', option, 'x']
+  assert main.main(words) == 2
+  assert (
+    f'{option} is of readers of the sprite world' in capsys.readouterr().err
+  )

@@ -1,6 +1,7 @@
 """A diffusion model in training, after it, and where it does not fit."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from phenaki_jax.cli.main import main
+from phenaki_jax.data.buckets import Buckets
 from phenaki_jax.errors import UserError
-from phenaki_jax.runs import diffusion, experiment, validation
+from phenaki_jax.runs import diffusion, experiment, train, validation
+from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.training.checkpoints import load_params
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -127,3 +130,56 @@ def test_it_tells_a_story(run, tmp_path):
     ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
   )
   assert frames.shape == (3, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    ('data.image_share=0',),
+    ('data.buckets=[{"frames": 3, "size": [16, 16]}]',),
+    ('data.buckets=[{"frames": 3, "size": [16, 16]}]', 'data.image_share=0'),
+  ],
+)
+def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
+  found = _resolve(*overrides)
+  opener = functools.partial(open_pipeline, found, vocabulary=None)
+  data = found.data
+  pipeline = Buckets(data, opener) if data.buckets else opener(data)
+  assert 'tokens' not in train.described(found, pipeline)
+  counts = {'clips': 8, 'images': 8}
+  if 'data.image_share=0' in overrides:
+    counts = {'clips': 16}
+  seen = train._count_seen(found, pipeline)(counts, 3)
+  expected = {f'{part}_seen': 3.0 * count for part, count in counts.items()}
+  assert seen == {**expected, 'image_share': counts.get('images', 0) / 16}
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    (['diffusion.reads_text=False'], 'reads_text is False, .*set it to True'),
+    (['diffusion.degradation=0.1'], 'values=pixels has no small copies'),
+    (['task.balance=examples'], 'task.balance has no effect on the diffusion'),
+    (['task.source_share=0.1'], 'task.source_share has no effect'),
+    (['task.trained=critic'], 'task.trained has no effect'),
+    (['start_from=runs/other'], 'start_from has no effect'),
+  ],
+)
+def test_settings_that_do_nothing_are_refused(overrides, message):
+  with pytest.raises(UserError, match=message):
+    validation.validate(_resolve(*overrides), num_devices=8)
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    (['diffusion.reads_text=True'], 'reads_text is True, .*set it to False'),
+    (['diffusion.enlarge=5'], 'enlarge=5 must divide both sides'),
+    (['task.text_dropout=0.2'], 'text_dropout has no effect .* of residual'),
+  ],
+)
+def test_super_resolution_has_no_settings_of_texts(overrides, message):
+  config = f'{CONFIGS}/diffusion/super_resolution.py:storyworld'
+  validation.validate(experiment.resolve(config), num_devices=1)
+  with pytest.raises(UserError, match=message):
+    validation.validate(experiment.resolve(config, overrides), num_devices=1)

@@ -9,6 +9,7 @@ import pytest
 
 from phenaki_jax.cli.main import main
 from phenaki_jax.diffusion.enlargement import reduce
+from phenaki_jax.errors import UserError
 from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.runs import enlargement, experiment, train
 
@@ -68,3 +69,15 @@ def test_a_clip_is_enlarged_by_the_command(run, tmp_path):
   small = np.asarray(reduce(jnp.asarray(made, jnp.float32), 2))
   assert np.abs(small - frames).max() <= 1.0
   assert read_provenance(film)['edit']['action'] == 'enlarge'
+
+
+@pytest.mark.parametrize('steps', [0, -2])
+def test_steps_and_shares_are_checked(steps, tmp_path, capsys):
+  argv = ['edit', 'enlarge', 'a.npy', '--out', 'b.mp4', '--model', 'none']
+  assert main([*argv, '--steps', str(steps)]) == 2
+  assert f'steps is {steps}' in capsys.readouterr().err
+  with pytest.raises(UserError, match=f'steps is {steps}'):
+    enlargement.steps_of({'steps': steps})
+  assert enlargement.steps_of({}) == 1
+  with pytest.raises(UserError, match='degradation is 1.5'):
+    enlargement.Enlargement(inputs=('a',), degradation=1.5)

@@ -1,11 +1,14 @@
 """The loss and the metrics of characters; the F1 is that of the evaluation."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.data.story_sets.convert import resized
 from phenaki_jax.evaluation.characters import score_characters
 from phenaki_jax.reader.characters import CharacterReader
 from phenaki_jax.reader.config import CharactersConfig, ReaderConfig
@@ -95,3 +98,15 @@ def test_other_shapes_are_read_in_their_centre(reader):
 def test_stories_without_names_are_refused():
   with pytest.raises(ValueError, match='characters.names is empty'):
     CharactersConfig(stories='x.h5')
+
+
+def test_frames_of_any_size_are_read_as_training_reads_them(reader):
+  frames = np.random.default_rng(3).integers(0, 256, (2, 23, 41, 3))
+  frames = frames.astype(np.uint8)
+  seen = []
+  whole = dataclasses.replace(reader)  # Its network is not compiled yet.
+  whole.__dict__['_network'] = lambda _, frames: (
+    seen.append(frames) or np.zeros((len(frames), 3), bool)
+  )
+  whole.read(frames)
+  np.testing.assert_array_equal(seen[0], resized(frames, 16))

@@ -27,7 +27,8 @@ _REQUIRED = ('key', 'caption')
 # Only these columns are read.
 _USED = (*_REQUIRED, 'status', 'attributes', *filters.COLUMNS)
 _ROWS_PER_READ = 4096
-_NOT_UTF8 = b'\xff'  # stands for text that is not UTF-8
+NOT_UTF8 = b'\xff'
+"""Stands for text that is not UTF-8."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -228,12 +229,13 @@ def _rows(path: DataPath) -> Iterator[dict[str, Any]]:
     for batch in table.iter_batches(
       _ROWS_PER_READ, columns=names, use_threads=False
     ):
-      columns = [_values(batch.column(name)) for name in names]
+      columns = [column_values(batch.column(name)) for name in names]
       for values in zip(*columns, strict=True):
         yield dict(zip(names, values, strict=True))
 
 
-def _values(column: pyarrow.Array) -> list[Any]:
+def column_values(column: pyarrow.Array) -> list[Any]:
+  """Return the values of a column; `NOT_UTF8` for text that is not."""
   try:
     return column.to_pylist()
   except UnicodeDecodeError:
@@ -244,7 +246,7 @@ def _value(scalar: pyarrow.Scalar) -> Any:
   try:
     return scalar.as_py()
   except UnicodeDecodeError:
-    return _NOT_UTF8
+    return NOT_UTF8
 
 
 def _broken(shard: _Shard, name: str, detail: str) -> schema.Record:

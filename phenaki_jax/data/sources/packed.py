@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,10 +69,18 @@ class PackedReader:
     self._file = functools.lru_cache(_OPEN)(self._open)
 
   def _open(self, name: str) -> ArrayRecordDataSource:
-    path = self.folder / name
-    if not _NAME.fullmatch(name) or not path.is_file():
+    if not _NAME.fullmatch(name):
       raise schema.DecodeError('missing_file', name)
-    return ArrayRecordDataSource([local_copy(path)])
+    try:
+      # A failure of the network is no fault of the file.
+      path = local_copy(self.folder / name)
+      os.stat(path)
+    except FileNotFoundError as error:
+      raise schema.DecodeError('missing_file', name) from error
+    try:
+      return ArrayRecordDataSource([path])
+    except Exception as error:  # Damage appears as errors of many types.
+      raise schema.DecodeError('broken_file', name) from error
 
   def read(self, record: schema.Record) -> bytes:
     """Return the content of a record.
@@ -79,12 +88,12 @@ class PackedReader:
     Raises:
       schema.DecodeError: 'missing_file', 'broken_file', or 'changed_file' if
         the hash of the content is not that in the record's info.
+      ConnectionError: the file is remote and cannot be read.
     """
+    file = self._file(record.path)
     try:
-      content = self._file(record.path)[record.offset]
-    except schema.DecodeError:
-      raise
-    except Exception as error:  # Damage appears as errors of many types.
+      content = file[record.offset]
+    except Exception as error:  # As in `_open`.
       raise schema.DecodeError('broken_file', record.path) from error
     info = record.info
     if info and hashlib.sha256(content).hexdigest() != info.content_hash:

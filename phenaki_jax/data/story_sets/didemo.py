@@ -15,6 +15,7 @@ from phenaki_jax.data.story_sets.story import (
   read_image,
   read_json,
 )
+from phenaki_jax.errors import UserError
 
 SCENES = 3
 
@@ -34,17 +35,14 @@ class Didemo:
     folder = pathlib.Path(folder).absolute()
     # Paths begin with the name of the folder itself.
     self._parent = folder.parent
-    self._splits = {
-      split: read_json(folder / f'{split}.json') for split in SPLITS
-    }
+    self._splits = {split: _pairs(folder / f'{split}.json') for split in SPLITS}
 
   def stories(self, account: Account) -> Iterator[Story]:
     """Yield every story of at least three images, of which it is the first."""
-    for split, entries in self._splits.items():
-      for number, entry in enumerate(entries):
+    for split, stories in self._splits.items():
+      for number, pairs in enumerate(stories):
         name = f'{split}_{number:05d}'
-        pairs = entry.get('desc_to_frame', ())[:SCENES]
-        texts = [one_line(text) for text, _ in pairs]
+        texts = [text for text, _ in pairs]
         paths = [self._parent / path for _, path in pairs]
         lacking = [str(path) for path in paths if not path.is_file()]
         if len(pairs) < SCENES:
@@ -60,6 +58,23 @@ class Didemo:
             captions=tuple(texts),
             load=functools.partial(load_image, paths),
           )
+
+
+def _pairs(path: pathlib.Path) -> list[list[tuple[str, str]]]:
+  """Return the captions and the paths of the scenes of each story."""
+  content = read_json(path)
+  try:
+    return [
+      [
+        (one_line(text), os.fspath(place))
+        for text, place in entry.get('desc_to_frame', ())[:SCENES]
+      ]
+      for entry in content
+    ]
+  except (AttributeError, TypeError, ValueError) as error:
+    raise UserError(
+      f'{path} is not a file of DiDeMoSV ({error}); fetch it again'
+    ) from error
 
 
 def load_image(paths: Sequence[pathlib.Path], scene: int) -> SceneU8:

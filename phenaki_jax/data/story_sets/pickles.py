@@ -109,7 +109,7 @@ def _opened(path: str | os.PathLike[str]) -> Any:
 def _load(file: Any, path: str | os.PathLike[str]) -> Any:
   try:
     # Python 2's strings, of which numpy needs the bytes.
-    return _plain(_Unpickler(file, encoding='bytes').load())
+    return _plain(_Unpickler(file, encoding='bytes').load(), {})
   except _RefusedError as error:
     raise UserError(
       f'{path} holds {error}, which is not read, because a pickle can run any '
@@ -166,7 +166,7 @@ class _Array:
   def __setstate__(self, state: Any) -> None:
     _, self.shape, self.dtype, self.fortran, self.data = state
 
-  def plain(self) -> Any:
+  def plain(self, done: dict[int, Any]) -> Any:
     """Return the array, the nested lists or the number."""
     if not isinstance(self.dtype, _Dtype):
       raise _RefusedError('an array without a dtype')
@@ -175,7 +175,7 @@ class _Array:
         raise _RefusedError('an array of pointers')
       made: np.ndarray = np.empty(len(self.data), object)
       for place, item in enumerate(self.data):
-        made[place] = _plain(item)
+        made[place] = _plain(item, done)
       return made.reshape(self.shape, order=self._order).tolist()
     flat = np.frombuffer(self.data, self.dtype.real())
     if self.is_number:
@@ -236,14 +236,26 @@ class _Unpickler(pickle.Unpickler):
     raise _RefusedError(f'a reference to {pid!r:.40}')
 
 
-def _plain(value: Any) -> Any:
-  """Return a value in which arrays have replaced what stands for them."""
+def _plain(value: Any, made: dict[int, Any]) -> Any:
+  """Return a value in which arrays have replaced what stands for them.
+
+  Args:
+    value: what was unpickled.
+    made: the results so far by the identity of the value. An object at many
+      places stays one object, or a small file would fill the memory.
+  """
+  if id(value) not in made:
+    made[id(value)] = _made(value, made)
+  return made[id(value)]
+
+
+def _made(value: Any, made: dict[int, Any]) -> Any:
   if isinstance(value, _Array):
-    return value.plain()
+    return value.plain(made)
   if isinstance(value, dict):
-    return {_plain(key): _plain(item) for key, item in value.items()}
+    return {_plain(k, made): _plain(v, made) for k, v in value.items()}
   if isinstance(value, list | tuple):
-    return type(value)(_plain(item) for item in value)
+    return type(value)(_plain(item, made) for item in value)
   if value is None or isinstance(value, bool | int | float | str | bytes):
     return value
   raise _RefusedError(f'a {type(value).__name__}')

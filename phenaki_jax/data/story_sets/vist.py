@@ -7,9 +7,10 @@ stories of its own: it describes the photographs of those of SIS.
 
 import collections
 import functools
+import operator
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from phenaki_jax.data import captions
@@ -26,6 +27,14 @@ from phenaki_jax.errors import NotFoundError, UserError
 SCENES = 5
 
 _SIS, _DII = 'story-in-sequence', 'description-in-isolation'
+_OF_PHOTO: dict[str, Callable[[Any], Any]] = {
+  'photo_flickr_id': str,
+  'original_text': one_line,
+}
+_FIELDS = {
+  _SIS: {'story_id': str, 'worker_arranged_photo_order': int, **_OF_PHOTO},
+  _DII: _OF_PHOTO,
+}
 
 
 class Vist:
@@ -65,12 +74,12 @@ class Vist:
     for split, notes in self._splits.items():
       groups: dict[str, list[Any]] = collections.defaultdict(list)
       for note in notes:
-        groups[str(note['story_id'])].append(note)
+        groups[note['story_id']].append(note)
       for name, scenes in groups.items():
-        scenes.sort(key=lambda note: int(note['worker_arranged_photo_order']))
-        photos = [str(note['photo_flickr_id']) for note in scenes]
+        scenes.sort(key=operator.itemgetter('worker_arranged_photo_order'))
+        photos = [note['photo_flickr_id'] for note in scenes]
         if self._described is None:
-          texts = [one_line(note['original_text']) for note in scenes]
+          texts = [note['original_text'] for note in scenes]
         else:
           texts = [self._described[split].get(photo, '') for photo in photos]
         lacking = [photo for photo in photos if photo not in self._photos]
@@ -91,20 +100,27 @@ class Vist:
           )
 
   def _notes(self, split: str, kind: str) -> list[Any]:
-    """Return the annotations of a split, each a list of one."""
+    """Return the annotations of a split, with the fields that are read."""
     name = f'{split}.{kind}.json'
     path = next(iter(sorted(self._folder.rglob(name))), None)
     if path is None:
       raise NotFoundError(
         f'{self._folder} holds no {name}; name the folder of the set'
       )
+    content = read_json(path)
     try:
       return [
-        note for notes in read_json(path)['annotations'] for note in notes
+        {key: make(note[key]) for key, make in _FIELDS[kind].items()}
+        for notes in content['annotations']
+        for note in notes
       ]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
       raise UserError(
         f'{path} is not a file of VIST ({error} is missing); fetch it again'
+      ) from error
+    except (AttributeError, TypeError, ValueError) as error:
+      raise UserError(
+        f'{path} is not a file of VIST ({error}); fetch it again'
       ) from error
 
 
@@ -112,7 +128,7 @@ def _longest(notes: list[Any]) -> dict[str, str]:
   """Return the longest description of each photograph, the first of equals."""
   found: dict[str, str] = {}
   for note in notes:
-    photo, text = str(note['photo_flickr_id']), one_line(note['original_text'])
+    photo, text = note['photo_flickr_id'], note['original_text']
     if len(text) > len(found.get(photo, '')):
       found[photo] = text
   return found

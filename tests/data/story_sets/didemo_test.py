@@ -7,6 +7,7 @@ import pytest
 
 from phenaki_jax.data.story_sets.didemo import Didemo
 from phenaki_jax.data.story_sets.story import Account, StorySet
+from phenaki_jax.errors import UserError
 
 
 def test_stories_are_those_of_the_release(releases, monkeypatch):
@@ -53,4 +54,18 @@ def test_an_empty_caption_leaves_a_story_out(tmp_path, releases):
   }
   (tmp_path / 'val.json').unlink()
   with pytest.raises(FileNotFoundError, match='val.json'):
+    Didemo(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'content',
+  [
+    *('5', '["x"]', '[{"desc_to_frame": [["a"]]}]'),
+    *('[{"desc_to_frame": [[1, "a.jpg"]]}]', '[{"desc_to_frame": [["a", 1]]}]'),
+    '[{"desc_to_frame": 5}]',
+  ],
+)
+def test_other_files_are_refused(content, tmp_path):
+  (tmp_path / 'train.json').write_text(content)
+  with pytest.raises(UserError, match='train.json is not a file of DiDeMoSV'):
     Didemo(tmp_path)

@@ -136,3 +136,15 @@ def test_missing_files_and_wrong_types_are_refused(tmp_path):
     pickles.by_text([1])
   with pytest.raises(ValueError, match='5 is no string'):
     pickles.text(5)
+
+
+def test_a_small_file_does_not_fill_the_memory(write):
+  """Objects at many places stay the same ones, also within arrays."""
+  value = ['x']
+  for _ in range(60):
+    value = [value, value]
+  found = pickles.load_pickle(write(pickle.dumps(value, 4)))
+  for _ in range(60):
+    assert found[0] is found[1]
+    found = found[0]
+  assert found == ['x']

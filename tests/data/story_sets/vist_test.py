@@ -5,6 +5,7 @@ import pytest
 
 from phenaki_jax.data.story_sets.story import Account, StorySet
 from phenaki_jax.data.story_sets.vist import Vist
+from phenaki_jax.errors import UserError
 
 KEPT = {'10': range(1, 6), '20': range(11, 16), '30': range(21, 26)}
 
@@ -61,3 +62,12 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / f'{split}.story-in-sequence.json').write_text('{}')
   with pytest.raises(ValueError, match="'annotations' is missing"):
     Vist(tmp_path, 'sis')
+  for notes in ('5', '[[{}]]', '[["x"]]', '[[{"story_id": 1}]]', '[[%s]]'):
+    text = (
+      '{"story_id": 1, "worker_arranged_photo_order": "x", '
+      '"photo_flickr_id": 2, "original_text": "a"}'
+    )
+    content = '{"annotations": ' + notes.replace('%s', text) + '}'
+    (tmp_path / 'train.story-in-sequence.json').write_text(content)
+    with pytest.raises(UserError, match='is not a file of VIST'):
+      Vist(tmp_path, 'sis')
