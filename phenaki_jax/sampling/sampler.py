@@ -165,7 +165,7 @@ def uncover_tokens(
   encoded = jax.tree.map(
     lambda both: jnp.stack(
       [both[i * batch :][:batch] for i in text_of_pass], 1
-    ).reshape(-1, *both.shape[1:]),
+    ).reshape(passes * batch, *both.shape[1:]),
     encoded,
   )
   if passes == 3:

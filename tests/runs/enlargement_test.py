@@ -22,7 +22,7 @@ CONFIG = (
 SMALL = [
   'data.size=32,32',
   *('data.batch_size=16', 'data.image_share=0.5', 'diffusion.widths=32,'),
-  *('train.steps=150', 'train.evaluate_every=150', 'optim.warmup_steps=20'),
+  *('train.steps=300', 'train.evaluate_every=300', 'optim.warmup_steps=20'),
   *('train.log_every=25',),
 ]
 
