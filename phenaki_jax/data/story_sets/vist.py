@@ -31,7 +31,7 @@ _OF_PHOTO: dict[str, Callable[[Any], Any]] = {
   'photo_flickr_id': str,
   'original_text': one_line,
 }
-_FIELDS = {
+_FIELDS: dict[str, dict[str, Callable[[Any], Any]]] = {
   _SIS: {'story_id': str, 'worker_arranged_photo_order': int, **_OF_PHOTO},
   _DII: _OF_PHOTO,
 }
