@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 
 from phenaki_jax.evaluation.world import Asked, Reading, World
 from phenaki_jax.types import VideoU8
@@ -79,7 +80,9 @@ def mean(values: Iterable[float | bool]) -> float:
 
 
 def score_story(
-  scenes: Sequence[VideoU8], story: Sequence[Asked], world: World
+  scenes: Sequence[UInt8[np.ndarray, '_ H W 3']],
+  story: Sequence[Asked],
+  world: World,
 ) -> StoryScore:
   """Score how well a video shows a story without cuts.
 
