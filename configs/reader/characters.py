@@ -11,7 +11,7 @@ Two CPU cores: less than an hour, which the reader of the sprite world takes for
 twice as many frames.
 """
 
-import ml_collections
+import pathlib
 
 from phenaki_jax import config
 from phenaki_jax.data.story_sets.flintstones import Flintstones
@@ -22,40 +22,17 @@ SETS = {'pororo': Pororo, 'flintstones': Flintstones}
 
 
 def get_config(arg=''):
-  """Return the config; its argument names the file and the characters."""
+  """Return `lpc.py` on stories; the argument names the file and characters."""
   arg = config.parse_arg(arg, stories='data/pororo.h5', names='pororo')
   if arg.names not in SETS:
     raise UserError(f'names is {arg.names}; use one of {", ".join(SETS)}')
-  return ml_collections.ConfigDict(
-    {
-      'kind': 'reader',
-      'name': 'reader_characters',
-      'seed': 0,
-      'data': {
-        'size': (64, 64),
-        'frames': 1,
-        'batch_size': 40,
-        'image_share': 1.0,
-        'continuation_share': 0.0,
-        'num_threads': 1,
-      },
-      'characters': {
-        'stories': arg.stories,
-        'names': SETS[arg.names].characters,
-      },
-      'optim': {
-        'optimizer': 'muon',
-        'learning_rate': 5e-3,
-        'adam_learning_rate': 5e-3,
-        'warmup_steps': 50,
-        'end_factor': 0.02,
-        'ema_decay': 0.99,
-      },
-      'train': {
-        'steps': 6000,
-        'log_every': 25,
-        'checkpoint_every': 100,
-        'evaluate_every': 250,
-      },
+  values = config.load(pathlib.Path(__file__).with_name('lpc.py'))
+  with values.unlocked():
+    values.name = 'reader_characters'
+    values.data.update({'frames': 1, 'image_share': 1.0})
+    values.reader.sheets = ''
+    values.characters = {
+      'stories': arg.stories,
+      'names': SETS[arg.names].characters,
     }
-  )
+  return values
