@@ -6,8 +6,8 @@ A checkpoint is saved every 50 steps and the two newest are kept. `RSS` is the
 memory of the process, after unused memory is returned to the system, `files`
 the number of its open files, `threads` that of its threads. A row has the least
 of each between any two checkpoints of a fifth of the steps, as a save that has
-not ended holds more. The memory of the last fifth must be less than 2% above
-that of the second, and the other two must not have grown.
+not ended holds more. From the second fifth to the last, the memory must grow by
+less than 2%, and the other two by less than one for every second save.
 """
 
 import argparse
@@ -75,9 +75,20 @@ def main() -> int:
   first, last = rows[1], rows[-1]
   growth = last[1] / first[1] - 1
   print(f'growth of the memory: {growth:.2%}')
-  flat = last[2] <= first[2] + 1 and last[3] <= first[3] + 1
-  exact = all(row[4] in (KEPT, KEPT + 1) for row in rows[1:])
-  return int(code != 0 or growth >= 0.02 or not flat or not exact)
+  # On a busy machine every sample of a fifth may meet a save that runs.
+  saves = 3 * part // EVERY
+  faults = {
+    f'the run ended with {code}': code != 0,
+    'the memory grew': growth >= 0.02,
+    'files stayed open': last[2] - first[2] >= saves / 2,
+    'threads were left': last[3] - first[3] >= saves / 2,
+    'checkpoints were not removed': any(
+      row[4] not in (KEPT, KEPT + 1) for row in rows[1:]
+    ),
+  }
+  found = [what for what, is_so in faults.items() if is_so]
+  print('; '.join(found) or 'no fault')
+  return int(bool(found))
 
 
 if __name__ == '__main__':
