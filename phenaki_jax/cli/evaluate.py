@@ -84,8 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=[],
     metavar='NAME[=FILE]',
     help='network that compares the --prompts clips with as many held-out ones '
-    '(FID, KID; of i3d FVD, KVD), and reconstructions with the originals '
-    '(LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, vgg16@random or i3d@random',
+    '(FID, KID; of i3d FVD, KVD; of inception also IS, and of clip the '
+    'similarity with the prompts and the consistency of frames), and '
+    'reconstructions with the originals (LPIPS, of the first two): open_nsfw, '
+    'vgg16=FILE, i3d=FILE, inception=FILE, clip=FILE, or NAME@random',
   )
   parser.add_argument(
     '--split',

@@ -153,8 +153,8 @@ def evaluate(subject: Subject, request: Request) -> Report:
     features = open_features('open_nsfw')
     made = ClipMoments(features)
 
-  def on_clip(frames: VideoU8) -> None:
-    gathered.add(frames)
+  def on_clip(frames: VideoU8, prompt: str) -> None:
+    gathered.add(frames, prompt)
     if made is not None:
       made.add(frames)
 
@@ -192,7 +192,7 @@ def evaluate(subject: Subject, request: Request) -> Report:
         distances={
           f'lpips@{network_name(one.describe())}': one.distance
           for one in networks
-          if not one.of_clips
+          if one.has_distance
         },
         on_done=bar.update,
       )
@@ -345,11 +345,11 @@ def _generate(
   request: Request,
   world: World | None,
   protocol: dict[str, Any],
-  on_clip: Callable[[VideoU8], None],
+  on_clip: Callable[[VideoU8, str], None],
 ) -> dict[str, Any]:
   """Return the reports on what the model generates, by field of `Report`.
 
-  `on_clip` is called with the clips of single prompts.
+  `on_clip` is called with the clips of single prompts, and these.
   """
   if world is None:
     raise UserError(
