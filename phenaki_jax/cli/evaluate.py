@@ -12,7 +12,9 @@ same numbers as JSON and contact sheets.
 --features compares the clips of single prompts with held-out ones by a
 network: FID and KID, or FVD and KVD. --protocol FILE measures these alone, as a
 paper did (configs/protocols/). --follow evaluates each new checkpoint of a run
-that trains, with its averaged weights, to OUT/STEP.
+that trains, with its averaged weights, to OUT/STEP. --story-set FILE.h5 makes
+the stories of a set, and measures as story papers do: FID of frames of 64
+pixels, F1 of characters, and the share of frames whose characters are right.
 """
 
 import argparse
@@ -33,6 +35,9 @@ EXAMPLES = """
   phenaki evaluate --model runs/story/generator --out runs/scores --follow 60
   phenaki evaluate --model runs/prediction --out runs/bair --manifest my/bair \\
     --protocol configs/protocols/bair.py --features i3d=i3d.safetensors
+  phenaki evaluate --model runs/pororo --out runs/pororo_scores \\
+    --story-set pororo.h5 --stories 2208 --reader runs/characters \\
+    --features inception=inception.safetensors
 """
 
 
@@ -41,7 +46,13 @@ _PLACES = (
   (
     *('reader', '', 'PATH'),
     'what reads the sprite world: weights that `phenaki reader --out` wrote, '
-    'or the --workdir of a reader (default: the one that ships)',
+    'or the --workdir of a reader (default: the one that ships); of a '
+    '--story-set, the --workdir of a reader of characters',
+  ),
+  (
+    *('story-set', '', 'FILE.h5'),
+    'generate the first --stories test stories of a set, and compare their '
+    'frames with the pictures, and their characters with the labels',
   ),
   (
     *('manifest', '', 'DIR'),
@@ -122,13 +133,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Evaluate one model, or each checkpoint of a run."""
   from phenaki_jax.runs import evaluate
+  from phenaki_jax.runs.request import Request
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   if epath.Path(args.out).is_file():
     raise UserError(f'--out is {args.out}, which is a file; name a folder')
-  request = evaluate.Request(
+  request = Request(
     settings=arguments.fields(args, SamplingSettings),
-    **arguments.fields(args, evaluate.Request),
+    **arguments.fields(args, Request),
   )
   places = evaluate.Places(**arguments.fields(args, evaluate.Places))
   evaluate.evaluate_all(

@@ -23,6 +23,9 @@ share of the facts of the prompts that the oracle of StoryWorld finds in it
 (--choose). --dry-run makes nothing: it prints which prompt is active in which
 frames and what each window sees, and draws it to STORY.timeline.png.
 
+--context tokens carries the tokens of the last frames on, and encodes nothing
+again (docs/stories.md). Finished scenes are then not kept.
+
 --source FRAME shows an image to all scenes of a model that reads one: a story
 is continued from it, in the looks that it has (docs/conditioning.md).
 
@@ -64,6 +67,7 @@ _WORDS = (
   ('negative', 'text that guidance moves away from, if a scene gives none'),
   ('order', 'order of decoding of scenes that give none; see docs/stories.md'),
   ('guidance-schedule', 'constant, linear or cosine, for such scenes too'),
+  ('context', 'what windows see of the last ones: frames (default) or tokens'),
   ('choose', 'score of candidates: likelihood (default), critic or oracle'),
 )
 

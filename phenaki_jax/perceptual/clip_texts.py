@@ -1,4 +1,4 @@
-"""Embed texts by CLIP, with the byte-pair encoding that it is published with."""
+"""Embed texts by CLIP, with the byte-pair encoding published with it."""
 
 import dataclasses
 import functools

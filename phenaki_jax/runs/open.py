@@ -282,10 +282,10 @@ def _check(
       f'encoder has {config.text.vocab_size}; use the vocab.model of this run'
     )
   data = config.data
-  grid = config.tokenizer.grid(data.frames, data.size)
+  grid = config.tokenizer.grid(config.clip_frames, data.size)
   if grid != config.generator.grid:
     raise UserError(
-      f'{folder}: clips of {data.frames} frames of {data.size} have a token '
+      f'{folder}: clips of {config.clip_frames} frames of {data.size} have a token '
       f'grid of {grid}, but the generator has {config.generator.grid}; the '
       'config was edited by hand'
     )
