@@ -285,9 +285,9 @@ def _check(
   grid = config.tokenizer.grid(config.clip_frames, data.size)
   if grid != config.generator.grid:
     raise UserError(
-      f'{folder}: clips of {config.clip_frames} frames of {data.size} have a token '
-      f'grid of {grid}, but the generator has {config.generator.grid}; the '
-      'config was edited by hand'
+      f'{folder}: clips of {config.clip_frames} frames of {data.size} have a '
+      f'token grid of {grid}, but the generator has '
+      f'{config.generator.grid}; the config was edited by hand'
     )
   tasks: dict[str, Any] = {
     'tokenizer': TokenizerTask(config=config.tokenizer),

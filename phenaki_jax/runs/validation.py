@@ -34,8 +34,8 @@ def validate(
   midway = experiment.task.midway_frames
   if midway and (experiment.kind != 'generator' or data.buckets):
     raise UserError(
-      f'task.midway_frames is {midway}, but windows are cut out of the clips of '
-      'a generator with one shape; leave it out, or data.buckets'
+      f'task.midway_frames is {midway}, but windows are cut out of clips of '
+      'one shape, for a generator; leave it out, or data.buckets'
     )
   if data.buckets:
     _check_buckets(experiment, num_devices, process_count)

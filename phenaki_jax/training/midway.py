@@ -46,7 +46,7 @@ def cut_windows(
   key = stream(rng, 'midway')
   chosen = jax.random.bernoulli(key, share, most.shape)
   start = jnp.where(chosen & (most > 0), start, 0)
-  index = (start[:, None] + jnp.arange(length))[:, :, None, None]
+  index = (start[:, None] + jnp.arange(length)[None])[:, :, None, None]
   found = dict(clips)
   for name in ('tokens', 'reencoded'):
     if name in clips:

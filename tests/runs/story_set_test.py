@@ -9,6 +9,8 @@ from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.story_sets.exchange import ExchangeWriter
 from phenaki_jax.data.story_sets.story import Story
 from phenaki_jax.errors import UserError
+from phenaki_jax.reader.characters import CharacterReader
+from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.runs import story_set
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.request import Request
@@ -34,10 +36,8 @@ class Means:
     return {'network': 'means', 'weights': '1'}
 
 
-class Colours:
+class Colours(CharacterReader):
   """Finds characters by the mean colours of frames."""
-
-  names = NAMES
 
   def read(self, frames):
     means = frames.astype(float).mean((1, 2))
@@ -106,7 +106,8 @@ def request(path, **values):
 def features(monkeypatch):
   features = Means()
   monkeypatch.setattr(story_set, 'open_features', lambda spec: features)
-  monkeypatch.setattr(story_set, 'open_reader', lambda path: Colours())
+  reader = Colours(config=ReaderConfig(), names=NAMES, params=None)
+  monkeypatch.setattr(story_set, 'open_reader', lambda path: reader)
   return features
 
 
@@ -180,7 +181,8 @@ def test_too_few_stories_are_refused(stories, features, values, words):
 def test_other_kinds_are_refused(stories, features, monkeypatch):
   with pytest.raises(UserError, match='--model is a tokenizer'):
     story_set.report_story_set(None, request(stories))
-  monkeypatch.setattr(Colours, 'names', ('someone',))
+  other = Colours(config=ReaderConfig(), names=('someone',), params=None)
+  monkeypatch.setattr(story_set, 'open_reader', lambda path: other)
   with pytest.raises(UserError, match='but the reader knows someone'):
     story_set.report_story_set(model(Painter()), request(stories))
   features.of_clips = True
