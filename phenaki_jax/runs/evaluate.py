@@ -371,7 +371,7 @@ def _clip_protocol(subject: Subject) -> dict[str, Any]:
   """Return what the features of clips depend on, beside the network."""
   return {
     'model': subject.fingerprint,
-    'frames': subject.clip_frames,
+    'frames': subject.data.frames,
     'size': list(subject.data.size),
     'fps': subject.data.fps,
     'real': 'held-out clips',

@@ -61,7 +61,7 @@ class StoryModelConfig:
     tokenizer: architecture of the tokenizer.
     generator: architecture of the masked transformer.
     text: architecture of the text encoder.
-    data: the training data.
+    data: the training data, with clips of the length of the model.
     sampling: default sampling settings.
   """
 
@@ -76,7 +76,10 @@ class StoryModelConfig:
 def describe(experiment: Experiment) -> StoryModelConfig:
   """Return the part of a generator's experiment that a bundle holds."""
   names = [field.name for field in dataclasses.fields(StoryModelConfig)]
-  return StoryModelConfig(**{name: getattr(experiment, name) for name in names})
+  values = {name: getattr(experiment, name) for name in names}
+  frames = experiment.clip_frames
+  values['data'] = dataclasses.replace(experiment.data, frames=frames)
+  return StoryModelConfig(**values)
 
 
 def load(
@@ -282,10 +285,10 @@ def _check(
       f'encoder has {config.text.vocab_size}; use the vocab.model of this run'
     )
   data = config.data
-  grid = config.tokenizer.grid(config.clip_frames, data.size)
+  grid = config.tokenizer.grid(data.frames, data.size)
   if grid != config.generator.grid:
     raise UserError(
-      f'{folder}: clips of {config.clip_frames} frames of {data.size} have a '
+      f'{folder}: clips of {data.frames} frames of {data.size} have a '
       f'token grid of {grid}, but the generator has '
       f'{config.generator.grid}; the config was edited by hand'
     )

@@ -49,13 +49,6 @@ class Subject:
     layouts = (s.subset for s in self.data.sources if s.layout == 'storyworld')
     return next(layouts, '')
 
-  @property
-  def clip_frames(self) -> int:
-    """Return the frames of a clip of the model; the data may have longer."""
-    if self.model is None:
-      return self.data.frames
-    return int(self.model.sampler.clip_frames)
-
   @functools.cached_property
   def words(self) -> Words | None:
     """Return the words of the captions; None if they are not known."""
@@ -85,7 +78,6 @@ class Subject:
     data = dataclasses.replace(
       self.data,
       split='heldout',
-      frames=self.clip_frames,
       image_share=0.0,
       continuation_share=0.0,
       batch_size=min(number, batch_size),
