@@ -45,14 +45,12 @@ _PLACES = (
   ('subset', '', 'NAME', "part of StoryWorld (default: the model's own)"),
   (
     *('reader', '', 'PATH'),
-    'what reads the sprite world: weights that `phenaki reader --out` wrote, '
-    'or the --workdir of a reader (default: the one that ships); of a '
-    '--story-set, the --workdir of a reader of characters',
+    'what reads the sprite world (what `phenaki reader --out` wrote) or a '
+    '--story-set: the --workdir of a reader (default: the one that ships)',
   ),
   (
     *('story-set', '', 'FILE.h5'),
-    'generate the first --stories test stories of a set, and compare their '
-    'frames with the pictures, and their characters with the labels',
+    'compare the first --stories test stories of a set with its pictures',
   ),
   (
     *('manifest', '', 'DIR'),
@@ -95,10 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=[],
     metavar='NAME[=FILE]',
     help='network that compares the --prompts clips with as many held-out ones '
-    '(FID, KID; of i3d FVD, KVD; of inception also IS, and of clip the '
-    'similarity with the prompts and the consistency of frames), and '
-    'reconstructions with the originals (LPIPS, of the first two): open_nsfw, '
-    'vgg16=FILE, i3d=FILE, inception=FILE, clip=FILE, or NAME@random',
+    '(FID, KID; i3d: FVD, KVD; inception: also IS; clip: also similarity with '
+    'prompts) and reconstructions (LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, '
+    'inception=FILE, clip=FILE, or NAME@random',
   )
   parser.add_argument(
     '--split',

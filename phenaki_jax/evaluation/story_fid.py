@@ -7,7 +7,7 @@ without this reduction compares with none of theirs, so it is part of the name.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,10 +16,15 @@ from PIL import Image
 from phenaki_jax.evaluation.distribution import Features
 from phenaki_jax.evaluation.frechet import Moments, frechet_distance
 from phenaki_jax.evaluation.measure import Measure, network_name, warn_of_few
-from phenaki_jax.types import ImageU8, VideoU8
+from phenaki_jax.types import ImageU8
 
 SIDE = 64
 """Height and width to which frames are reduced, in pixels."""
+
+Frames: TypeAlias = (
+  UInt8[np.ndarray, '_ _ _ 3'] | Sequence[UInt8[np.ndarray, '_ _ 3']]
+)
+"""Frames of any size, which may differ in it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,9 +42,7 @@ class ReducedFeatures:
     if self.features.of_clips:
       raise ValueError('story FID compares single frames, not clips')
 
-  def __call__(
-    self, frames: VideoU8 | Sequence[ImageU8]
-  ) -> Float[np.ndarray, 'vectors features']:
+  def __call__(self, frames: Frames) -> Float[np.ndarray, 'vectors features']:
     """Return the vector of each frame."""
     return self.features(np.stack([reduce_frame(frame) for frame in frames]))
 
@@ -74,9 +77,7 @@ class StoryFrames:
     self._features = ReducedFeatures(features=features)
     self._sides: dict[str, Moments] = {}
 
-  def add(
-    self, *, generated: VideoU8, real: VideoU8 | Sequence[ImageU8]
-  ) -> None:
+  def add(self, *, generated: Frames, real: Frames) -> None:
     """Add a story of frames of any size, without a given source frame."""
     for side, frames in (('generated', generated), ('real', real)):
       new = Moments.of(self._features(frames))

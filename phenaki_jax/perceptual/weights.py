@@ -108,15 +108,14 @@ def clip_networks(path: str) -> ClipNetworks:
     raise UserError(
       f'{path} has no tensor {error}; {_advice("clip")}'
     ) from error
-  network = PerceptualNetwork(name='clip', module=module)
-  return ClipNetworks(
-    image=_complete(network, params, checksum, path),
-    texts=ClipTexts(
-      module=text_module,
-      params=jax.tree.map(lambda x: np.asarray(x, np.float32), text_params),
-      tokenizer=read_tokenizer(path, text_module.vocabulary),
-    ),
+  texts = ClipTexts(
+    module=text_module,
+    params=jax.tree.map(lambda x: np.asarray(x, np.float32), text_params),
+    tokenizer=read_tokenizer(path, text_module.vocabulary),
   )
+  network = PerceptualNetwork(name='clip', module=module)
+  image = _complete(network, params, checksum, path)
+  return ClipNetworks(image=image, texts=texts)
 
 
 def _from_file(

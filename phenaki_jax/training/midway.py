@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from phenaki_jax.rng import stream
 
@@ -21,7 +21,7 @@ def cut_windows(
   rng: PRNGKeyArray,
   *,
   length: int,
-  share: float,
+  share: float | Array,
   tubelet: int,
 ) -> dict[str, Any]:
   """Cut a window out of the tokens of each clip.

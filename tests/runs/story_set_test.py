@@ -144,7 +144,7 @@ def test_a_model_of_source_frames_continues_the_first_picture(
   stories, features, tiny_sampler
 ):
   ports = dataclasses.replace(
-    tiny_sampler.models.generator.ports, memory=('source',)
+    tiny_sampler.models.generator.ports, memory=('source',), memory_every=1
   )
   sources = []
 

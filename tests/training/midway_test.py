@@ -27,10 +27,16 @@ def _clips(num_latent=LATENT, context=0):
   }
 
 
-def _cut(clips, share=1.0):
-  found = cut_windows(
+@jax.jit
+def _windows(clips, share):
+  return cut_windows(
     clips, jax.random.key(0), length=LENGTH, share=share, tubelet=TUBELET
   )
+
+
+def _cut(clips, share=1.0):
+  clips = {'reencoded': clips['tokens'], **clips}
+  found = _windows(clips, share)
   starts = (found['tokens'][:, 0, 0, 0] - clips['tokens'][:, 0, 0, 0]) // 4
   return {name: np.asarray(x) for name, x in found.items()}, np.asarray(starts)
 
@@ -79,7 +85,8 @@ def test_the_generator_learns_rows_of_windows(tiny_sampler):
   )
   clips = _clips()
   clips['tokens'] = clips['tokens'] // 4 % LATENT
-  rows = task.rows({}, {'clips': clips}, jax.random.key(1))
+  make = jax.jit(lambda clips, key: task.rows({}, {'clips': clips}, key))
+  rows = make(clips, jax.random.key(1))
   assert rows.ids.shape == (COUNT, LENGTH, 2, 2)
   # The latent frames follow each other, and are counted from the window's own.
   steps = np.diff(np.asarray(rows.ids[:, :, 0, 0]), axis=1)
