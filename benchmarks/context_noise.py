@@ -7,7 +7,7 @@ one or two facts change from scene to scene. The command prints a table: facts
 right in the first and in the last fifth of the scenes, the facts that never
 changed in the last scene, smooth joins, seams (the change across a join in that
 of the frames around it), sharpness and colours of the last fifth against the
-first, and the seconds of a story. docs/stories.md says how the models are
+first, and the CPU seconds of a story. docs/stories.md says how the models are
 trained.
 
     python benchmarks/context_noise.py --models runs/midway \
@@ -50,7 +50,7 @@ class Row:
     sharpness: mean difference of neighbouring pixels in the last fifth, in that
       of the first.
     colour: distance between the mean colours of both, in [0, sqrt(3)].
-    seconds: of a story, without compilation.
+    seconds: of the CPU for a story, without compilation.
   """
 
   model: str
@@ -103,9 +103,9 @@ def measure(
   # Three scenes have all shapes that are compiled.
   few = [dataclasses.replace(one, scenes=one.scenes[:3]) for one in told]
   film_scenes(model.sampler, few)
-  start = time.perf_counter()
+  start = time.process_time()
   films = film_scenes(model.sampler, told)
-  seconds = time.perf_counter() - start
+  seconds = time.process_time() - start
   scores = [
     score_story(pieces, asked, world)
     for pieces, asked in zip(films, drawn, strict=True)
@@ -160,7 +160,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
   """Return the table."""
   lines = [
     '| model | context | scenes | facts, first fifth | last fifth | kept '
-    '| smooth joins | seams | sharpness | colour | s per story |',
+    '| smooth joins | seams | sharpness | colour | CPU s per story |',
     '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
   ]
   lines += [
