@@ -48,10 +48,7 @@ _PLACES = (
     'what reads the sprite world (what `phenaki reader --out` wrote) or a '
     '--story-set: the --workdir of a reader (default: the one that ships)',
   ),
-  (
-    *('story-set', '', 'FILE.h5'),
-    'compare the first --stories test stories of a set with its pictures',
-  ),
+  ('story-set', '', 'FILE.h5', 'measure its first --stories test stories'),
   (
     *('manifest', '', 'DIR'),
     'manifest whose held-out clips are read (default: the training data)',
