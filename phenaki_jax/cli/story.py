@@ -20,8 +20,9 @@ of the story file are used.
 --candidates N makes N candidates of each scene and keeps the one with the best
 score: the likelihood of its tokens, its realness to the model's critic, or the
 share of the facts of the prompts that are read in it, of StoryWorld and of the
-sprite world (--choose oracle). --dry-run makes nothing: it prints which prompt is active in which
-frames and what each window sees, and draws it to STORY.timeline.png.
+sprite world (--choose oracle). --dry-run makes nothing: it prints which prompt
+is active in which frames and what each window sees, and draws it to
+STORY.timeline.png.
 
 --context tokens carries the tokens of the last frames on, and encodes nothing
 again (docs/stories.md). Finished scenes are then not kept.

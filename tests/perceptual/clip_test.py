@@ -11,7 +11,9 @@ import pytest
 import safetensors.numpy
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.evaluation.own_measures import OwnMeasures
 from phenaki_jax.perceptual.weights import clip_networks
+from phenaki_jax.runs.networks import open_features
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'clip.npz'
 
@@ -67,6 +69,21 @@ def test_texts_are_lower_case_words_of_any_length(networks):
   assert np.abs(texts('a cat') - texts('cat a')).max() > 1e-3
   # Of a text that is too long the end is cut, and still ends it.
   np.testing.assert_array_equal(texts('a ' * 10), texts('a ' * 30))
+
+
+def test_clips_are_compared_with_prompts_and_with_themselves(folder):
+  features = open_features(f'clip={folder / "clip.safetensors"}')
+  described = features.describe()
+  assert described['variant'] == 'ViT-128/8 at 32 px'
+  assert len(described['weights']) == 64 and not features.of_clips
+  frames = np.tile(np.arange(0, 240, 5, dtype=np.uint8)[:, None], (3, 32, 1, 3))
+  vectors = features(frames)
+  own = OwnMeasures.of(features, vectors, number=0, prompt='a cat')
+  found = {one.name: one for one in own.measures(features, protocol={})}
+  assert found['frame_consistency@clip'].value == pytest.approx(1)
+  text = _unit(features.embed('a cat'))
+  expected = (_unit(vectors) @ text).mean()
+  assert found['clipsim@clip'].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_files_that_do_not_fit_are_refused(folder, tmp_path):
