@@ -12,7 +12,9 @@ same numbers as JSON and contact sheets.
 --features compares the clips of single prompts with held-out ones by a
 network: FID and KID, or FVD and KVD. --protocol FILE measures these alone, as a
 paper did (configs/protocols/). --follow evaluates each new checkpoint of a run
-that trains, with its averaged weights, to OUT/STEP.
+that trains, with its averaged weights, to OUT/STEP. --story-set FILE.h5 makes
+the stories of a set, and measures as story papers do: FID of frames of 64
+pixels, F1 of characters, and the share of frames whose characters are right.
 """
 
 import argparse
@@ -33,6 +35,9 @@ EXAMPLES = """
   phenaki evaluate --model runs/story/generator --out runs/scores --follow 60
   phenaki evaluate --model runs/prediction --out runs/bair --manifest my/bair \\
     --protocol configs/protocols/bair.py --features i3d=i3d.safetensors
+  phenaki evaluate --model runs/pororo --out runs/pororo_scores \\
+    --story-set pororo.h5 --stories 2208 --reader runs/characters \\
+    --features inception=inception.safetensors
 """
 
 
@@ -40,9 +45,10 @@ _PLACES = (
   ('subset', '', 'NAME', "part of StoryWorld (default: the model's own)"),
   (
     *('reader', '', 'PATH'),
-    'what reads the sprite world: weights that `phenaki reader --out` wrote, '
-    'or the --workdir of a reader (default: the one that ships)',
+    'what reads the sprite world (what `phenaki reader --out` wrote) or a '
+    '--story-set: the --workdir of a reader (default: the one that ships)',
   ),
+  ('story-set', '', 'FILE.h5', 'measure its first --stories test stories'),
   (
     *('manifest', '', 'DIR'),
     'manifest whose held-out clips are read (default: the training data)',
@@ -84,8 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=[],
     metavar='NAME[=FILE]',
     help='network that compares the --prompts clips with as many held-out ones '
-    '(FID, KID; of i3d FVD, KVD), and reconstructions with the originals '
-    '(LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, vgg16@random or i3d@random',
+    '(FID, KID; i3d: FVD, KVD; inception: also IS; clip: also similarity with '
+    'prompts) and reconstructions (LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, '
+    'inception=FILE, clip=FILE, or NAME@random',
   )
   parser.add_argument(
     '--split',
@@ -120,13 +127,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Evaluate one model, or each checkpoint of a run."""
   from phenaki_jax.runs import evaluate
+  from phenaki_jax.runs.request import Request
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   if epath.Path(args.out).is_file():
     raise UserError(f'--out is {args.out}, which is a file; name a folder')
-  request = evaluate.Request(
+  request = Request(
     settings=arguments.fields(args, SamplingSettings),
-    **arguments.fields(args, evaluate.Request),
+    **arguments.fields(args, Request),
   )
   places = evaluate.Places(**arguments.fields(args, evaluate.Places))
   evaluate.evaluate_all(

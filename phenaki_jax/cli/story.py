@@ -20,8 +20,12 @@ of the story file are used.
 --candidates N makes N candidates of each scene and keeps the one with the best
 score: the likelihood of its tokens, its realness to the model's critic, or the
 share of the facts of the prompts that are read in it, of StoryWorld and of the
-sprite world (--choose oracle). --dry-run makes nothing: it prints which prompt is active in which
-frames and what each window sees, and draws it to STORY.timeline.png.
+sprite world (--choose oracle). --dry-run makes nothing: it prints which prompt
+is active in which frames and what each window sees, and draws it to
+STORY.timeline.png.
+
+--context tokens carries the tokens of the last frames on, and encodes nothing
+again (docs/stories.md). Finished scenes are then not kept.
 
 --source FRAME shows an image to all scenes of a model that reads one: a story
 is continued from it, in the looks that it has (docs/conditioning.md).
@@ -65,6 +69,7 @@ _WORDS = (
   ('negative', 'text that guidance moves away from, if a scene gives none'),
   ('order', 'order of decoding of scenes that give none; see docs/stories.md'),
   ('guidance-schedule', 'constant, linear or cosine, for such scenes too'),
+  ('context', 'what windows see of the last ones: frames (default) or tokens'),
   ('choose', 'score of candidates: likelihood (default), critic or oracle'),
 )
 

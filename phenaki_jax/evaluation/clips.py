@@ -100,7 +100,7 @@ def report_clips(
   prompts: int,
   split: Split = 'heldout',
   shown: int = 4,
-  on_clip: Callable[[VideoU8], object] = lambda frames: None,
+  on_clip: Callable[[VideoU8, str], object] = lambda frames, prompt: None,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> ClipReport:
   """Generate a clip for each of many prompts and read its facts.
@@ -111,7 +111,7 @@ def report_clips(
     prompts: number of prompts, at least 1.
     split: 'heldout' (combinations never seen in training), 'train' or 'all'.
     shown: number of examples of each kind.
-    on_clip: called with each clip.
+    on_clip: called with each clip and its prompt.
     on_done: called with the number of clips finished since the last call.
   """
   asked = []
@@ -123,7 +123,7 @@ def report_clips(
   mistakes: collections.Counter[str] = collections.Counter()
   samples: dict[str, list[Sample]] = {'best': [], 'worst': [], 'random': []}
   for (drawn, _, _), frames in _clips(maker, setup, asked, on_done):
-    on_clip(frames)
+    on_clip(frames, drawn.prompt)
     score = score_clip(frames, drawn, setup.world)
     scores.append(score)
     for fact, is_right in score.right.items():

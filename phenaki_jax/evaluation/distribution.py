@@ -49,10 +49,12 @@ class Distribution:
 
   @classmethod
   def of(
-    cls, features: Features, frames: VideoU8, *, seed: tuple[int, ...]
+    cls,
+    vectors: Float[np.ndarray, 'vectors features'],
+    *,
+    seed: tuple[int, ...],
   ) -> 'Distribution':
-    """Measure one clip; `seed` differs for every clip."""
-    vectors = features(frames)
+    """Summarise the vectors of one clip; `seed` differs for every clip."""
     return cls(
       clips=1,
       moments=Moments.of(vectors),

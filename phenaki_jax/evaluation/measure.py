@@ -16,7 +16,15 @@ _LOG = logging.getLogger(__name__)
 
 # The smallest number of samples on each side that published numbers use, or
 # that the bias of the estimator is small at.
-FLOORS = {'fid': 10_000, 'fvd': 2_048, 'kid': 1_000, 'kvd': 1_000}
+FLOORS = {
+  'fid': 10_000,
+  'fvd': 2_048,
+  'kid': 1_000,
+  'kvd': 1_000,
+  'is': 10_000,
+  'clipsim': 2_990,  # Test clips of MSR-VTT.
+  'frame_consistency': 35,  # Edits of Gen-1.
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,12 +60,12 @@ def network_name(network: Mapping[str, Any]) -> str:
   return str(network['network']) if network.get('weights') else 'random'
 
 
-def warn_of_few(kind: str, samples: tuple[int, int]) -> None:
+def warn_of_few(kind: str, samples: tuple[int, ...]) -> None:
   """Log a warning if a side has fewer samples than the floor of a measure."""
   floor = FLOORS[kind]
   if min(samples) < floor:
     _LOG.warning(
-      '%s is of %d and %d samples, fewer than the %d from which on it is '
-      'usually reported; compare it only with others of as many.',
-      *(kind, *samples, floor),
+      '%s is of %s samples, fewer than the %d from which on it is usually '
+      'reported; compare it only with others of as many.',
+      *(kind, ' and '.join(map(str, samples)), floor),
     )

@@ -242,14 +242,15 @@ def _frechet_lines(frechet: FrechetReport) -> list[str]:
 
 def _measure_lines(measures: tuple[Measure, ...]) -> list[str]:
   lines = [
-    '## Distances from held-out clips',
+    '## Measures by trained networks',
     '',
     '| measure | value | ± | generated | real |',
     '|---|---:|---:|---:|---:|',
   ]
   for one in measures:
     error = '' if math.isnan(one.error) else f'{one.error:.4f}'
-    counts = ' | '.join(map(str, one.protocol['samples'].values()))
+    samples = one.protocol['samples']
+    counts = f'{samples["generated"]} | {samples.get("real", "")}'
     lines.append(f'| {one.name} | {one.value:.4f} | {error} | {counts} |')
   return [*lines, '', 'The protocol of each is in scores.json.', '']
 

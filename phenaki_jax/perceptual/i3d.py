@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from phenaki_jax.perceptual.network import Conv
+from phenaki_jax.perceptual.network import Conv, folded_conv
 
 # Layers in order: channels and kernel of a convolution, window and stride of a
 # pooling layer, or the channels of the branches of an Inception block.
@@ -41,6 +41,7 @@ class I3D(nn.Module):
 
   layers: ClassVar[tuple[str, ...]] = ('Mixed_5c',)
   dims: ClassVar[int] = 3
+  least_side: ClassVar[int] = 32
 
   @nn.compact
   def __call__(self, pixels: Float[Array, 'B T H W 3']) -> Mapping[str, Array]:
@@ -86,16 +87,12 @@ def i3d_params(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """
 
   def folded(name: str) -> dict[str, np.ndarray]:
-    norm = {
-      part: tensors[f'{name}.bn.{part}']
-      for part in ('weight', 'bias', 'running_mean', 'running_var')
-    }
-    scale = norm['weight'] / np.sqrt(norm['running_var'] + _BN_EPSILON)
-    kernel = tensors[f'{name}.conv3d.weight'].transpose(2, 3, 4, 1, 0)
-    return {
-      'kernel': (kernel * scale).astype(np.float32),
-      'bias': norm['bias'] - norm['running_mean'] * scale,
-    }
+    return folded_conv(
+      tensors,
+      norm=f'{name}.bn',
+      conv=f'{name}.conv3d',
+      epsilon=_BN_EPSILON,
+    )
 
   params: dict[str, Any] = {}
   for name, _ in _LAYERS:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from phenaki_jax import rng
+from phenaki_jax import rng, sharding
 from phenaki_jax.sharding import logical
 
 
@@ -17,10 +18,15 @@ class FeatureModule(Protocol):
   """A Flax module that returns the features of pictures.
 
   Attributes:
-    layers: names of the layers that it returns, the first one first.
+    layers: names of the layers whose features are compared, the first one
+      first.
+    dims: 2 for frames, 3 for clips.
+    least_side: a height and width that it can take.
   """
 
   layers: ClassVar[tuple[str, ...]]
+  dims: ClassVar[int]
+  least_side: int
 
   def __call__(self, pixels: Float[Array, 'B *r']) -> Mapping[str, Array]:
     """Return the features of RGB frames or clips in [-1, 1], by layer."""
@@ -56,8 +62,16 @@ class PerceptualNetwork:
 
   def shapes(self) -> Any:
     """Return boxed shapes of the weights; nothing is allocated."""
-    pixels = jnp.zeros((1, *(32,) * self.module.dims, 3))
-    return jax.eval_shape(self.module.init, rng.root(0), pixels)['params']
+    return jax.eval_shape(self._init)['params']
+
+  def drawn(self) -> 'PerceptualNetwork':
+    """Return the network with random weights, the same on every machine."""
+    params = sharding.unbox(jax.jit(self._init)()['params'])
+    return dataclasses.replace(self, params=params)
+
+  def _init(self) -> Any:
+    sides = (self.module.least_side,) * self.module.dims
+    return self.module.init(rng.root(0), jnp.zeros((1, *sides, 3)))
 
 
 class Conv(nn.Module):
@@ -99,3 +113,32 @@ class Conv(nn.Module):
       precision=jax.lax.Precision.HIGHEST,
     )
     return y + jnp.broadcast_to(bias, y.shape)
+
+
+def folded_conv(
+  tensors: Mapping[str, np.ndarray], *, norm: str, conv: str, epsilon: float
+) -> dict[str, np.ndarray]:
+  """Fold a batch norm of PyTorch into the convolution before it.
+
+  Args:
+    tensors: the state of the module.
+    norm: prefix of the names of the batch norm's tensors.
+    conv: that of the convolution, which has no bias.
+    epsilon: of the batch norm.
+
+  Returns:
+    The kernel, with the dimensions of space first, and the bias of a `Conv`.
+
+  Raises:
+    KeyError: a tensor is missing.
+  """
+  part = {
+    name: tensors[f'{norm}.{name}']
+    for name in ('weight', 'bias', 'running_mean', 'running_var')
+  }
+  scale = part['weight'] / np.sqrt(part['running_var'] + epsilon)
+  kernel = np.moveaxis(tensors[f'{conv}.weight'], (1, 0), (-2, -1))
+  return {
+    'kernel': (kernel * scale).astype(np.float32),
+    'bias': part['bias'] - part['running_mean'] * scale,
+  }

@@ -26,6 +26,7 @@ class OpenNSFW(nn.Module):
 
   layers: ClassVar[tuple[str, ...]] = ('stage0', 'stage1', 'stage2', 'stage3')
   dims: ClassVar[int] = 2
+  least_side: ClassVar[int] = 32
 
   @nn.compact
   def __call__(self, pixels: Float[Array, 'B H W 3']) -> Mapping[str, Array]:

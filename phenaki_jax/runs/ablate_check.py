@@ -16,8 +16,8 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.runs import worlds
 from phenaki_jax.runs.ablate_sweep import Sweep
 from phenaki_jax.runs.ablate_unit import Unit
-from phenaki_jax.runs.evaluate import Request
 from phenaki_jax.runs.networks import open_features
+from phenaki_jax.runs.request import Request
 from phenaki_jax.runs.validation import check_tokenizer_dir, validate
 from phenaki_jax.training import checkpoint_files
 

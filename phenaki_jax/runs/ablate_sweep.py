@@ -29,8 +29,8 @@ from phenaki_jax.runs.ablate_unit import (
   make_name,
   tokens_per_step,
 )
-from phenaki_jax.runs.evaluate import Request
 from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.runs.request import Request
 
 _OWN = ('config', 'label', 'series', 'match')
 _EVALUATE = 'evaluate.'

@@ -31,7 +31,7 @@ class Unit:
     seed: `seed` of the training.
     config: the config, as `path.py[:arg]`.
     overrides: of the config, as `a.b=value`.
-    evaluation: fields of `evaluate.Request`.
+    evaluation: fields of `request.Request`.
     experiment: the resolved config.
   """
 

@@ -120,7 +120,7 @@ class Run:
       experiment.data,
       tubelet=experiment.tokenizer.tubelet,
       text_length=text_length(experiment),
-      grid=experiment.generator.grid if is_cached else None,
+      grid=encoded_grid(experiment) if is_cached else None,
       reencoded=is_cached and self.task.uses_reencoded,
       text_width=vector_width(experiment),
       multiple=_multiple(experiment, self.mesh),
@@ -428,6 +428,12 @@ def _generator(
       schedule=experiment.sampling.schedule,
     )
   return GeneratorTask(**fields)
+
+
+def encoded_grid(experiment: Experiment) -> tuple[int, int, int]:
+  """Return the token grid of a clip of the data."""
+  data = experiment.data
+  return experiment.tokenizer.grid(data.frames, data.size)
 
 
 def _networks(teacher: Model, experiment: Experiment) -> Any:

@@ -51,11 +51,7 @@ def measure(
     UserError: the file has other characters, or no story of the split.
   """
   file = sets.open_set('hdf5', stories)
-  if file.characters != reader.names:
-    raise UserError(
-      f'{stories} has labels of {", ".join(file.characters) or "nothing"}, but '
-      f'the reader knows {", ".join(reader.names)}; they must be the same'
-    )
+  check_names(reader, file.characters, stories)
   chosen = [one for one in file.stories(Account()) if one.split == split]
   if not chosen:
     raise UserError(f'{stories} has no stories of {split}; name another file')
@@ -65,3 +61,18 @@ def measure(
     found.append(reader.read(frames))
     shown.append(np.asarray(story.labels, bool))
   return score_characters(np.concatenate(found), np.concatenate(shown))
+
+
+def check_names(
+  reader: CharacterReader, names: tuple[str, ...], stories: str
+) -> None:
+  """Check that a file of stories has labels of the characters of a reader.
+
+  Raises:
+    UserError: it has others.
+  """
+  if names != reader.names:
+    raise UserError(
+      f'{stories} has labels of {", ".join(names) or "nothing"}, but the '
+      f'reader knows {", ".join(reader.names)}; they must be the same'
+    )

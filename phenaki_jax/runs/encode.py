@@ -17,7 +17,7 @@ from phenaki_jax.data.token_cache import KIND, TokenExample
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import writable
-from phenaki_jax.runs.assemble import Run, assemble_encoder
+from phenaki_jax.runs.assemble import Run, assemble_encoder, encoded_grid
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.state import place_frozen
@@ -60,7 +60,7 @@ def encode_tokens(
       settings=run.cache_settings(pipeline),
       details={
         'reencoded': run.task.uses_reencoded,
-        'grid': list(experiment.generator.grid),
+        'grid': list(encoded_grid(experiment)),
       },
       counts=pipeline.composition.counts,
       steps=steps,

@@ -146,7 +146,7 @@ def report_enlargement(
   """Compare enlarged held-out clips with the originals, and with bicubic ones.
 
   Args:
-    request: a `runs.evaluate.Request`: its reconstructions (32 by default),
+    request: a `runs.request.Request`: its reconstructions (32 by default),
       manifest, seed and the steps among its settings are read.
     folder: run directory of super-resolution.
     step: of the checkpoint; None for the newest intact one.

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,101 +34,17 @@ from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.networks import OF_CLIPS, open_features
 from phenaki_jax.runs.protocol import load_protocol, run_protocol
+from phenaki_jax.runs.request import Request
+from phenaki_jax.runs.story_set import report_story_set
 from phenaki_jax.runs.subject import Subject, open_subject
-from phenaki_jax.storyworld import subset_named
-from phenaki_jax.types import Split, VideoU8
+from phenaki_jax.types import VideoU8
 
 _log = logging.getLogger(__name__)
 
 SCORES_FILE = 'scores.json'
 _RECONSTRUCTIONS = 32
-_COUNTS = ('prompts', 'stories', 'changes', 'seed')
 # The only values of a request that a protocol leaves open.
 _OF_PROTOCOL = ('features', 'manifest', 'seed', 'settings')
-_POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-  """What to evaluate.
-
-  Attributes:
-    prompts: number of clips of single prompts; 0 for none.
-    split: combinations of facts in these prompts: 'heldout', 'train' or 'all'.
-    stories: number of stories; 0 for none.
-    scenes: number of scenes in each story.
-    changes: number of pairs of scenes for each fact that can change; 0 for
-      none.
-    image_only: whether to make clips of concepts that only images show.
-    image_only_prompts: number of clips of each such concept.
-    frechet: whether to compare the clips of single prompts with as many
-      held-out ones by the features of a trained network.
-    features: networks that compare the clips of single prompts with as many
-      held-out ones (FID, KID, FVD), and reconstructions with the originals
-      (LPIPS); see `networks.open_features`.
-    reconstructions: number of held-out clips to reconstruct; 0 for none.
-      None is 32, or 0 if the training data is not here.
-    manifest: folder of the manifest of held-out clips; empty for the training
-      data.
-    world: one of `worlds.NAMES`; empty for that of the training data.
-    subset: part of StoryWorld; empty for the one the model was trained on.
-    reader: reader of the sprite world; empty for the one that ships with the
-      package.
-    settings: sampling settings that replace the defaults of the model.
-    seed: of prompts and samples.
-    batch_size: clips sampled at once; it changes no number.
-  """
-
-  prompts: int = 200
-  split: Split = 'heldout'
-  stories: int = 20
-  scenes: int = 8
-  changes: int = 20
-  image_only: bool = False
-  image_only_prompts: int = 20
-  frechet: bool = False
-  features: tuple[str, ...] = ()
-  reconstructions: int | None = None
-  manifest: str = ''
-  world: str = ''
-  subset: str = ''
-  reader: str = ''
-  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  seed: int = 0
-  batch_size: int = 16
-
-  def __post_init__(self) -> None:
-    """Validate the counts and the subset."""
-    for name in (*_COUNTS, *_POSITIVE):
-      least, value = int(name in _POSITIVE), getattr(self, name)
-      if value < least:
-        raise UserError(f'{name} is {value}; it must be at least {least}')
-    if self.subset:
-      subset_named(self.subset)  # Checks the name.
-    if self.frechet and not self.prompts:
-      raise UserError(
-        'frechet compares the clips of single prompts, but prompts is 0; set '
-        'prompts, such as 200'
-      )
-    if self.features and not self.prompts and self.reconstructions == 0:
-      raise UserError(
-        'features compare the clips of single prompts and reconstructions, but '
-        'prompts and reconstructions are 0; set one of them'
-      )
-    wanted = self.reconstructions
-    if wanted is not None and wanted < 0:
-      raise UserError(f'reconstructions is {wanted}; it must be at least 0')
-    if not (self.tells_stories or wanted):
-      raise UserError(
-        'there is nothing to evaluate; set prompts, stories, changes, '
-        'image_only or reconstructions'
-      )
-
-  @property
-  def tells_stories(self) -> bool:
-    """Return whether anything is generated from text."""
-    asked = self.prompts or self.stories or self.changes
-    return bool(asked or self.image_only)
 
 
 def evaluate(subject: Subject, request: Request) -> Report:
@@ -153,8 +69,8 @@ def evaluate(subject: Subject, request: Request) -> Report:
     features = open_features('open_nsfw')
     made = ClipMoments(features)
 
-  def on_clip(frames: VideoU8) -> None:
-    gathered.add(frames)
+  def on_clip(frames: VideoU8, prompt: str) -> None:
+    gathered.add(frames, prompt)
     if made is not None:
       made.add(frames)
 
@@ -192,7 +108,7 @@ def evaluate(subject: Subject, request: Request) -> Report:
         distances={
           f'lpips@{network_name(one.describe())}': one.distance
           for one in networks
-          if not one.of_clips
+          if one.has_distance
         },
         on_done=bar.update,
       )
@@ -285,7 +201,9 @@ def evaluate_to(
     encoder=places.encoder,
     step=step,
   )
-  if places.protocol is None:
+  if request.story_set:
+    report = report_story_set(subject.model, request)
+  elif places.protocol is None:
     report = evaluate(subject, request)
   else:
     protocol = load_protocol(places.protocol, clips=places.clips)
@@ -345,11 +263,11 @@ def _generate(
   request: Request,
   world: World | None,
   protocol: dict[str, Any],
-  on_clip: Callable[[VideoU8], None],
+  on_clip: Callable[[VideoU8, str], None],
 ) -> dict[str, Any]:
   """Return the reports on what the model generates, by field of `Report`.
 
-  `on_clip` is called with the clips of single prompts.
+  `on_clip` is called with the clips of single prompts, and these.
   """
   if world is None:
     raise UserError(
@@ -361,7 +279,7 @@ def _generate(
     world=world,
     size=model.defaults.size,
     fps=model.defaults.fps,
-    settings=_settings(model, request),
+    settings=request.sampling(model.defaults.settings),
     seed=request.seed,
     batch_size=request.batch_size,
   )
@@ -461,10 +379,6 @@ def _clip_protocol(subject: Subject) -> dict[str, Any]:
   }
 
 
-def _settings(model: Model, request: Request) -> Any:
-  return dataclasses.replace(model.defaults.settings, **request.settings)
-
-
 def _protocol(
   subject: Subject, request: Request, world: World | None, clips: int
 ) -> dict[str, Any]:
@@ -490,7 +404,9 @@ def _protocol(
       'image_only_prompts': request.image_only * request.image_only_prompts,
       'clip_frames': clip_frames,
       'context_frames': context_frames,
-      'settings': dataclasses.asdict(_settings(subject.model, request)),
+      'settings': dataclasses.asdict(
+        request.sampling(subject.model.defaults.settings)
+      ),
     }
   return {
     **found,

@@ -105,6 +105,11 @@ class Experiment:
     return self.kind == 'generator' or (self.kind == 'diffusion' and is_latent)
 
   @property
+  def clip_frames(self) -> int:
+    """Return the frames of a clip of the model; those of the data are more."""
+    return self.data.frames - self.task.midway_frames
+
+  @property
   def reads_text(self) -> bool:
     """Return whether the model reads captions."""
     reads = self.diffusion.reads_text
@@ -142,7 +147,7 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
     derived['generator'] = {
       'codebook_size': tokenizer.codebook_size,
       'code_levels': tokenizer.code_levels,
-      'grid': tokenizer.grid(data.frames, data.size),
+      'grid': tokenizer.grid(experiment.clip_frames, data.size),
     }
     if experiment.distillation.teacher:
       # A student has those of its teacher, which may predict ids as a whole.

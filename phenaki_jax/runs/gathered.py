@@ -11,6 +11,7 @@ from phenaki_jax.evaluation.distribution import (
   compare_distributions,
 )
 from phenaki_jax.evaluation.measure import Measure
+from phenaki_jax.evaluation.own_measures import OwnMeasures
 from phenaki_jax.types import VideoU8
 
 
@@ -25,14 +26,19 @@ class Gathered:
     """Set the networks."""
     self._networks = networks
     self._sides: dict[int, Distribution] = {}
+    self._own: dict[int, OwnMeasures] = {}
     self.count = 0
 
-  def add(self, frames: VideoU8) -> None:
-    """Add a clip."""
+  def add(self, frames: VideoU8, prompt: str | None = None) -> None:
+    """Add a clip, with the prompt that it was generated from, if any."""
     for number, features in enumerate(self._networks):
-      one = Distribution.of(features, frames, seed=(self.count,))
-      before = self._sides.get(number)
-      self._sides[number] = one if before is None else before + one
+      vectors = features(frames)
+      side = Distribution.of(vectors, seed=(self.count,))
+      own = OwnMeasures.of(features, vectors, number=self.count, prompt=prompt)
+      if self.count:
+        side = self._sides[number] + side
+        own = self._own[number] + own
+      self._sides[number], self._own[number] = side, own
     self.count += 1
 
   def compare(
@@ -61,11 +67,14 @@ class Gathered:
   def compare_with(
     self, real: 'Gathered', *, protocol: Mapping[str, Any]
   ) -> tuple[Measure, ...]:
-    """Return the distances of the clips from other ones."""
+    """Return the measures of the clips, and their distances from other ones."""
     return tuple(
       measure
       for number, features in enumerate(self._networks)
-      for measure in compare_distributions(
-        self._sides[number], real._sides[number], features, protocol=protocol
+      for measure in (
+        *compare_distributions(
+          self._sides[number], real._sides[number], features, protocol=protocol
+        ),
+        *self._own[number].measures(features, protocol=protocol),
       )
     )

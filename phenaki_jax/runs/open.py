@@ -61,7 +61,7 @@ class StoryModelConfig:
     tokenizer: architecture of the tokenizer.
     generator: architecture of the masked transformer.
     text: architecture of the text encoder.
-    data: the training data.
+    data: the training data, with clips of the length of the model.
     sampling: default sampling settings.
   """
 
@@ -76,7 +76,10 @@ class StoryModelConfig:
 def describe(experiment: Experiment) -> StoryModelConfig:
   """Return the part of a generator's experiment that a bundle holds."""
   names = [field.name for field in dataclasses.fields(StoryModelConfig)]
-  return StoryModelConfig(**{name: getattr(experiment, name) for name in names})
+  values = {name: getattr(experiment, name) for name in names}
+  frames = experiment.clip_frames
+  values['data'] = dataclasses.replace(experiment.data, frames=frames)
+  return StoryModelConfig(**values)
 
 
 def load(
@@ -285,9 +288,9 @@ def _check(
   grid = config.tokenizer.grid(data.frames, data.size)
   if grid != config.generator.grid:
     raise UserError(
-      f'{folder}: clips of {data.frames} frames of {data.size} have a token '
-      f'grid of {grid}, but the generator has {config.generator.grid}; the '
-      'config was edited by hand'
+      f'{folder}: clips of {data.frames} frames of {data.size} have a '
+      f'token grid of {grid}, but the generator has '
+      f'{config.generator.grid}; the config was edited by hand'
     )
   tasks: dict[str, Any] = {
     'tokenizer': TokenizerTask(config=config.tokenizer),

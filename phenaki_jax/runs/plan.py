@@ -77,7 +77,7 @@ def plan(
   mesh = sharding.described_mesh(experiment.mesh, num_chips)
   run = assemble_abstract(experiment, mesh=mesh)
   made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
-  grid = experiment.tokenizer.grid(experiment.data.frames, experiment.data.size)
+  grid = experiment.tokenizer.grid(experiment.clip_frames, experiment.data.size)
   rows: int | float = made.num_clips + made.num_images / grid[0]
   if experiment.kind == 'generator':
     rows = made.num_rows(grid[0])

@@ -128,7 +128,8 @@ def run_protocol(
       for sample in range(protocol.samples):
         own = candidate_seed(seed + index, index, sample)
         film = _made(subject, protocol, example, own)
-        made.add(_scaled(film[: protocol.frames], protocol.measured_size))
+        film = _scaled(film[: protocol.frames], protocol.measured_size)
+        made.add(film, example.caption if protocol.task == 'text' else None)
         bar.update(1)
   stamp = {
     'protocol': config_lib.to_dict(protocol),

@@ -114,7 +114,8 @@ def _example_tokens(experiment: Experiment, data: DataConfig) -> dict[str, int]:
   """Return the visual tokens of one example, by part; none without tokens."""
   if experiment.kind != 'tokenizer' and not experiment.uses_tokenizer:
     return {}
-  latent_frames, *plane = experiment.tokenizer.grid(data.frames, data.size)
+  frames = data.frames - experiment.task.midway_frames
+  latent_frames, *plane = experiment.tokenizer.grid(frames, data.size)
   of_image = math.prod(plane)
   return {'clips': latent_frames * of_image, 'images': of_image}
 

@@ -24,11 +24,18 @@ def validate(
   """
   data, tokenizer = experiment.data, experiment.tokenizer
   if experiment.kind != 'reader':
-    grid = tokenizer.grid(data.frames, data.size)
+    grid = tokenizer.grid(experiment.clip_frames, data.size)
+    tokenizer.grid(data.frames, data.size)  # Checks the number of frames.
   if experiment.kind != 'generator' and data.row_multiple != 1:
     raise UserError(
       f'data.row_multiple is {data.row_multiple}, but only the batch of a '
       'generator is packed into rows; leave it at 1'
+    )
+  midway = experiment.task.midway_frames
+  if midway and (experiment.kind != 'generator' or data.buckets):
+    raise UserError(
+      f'task.midway_frames is {midway}, but windows are cut out of clips of '
+      'one shape, for a generator; leave it out, or data.buckets'
     )
   if data.buckets:
     _check_buckets(experiment, num_devices, process_count)

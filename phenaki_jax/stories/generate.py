@@ -7,7 +7,8 @@ other tokens are sampled with the prompt of the current scene, and the K frames
 are removed from the result. Frames beyond the end of a scene are removed as
 well, so the K frames are always frames of the story. A scene with `cut` starts
 like the first one, without context frames; one with `start` continues the
-frames of an image or clip instead.
+frames of an image or clip instead. A story with `context: tokens` carries the
+tokens of these frames on (see `by_tokens`).
 
 The random seed of a window depends only on the seed of its scene, the number
 of the scene and the number of the window in the scene. A new seed for one
@@ -26,6 +27,7 @@ from jaxtyping import UInt8
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sampling.scored_clips import ScoredClips
+from phenaki_jax.stories.by_tokens import generate_by_tokens
 from phenaki_jax.stories.candidates import choose
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
@@ -115,7 +117,7 @@ def generate(
     story: a resolved story.
     kept: finished scenes. A scene that is found under its key (see
       `scene_keys`) is read, with the same bits, instead of generated; other
-      scenes are added.
+      scenes are added. They are not used with `context: tokens`.
     origin: see `scene_keys`; required with `kept`.
     starts: frames of all scenes with `start`, of the size of the story.
     judge: scores a candidate if `story.choose` is 'oracle'.
@@ -130,6 +132,10 @@ def generate(
         f'scene {number + 1} starts from {scene.start}, which cannot be read '
         'here; generate the story with `phenaki story`, or remove its start'
       )
+  if story.context == 'tokens':
+    for chunk in _by_tokens(maker, [story], starts):
+      yield dataclasses.replace(chunk, frames=chunk.frames[0])
+    return
   keys = scene_keys(story, origin or {}, starts)
 
   def generate_scene(
@@ -182,6 +188,9 @@ def generate_batch(
       'a story with candidates or a start is not generated in a batch; '
       'generate it alone'
     )
+  if stories[0].context == 'tokens':
+    yield from _by_tokens(maker, stories, _NO_STARTS)
+    return
 
   def generate_scene(
     number: int, windows: Iterator[Window], tail: Frames | None
@@ -196,7 +205,18 @@ def _timeline(story: Story) -> tuple:
   scenes = [
     (s.frames, s.cut, s.context_frames, story.settings(s)) for s in story.scenes
   ]
-  return story.size, story.context_frames, scenes
+  return story.size, story.context_frames, story.context, scenes
+
+
+def _by_tokens(
+  maker: ClipMaker, stories: Sequence[Story], starts: Starts
+) -> Iterator[Chunk]:
+  """Generate stories whose windows carry on tokens."""
+  windows = plan_story(maker, stories[0], starts)
+  firsts = [0, *itertools.accumulate(s.frames or 0 for s in stories[0].scenes)]
+  for window, frames in generate_by_tokens(maker, stories, windows, starts):
+    start = window.start - firsts[window.scene]
+    yield Chunk(scene=window.scene, start=start, frames=frames)
 
 
 def plan_story(

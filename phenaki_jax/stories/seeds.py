@@ -94,6 +94,8 @@ def describe(story: Story) -> dict[str, Any]:
     'size': list(story.size or ()),
     'fps': story.fps,
     'context_frames': story.context_frames,
+    # Left out where it is what it always was.
+    **({} if story.context == 'frames' else {'context': story.context}),
     'frames': story.num_frames,
     'choose': story.choose,
     'scenes': scenes,

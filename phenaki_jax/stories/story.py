@@ -35,6 +35,7 @@ MAX_CANDIDATES = 64
 MAX_CANDIDATE_FRAMES = 2000
 
 Choice = Literal['likelihood', 'critic', 'oracle']
+Context = Literal['frames', 'tokens']
 
 # The sampling settings that a scene can give.
 SETTINGS = (
@@ -172,6 +173,9 @@ class Story:
     fps: frames per second.
     seed: seed of every scene that has none of its own.
     context_frames: K, the number of last frames that the next window sees.
+    context: what it sees of them: 'frames' are encoded again, as in the paper;
+      'tokens' are carried on as they were sampled. Scenes then last whole
+      latent frames.
     style: text that is added to the prompt of every scene, after a comma.
     candidates: number of candidates of scenes that give none.
     choose: what the best candidate of a scene has: 'likelihood' is the mean
@@ -193,6 +197,9 @@ class Story:
   fps: float | None = _number(MIN_FPS, 240)
   seed: int = _whole(0, MAX_SEED, default=0)
   context_frames: int | None = _whole(1, MAX_FRAMES)
+  context: Context = Field(
+    default='frames', description=f'one of {", ".join(get_args(Context))}'
+  )
   style: _Style | None = Field(
     default=None, description='text in quotation marks'
   )
@@ -297,6 +304,7 @@ def with_options(
   style: str | None = None,
   candidates: int | None = None,
   choose: str | None = None,
+  context: str | None = None,
   **settings: Any,
 ) -> Story:
   """Apply options to a story; options that are None change nothing.
@@ -307,7 +315,7 @@ def with_options(
     frames: length of scenes that give none.
     style: replaces the story's style.
     candidates: number of candidates of scenes that give none.
-    choose: replaces the story's `choose`.
+    choose, context: replace those of the story.
     **settings: those of `SETTINGS`, for scenes that give none.
 
   Raises:
@@ -324,6 +332,7 @@ def with_options(
     'style': style,
     'candidates': candidates,
     'choose': choose,
+    'context': context,
   }
   own = {name: value for name, value in given.items() if value is not None}
   return build({**vars(story), **own, 'scenes': scenes})
@@ -363,6 +372,12 @@ def resolve(story: Story, defaults: ModelDefaults) -> Story:
         f'scene with candidates has at most {MAX_CANDIDATE_FRAMES} frames: '
         'divide it, or set candidates: 1'
       )
+    if story.context == 'tokens':
+      is_first = scene.cut or number == 1
+      is_single = is_first and scene.start is None
+      frames = _whole_latent(
+        number, frames, scene, int(is_single), defaults.tubelet
+      )
     styled = f'{scene.prompt}, {story.style}' if story.style else scene.prompt
     values = {
       'prompt': styled,
@@ -381,6 +396,7 @@ def resolve(story: Story, defaults: ModelDefaults) -> Story:
       'fps': fps,
       'seed': story.seed,
       'context_frames': context_frames,
+      'context': story.context,
       'choose': story.choose,
       'sampling': story.sampling or defaults.settings,
     }
@@ -391,6 +407,23 @@ def resolve(story: Story, defaults: ModelDefaults) -> Story:
       f'{MAX_FRAMES}'
     )
   return resolved
+
+
+def _whole_latent(
+  number: int, frames: int, scene: Scene, single: int, tubelet: int
+) -> int:
+  """Return a length of whole latent frames, of which `single` have one frame.
+
+  A length that the story gives in frames must be one.
+  """
+  whole = max(1 - single, round((frames - single) / tubelet))
+  fitting = single + whole * tubelet
+  if scene.frames is not None and fitting != frames:
+    raise UserError(
+      f'scene {number} has {frames} frames; with context: tokens it has '
+      f'{single} + k * {tubelet}: use {fitting}'
+    )
+  return fitting
 
 
 def _check_context(frames: int, defaults: ModelDefaults) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import Share, validated
 from phenaki_jax.errors import UserError
@@ -56,6 +56,11 @@ class GeneratorTaskConfig:
     context_noise: largest share of the context tokens of a clip that are
       replaced by other ids in training (see `training.context_noise`); every
       clip draws its own share.
+    midway_frames: frames by which the clips of the data are longer than those
+      of the generator, a multiple of the tubelet. A window is cut out of the
+      tokens of each (see `training.midway`).
+    midway_share: share of the clips whose window starts in the middle, for
+      stories that carry on tokens.
     schedule: distribution of the share of hidden tokens.
     balance: what has equal weight in the loss. 'tokens': every hidden token, as
       in the paper; an image has few of them, so that at the paper's sizes 20%
@@ -82,6 +87,8 @@ class GeneratorTaskConfig:
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
   context_noise: Share = 0.0
+  midway_frames: NonNegativeInt = 0
+  midway_share: Share = 0.0
   schedule: Schedule = 'cosine'
   balance: Literal['tokens', 'examples'] = 'tokens'
   critic_weight: NonNegativeFloat = 1.0
@@ -98,6 +105,11 @@ class GeneratorTaskConfig:
       raise UserError(
         f'the shares of the tasks ({", ".join(shares)}) add up to '
         f'{total:g}; they must be at most 1, and the rest is generation'
+      )
+    if bool(self.midway_frames) != bool(self.midway_share):
+      raise UserError(
+        f'task.midway_frames is {self.midway_frames} and task.midway_share is '
+        f'{self.midway_share:g}; set both, or none'
       )
     if not self.strides:
       raise UserError('task.strides is empty; give (1,) for all frames')
@@ -145,6 +157,11 @@ class GeneratorTaskConfig:
         f'task.{names[0]} is {getattr(self, names[0])}, which takes the pixels '
         'of clips, but data.token_cache holds their tokens alone; leave '
         'data.token_cache empty'
+      )
+    if self.uses_canvas and self.midway_frames:
+      raise UserError(
+        'task.midway_frames cuts windows out of tokens, but a canvas needs '
+        'their pixels; leave one of them out'
       )
     if self.uses_canvas and not ports.canvas:
       raise UserError(

@@ -39,6 +39,7 @@ from phenaki_jax.training.generator_conditions import (
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.micro_batches import Divided, Each
+from phenaki_jax.training.midway import cut_windows
 from phenaki_jax.training.reencoding import encode_again, encode_pixels
 from phenaki_jax.training.rows import (
   Layout,
@@ -150,6 +151,9 @@ class GeneratorTask(Task):
     # Packed images take rows of the length of clips.
     length = self.config.grid[0]
     if 'clips' in batch:
+      if share := self.training.midway_share:
+        size = {'length': length, 'tubelet': self.tokenizer.tubelet}
+        batch['clips'] = cut_windows(batch['clips'], rng, share=share, **size)
       length = batch['clips']['tokens'].shape[1]
     make: dict[str, Callable[..., Rows]] = {
       'clips': self._clip_rows,

@@ -29,16 +29,20 @@ def test_every_model_has_a_row_for_each_number_of_steps(tiny_bundle, capsys):
 
 def test_drift_is_measured_over_the_scenes(tiny_bundle, capsys):
   context_noise.main(
-    ['--models', str(tiny_bundle), '--scenes', '2', '--stories', '1']
+    [
+      *('--models', str(tiny_bundle), '--scenes', '2', '--stories', '1'),
+      *('--contexts', 'frames', 'tokens'),
+    ]
   )
-  line = next(
-    line
+  lines = [
+    line.strip('| ').split(' | ')
     for line in capsys.readouterr().out.splitlines()
     if line.startswith('| tiny')
-  )
-  name, scenes, *numbers = line.strip('| ').split(' | ')
-  assert (name, scenes) == ('tiny', '2')
-  assert all(float(number) >= 0 for number in numbers if number != 'nan')
+  ]
+  heads = [line[:3] for line in lines]
+  assert heads == [['tiny', 'frames', '2'], ['tiny', 'tokens', '2']]
+  for _, _, _, *numbers in lines:
+    assert all(float(number) >= 0 for number in numbers if number != 'nan')
 
 
 def test_every_dtype_of_weights_is_measured(tiny_bundle, capsys):

@@ -123,10 +123,16 @@ def test_features_and_protocols_give_numbers_with_their_protocol(
   out = tmp_path / 'scores'
   call = ['evaluate', '--model', str(tiny_bundle), '--out', str(out)]
   call += ['--features', 'vgg16@random']
-  few = ['--prompts', '2', '--stories', '0', '--changes', '0']
+  clip = ['--features', 'clip@random']
+  few = [*clip, '--prompts', '2', '--stories', '0', '--changes', '0']
   assert main([*call, *few, '--reconstructions', '2']) == 0
   found = json.loads((out / 'scores.json').read_text())
-  frechet, kernel = found['measures']
+  frechet, kernel, *of_clip = found['measures']
+  names = [measure['name'] for measure in of_clip]
+  # The texts of random networks mean nothing.
+  assert names == ['fid@random', 'kid@random', 'frame_consistency@random']
+  assert of_clip[-1]['protocol']['samples'] == {'generated': 2}
+  assert -1 <= of_clip[-1]['value'] <= 1
   assert (frechet['name'], kernel['name']) == ('fid@random', 'kid@random')
   assert frechet['protocol']['samples'] == {'generated': 2, 'real': 2}
   assert frechet['protocol']['network'] == 'vgg16'
@@ -192,6 +198,21 @@ BAD = {
       *('--reconstructions', '2'),
     ],
     'i3d@random compare clips of single prompts, of which there are 0',
+  ),
+  'a set without networks': (
+    ['--story-set', 'x.h5'],
+    'give the number of stories, and --features NAME',
+  ),
+  'a set and prompts': (
+    [
+      *('--story-set', 'x.h5', '--features', 'vgg16@random'),
+      *('--prompts', '4', '--world', 'lpc'),
+    ],
+    'takes no --prompts, --world; leave them out',
+  ),
+  'no set': (
+    ['--story-set', 'x.h5', '--features', 'vgg16@random'],
+    'there is no file x.h5',
   ),
   'follow a bundle': (['--follow', '1'], 'is no run directory'),
   'no batch': (['--batch-size', '0'], 'batch_size is 0; it must be at least 1'),

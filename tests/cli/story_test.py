@@ -77,6 +77,14 @@ def test_story_is_generated_again_and_rolled_again(tiny_bundle, tmp_path):
   assert _generate(tmp_path, tiny_bundle) == first
 
 
+def test_tokens_are_carried_on(tiny_bundle, tmp_path):
+  (tmp_path / 'story.yaml').write_text(STORY.replace('frames: 5', 'frames: 4'))
+  found = _generate(tmp_path, tiny_bundle, '--context', 'tokens')
+  assert found['story']['context'] == 'tokens'
+  assert [s['frames'] for s in found['story']['scenes']] == [9, 4, 4]
+  assert not _kept(tmp_path)
+
+
 def test_prompts_and_options_make_a_story(tiny_bundle, tmp_path):
   out = tmp_path / 'new' / 'film.mp4'
   flags = [

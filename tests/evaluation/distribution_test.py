@@ -30,7 +30,7 @@ def _side(features, seed, count=8, dark=1):
   rng = np.random.default_rng(seed)
   clips = rng.integers(0, 256, (count, 5, 4, 4, 3)) // dark
   parts = [
-    Distribution.of(features, clip.astype(np.uint8), seed=(seed, i))
+    Distribution.of(features(clip.astype(np.uint8)), seed=(seed, i))
     for i, clip in enumerate(clips)
   ]
   return sum(parts[1:], parts[0]), clips

@@ -8,7 +8,7 @@ from phenaki_jax.cli import arguments
 from phenaki_jax.cli.main import make_parser
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
-from phenaki_jax.runs.evaluate import Request
+from phenaki_jax.runs.request import Request
 from phenaki_jax.training.last_evaluation import LastEvaluation
 
 

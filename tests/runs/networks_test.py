@@ -1,10 +1,18 @@
 """Features and distances by networks, which name themselves."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.runs.networks import open_features
+from phenaki_jax.perceptual.inception import Inception
+from phenaki_jax.perceptual.network import PerceptualNetwork
+from phenaki_jax.runs.networks import (
+  InceptionFeatures,
+  _resized,
+  open_features,
+)
 
 
 def _frames(count, side=16):
@@ -42,6 +50,41 @@ def test_random_networks_have_no_weights_to_name():
   np.testing.assert_allclose(same, 0, atol=1e-6)
 
 
+def test_random_clip_reads_the_centre_of_frames_and_no_texts():
+  features = open_features('clip@random')
+  frames = _frames(2, 64)
+  wide = np.pad(frames, [(0, 0), (0, 0), (9, 9), (0, 0)])
+  found = features(frames)
+  assert found.shape == (2, 64)
+  np.testing.assert_allclose(features(wide), found, rtol=1e-4, atol=1e-4)
+  assert np.abs(found[0] - found[1]).max() > 1e-3
+  assert features.embed('a cat') is None
+  assert features.describe()['weights'] == '' and not features.has_distance
+
+
+def test_frames_are_resized_as_in_pytorch():
+  line = jnp.broadcast_to(jnp.arange(4.0)[:, None], (1, 4, 4, 3))
+  # Without antialiasing, two neighbours are read, also of four.
+  small = _resized(line, 2, 'plain')[0, :, 0, 0]
+  np.testing.assert_allclose(small, [0.5, 2.5], atol=1e-6)
+  large = _resized(line, 8, 'plain')[0, :, 0, 0]
+  np.testing.assert_allclose(large[:4], [0, 0.25, 0.75, 1.25], atol=1e-6)
+
+
+def test_classes_are_those_of_the_logits_without_biases():
+  rng = np.random.default_rng(0)
+  kernel = rng.normal(0, 1, (6, 4)).astype(np.float32)
+  network = PerceptualNetwork(
+    name='inception', module=Inception(), params={'classes': kernel}
+  )
+  features = InceptionFeatures(network=network, side=299, resize='plain')
+  vectors = rng.normal(0, 1, (3, 6)).astype(np.float32)
+  expected = scipy.special.softmax(vectors @ kernel, -1)
+  found = features.probabilities(vectors)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  assert features.describe()['resize'] == 'bilinear, as in pytorch-fid'
+
+
 @pytest.mark.parametrize(
   ('spec', 'words'),
   [
@@ -49,6 +92,8 @@ def test_random_networks_have_no_weights_to_name():
     ('i3d@random=x', 'unknown features'),
     ('i3d', 'i3d=FILE; or use i3d@random'),
     ('vgg16=none.safetensors', 'does not exist'),
+    ('inception', 'inception=FILE; or use inception@random'),
+    ('clip=none.safetensors', 'clip=none.safetensors does not exist.*patch32'),
   ],
 )
 def test_networks_that_do_not_exist_are_refused(spec, words):

@@ -11,6 +11,7 @@ from phenaki_jax.data.sources import storyworld
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import evaluate, worlds
 from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.request import Request
 from phenaki_jax.runs.subject import Subject
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
@@ -87,7 +88,7 @@ def test_reconstructions_are_those_of_the_sampler(subject):
 
 def test_tokenizer_is_measured_by_its_reconstructions_alone(subject):
   alone = dataclasses.replace(subject, model=None)
-  report = evaluate.evaluate(alone, evaluate.Request(reconstructions=2))
+  report = evaluate.evaluate(alone, Request(reconstructions=2))
   assert report.fidelity.clips == 2 and report.fidelity.facts
   assert not report.clips and not report.changes
   assert report.protocol['world'] == 'StoryWorld'
@@ -108,7 +109,7 @@ def test_missing_data_leaves_reconstructions_out_with_a_warning(
   source = SourceConfig(layout='manifest', path=str(tmp_path / 'moved'))
   data = dataclasses.replace(subject.data, sources=(source,))
   moved = dataclasses.replace(subject, data=data)
-  asked = evaluate.Request(prompts=2, stories=0, changes=0, subset='easy')
+  asked = Request(prompts=2, stories=0, changes=0, subset='easy')
   report = evaluate.evaluate(moved, asked)
   assert report.fidelity is None and report.clips
   assert 'Reconstructions are left out' in caplog.text
@@ -126,4 +127,4 @@ def test_model_of_other_captions_has_to_name_a_world(subject):
   )
   other = dataclasses.replace(subject, data=data)
   with pytest.raises(UserError, match='--world storyworld or lpc'):
-    evaluate.evaluate(other, evaluate.Request(reconstructions=0))
+    evaluate.evaluate(other, Request(reconstructions=0))

@@ -1,0 +1,176 @@
+"""Measure a model on the stories of a set, as story papers do.
+
+A story has a caption and a picture for each scene. A model that reads a source
+frame continues the first picture (story continuation: it is given, and not
+measured); another generates all scenes (story visualisation).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+import phenaki_jax
+from phenaki_jax import progress
+from phenaki_jax.data.story_sets import sets
+from phenaki_jax.data.story_sets.story import Account
+from phenaki_jax.data.story_sets.story import Story as Told
+from phenaki_jax.data.transforms import fit
+from phenaki_jax.errors import UserError
+from phenaki_jax.evaluation.characters import CharacterScores, score_characters
+from phenaki_jax.evaluation.clips import in_batches
+from phenaki_jax.evaluation.measure import Measure
+from phenaki_jax.evaluation.report import Report
+from phenaki_jax.evaluation.stories import film_scenes
+from phenaki_jax.evaluation.story_fid import StoryFrames
+from phenaki_jax.runs.characters import check_names, open_reader
+from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.networks import open_features
+from phenaki_jax.runs.request import Request
+from phenaki_jax.stories.seeds import candidate_seed
+from phenaki_jax.stories.story import Scene, Story
+from phenaki_jax.types import ImageU8
+
+_SPLIT = 'test'
+
+
+def report_story_set(model: Model | None, request: Request) -> Report:
+  """Generate stories of a set, and compare them with their pictures.
+
+  Args:
+    model: a story model.
+    request: its story_set, stories, features, reader, settings, seed and
+      batch_size are read.
+
+  Raises:
+    UserError: the model, the set or the reader is of another kind.
+  """
+  if model is None:
+    raise UserError(
+      '--story-set generates stories, but --model is a tokenizer; name a story '
+      'model'
+    )
+  file = sets.open_set('hdf5', request.story_set)
+  told = [one for one in file.stories(Account()) if one.split == _SPLIT]
+  if len(told) < request.stories:
+    raise UserError(
+      f'{request.story_set} has {len(told)} stories of {_SPLIT}; set --stories '
+      f'to at most {len(told)}'
+    )
+  told = told[: request.stories]
+  gathered = []
+  for spec in request.features:
+    features = open_features(spec)
+    if features.of_clips:
+      raise UserError(
+        f'--features is {spec}, a network of clips; story FID compares single '
+        'frames: use inception=FILE'
+      )
+    gathered.append(StoryFrames(features))
+  if gathered and request.stories < 2:
+    raise UserError('--stories is 1; story FID compares at least 2')
+  reader = open_reader(request.reader) if request.reader else None
+  if reader is not None:
+    check_names(reader, file.characters, request.story_set)
+  first = int(_reads_source(model))
+  found, shown = [], []
+  with progress.bar(total=len(told), unit='story', desc='stories') as bar:
+    for story, pictures, frames in _told(model, request, told):
+      for one in gathered:
+        one.add(generated=frames[first:], real=pictures[first:])
+      if reader is not None:
+        found.append(reader.read(frames[first:]))
+        shown.append(np.asarray(story.labels, bool)[first:])
+      bar.update(1)
+  stamp = _stamp(model, request)
+  measures = [one.measure(protocol=stamp) for one in gathered]
+  if reader is not None:
+    scores = score_characters(np.concatenate(found), np.concatenate(shown))
+    measures += _character_measures(scores, stamp, request.reader)
+  return Report(
+    protocol={'model': model.name, 'name': 'story set'},
+    measures=tuple(measures),
+  )
+
+
+def _reads_source(model: Model) -> bool:
+  """Return whether the model continues a given picture."""
+  if not hasattr(model.sampler, 'with_source'):
+    return False
+  return 'source' in model.sampler.models.generator.ports.memory
+
+
+def _told(
+  model: Model, request: Request, told: list[Told]
+) -> Iterator[tuple[Told, list[ImageU8], np.ndarray]]:
+  """Yield each story with its pictures, and a generated frame of each scene."""
+  has_source = _reads_source(model)
+  stories = [
+    (one, _story(model, request, one, number))
+    for number, one in enumerate(told)
+  ]
+  # A source is seen by all clips of a batch.
+  most = 1 if has_source else request.batch_size
+  for batch, padded in in_batches(stories, most):
+    pictures = [[scene[0] for scene in one.scenes()] for one, _ in batch]
+    maker = model.sampler
+    if has_source:
+      source = Image.fromarray(pictures[0][0])
+      maker = maker.with_source(fit(source, model.defaults.size))
+    films = film_scenes(maker, [story for _, story in padded])
+    for (one, _), real, scenes in zip(batch, pictures, films, strict=False):
+      middles = [scene[len(scene) // 2] for scene in scenes]
+      yield one, real, np.stack(middles)
+
+
+def _story(model: Model, request: Request, told: Told, number: int) -> Story:
+  """Return the resolved story of the captions; a scene is one window."""
+  defaults = model.defaults
+  frames = max(1, model.sampler.clip_frames - defaults.context_frames)
+  seed = candidate_seed(request.seed, number, 0)
+  return Story(
+    scenes=tuple(
+      Scene(prompt=caption, frames=frames, cut=not scene, seed=seed)
+      for scene, caption in enumerate(told.captions)
+    ),
+    size=defaults.size,
+    fps=defaults.fps,
+    context_frames=defaults.context_frames,
+    sampling=request.sampling(defaults.settings),
+  )
+
+
+def _stamp(model: Model, request: Request) -> dict[str, Any]:
+  """Return what the numbers depend on."""
+  return {
+    'model': model.fingerprint,
+    'set': request.story_set,
+    'split': _SPLIT,
+    'task': 'continuation' if _reads_source(model) else 'visualisation',
+    'frame': 'middle of each scene; the first of a real one',
+    'size': list(model.defaults.size),
+    'fps': model.defaults.fps,
+    'samples': {'generated': request.stories, 'real': request.stories},
+    'settings': dataclasses.asdict(request.sampling(model.defaults.settings)),
+    'seed': request.seed,
+    'phenaki_jax': phenaki_jax.__version__,
+    'platform': jax.default_backend(),
+  }
+
+
+def _character_measures(
+  scores: CharacterScores, stamp: dict[str, Any], reader: str
+) -> list[Measure]:
+  values = {
+    'character_f1_micro': scores.micro_f1,
+    'character_f1_macro': scores.macro_f1,
+    'frame_accuracy': scores.frame_accuracy,
+  }
+  protocol = {**stamp, 'reader': reader, 'vectors': {'frames': scores.frames}}
+  return [
+    Measure(name=name, value=value, protocol=protocol)
+    for name, value in values.items()
+  ]

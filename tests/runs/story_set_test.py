@@ -1,0 +1,190 @@
+"""Stories of a set are generated, and compared with their pictures."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.story_sets.exchange import ExchangeWriter
+from phenaki_jax.data.story_sets.story import Story
+from phenaki_jax.errors import UserError
+from phenaki_jax.reader.characters import CharacterReader
+from phenaki_jax.reader.config import ReaderConfig
+from phenaki_jax.runs import story_set
+from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.request import Request
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.stories.story import ModelDefaults
+
+NAMES = ('a red one', 'a dark one')
+
+
+class Means:
+  """Mean colours of frames, and what was measured."""
+
+  of_clips = False
+
+  def __init__(self):
+    self.seen = []
+
+  def __call__(self, frames):
+    self.seen.append(frames)
+    return frames.astype(np.float32).mean((1, 2))
+
+  def describe(self):
+    return {'network': 'means', 'weights': '1'}
+
+
+class Colours(CharacterReader):
+  """Finds characters by the mean colours of frames."""
+
+  def read(self, frames):
+    means = frames.astype(float).mean((1, 2))
+    return np.stack([means[:, 0] > means[:, 2], means.mean(-1) < 128], -1)
+
+
+class Painter:
+  """Makes grey clips whose brightness is the length of the prompt."""
+
+  clip_frames = 9
+  sources = ()
+
+  def frames_of(self, num_latent):
+    return 2 * num_latent - 1
+
+  def clips(self, prompts, *, size, seeds, settings, context=None):
+    clips = np.zeros((len(prompts), 9, *size, 3), np.uint8)
+    for clip, prompt in zip(clips, prompts, strict=True):
+      clip[...] = 10 * len(prompt)
+    return clips
+
+
+@pytest.fixture
+def stories(tmp_path):
+  path = tmp_path / 'set.h5'
+  rng = np.random.default_rng(0)
+  with ExchangeWriter(path, name='shapes', characters=NAMES) as file:
+    for split, count in {'train': 1, 'test': 3}.items():
+      for number in range(count):
+        frames = rng.integers(0, 256, (5, 1, 80, 80, 3), np.uint8)
+        story = Story(
+          id=f'{split}{number}',
+          split=split,
+          captions=tuple('xy' * (1 + i + number) for i in range(5)),
+          labels=((0, 1),) * 5,
+          load=tuple,
+        )
+        file.write(story, tuple(frames))
+  return str(path)
+
+
+def model(sampler):
+  return Model(
+    name='tiny',
+    fingerprint='0',
+    sampler=sampler,
+    defaults=ModelDefaults(
+      size=(16, 16),
+      fps=8.0,
+      context_frames=5,
+      clip_frames=9,
+      tubelet=2,
+      settings=SamplingSettings(steps=2, guidance=0.0),
+    ),
+    data=DataConfig(size=(16, 16)),
+    subset='',
+  )
+
+
+def request(path, **values):
+  given = {'stories': 3, 'features': ('means',), 'reader': 'run'}
+  return Request(story_set=path, **{**given, **values})
+
+
+@pytest.fixture
+def features(monkeypatch):
+  features = Means()
+  monkeypatch.setattr(story_set, 'open_features', lambda spec: features)
+  reader = Colours(config=ReaderConfig(), names=NAMES, params=None)
+  monkeypatch.setattr(story_set, 'open_reader', lambda path: reader)
+  return features
+
+
+def test_a_frame_of_each_scene_is_compared_with_its_picture(stories, features):
+  report = story_set.report_story_set(
+    model(Painter()), request(stories, batch_size=2)
+  )
+  measures = {one.name: one for one in report.measures}
+  assert list(measures) == [
+    *('story_fid_64px@means', 'character_f1_micro', 'character_f1_macro'),
+    'frame_accuracy',
+  ]
+  protocol = measures['story_fid_64px@means'].protocol
+  assert protocol['task'] == 'visualisation' and protocol['split'] == 'test'
+  assert protocol['vectors'] == {'generated': 15, 'real': 15}
+  assert protocol['settings']['steps'] == 2
+  generated, real = features.seen[::2], features.seen[1::2]
+  assert [f.shape for f in generated + real] == [(5, 64, 64, 3)] * 6
+  # The frames are those of the captions of the test stories, in order.
+  for number, frames in enumerate(generated):
+    assert [int(f.mean()) for f in frames] == [
+      20 * (1 + i + number) for i in range(5)
+    ]
+  assert all(100 < frames.mean() < 155 for frames in real)
+  # Grey frames show no red one; all of at most 120 are dark: 13 of 15.
+  dark = sum(20 * (1 + i + n) < 128 for i in range(5) for n in range(3))
+  assert measures['frame_accuracy'].value == pytest.approx(dark / 15)
+  assert measures['character_f1_micro'].value == pytest.approx(
+    2 * dark / (dark + 15)
+  )
+
+
+def test_a_model_of_source_frames_continues_the_first_picture(
+  stories, features, tiny_sampler
+):
+  ports = dataclasses.replace(
+    tiny_sampler.models.generator.ports, memory=('source',), memory_every=1
+  )
+  sources = []
+
+  class Continuing(Painter):
+    models = dataclasses.replace(
+      tiny_sampler.models,
+      generator=dataclasses.replace(tiny_sampler.models.generator, ports=ports),
+    )
+
+    def with_source(self, frame):
+      sources.append(frame)
+      return self
+
+  report = story_set.report_story_set(model(Continuing()), request(stories))
+  protocol = report.measures[0].protocol
+  assert protocol['task'] == 'continuation'
+  assert protocol['vectors'] == {'generated': 12, 'real': 12}
+  assert [frame.shape for frame in sources] == [(16, 16, 3)] * 3
+  assert all(len(frames) == 4 for frames in features.seen)
+
+
+@pytest.mark.parametrize(
+  ('values', 'words'),
+  [
+    ({'stories': 4}, 'has 3 stories of test; set --stories to at most 3'),
+    ({'stories': 1}, 'compares at least 2'),
+  ],
+)
+def test_too_few_stories_are_refused(stories, features, values, words):
+  with pytest.raises(UserError, match=words):
+    story_set.report_story_set(model(Painter()), request(stories, **values))
+
+
+def test_other_kinds_are_refused(stories, features, monkeypatch):
+  with pytest.raises(UserError, match='--model is a tokenizer'):
+    story_set.report_story_set(None, request(stories))
+  other = Colours(config=ReaderConfig(), names=('someone',), params=None)
+  monkeypatch.setattr(story_set, 'open_reader', lambda path: other)
+  with pytest.raises(UserError, match='but the reader knows someone'):
+    story_set.report_story_set(model(Painter()), request(stories))
+  features.of_clips = True
+  with pytest.raises(UserError, match='a network of clips'):
+    story_set.report_story_set(model(Painter()), request(stories))
