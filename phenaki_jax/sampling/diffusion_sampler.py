@@ -61,6 +61,11 @@ class DiffusionModels:
     """Return whether the values are latents of the tokenizer."""
     return self.diffusion.values == 'latents'
 
+  def grid(self, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return frames, rows and columns of the values of a training clip."""
+    grid = self.tokenizer.grid(self.frames, size)
+    return grid if self.is_latent else (self.frames, *size)
+
 
 @functools.partial(jax.jit, static_argnames=('models', 'steps', 'guided'))
 def denoise(
@@ -206,8 +211,7 @@ class DiffusionSampler:
         'not have; leave it out, or at 1'
       )
     length = self.clip_frames
-    grid = models.tokenizer.grid(length, size)
-    shape = grid if models.is_latent else (length, *size)
+    shape = models.grid(size)
     values = np.zeros((count, *shape, models.diffusion.channels), np.float32)
     known = np.zeros(values.shape[:-1], bool)
     seen = 0
