@@ -5,7 +5,7 @@ r"""AR-LDM: the U-Net of Stable Diffusion 1.x, which draws frames of stories.
 
 AR-LDM (Pan et al., arXiv 2211.10950) draws the frames of a story one after the
 other by latent diffusion. Nobody has trained it with this code; the paper took
-about two days on 8 A100 GPUs.
+about two days (48 hours) on 8 A100 GPUs.
 
 Published numbers:
 

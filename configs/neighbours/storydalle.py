@@ -5,8 +5,8 @@ r"""StoryDALL-E: a transformer of its size, retro-fitted with a source frame.
 
 StoryDALL-E (Maharana et al., arXiv 2209.06192) continues a story from its first
 frame. It adds cross-attention to that frame to a pretrained minDALL-E. Nobody
-has trained it with this code; on one TPU v4 of 32 chips expect days, which
-`phenaki plan` counts.
+has trained it with this code, and the paper states no hours; `phenaki plan`
+counts them for TPUs and GPUs.
 
 Published numbers:
 
@@ -19,10 +19,9 @@ Published numbers:
 
 What differs here: tokens are masked, and not predicted from left to right; the
 four drawn frames and the first are one clip of five latent frames instead of
-four sequences; text is read by cross-attention, by a T5 encoder of the width
-of minDALL-E's vectors, and not as a prefix of the sequence; the global story
-encoder of StoryDALL-E is absent; the tokenizer is a ViT-VQGAN for single frames
-instead of a convolutional VQGAN.
+four sequences; text is not a prefix of the sequence, but vectors of T5-base
+(768 wide), read by cross-attention; the global story encoder is absent; the
+tokenizer is a ViT-VQGAN for single frames instead of a convolutional VQGAN.
 """
 
 import ml_collections
@@ -69,7 +68,7 @@ def get_config(arg=''):
         'num_heads': 24,
         'mlp_dim': 6144,
         'positions': 'learned',
-        'text_width': 1536,
+        'text_width': 768,
         'ports': {'memory': ('source',), 'memory_every': 3, 'memory_slots': 1},
         'remat': 'matmuls',
         'dtype': 'bfloat16',

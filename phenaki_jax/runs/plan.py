@@ -14,10 +14,10 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.data.mixture import Composition
 from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.conditions import Conditions
 from phenaki_jax.planning import chips as chips_lib
-from phenaki_jax.planning import flops
+from phenaki_jax.planning import flops, unet_flops
 from phenaki_jax.planning.flops import Flops
-from phenaki_jax.planning.unet_flops import kept, unet
 from phenaki_jax.runs.assemble import Run, assemble_abstract
 from phenaki_jax.runs.experiment import Experiment
 
@@ -146,7 +146,7 @@ def step_flops(run: Run) -> Flops:
   text = experiment.text
   if experiment.kind == 'diffusion':
     clips, images = (
-      unet(
+      unet_flops.unet(
         experiment.diffusion,
         batch=count,
         grid=_grid(experiment, frames),
@@ -163,12 +163,6 @@ def step_flops(run: Run) -> Flops:
     return clips + images
   config = experiment.generator
   given = config.text_width
-  conditions = None
-  if config.ports.is_used:
-    made_rows = jax.eval_shape(
-      run.task.rows, run.frozen, run.batch, rng.described()
-    )
-    conditions = made_rows.conditions
   return flops.generator(
     config,
     batch=run.task.layout.num_rows,
@@ -176,8 +170,16 @@ def step_flops(run: Run) -> Flops:
     text_width=text.width if given is None else given,
     texts=run.task.layout.text_order.size,
     learned_text=given is None,
-    conditions=conditions,
+    conditions=_conditions(run),
   )
+
+
+def _conditions(run: Run) -> Conditions | None:
+  """Describe what the ports of a generator read of a step."""
+  if not run.experiment.generator.ports.is_used:
+    return None
+  rows = jax.eval_shape(run.task.rows, run.frozen, run.batch, rng.described())
+  return rows.conditions
 
 
 def _flops(run: Run, made: Composition) -> dict[str, int]:
@@ -199,9 +201,14 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
       parts['text encoder'] = text.training
   if experiment.uses_tokenizer and not experiment.data.token_cache:
     size = experiment.data.size
+    images = made.num_images
+    if not is_diffusion and (given := _conditions(run)) is not None:
+      # The images in the memory of a clip are encoded, too.
+      of_clip = [entries.values.shape[1] for entries in given.memory.values()]
+      images += made.num_clips * sum(of_clip)
     for count, frames in (
       (made.num_clips, experiment.data.frames),
-      (made.num_images, 1),
+      (images, 1),
     ):
       name = 'frozen tokenizer'
       found = flops.encoder(
@@ -255,7 +262,7 @@ def _activations(run: Run, tokens: int | float) -> int:
     unet_config = experiment.diffusion
     *_, rows, columns = _grid(experiment, 1)
     places = rows * columns // unet_config.patch**2
-    numbers = tokens / places * kept(unet_config, (rows, columns))
+    numbers = tokens / places * unet_flops.kept(unet_config, (rows, columns))
     return round(numbers * (2 if unet_config.dtype == 'bfloat16' else 4))
   config: Any = experiment.generator
   layers, outputs = config.num_layers, 4 * config.codebook_size

@@ -28,7 +28,6 @@ from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
-
 # A generator that sees its own frames on a canvas and in the memory.
 PORTS = (
   *('generator.ports.canvas=True', "generator.ports.memory=('source',)"),
