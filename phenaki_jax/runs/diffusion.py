@@ -243,6 +243,7 @@ def sample_of(
       params={**state.ema, **frozen},
       tokenizer_params=tokenizer,
       vocabulary=vocabulary,
+      still_first=not experiment.data.clip_captions,
     )
     return sampler.clips(
       prompts,

@@ -95,9 +95,13 @@ def build(run: Run) -> list[Any]:
 
 
 def _prompts(run: Run, data: DataConfig) -> list[str]:
-  """Return held-out captions of clips that continue no earlier scene."""
-  clips = dataclasses.replace(data, image_share=0.0, continuation_share=0.0)
-  with contextlib.closing(run.open_pipeline(clips)) as pipeline:
+  """Return held-out captions of clips that continue no earlier scene.
+
+  They are those of images if clips have none.
+  """
+  share = 0.0 if data.clip_captions else 1.0
+  read = dataclasses.replace(data, image_share=share, continuation_share=0.0)
+  with contextlib.closing(run.open_pipeline(read)) as pipeline:
     captions = dict.fromkeys(pipeline.captions(20 * _NUM_SAMPLES))
   return list(itertools.islice(captions, _NUM_SAMPLES))
 
@@ -218,6 +222,7 @@ def _sample(run: Run) -> Any:
       generator_params={**state.ema, **frozen},
       vocabulary=vocabulary,
       fps=experiment.data.fps,
+      still_first=not experiment.data.clip_captions,
     )
     return sampler.clips(
       prompts,
