@@ -24,6 +24,7 @@ from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
 )
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import PLACES
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -178,8 +179,9 @@ def load_any(
     params=params,
     tokenizer_params=jax.tree.map(jax.numpy.asarray, frozen.get('tokenizer')),
     vocabulary=vocabulary,
-    still_first=not data.clip_captions,
   )
+  if not data.clip_captions:
+    sampler = StillFirst(sampler=sampler)
   subsets = (s.subset for s in data.sources if s.layout == 'storyworld')
   return Model(
     name=trained.name,
@@ -238,13 +240,14 @@ def sample_of(
   ) -> np.ndarray:
     frozen = dict(state.frozen)
     tokenizer = frozen.pop('tokenizer', None)
-    sampler = DiffusionSampler(
+    sampler: Any = DiffusionSampler(
       models=models,
       params={**state.ema, **frozen},
       tokenizer_params=tokenizer,
       vocabulary=vocabulary,
-      still_first=not experiment.data.clip_captions,
     )
+    if not experiment.data.clip_captions:
+      sampler = StillFirst(sampler=sampler)
     return sampler.clips(
       prompts,
       size=experiment.data.size,

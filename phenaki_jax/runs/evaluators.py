@@ -23,6 +23,7 @@ from phenaki_jax.runs.assemble import Run
 from phenaki_jax.runs.diffusion import sample_of
 from phenaki_jax.runs.enlargement import predict_of
 from phenaki_jax.sampling.sampler import Models, Sampler
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
@@ -216,14 +217,15 @@ def _sample(run: Run) -> Any:
 
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
     frozen = {name: state.frozen[name] for name in frozen_names}
-    sampler = Sampler(
+    sampler: Any = Sampler(
       models=models,
       tokenizer_params=state.frozen,
       generator_params={**state.ema, **frozen},
       vocabulary=vocabulary,
       fps=experiment.data.fps,
-      still_first=not experiment.data.clip_captions,
     )
+    if not experiment.data.clip_captions:
+      sampler = StillFirst(sampler=sampler)
     return sampler.clips(
       prompts,
       size=experiment.data.size,

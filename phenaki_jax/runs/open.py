@@ -33,6 +33,7 @@ from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.trained_tokenizer import read_tokenizer
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -161,12 +162,11 @@ def load(
     generator_params=jax.tree.map(jax.numpy.asarray, bundle.generator_params),
     vocabulary=vocabulary,
     fps=data.fps,
-    still_first=not data.clip_captions,
   )
   return Model(
     name=config.name or folder.name,
     fingerprint=bundle.fingerprint,
-    sampler=sampler,
+    sampler=sampler if data.clip_captions else StillFirst(sampler=sampler),
     defaults=ModelDefaults(
       size=data.size,
       fps=data.fps,

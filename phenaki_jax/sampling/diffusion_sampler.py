@@ -157,14 +157,12 @@ class DiffusionSampler:
     params: parameters of 'unet' and 'text'.
     tokenizer_params: parameters of the tokenizer of latents; None for pixels.
     vocabulary: encodes prompts as token ids.
-    still_first: make clips in two stages, see `Sampler`.
   """
 
   models: DiffusionModels
   params: Any
   tokenizer_params: Any
   vocabulary: Vocabulary
-  still_first: bool = False
 
   def frames_of(self, num_latent: int) -> int:
     """Return the number of frames of a number of latent frames."""
@@ -209,12 +207,6 @@ class DiffusionSampler:
         f'{count} prompts and {len(seeds)} seeds; give one seed for each '
         'prompt, and at least one prompt.'
       )
-    if self.still_first:
-      if context is None:
-        context = self.stills(
-          prompts, size=size, seeds=seeds, settings=settings
-        )
-      prompts, settings = [''] * count, settings.without_text
     length = self.clip_frames
     shape = models.grid(size)
     values = np.zeros((count, *shape, models.diffusion.channels), np.float32)

@@ -60,11 +60,6 @@ class SamplingSettings(DecodeConfig):
   temperature: NonNegativeFloat = 1.0
   choice_temperature: NonNegativeFloat = 4.5
 
-  @property
-  def without_text(self) -> 'SamplingSettings':
-    """Return the settings for empty prompts, which nothing guides."""
-    return dataclasses.replace(self, guidance=0.0, negative='')
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
@@ -242,9 +237,6 @@ class Sampler:
     source: tokens of an image that all clips see; see `with_source`.
     fps: frames per second of the training data, which a generator that reads
       the frame rate is told; 0 if they are not known.
-    still_first: make clips in two stages, as clips without captions taught:
-      an image of the prompt (see `stills`), and then its motion without text.
-      With context frames there is the second stage alone.
   """
 
   models: Models
@@ -253,7 +245,6 @@ class Sampler:
   vocabulary: Vocabulary
   source: np.ndarray | None = None
   fps: float = 0.0
-  still_first: bool = False
 
   def frames_of(self, num_latent: int) -> int:
     """Return the number of frames of a number of latent frames."""
@@ -418,34 +409,6 @@ class Sampler:
     _, tokens, _ = self._sample(prompts, size, seeds, settings, context)
     return self.decode(tokens)
 
-  def stills(
-    self,
-    prompts: Sequence[str],
-    *,
-    size: tuple[int, int],
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-  ) -> np.ndarray:
-    """Sample one image for each prompt, uint8 [B, 1, H, W, 3].
-
-    Raises:
-      UserError: the model has positions of clips alone.
-    """
-    if self.models.generator.positions == 'learned':
-      raise UserError(
-        "the model has generator.positions='learned', which are those of "
-        "whole clips; a single image needs a model with 'rotary' positions"
-      )
-    shape = (len(prompts), *self.models.tokenizer.grid(1, size))
-    state = self.uncover(
-      prompts,
-      ids=np.zeros(shape, np.int32),
-      known=np.zeros(shape, bool),
-      seeds=seeds,
-      settings=settings,
-    )
-    return self.decode(np.asarray(state.ids).reshape(shape))
-
   def scored_clips(
     self,
     prompts: Sequence[str],
@@ -524,12 +487,6 @@ class Sampler:
         f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
         'each prompt, and at least one prompt.'
       )
-    if self.still_first:
-      if context is None:
-        context = self.stills(
-          prompts, size=size, seeds=seeds, settings=settings
-        )
-      prompts, settings = [''] * len(prompts), settings.without_text
     given = self.given(context, size=size, batch=len(prompts))
     state = self.uncover(
       prompts,

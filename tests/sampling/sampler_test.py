@@ -39,35 +39,6 @@ def _context(frames, batch=2, seed=0):
   return values.astype(np.uint8)
 
 
-def test_a_still_comes_first_where_clips_had_no_captions(tiny_sampler):
-  sampler = dataclasses.replace(tiny_sampler, still_first=True)
-  options = {'size': SIZE, 'seeds': (1, 2), 'settings': FAST}
-  stills = sampler.stills(PROMPTS, **options)
-  assert stills.shape == (2, 1, *SIZE, 3)
-  other = sampler.stills([PROMPTS[0], 'it turns green'], **options)
-  np.testing.assert_array_equal(other[0], stills[0])
-  assert (other[1] != stills[1]).any()
-  moved = {'settings': FAST.without_text, 'context': stills}
-  np.testing.assert_array_equal(
-    _clips(sampler), _clips(tiny_sampler, ['', ''], **moved)
-  )
-  # What continues frames is not told by the prompt.
-  np.testing.assert_array_equal(
-    _clips(sampler, context=stills),
-    _clips(sampler, ['it turns green', ''], context=stills),
-  )
-
-
-def test_learned_positions_have_no_stills(tiny_sampler):
-  models = tiny_sampler.models
-  learned = dataclasses.replace(models.generator, positions='learned')
-  sampler = dataclasses.replace(
-    tiny_sampler, models=dataclasses.replace(models, generator=learned)
-  )
-  with pytest.raises(UserError, match="a single image needs .* 'rotary'"):
-    sampler.stills(PROMPTS[:1], size=SIZE, seeds=(1,), settings=FAST)
-
-
 def test_a_clip_depends_on_its_own_seed_only(tiny_sampler):
   clips = _clips(tiny_sampler)
   assert clips.shape == (2, 9, *SIZE, 3)
