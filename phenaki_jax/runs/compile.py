@@ -105,9 +105,8 @@ def compile_run(
     UserError: no such topology, no libtpu, or a run that does not divide.
   """
   if 'sampler' in programs and not experiment.reads_text:
-    what = experiment.kind
-    if what == 'diffusion':
-      what = 'model that enlarges clips'
+    is_diffusion = experiment.kind == 'diffusion'
+    what = 'model that enlarges clips' if is_diffusion else experiment.kind
     raise UserError(f'a {what} has no sampler; compile its step')
   if experiment.kind == 'reader':
     raise UserError('a reader trains on one machine; compile another config')

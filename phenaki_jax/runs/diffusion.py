@@ -100,7 +100,7 @@ def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
 def _read_bundle(folder: epath.Path) -> Trained:
   content = load_bundle(folder)
   experiment = config_lib.build(Experiment, dict(content.config))
-  own = dict.fromkeys((*PLACES, 'digest'), '')
+  own: Any = dict.fromkeys((*PLACES, 'digest'), '')
   task = DiffusionTask(
     config=experiment.diffusion,
     # A bundle has the parameters of a frozen text encoder like others.

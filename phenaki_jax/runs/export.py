@@ -144,9 +144,11 @@ def _export_diffusion(
   vocabulary = b''
   if experiment.reads_text:
     # Checks that the parts fit together.
-    model = load_any(folder, tokenizer=tokenizer, encoder=encoder)
-    params = _without_large_encoder(experiment, dict(model.sampler.params))
-    frozen = model.sampler.tokenizer_params
+    sampler: Any = load_any(
+      folder, tokenizer=tokenizer, encoder=encoder
+    ).sampler
+    params = _without_large_encoder(experiment, dict(sampler.params))
+    frozen = sampler.tokenizer_params
     vocabulary = (folder / VOCABULARY_FILE).read_bytes()
   values = config_lib.to_dict(experiment)
   data, (note, tables) = experiment.data, more

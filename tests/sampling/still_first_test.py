@@ -14,7 +14,7 @@ from phenaki_jax.stories.generate import ScoringMaker
 OPTIONS = {
   'size': (16, 16),
   'seeds': (1, 2),
-  'settings': SamplingSettings(steps=2, negative='a red circle'),
+  'settings': SamplingSettings(steps=3, negative='a red circle'),
 }
 PROMPTS = ['a red circle', 'a blue square']
 
