@@ -73,7 +73,7 @@ LAYERS = {
       'stories',
     ),
     *('storyworld', 'sharding', 'media', 'files', *MODELS, *BASE),
-    *('reader', 'lpc'),
+    *('reader', 'lpc', 'nn.conditions'),
   },
   'serving': {'runs', 'sampling', 'stories', 'media', 'files', *BASE},
   'cli': None,  # everything

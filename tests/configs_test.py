@@ -26,7 +26,7 @@ CONFIGS = ROOT / 'configs'
 GOLDENS = ROOT / 'tests' / 'golden' / 'configs'
 RUNS = sorted(
   path
-  for kind in ('tokenizer', 'generator', 'reader', 'diffusion')
+  for kind in ('tokenizer', 'generator', 'reader', 'diffusion', 'neighbours')
   for path in (CONFIGS / kind).glob('*.py')
 )
 # Also with their arguments.
@@ -35,6 +35,7 @@ EXPERIMENTS = [
   *(CONFIGS / kind / 'lpc.py:gpu' for kind in ('tokenizer', 'generator')),
   CONFIGS / 'diffusion' / 'tiny.py:latents',
   CONFIGS / 'diffusion' / 'super_resolution.py:storyworld',
+  *(CONFIGS / 'neighbours' / f'make_a_video.py:{x}' for x in ('low', 'high')),
 ]
 
 
@@ -86,7 +87,7 @@ def test_every_golden_has_its_config():
 def test_config_is_ready_to_run(path, tmp_path):
   experiment = _resolve(path, tmp_path)
   validation.validate(experiment, num_devices=1)
-  assert experiment.kind == path.parent.name
+  assert experiment.kind == path.parent.name or 'neighbours' in path.parts
 
 
 @pytest.mark.parametrize('path', RUNS, ids=_name)

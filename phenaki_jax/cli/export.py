@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--run',
     dest='run_dir',
     metavar='DIR',
-    help='the --workdir of the trained generator, for a bundle',
+    help='the --workdir of a trained model, for a bundle',
   )
   parser.add_argument(
     '--format',
@@ -83,7 +83,14 @@ def run(args: argparse.Namespace) -> None:
       f'{args.format}'
     )
   from phenaki_jax.runs import open as models
+  from phenaki_jax.runs.diffusion import is_diffusion
   from phenaki_jax.runs.export import export_programs
+
+  if is_diffusion(args.model):
+    raise UserError(
+      f'{args.model} is a diffusion model, of which --format {args.format} is '
+      'not written; export a bundle of its run, or name a generator'
+    )
 
   model = models.load(
     args.model, tokenizer=args.tokenizer, encoder=args.encoder
@@ -109,7 +116,7 @@ def _bundle(args: argparse.Namespace) -> None:
   if not args.run_dir or args.model:
     raise UserError(
       'a bundle is made of a run; give --run, the --workdir of a trained '
-      'generator, instead of --model'
+      'generator or diffusion model, instead of --model'
     )
   from etils import epath
 

@@ -80,6 +80,9 @@ class DataConfig:
       clip is a row, and images are packed. If it is more than 1, the number of
       examples is the nearest to `batch_size` for which it does. A mesh splits a
       batch among data * fsdp devices, which must divide its rows.
+    clip_captions: whether clips have their captions. False: the captions of
+      clips are never read, so that motion is learnt from clips without text,
+      and text from images (Make-A-Video, arXiv 2209.14792).
     continuation_share: share of the clips that continue an earlier scene, 0
       to 1, among those of StoryWorld and the later scenes of story films.
     context_frames: leading frames of such a clip that show the earlier scene,
@@ -106,6 +109,7 @@ class DataConfig:
   image_share: Share = 0.2
   buckets: tuple[BucketConfig, ...] = ()
   row_multiple: PositiveInt = 1
+  clip_captions: bool = True
   continuation_share: Share = 0.5
   context_frames: PositiveInt = 5
   heldout_share: Rate = 0.02

@@ -6,6 +6,7 @@ it. The data position in a checkpoint is therefore one integer, which stays
 valid when the number of processes changes.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -156,6 +157,9 @@ class Pipeline(Loader):
       part: _stack(found, self._process_spec[part], self._texts)
       for part, found in self.examples(step).items()
     }
+    if 'clips' in batch and not self.config.clip_captions:
+      empty = self._texts['text']('')
+      assert (batch['clips']['text'] == empty).all(), 'a clip has a caption'
     return spec_lib.check_batch(
       batch, self._process_spec, tubelet=self._tubelet
     )
@@ -173,15 +177,23 @@ class Pipeline(Loader):
       found[part] = [
         dataset[step * total + (first + row) % total] for row in range(rows)
       ]
+    if 'clips' in found and not self.config.clip_captions:
+      found['clips'] = [
+        dataclasses.replace(clip, caption='') for clip in found['clips']
+      ]
     return found
 
   def captions(self, limit: int) -> Iterator[str]:
     """Yield up to `limit` captions, of clips and images in turn.
 
     A vocabulary is learned from them. Each caption of a manifest is yielded
-    at most once.
+    at most once. Captions of clips that are never read are left out.
     """
-    parts = [mixed.captions() for mixed in self._examples.values()]
+    parts = [
+      mixed.captions()
+      for part, mixed in self._examples.items()
+      if part != 'clips' or self.config.clip_captions
+    ]
     count = 0
     while parts and count < limit:
       for part in list(parts):
@@ -246,6 +258,8 @@ def _fields(
     del fields['row_multiple']
   if not config.buckets:
     del fields['buckets']
+  if config.clip_captions:
+    del fields['clip_captions']
   for source, content in zip(fields['sources'], manifests, strict=True):
     source['path'] = content.hash if content else ''
   return fields

@@ -21,10 +21,15 @@ class UNetConfig:
     blocks: residual blocks of a stage, on the way down and on the way up each.
     attention: number of the coarsest stages that have attention.
     head_dim: width of an attention head, which divides the widths there.
+    mlp_ratio: hidden width of the MLP after each attention, as a multiple of
+      the width; 0 for none.
     patch: side of the squares of pixels that are one position of the first
       stage.
     condition_width: width of the vector of the noise level and the scalars.
     reads_text: whether blocks with attention attend to texts.
+    remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all but
+      the matrix products (convolutions within frames are none), 'full' all of
+      each block.
     dtype: dtype of the computation; parameters are always float32.
   """
 
@@ -32,9 +37,11 @@ class UNetConfig:
   blocks: PositiveInt = 1
   attention: NonNegativeInt = 1
   head_dim: PositiveInt = 32
+  mlp_ratio: NonNegativeInt = 0
   patch: PositiveInt = 1
   condition_width: PositiveInt = 128
   reads_text: bool = True
+  remat: Literal['none', 'matmuls', 'full'] = 'none'
   dtype: Literal['float32', 'bfloat16'] = 'float32'
 
   def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 from phenaki_jax.nn.attention import CrossAttention, SelfAttention
 from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import (
+  MLP,
   Initializer,
   RMSNorm,
   fan_in_normal,
@@ -187,11 +188,13 @@ class TimeAttention(nn.Module):
 class SpaceTimeAttention(nn.Module):
   """Attention within frames, over time, and to the text of the clip.
 
-  The output of each of them is zero at initialisation, and is added.
+  The output of each of them is zero at initialisation, and is added. If
+  `mlp_ratio` is not 0, an MLP of that multiple of the width follows.
   """
 
   head_dim: int
   dtype: DTypeLike = jnp.float32
+  mlp_ratio: int = 0
 
   @nn.compact
   def __call__(
@@ -215,9 +218,12 @@ class SpaceTimeAttention(nn.Module):
     y = SelfAttention(config, name='space')(y, angles=angles)
     x = x + y.reshape(x.shape)
     x = switched(self, TimeAttention(config, name='time'), x, time, True)
-    if text is None:
+    if text is not None:
+      y = RMSNorm(name='cross_norm')(x)
+      y = y.reshape(batch, length, height * width, channels)
+      y = CrossAttention(config, name='cross')(y, text, text_mask)
+      x = x + y.reshape(x.shape)
+    if not self.mlp_ratio:
       return x
-    y = RMSNorm(name='cross_norm')(x)
-    y = y.reshape(batch, length, height * width, channels)
-    y = CrossAttention(config, name='cross')(y, text, text_mask)
-    return x + y.reshape(x.shape)
+    mlp = MLP(self.mlp_ratio * channels, dtype=self.dtype, name='mlp')
+    return x + mlp(RMSNorm(name='mlp_norm')(x))

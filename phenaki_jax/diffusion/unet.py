@@ -7,6 +7,8 @@ attention whose output is zero. A port that is added to a trained network
 therefore leaves its outputs unchanged.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +21,13 @@ from phenaki_jax.diffusion.pseudo3d import (
   SpaceConv,
   SpaceTimeAttention,
 )
+from phenaki_jax.nn.blocks import REMAT_POLICIES
 from phenaki_jax.nn.layers import Dense, RMSNorm
 from phenaki_jax.sharding import constrain
 
 _FREQUENCIES = np.pi * 2.0 ** np.arange(9)
+NUM_FEATURES = 2 * len(_FREQUENCIES) + 1
+"""Width of the features of a scalar."""
 
 
 def scalar_features(x: Float[Array, 'B']) -> Float[Array, 'B features']:
@@ -126,13 +131,20 @@ class UNet(nn.Module):
       name='canvas',
     )(to_patches(canvas, config.patch))
 
+    block_type: Any = ResidualBlock
+    attention_type: Any = SpaceTimeAttention
+    if config.remat != 'none':
+      policy = REMAT_POLICIES[config.remat]
+      block_type = nn.remat(ResidualBlock, policy=policy)
+      attention_type = nn.remat(SpaceTimeAttention, policy=policy)
+
     def blocks(h: Array, stage: int, name: str) -> Array:
-      block = ResidualBlock(config.widths[stage], config.dtype, name=name)
+      block = block_type(config.widths[stage], config.dtype, name=name)
       h = block(h, condition, time)
       if stage < len(config.widths) - config.attention:
         return h
-      attention = SpaceTimeAttention(
-        config.head_dim, dtype, name=f'{name}_attention'
+      attention = attention_type(
+        config.head_dim, dtype, config.mlp_ratio, name=f'{name}_attention'
       )
       text = given.text if config.reads_text else None
       return attention(h, time, text, given.text_mask)

@@ -51,7 +51,8 @@ class Bundle:
 
   Attributes:
     tokenizer_params, generator_params: nested dicts of numpy arrays; those of
-      the generator include the text encoder.
+      the generator include the text encoder. Those of the U-Net of a diffusion
+      model are in their place.
     config: the content of `config.json`.
     vocabulary: the bytes of the SentencePiece model.
     model_card: Markdown.
@@ -73,7 +74,7 @@ class Bundle:
 def write_bundle(
   path: epath.PathLike,
   *,
-  tokenizer_params: Params,
+  tokenizer_params: Params | None,
   generator_params: Params,
   config: Mapping[str, Any],
   vocabulary: bytes,
@@ -89,7 +90,7 @@ def write_bundle(
   Args:
     path: the folder. It may hold an older bundle, but no other files.
     tokenizer_params, generator_params: nested dicts of arrays; names must not
-      contain a slash.
+      contain a slash. None for a model without a tokenizer.
     config: JSON values.
     vocabulary: the bytes of a SentencePiece model.
     model_card: Markdown.
@@ -105,7 +106,9 @@ def write_bundle(
   target = absolute(path)
   _check_replaceable(target)
   contents = {
-    _TOKENIZER: _encode_arrays(tokenizer_params, dtype, 'tokenizer'),
+    _TOKENIZER: safetensors.numpy.save({})
+    if tokenizer_params is None
+    else _encode_arrays(tokenizer_params, dtype, 'tokenizer'),
     _GENERATOR: _encode_arrays(generator_params, dtype, 'generator'),
     _CONFIG: _encode_json(dict(config)),
     _VOCABULARY: vocabulary,

@@ -100,7 +100,7 @@ def blank(
     slots=jnp.zeros((batch, 1), jnp.int32),
     visible=jnp.zeros((batch, t, 1), bool),
   )
-  if not (ports.canvas or ports.memory or ports.scalars):
+  if not ports.is_used:
     return None
   return Conditions(
     canvas=canvas,

@@ -39,6 +39,11 @@ class PortsConfig:
   memory_slots: PositiveInt = 8
   scalars: tuple[Scalar, ...] = ()
 
+  @property
+  def is_used(self) -> bool:
+    """Return whether there is any port."""
+    return bool(self.canvas or self.memory or self.scalars)
+
   def extends(self, other: 'PortsConfig') -> bool:
     """Return whether a network gets these ports by adding some to others."""
     return (

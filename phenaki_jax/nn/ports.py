@@ -27,8 +27,10 @@ from phenaki_jax.nn.patches import patchify
 from phenaki_jax.pixels import normalise
 from phenaki_jax.sharding import logical
 
-# Width of the vector of the scalars.
-_WIDTH = 128
+SCALAR_WIDTH = 128
+"""Width of the vector of the scalars."""
+CANVAS_CHANNELS = 6
+"""Channels of a canvas: RGB, depth, and a mask of each."""
 # Wavelengths of the sinusoids of a scalar: from twice the step between two
 # levels to above the frame rates of films.
 _SHORTEST, _LONGEST = 2.0, 256.0
@@ -169,7 +171,7 @@ class MemoryAttention(nn.Module):
 
 def sinusoids(x: Float[Array, 'B']) -> Float[Array, 'B features']:
   """Return sines and cosines of numbers, with geometric wavelengths."""
-  count = _WIDTH // 2
+  count = SCALAR_WIDTH // 2
   waves = _SHORTEST * (_LONGEST / _SHORTEST) ** (np.arange(count) / (count - 1))
   angles = x[:, None] * jnp.asarray(2 * np.pi / waves, jnp.float32)[None]
   return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
@@ -200,8 +202,8 @@ class ScalarPort(nn.Module):
       is_given = scalars[name] >= 0
       options = {'names': (None, None), 'use_bias': True, 'hidden': False}
       x = sinusoids(jnp.where(is_given, scalars[name], 0.0))
-      x = nn.gelu(Dense(_WIDTH, **options, name=f'{name}_in')(x))
-      x = Dense(_WIDTH, **options, name=f'{name}_out')(x)
+      x = nn.gelu(Dense(SCALAR_WIDTH, **options, name=f'{name}_in')(x))
+      x = Dense(SCALAR_WIDTH, **options, name=f'{name}_out')(x)
       vectors.append(jnp.where(is_given[:, None], x, 0.0))
     return sum(vectors[1:], vectors[0])
 

@@ -11,6 +11,8 @@ import dataclasses
 import math
 
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.conditions import Conditions
+from phenaki_jax.nn.ports import CANVAS_CHANNELS, SCALAR_WIDTH
 from phenaki_jax.nn.positions import absolute_features
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -106,7 +108,12 @@ def _pixels(
 
 
 def encoder(
-  config: TokenizerConfig, *, batch: int, frames: int, size: tuple[int, int]
+  config: TokenizerConfig,
+  *,
+  batch: int,
+  frames: int,
+  size: tuple[int, int],
+  rounded: bool = True,
 ) -> Flops:
   """Count C-ViViT from pixels to token ids.
 
@@ -115,6 +122,7 @@ def encoder(
     batch: number of clips.
     frames: frames of each clip; 1 for an image.
     size: height and width in pixels.
+    rounded: to token ids; False: to continuous latents.
   """
   t, h, w = grid = config.grid(frames, size)
   width, tokens = config.width, batch * t * h * w
@@ -127,7 +135,7 @@ def encoder(
     # The sum of digits that forms an id is not a matrix product.
     return flops + dense(tokens, width, len(config.fsq_levels))
   # The search for the nearest code is a matrix product without a gradient.
-  search = 2 * tokens * config.vq_codes * config.vq_dim
+  search = 2 * tokens * config.vq_codes * config.vq_dim * rounded
   flops += dense(tokens, width, config.vq_dim)
   return flops + Flops(forward=search, backward=0)
 
@@ -162,6 +170,7 @@ def generator(
   texts: int | None = None,
   learned_text: bool = True,
   grid: tuple[int, int, int] | None = None,
+  conditions: Conditions | None = None,
 ) -> Flops:
   """Count the masked transformer, without the text encoder.
 
@@ -173,8 +182,11 @@ def generator(
     texts: number of distinct texts; one per row by default.
     learned_text: the text encoder is trained as well.
     grid: token grid, if different from the config's.
+    conditions: what the ports read of all rows, or its shapes; a time switch
+      changes no count.
   """
-  length = math.prod(grid or config.grid)
+  grid = grid or config.grid
+  t, n, length = grid[0], math.prod(grid[1:]), math.prod(grid)
   width, tokens = config.width, batch * length
   text_rows = (batch if texts is None else texts) * text_length
   cross = (
@@ -182,19 +194,66 @@ def generator(
     + dense(text_rows, text_width, 2 * width, learned_input=learned_text)
     + attention(batch, length, text_length, width)
   )
-  layer = _layer(batch, length, width, config.mlp_dim)
+  layer = dense(tokens, width, 2 * config.mlp_dim)
+  if config.attention == 'factorized':
+    layer += _self_attention(config, batch * t, (1, *grid[1:]))
+    layer += _self_attention(config, batch * n, (t, 1, 1))
+  else:
+    layer += _self_attention(config, batch, grid)
   if text_width:
     layer += cross
-  if config.positions == 'rotary':
-    # The distance bias adds features to queries and keys: one for each
-    # boundary between neighbouring coordinates of an axis.
-    boundaries = sum(grid or config.grid) - 3
-    more = 2 * batch * length * length * config.num_heads * boundaries
-    layer += Flops(forward=more, backward=2 * more)
   flops = layer * config.num_layers
+  if conditions is not None:
+    flops += _ports(config, conditions, batch, grid)
   if config.positions == 'rotary':
     flops += dense(length, POSITION_FEATURES[True], width, learned_input=False)
   return flops + dense(tokens, width, config.codebook_size)
+
+
+def _self_attention(
+  config: GeneratorConfig, rows: int, grid: tuple[int, int, int]
+) -> Flops:
+  """Count the self-attention of rows of a grid."""
+  length, width = math.prod(grid), config.width
+  flops = dense(rows * length, width, 4 * width)
+  flops += attention(rows, length, length, width)
+  if config.positions == 'rotary':
+    # The distance bias adds features to queries and keys: one for each
+    # boundary between neighbouring coordinates of an axis.
+    more = 2 * rows * length * length * config.num_heads * (sum(grid) - 3)
+    flops += Flops(forward=more, backward=2 * more)
+  return flops
+
+
+def _ports(
+  config: GeneratorConfig,
+  conditions: Conditions,
+  batch: int,
+  grid: tuple[int, int, int],
+) -> Flops:
+  """Count the canvas, the second cross-attention and the scalars."""
+  ports, width, length = config.ports, config.width, math.prod(grid)
+  flops = Flops(forward=0, backward=0)
+  if conditions.canvas is not None:
+    pixels = math.prod(conditions.canvas.rgb.shape[:-1])
+    flops += dense(pixels, CANVAS_CHANNELS, width, learned_input=False)
+  if conditions.memory:
+    shapes = [entries.values.shape for entries in conditions.memory.values()]
+    memory = sum(images * n for _, images, n, *_ in shapes)
+    # Every token also sees an empty entry.
+    layer = (
+      dense(batch * length, width, 2 * width)
+      + dense(batch * memory, width, 2 * width)
+      + attention(batch, length, memory + 1, width)
+    )
+    flops += layer * (config.num_layers // ports.memory_every)
+  if conditions.scalars:
+    gains = 3 if config.attention == 'factorized' else 2
+    each = dense(batch, SCALAR_WIDTH, SCALAR_WIDTH, learned_input=False)
+    each += dense(batch, SCALAR_WIDTH, SCALAR_WIDTH)
+    flops += each * len(conditions.scalars)
+    flops += dense(batch, SCALAR_WIDTH, width) * (gains * config.num_layers)
+  return flops
 
 
 def text_encoder(config: TextConfig, *, batch: int) -> Flops:

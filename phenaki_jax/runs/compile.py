@@ -21,9 +21,11 @@ from phenaki_jax.planning import chips as chips_lib
 from phenaki_jax.planning import program
 from phenaki_jax.planning.program import Collective, Memory
 from phenaki_jax.runs.assemble import Run, assemble_abstract
+from phenaki_jax.runs.diffusion import models_of
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.plan import step_flops
 from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.diffusion_sampler import denoise
 from phenaki_jax.sampling.sampler import Guided, Models, uncover_tokens
 from phenaki_jax.text import config as text_config
 from phenaki_jax.text.config import TextConfig
@@ -91,7 +93,7 @@ def compile_run(
   Args:
     experiment: a resolved experiment.
     topology: such as 'v4:4x4x8'.
-    programs: which to compile; only a generator has a sampler.
+    programs: which to compile; only a model that reads text has a sampler.
     remat: what the backward pass recomputes; '' for the config's, 'auto' for
       the least that fits.
 
@@ -102,12 +104,12 @@ def compile_run(
   Raises:
     UserError: no such topology, no libtpu, or a run that does not divide.
   """
-  if 'sampler' in programs and experiment.kind != 'generator':
-    raise UserError(f'a {experiment.kind} has no sampler; compile its step')
-  if experiment.kind in ('reader', 'diffusion'):
-    raise UserError(
-      f'a {experiment.kind} trains on one machine; compile another config'
-    )
+  if 'sampler' in programs and not experiment.reads_text:
+    is_diffusion = experiment.kind == 'diffusion'
+    what = 'model that enlarges clips' if is_diffusion else experiment.kind
+    raise UserError(f'a {what} has no sampler; compile its step')
+  if experiment.kind == 'reader':
+    raise UserError('a reader trains on one machine; compile another config')
   devices = chips_lib.described_devices(topology)
   mesh = sharding.make_mesh(experiment.mesh, devices=devices)
   for name in programs:
@@ -192,6 +194,8 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
   of T5 whose width the generator reads.
   """
   experiment, mesh = run.experiment, run.mesh
+  if experiment.kind == 'diffusion':
+    return _lower_denoising(run)
   text = experiment.text
   if experiment.generator.text_width and not text.is_frozen:
     text = _t5(experiment.generator.text_width, text.max_length)
@@ -231,6 +235,37 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
       time_guidance=described((batch,), jnp.float32)
       if guided and guided.is_temporal
       else None,
+    )
+
+
+def _lower_denoising(run: Run) -> jax.stages.Lowered:
+  """Lower the DDIM steps of one clip per device, without the tokenizer."""
+  experiment, mesh = run.experiment, run.mesh
+  models = models_of(experiment)
+  batch = sharding.batch_ways(mesh)
+  values = (batch, *models.grid(experiment.data.size))
+  place = sharding.batch_sharding(mesh)
+
+  def described(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+  params = dict(run.state.params)
+  if experiment.text.encodes_in_step:
+    params['text'] = run.frozen['text']
+  texts = described((batch, experiment.text.max_length), jnp.int32)
+  guided = Guided.by(experiment.sampling)
+  with jax.set_mesh(mesh):
+    return denoise.lower(
+      models,
+      experiment.sampling.steps,
+      params,
+      texts,
+      described((*values, experiment.diffusion.channels), jnp.float32),
+      described(values, jnp.bool_),
+      described((batch,), rng.described().dtype),
+      described((batch,), jnp.float32),
+      guided=guided,
+      away=texts if guided and guided.is_negative else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Open a trained diffusion model that reads prompts, and sample from one."""
+"""Open a trained diffusion model, a run or a bundle, and sample from one."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
+from phenaki_jax.export.bundle import is_bundle, load_bundle
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as open_lib
@@ -23,43 +24,66 @@ from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
 )
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.story import ModelDefaults
+from phenaki_jax.text.config import PLACES
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.training import checkpoints
 from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.compatibility import FROZEN
+from phenaki_jax.training.diffusion_task import DiffusionTask
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
-  """A checkpoint of a diffusion run.
+  """A checkpoint of a diffusion run, or its bundle.
 
   Attributes:
     experiment: of the run.
     name: of the model, for people.
     fingerprint: identifies its parameters and its config.
     params: averaged parameters of 'unet' and 'text'.
-    identity: fingerprints of what it was trained on.
+    identity: fingerprints of what it was trained on; None for a bundle, which
+      holds all of it.
+    tokenizer_params: of a bundle of latents, those of the tokenizer.
   """
 
   experiment: Experiment
   name: str
   fingerprint: str
   params: Any
-  identity: Any
+  identity: Any = None
+  tokenizer_params: Any = None
 
 
 def is_diffusion(folder: epath.PathLike | None) -> bool:
-  """Return whether a folder is the run directory of a diffusion model."""
-  if folder is None or not (epath.Path(folder) / CHECKPOINTS_FOLDER).is_dir():
+  """Return whether a folder is the run or the bundle of a diffusion model."""
+  if folder is None:
+    return False
+  folder = epath.Path(folder)
+  if is_bundle(folder):
+    text = (folder / experiment_lib.CONFIG_FILE).read_text()
+    return config_lib.parse_json(text).get('kind') == 'diffusion'
+  if not (folder / CHECKPOINTS_FOLDER).is_dir():
     return False
   return experiment_lib.read(folder).kind == 'diffusion'
 
 
 def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
-  """Read a checkpoint of a diffusion run; None is the newest intact one."""
+  """Read a bundle, or a checkpoint of a diffusion run.
+
+  Args:
+    folder: the bundle or the run directory.
+    step: of the checkpoint; None is the newest intact one.
+
+  Raises:
+    UserError: the bundle is damaged, or its arrays do not fit its config.
+  """
   folder = epath.Path(folder)
+  if is_bundle(folder):
+    return _read_bundle(folder)
   experiment = experiment_lib.read(folder)
   snapshot = checkpoints.load_params(folder, step=step)
   return Trained(
@@ -73,6 +97,33 @@ def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
   )
 
 
+def _read_bundle(folder: epath.Path) -> Trained:
+  content = load_bundle(folder)
+  experiment = config_lib.build(Experiment, dict(content.config))
+  own: Any = dict.fromkeys((*PLACES, 'digest'), '')
+  task = DiffusionTask(
+    config=experiment.diffusion,
+    # A bundle has the parameters of a frozen text encoder like others.
+    text=dataclasses.replace(experiment.text, **own)
+    if 'text' in content.generator_params
+    else experiment.text,
+    tokenizer=experiment.tokenizer,
+  )
+  open_lib.check_arrays(folder, 'model', task, content.generator_params)
+  tokenizer = None
+  if experiment.uses_tokenizer:
+    of_tokenizer = TokenizerTask(config=experiment.tokenizer)
+    tokenizer = content.tokenizer_params
+    open_lib.check_arrays(folder, 'tokenizer', of_tokenizer, tokenizer)
+  return Trained(
+    experiment=experiment,
+    name=experiment.name or folder.name,
+    fingerprint=content.fingerprint,
+    params=jax.tree.map(jax.numpy.asarray, content.generator_params),
+    tokenizer_params=tokenizer,
+  )
+
+
 def load_any(
   path: epath.PathLike | None,
   *,
@@ -82,7 +133,8 @@ def load_any(
   """Open a model that tells stories: a generator, or a diffusion model.
 
   Args:
-    path: as for `runs.open.load`, or the run directory of a diffusion model.
+    path: as for `runs.open.load`, or the run directory or the bundle of a
+      diffusion model.
     tokenizer: run directory or bundle of a tokenizer that was moved.
     encoder: checkpoint of a frozen text encoder that was moved.
 
@@ -101,13 +153,21 @@ def load_any(
       f'CLIP --model {folder}'
     )
   frozen, params = {}, dict(trained.params)
+  if trained.identity is None and tokenizer is not None:
+    raise UserError(
+      f'the bundle {folder} holds its own tokenizer; leave --tokenizer out'
+    )
   if experiment.uses_tokenizer:
-    frozen['tokenizer'] = tokenizer_params(experiment, folder, tokenizer)
+    frozen['tokenizer'] = trained.tokenizer_params
+    if trained.identity is not None:
+      frozen['tokenizer'] = tokenizer_params(experiment, folder, tokenizer)
   if experiment.text.is_frozen:
-    params['text'] = load_text(experiment.text, encoder)[0]
+    if encoder is not None or 'text' not in params:
+      params['text'] = load_text(experiment.text, encoder)[0]
     if experiment.text.encodes_in_step:
       frozen['text'] = params['text']
-  if digest_tree(frozen) != trained.identity.get(FROZEN):
+  is_known = trained.identity is not None
+  if is_known and digest_tree(frozen) != trained.identity.get(FROZEN):
     raise UserError(
       f'{folder} was trained with another tokenizer or text encoder than the '
       'one that is there now; restore that of the time, or train it again'
@@ -120,6 +180,8 @@ def load_any(
     tokenizer_params=jax.tree.map(jax.numpy.asarray, frozen.get('tokenizer')),
     vocabulary=vocabulary,
   )
+  if not data.clip_captions:
+    sampler = StillFirst(sampler=sampler)
   subsets = (s.subset for s in data.sources if s.layout == 'storyworld')
   return Model(
     name=trained.name,
@@ -178,12 +240,14 @@ def sample_of(
   ) -> np.ndarray:
     frozen = dict(state.frozen)
     tokenizer = frozen.pop('tokenizer', None)
-    sampler = DiffusionSampler(
+    sampler: Any = DiffusionSampler(
       models=models,
       params={**state.ema, **frozen},
       tokenizer_params=tokenizer,
       vocabulary=vocabulary,
     )
+    if not experiment.data.clip_captions:
+      sampler = StillFirst(sampler=sampler)
     return sampler.clips(
       prompts,
       size=experiment.data.size,

@@ -50,7 +50,7 @@ class Enlargement:
 
 
 def is_enlarger(folder: epath.PathLike | None) -> bool:
-  """Return whether a folder is the run directory of super-resolution."""
+  """Return whether a folder is the run or the bundle of super-resolution."""
   if folder is None or not is_diffusion(folder):
     return False
   return experiment_lib.read(folder).diffusion.values == 'residual'
@@ -72,7 +72,7 @@ def enlarge_film(
   """Enlarge an image or a clip, and write the film and its frames.
 
   Args:
-    folder: run directory of super-resolution.
+    folder: run directory or bundle of super-resolution.
     request: what to enlarge.
     out: the film, which ends in .mp4.
 
@@ -83,7 +83,7 @@ def enlarge_film(
   if folder is None or not is_enlarger(folder):
     raise UserError(
       f'--model is {folder}; enlarge needs the --workdir of a run of '
-      'configs/diffusion/super_resolution.py'
+      'configs/diffusion/super_resolution.py, or its bundle'
     )
   if len(request.inputs) > 1:
     raise UserError(f'enlarge takes one input, not {len(request.inputs)}')

@@ -23,6 +23,7 @@ from phenaki_jax.runs.assemble import Run
 from phenaki_jax.runs.diffusion import sample_of
 from phenaki_jax.runs.enlargement import predict_of
 from phenaki_jax.sampling.sampler import Models, Sampler
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
@@ -95,9 +96,13 @@ def build(run: Run) -> list[Any]:
 
 
 def _prompts(run: Run, data: DataConfig) -> list[str]:
-  """Return held-out captions of clips that continue no earlier scene."""
-  clips = dataclasses.replace(data, image_share=0.0, continuation_share=0.0)
-  with contextlib.closing(run.open_pipeline(clips)) as pipeline:
+  """Return held-out captions of clips that continue no earlier scene.
+
+  They are those of images if clips have none.
+  """
+  share = 0.0 if data.clip_captions else 1.0
+  read = dataclasses.replace(data, image_share=share, continuation_share=0.0)
+  with contextlib.closing(run.open_pipeline(read)) as pipeline:
     captions = dict.fromkeys(pipeline.captions(20 * _NUM_SAMPLES))
   return list(itertools.islice(captions, _NUM_SAMPLES))
 
@@ -212,13 +217,15 @@ def _sample(run: Run) -> Any:
 
   def sample(state: Any, prompts: Any, seeds: Any) -> np.ndarray:
     frozen = {name: state.frozen[name] for name in frozen_names}
-    sampler = Sampler(
+    sampler: Any = Sampler(
       models=models,
       tokenizer_params=state.frozen,
       generator_params={**state.ema, **frozen},
       vocabulary=vocabulary,
       fps=experiment.data.fps,
     )
+    if not experiment.data.clip_captions:
+      sampler = StillFirst(sampler=sampler)
     return sampler.clips(
       prompts,
       size=experiment.data.size,

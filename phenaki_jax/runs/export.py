@@ -1,21 +1,30 @@
-"""Export a trained generator and its tokenizer as a bundle."""
+"""Export a trained generator with its tokenizer, or a diffusion model."""
 
 import dataclasses
 import json
 import logging
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 from etils import epath
 
 import phenaki_jax
 from phenaki_jax import config as config_lib
+from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import NotFoundError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.export.bundle import StoredDtype
 from phenaki_jax.export.programs import Source, write_programs
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
+from phenaki_jax.runs.diffusion import (
+  Trained,
+  is_diffusion,
+  load_any,
+  read_trained,
+)
 from phenaki_jax.runs.experiment import (
   VOCABULARY_FILE,
   WORDS_FILE,
@@ -41,11 +50,11 @@ def export(
   tokenizer: epath.PathLike | None = None,
   encoder: epath.PathLike | None = None,
   note: str = '',
-) -> Model:
-  """Write a bundle of a generator, and open it to check that it is complete.
+) -> Model | Trained:
+  """Write a bundle of a model, and open it to check that it is complete.
 
   Args:
-    run_dir: run directory of the generator.
+    run_dir: run directory of a generator, or of a diffusion model.
     out: folder of the bundle; an older bundle there is replaced.
     dtype: of the arrays on disk, 'float32', 'float16' or 'int8'.
     tokenizer: run directory of the tokenizer, if it is not where the config of
@@ -65,23 +74,22 @@ def export(
   """
   folder = epath.Path(run_dir)
   tables = '' if scores is None else _tables(epath.Path(scores))
+  if is_diffusion(folder):
+    return _export_diffusion(
+      folder,
+      out,
+      dtype=dtype,
+      tokenizer=tokenizer,
+      encoder=encoder,
+      more=(note, tables),
+    )
   # Checks that the parts fit together.
   model = models.load(os.fspath(folder), tokenizer=tokenizer, encoder=encoder)
   params = dict(model.sampler.generator_params)
   experiment = experiment_lib.read(folder)
   place = tokenizer or experiment_lib.find_tokenizer(experiment, folder)
   generator = checkpoints.load_params(folder)
-  if experiment.text.is_frozen:
-    leaves = jax.tree.leaves(params['text'])
-    size = sum(leaf.nbytes for leaf in leaves)
-    if size > _LARGEST_ENCODER:
-      del params['text']
-      _log.warning(
-        'The bundle lacks its frozen text encoder, which has %.3g GB; where it '
-        'is opened, %s must exist or --encoder must name the checkpoint.',
-        size / 1e9,
-        experiment.text.encoder,
-      )
+  params = _without_large_encoder(experiment, params)
   words = folder / WORDS_FILE
   frozen = read_tokenizer(place)
   bundle_lib.write_bundle(
@@ -101,6 +109,81 @@ def export(
     dtype=dtype,
   )
   return models.load(out, encoder=None if 'text' in params else encoder)
+
+
+def _without_large_encoder(
+  experiment: Experiment, params: dict[str, Any]
+) -> dict[str, Any]:
+  """Leave out a frozen text encoder that is too large for a bundle."""
+  if not experiment.text.is_frozen:
+    return params
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(params['text']))
+  if size <= _LARGEST_ENCODER:
+    return params
+  _log.warning(
+    'The bundle lacks its frozen text encoder, which has %.3g GB; where it '
+    'is opened, %s must exist or --encoder must name the checkpoint.',
+    size / 1e9,
+    experiment.text.encoder,
+  )
+  return {name: tree for name, tree in params.items() if name != 'text'}
+
+
+def _export_diffusion(
+  folder: epath.Path,
+  out: epath.PathLike,
+  *,
+  dtype: StoredDtype,
+  tokenizer: epath.PathLike | None,
+  encoder: epath.PathLike | None,
+  more: tuple[str, str],
+) -> Trained:
+  """Write a bundle of a diffusion model; see `export`."""
+  trained = read_trained(folder)
+  experiment, params, frozen = trained.experiment, dict(trained.params), None
+  vocabulary = b''
+  if experiment.reads_text:
+    # Checks that the parts fit together.
+    sampler: Any = load_any(
+      folder, tokenizer=tokenizer, encoder=encoder
+    ).sampler
+    params = _without_large_encoder(experiment, dict(sampler.params))
+    frozen = sampler.tokenizer_params
+    vocabulary = (folder / VOCABULARY_FILE).read_bytes()
+  values = config_lib.to_dict(experiment)
+  data, (note, tables) = experiment.data, more
+  parts = {
+    name: values[name]
+    for name in ('diffusion', 'text', 'tokenizer', 'sampling')
+  }
+  words = folder / WORDS_FILE
+  bundle_lib.write_bundle(
+    out,
+    tokenizer_params=frozen,
+    generator_params=params,
+    config={
+      'kind': 'diffusion',
+      'name': trained.name,
+      'data': values['data'],
+      **parts,
+    },
+    vocabulary=vocabulary,
+    words=words.read_bytes() if words.is_file() else b'',
+    model_card=_card(
+      experiment.name or 'A diffusion model',
+      f'A U-Net that denoises {experiment.diffusion.values}, trained '
+      f'with phenaki_jax {phenaki_jax.__version__}. Its videos are '
+      'AI-generated.',
+      _of_data(data),
+      f'- model: `{trained.name}`, {data.batch_size} examples a step '
+      f'({data.image_share:.0%} images)',
+      parts={'Model': parts['diffusion'], 'Text encoder': parts['text']},
+      note=note,
+      tables=tables,
+    ),
+    dtype=dtype,
+  )
+  return read_trained(out)
 
 
 def export_programs(
@@ -167,32 +250,55 @@ def _model_card(
 ) -> str:
   """Return the model card of a generator and its tokenizer, in Markdown."""
   data = experiment.data
-  sources = ', '.join(source.name for source in data.sources)
-  rows = [
-    f'# {experiment.name or "A story model"}',
+  parts = {
+    'Tokenizer': experiment.tokenizer,
+    'Generator': experiment.generator,
+    'Text encoder': experiment.text,
+    'Sampling': experiment.sampling,
+  }
+  return _card(
+    experiment.name or 'A story model',
     'A C-ViViT tokenizer and a masked transformer with its text encoder, '
     f'trained with phenaki_jax {phenaki_jax.__version__}. Its videos are '
     'AI-generated.',
-  ]
+    _of_data(data),
+    f'- tokenizer: {tokenizer.training}',
+    f'- generator: `{experiment.name}`, {steps:,} steps of '
+    f'{data.batch_size} examples ({data.image_share:.0%} images)',
+    parts={title: config_lib.to_dict(part) for title, part in parts.items()},
+    note=note,
+    tables=tables,
+  )
+
+
+def _of_data(data: DataConfig) -> str:
+  sources = ', '.join(source.name for source in data.sources)
+  return (
+    f'- data: {sources}, clips of {data.frames} frames of '
+    f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames per second'
+  )
+
+
+def _card(
+  title: str,
+  about: str,
+  *training: str,
+  parts: Mapping[str, Any],
+  note: str,
+  tables: str,
+) -> str:
+  """Return a model card, in Markdown."""
+  rows = [f'# {title}', about]
   if note:
     rows.append(note)
   rows += [
     '## Training',
-    f'- data: {sources}, clips of {data.frames} frames of '
-    f'{data.size[0]}x{data.size[1]} pixels at {data.fps:g} frames per second',
-    f'- tokenizer: {tokenizer.training}',
-    f'- generator: `{experiment.name}`, {steps:,} steps of '
-    f'{data.batch_size} examples ({data.image_share:.0%} images)',
+    *training,
     '- weights: the exponential moving average',
   ]
-  for title, part in (
-    ('Tokenizer', experiment.tokenizer),
-    ('Generator', experiment.generator),
-    ('Text encoder', experiment.text),
-    ('Sampling', experiment.sampling),
-  ):
-    values = json.dumps(config_lib.to_dict(part), indent=1, sort_keys=True)
-    rows += [f'### {title}', f'```json\n{values}\n```']
+  for heading, part in parts.items():
+    values = json.dumps(part, indent=1, sort_keys=True)
+    rows += [f'### {heading}', f'```json\n{values}\n```']
   if tables:
     rows += ['## Scores', tables.strip()]
   return '\n\n'.join(rows) + '\n'

@@ -22,6 +22,7 @@ from phenaki_jax.runs import worlds
 from phenaki_jax.runs.footage import read_footage, read_starts
 from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.sampling.sampler import Sampler
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.generate import generate
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.remarks import Remark
@@ -45,7 +46,8 @@ class Model:
   Attributes:
     name: where it came from, for people.
     fingerprint: identifies its arrays, configs and vocabulary.
-    sampler: makes single clips; a `Sampler`, or a `DiffusionSampler`.
+    sampler: makes single clips; a `Sampler`, a `DiffusionSampler`, or one of
+      them in a `StillFirst`.
     defaults: size, frame rate, lengths and settings where a story has none.
     data: the training data.
     subset: the part of StoryWorld that it was trained on; empty for other
@@ -162,12 +164,29 @@ class Model:
     """
     assert story.size is not None, 'the story is not resolved'
     self.sampler.models.tokenizer.grid(self.defaults.clip_frames, story.size)
-    return make_remarks(
+    made = make_remarks(
       story,
       defaults=self.defaults,
       vocabulary=self.sampler.vocabulary,
       length=self.sampler.models.text.max_length,
       words=self.words,
+    )
+    return made + self._unread_prompts(story)
+
+  def _unread_prompts(self, story: Story) -> tuple[Remark, ...]:
+    """Name the scenes whose prompts a model of uncaptioned clips ignores."""
+    if not isinstance(self.sampler, StillFirst):
+      return ()
+    return tuple(
+      Remark(
+        sentence=f'scene {number}: the model learnt from clips without '
+        'captions, so that the prompt of a scene that continues frames has no '
+        'effect; set cut: true, without a start',
+        scene=number,
+        unread=scene.prompt,
+      )
+      for number, scene in enumerate(story.scenes, start=1)
+      if scene.start is not None or not (scene.cut or number == 1)
     )
 
   def judge(self, story: Story) -> Judge | None:

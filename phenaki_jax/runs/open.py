@@ -33,6 +33,7 @@ from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.trained_tokenizer import read_tokenizer
 from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
@@ -42,6 +43,7 @@ from phenaki_jax.training import checkpoints, compatibility
 from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS_FOLDER
 from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.state import Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 _log = logging.getLogger(__name__)
@@ -129,6 +131,11 @@ def load(
     if is_run
     else bundle_lib.load_bundle(folder)
   )
+  if 'diffusion' in bundle.config:
+    raise UserError(
+      f'{folder} is the bundle of a diffusion model, which phenaki story and '
+      'phenaki edit enlarge open; name that of a generator'
+    )
   try:
     values = compatibility.with_current_names(bundle.config)
     config = config_lib.build(StoryModelConfig, values)
@@ -162,7 +169,7 @@ def load(
   return Model(
     name=config.name or folder.name,
     fingerprint=bundle.fingerprint,
-    sampler=sampler,
+    sampler=sampler if data.clip_captions else StillFirst(sampler=sampler),
     defaults=ModelDefaults(
       size=data.size,
       fps=data.fps,
@@ -305,22 +312,28 @@ def _check(
     ),
   }
   for name, task in tasks.items():
-    boxed = jax.eval_shape(task.init, jax.random.key(0))
-    expected = _shapes(sharding.unbox(boxed))
-    found = _shapes(getattr(bundle, f'{name}_params'))
-    wrong = sorted(
-      f'{path} is {found.get(path, "missing")} and should be '
-      f'{expected.get(path, "absent")}'
-      for path in expected.keys() | found.keys()
-      if expected.get(path) != found.get(path)
+    check_arrays(folder, name, task, getattr(bundle, f'{name}_params'))
+
+
+def check_arrays(
+  folder: epath.PathLike, name: str, task: Task, params: Any
+) -> None:
+  """Raise a UserError unless arrays have the shapes that a task makes."""
+  boxed = jax.eval_shape(task.init, jax.random.key(0))
+  expected, found = _shapes(sharding.unbox(boxed)), _shapes(params)
+  wrong = sorted(
+    f'{path} is {found.get(path, "missing")} and should be '
+    f'{expected.get(path, "absent")}'
+    for path in expected.keys() | found.keys()
+    if expected.get(path) != found.get(path)
+  )
+  if wrong:
+    more = f', and {len(wrong) - 2} more' if len(wrong) > 2 else ''
+    raise UserError(
+      f'{folder}: the {name} does not fit its config: '
+      f'{"; ".join(wrong[:2])}{more}. The config or the arrays belong to '
+      'another model.'
     )
-    if wrong:
-      more = f', and {len(wrong) - 2} more' if len(wrong) > 2 else ''
-      raise UserError(
-        f'{folder}: the {name} does not fit its config: '
-        f'{"; ".join(wrong[:2])}{more}. The config or the arrays belong to '
-        'another model.'
-      )
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import jax
 
-from phenaki_jax import sharding
+from phenaki_jax import rng, sharding
 from phenaki_jax.data.mixture import Composition
 from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.conditions import Conditions
 from phenaki_jax.planning import chips as chips_lib
-from phenaki_jax.planning import flops
+from phenaki_jax.planning import flops, unet_flops
 from phenaki_jax.planning.flops import Flops
 from phenaki_jax.runs.assemble import Run, assemble_abstract
 from phenaki_jax.runs.experiment import Experiment
@@ -30,7 +31,8 @@ class Plan:
   Attributes:
     parameters: number of parameters of each network.
     clips, images, rows: of a step.
-    tokens: visual tokens of a step, those of padding included.
+    tokens: visual tokens of a step, those of padding included; of a diffusion
+      model, positions of its finest stage.
     flops: operations of a step, of each part; without recomputation, the
       discriminator, perceptual networks and the optimizer.
     memory: bytes on each chip; 'activations' is an estimate.
@@ -61,7 +63,7 @@ def plan(
   """Plan a run on a number of chips.
 
   Args:
-    experiment: a resolved experiment of a tokenizer or a generator.
+    experiment: a resolved experiment of anything but a reader.
     chip: a name of `planning.chips`.
     num_chips: number of chips.
     mfu: share of the peak arithmetic that the steps reach, above 0 to 1.
@@ -69,15 +71,16 @@ def plan(
   Raises:
     UserError: there is no such chip, or the experiment does not fit it.
   """
-  if experiment.kind in ('reader', 'diffusion'):
-    raise UserError(
-      f'a {experiment.kind} trains on one machine; plan another config'
-    )
+  if experiment.kind == 'reader':
+    raise UserError('a reader trains on one machine; plan another config')
   peak = chips_lib.chip(chip).peak
   mesh = sharding.described_mesh(experiment.mesh, num_chips)
   run = assemble_abstract(experiment, mesh=mesh)
   made = composition(experiment.data, tubelet=experiment.tokenizer.tubelet)
-  grid = experiment.tokenizer.grid(experiment.clip_frames, experiment.data.size)
+  grid = _grid(experiment, experiment.clip_frames)
+  if experiment.kind == 'diffusion':
+    side = experiment.diffusion.patch
+    grid = (grid[0], grid[1] // side, grid[2] // side)
   rows: int | float = made.num_clips + made.num_images / grid[0]
   if experiment.kind == 'generator':
     rows = made.num_rows(grid[0])
@@ -113,6 +116,14 @@ def plan(
   )
 
 
+def _grid(experiment: Experiment, frames: int) -> tuple[int, int, int]:
+  """Return the grid of the tokens, or of what is denoised, of a clip."""
+  data = experiment.data
+  if experiment.kind == 'diffusion' and not experiment.uses_tokenizer:
+    return (frames, *data.size)
+  return experiment.tokenizer.grid(frames, data.size)
+
+
 def step_flops(run: Run) -> Flops:
   """Return the operations of the trained network in a step of a run."""
   experiment = run.experiment
@@ -132,7 +143,25 @@ def step_flops(run: Run) -> Flops:
       )
     )
     return clips + images
-  config, text = experiment.generator, experiment.text
+  text = experiment.text
+  if experiment.kind == 'diffusion':
+    clips, images = (
+      unet_flops.unet(
+        experiment.diffusion,
+        batch=count,
+        grid=_grid(experiment, frames),
+        text_length=text.max_length,
+        text_width=text.width,
+        over_time=is_clip,
+        learned_text=not text.is_frozen,
+      )
+      for count, frames, is_clip in (
+        (made.num_clips, experiment.data.frames, True),
+        (made.num_images, 1, False),
+      )
+    )
+    return clips + images
+  config = experiment.generator
   given = config.text_width
   return flops.generator(
     config,
@@ -141,7 +170,16 @@ def step_flops(run: Run) -> Flops:
     text_width=text.width if given is None else given,
     texts=run.task.layout.text_order.size,
     learned_text=given is None,
+    conditions=_conditions(run),
   )
+
+
+def _conditions(run: Run) -> Conditions | None:
+  """Describe what the ports of a generator read of a step."""
+  if not run.experiment.generator.ports.is_used:
+    return None
+  rows = jax.eval_shape(run.task.rows, run.frozen, run.batch, rng.described())
+  return rows.conditions
 
 
 def _flops(run: Run, made: Composition) -> dict[str, int]:
@@ -149,23 +187,36 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   experiment = run.experiment
   if experiment.kind == 'tokenizer':
     return {'tokenizer': step_flops(run).training}
-  parts = {'masked transformer': step_flops(run).training}
-  text = flops.text_encoder(
-    experiment.text, batch=made.num_clips + made.num_images
-  )
-  if experiment.text.encodes_in_step:
-    parts['frozen text encoder'] = text.forward
-  elif experiment.generator.text_width is None:
-    parts['text encoder'] = text.training
-  if not experiment.data.token_cache:
+  is_diffusion = experiment.kind == 'diffusion'
+  name = 'U-Net' if is_diffusion else 'masked transformer'
+  parts = {name: step_flops(run).training}
+  if experiment.reads_text:
+    text = flops.text_encoder(
+      experiment.text, batch=made.num_clips + made.num_images
+    )
+    is_given = not is_diffusion and experiment.generator.text_width is not None
+    if experiment.text.encodes_in_step:
+      parts['frozen text encoder'] = text.forward
+    elif not (experiment.text.is_frozen or is_given):
+      parts['text encoder'] = text.training
+  if experiment.uses_tokenizer and not experiment.data.token_cache:
     size = experiment.data.size
+    images = made.num_images
+    if not is_diffusion and (given := _conditions(run)) is not None:
+      # The images in the memory of a clip are encoded, too.
+      of_clip = [entries.values.shape[1] for entries in given.memory.values()]
+      images += made.num_clips * sum(of_clip)
     for count, frames in (
       (made.num_clips, experiment.data.frames),
-      (made.num_images, 1),
+      (images, 1),
     ):
       name = 'frozen tokenizer'
       found = flops.encoder(
-        experiment.tokenizer, batch=count, frames=frames, size=size
+        experiment.tokenizer,
+        batch=count,
+        frames=frames,
+        size=size,
+        rounded=not is_diffusion,
       )
       parts[name] = parts.get(name, 0) + found.forward
   return parts
@@ -207,6 +258,12 @@ def _whole(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
 def _activations(run: Run, tokens: int | float) -> int:
   """Estimate what the backward pass keeps for the tokens of one chip."""
   experiment = run.experiment
+  if experiment.kind == 'diffusion':
+    unet_config = experiment.diffusion
+    *_, rows, columns = _grid(experiment, 1)
+    places = rows * columns // unet_config.patch**2
+    numbers = tokens / places * unet_flops.kept(unet_config, (rows, columns))
+    return round(numbers * (2 if unet_config.dtype == 'bfloat16' else 4))
   config: Any = experiment.generator
   layers, outputs = config.num_layers, 4 * config.codebook_size
   if experiment.kind == 'tokenizer':
@@ -239,7 +296,7 @@ def shard_bytes(tree: Any) -> int:
 
 def _networks(experiment: Experiment, params: Any) -> dict[str, Any]:
   """Group the parameters of a tokenizer's own parts under one name."""
-  if experiment.kind == 'generator':
+  if experiment.kind in ('generator', 'diffusion'):
     return dict(params)
   opponents = {'discriminator'} & set(params)
   own = {name: tree for name, tree in params.items() if name not in opponents}

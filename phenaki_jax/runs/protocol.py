@@ -155,6 +155,7 @@ def _examples(
     frames=length,
     image_share=0.0,
     continuation_share=0.0,
+    clip_captions=True,
     batch_size=1,
     row_multiple=1,
     num_threads=0,

@@ -52,6 +52,11 @@ def validate(
     return
   if experiment.kind == 'tokenizer':
     return
+  if experiment.reads_text and not (data.clip_captions or data.image_share):
+    raise UserError(
+      'data.clip_captions is False and data.image_share is 0, so that no '
+      'example has a caption; set data.image_share above 0'
+    )
   config = experiment.diffusion
   if experiment.kind == 'diffusion':
     _check_diffusion(experiment)

@@ -61,6 +61,11 @@ class DiffusionModels:
     """Return whether the values are latents of the tokenizer."""
     return self.diffusion.values == 'latents'
 
+  def grid(self, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return frames, rows and columns of the values of a training clip."""
+    grid = self.tokenizer.grid(self.frames, size)
+    return grid if self.is_latent else (self.frames, *size)
+
 
 @functools.partial(jax.jit, static_argnames=('models', 'steps', 'guided'))
 def denoise(
@@ -92,7 +97,9 @@ def denoise(
   denoiser, config = models.denoiser, models.diffusion
   batch = values.shape[0]
   show = latent_canvas if models.is_latent else pixel_canvas
-  given = Conditions(canvas=show(values, known), time=jnp.ones(batch, bool))
+  # The layers over time are off in images, as in training.
+  time = jnp.ones(batch, bool) if values.shape[1] > 1 else None
+  given = Conditions(canvas=show(values, known), time=time)
 
   def read(texts: Texts) -> Conditions:
     found = denoiser.encode(params, texts)
@@ -200,14 +207,8 @@ class DiffusionSampler:
         f'{count} prompts and {len(seeds)} seeds; give one seed for each '
         'prompt, and at least one prompt.'
       )
-    if settings.time_guidance != 1.0:
-      raise UserError(
-        f'time_guidance is {settings.time_guidance}, which diffusion models do '
-        'not have; leave it out, or at 1'
-      )
     length = self.clip_frames
-    grid = models.tokenizer.grid(length, size)
-    shape = grid if models.is_latent else (length, *size)
+    shape = models.grid(size)
     values = np.zeros((count, *shape, models.diffusion.channels), np.float32)
     known = np.zeros(values.shape[:-1], bool)
     seen = 0
@@ -221,28 +222,60 @@ class DiffusionSampler:
       seen = models.tokenizer.grid(context.shape[1], size)[0]
       values[:, :seen] = self._encode(context)
       known[:, :seen] = True
+    made = self._denoised(prompts, values, known, seeds, settings)
+    # Known values are given, whatever the network makes of them.
+    made = jnp.concatenate([jnp.asarray(values[:, :seen]), made[:, seen:]], 1)
+    return np.asarray(_pixels(models, self.tokenizer_params, made))
+
+  def stills(
+    self,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+  ) -> np.ndarray:
+    """Sample one image for each prompt, uint8 [B, 1, H, W, 3]."""
+    rows, columns = self.models.grid(size)[1:]
+    known = np.zeros((len(prompts), 1, rows, columns), bool)
+    channels = self.models.diffusion.channels
+    values = np.zeros((*known.shape, channels), np.float32)
+    made = self._denoised(prompts, values, known, seeds, settings)
+    return np.asarray(_pixels(self.models, self.tokenizer_params, made))
+
+  def _denoised(
+    self,
+    prompts: Sequence[str],
+    values: np.ndarray,
+    known: np.ndarray,
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+  ) -> Float[Array, 'B T H W C']:
+    """Sample the values of clips, or of images if there is one frame."""
+    if settings.time_guidance != 1.0:
+      raise UserError(
+        f'time_guidance is {settings.time_guidance}, which diffusion models do '
+        'not have; leave it out, or at 1'
+      )
     guided, away = None, None
     if settings.guidance:
       guided = Guided(
         schedule=settings.guidance_schedule, is_negative=bool(settings.negative)
       )
       if settings.negative:
-        away = self._texts([settings.negative] * count)
-    made = denoise(
-      models,
+        away = self._texts([settings.negative] * len(prompts))
+    return denoise(
+      self.models,
       settings.steps,
       self.params,
       self._texts(prompts),
       jnp.asarray(values),
       jnp.asarray(known),
       jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32)),
-      jnp.full(count, settings.guidance, jnp.float32),
+      jnp.full(len(prompts), settings.guidance, jnp.float32),
       guided=guided,
       away=away,
     )
-    # Known values are given, whatever the network makes of them.
-    made = jnp.concatenate([jnp.asarray(values[:, :seen]), made[:, seen:]], 1)
-    return np.asarray(_pixels(models, self.tokenizer_params, made))
 
   def _encode(self, frames: np.ndarray) -> np.ndarray:
     if self.models.is_latent:

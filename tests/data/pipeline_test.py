@@ -68,6 +68,24 @@ def test_batch_has_the_arrays_of_its_spec():
   assert (batch['clips']['num_frames'] == 7).all()
 
 
+def test_clips_without_captions_have_the_empty_one(monkeypatch):
+  fields = {'image_share': 0.5, 'continuation_share': 0.0}
+  told, loader = make(**fields), make(clip_captions=False, **fields)
+  expected, batch = told.batch(3), loader.batch(3)
+  assert (batch['clips'].pop('text') == tokenize('')).all()
+  assert (expected['clips'].pop('text')[:, 0] > 1).all()
+  assert_equal(batch, expected)
+  # Words are learned from the captions of images alone.
+  images = set(make(image_share=1.0, continuation_share=0.0).captions(40))
+  assert set(loader.captions(20)) <= images
+  assert not set(told.captions(20)) <= images
+  assert loader.fingerprint != told.fingerprint
+  assert 'clip_captions' not in told.content
+  monkeypatch.setattr(loader, 'examples', told.examples)
+  with pytest.raises(AssertionError, match='a clip has a caption'):
+    loader.batch(3)
+
+
 def test_parts_are_padded_with_their_first_examples():
   """The padding changes no example, on any number of processes."""
   fields = {'image_share': 0.2, 'row_multiple': 4}

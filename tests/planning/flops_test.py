@@ -8,12 +8,18 @@ import jax.numpy as jnp
 import pytest
 from products import count_flops
 
+from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
+from phenaki_jax.diffusion.conditions import Conditions as DiffusionConditions
+from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.diffusion.unet import UNet
 from phenaki_jax.masked_transformer import config as generator_config
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.nn.attention import Packing
+from phenaki_jax.nn.conditions import blank
 from phenaki_jax.planning import flops
+from phenaki_jax.planning.unet_flops import unet
 from phenaki_jax.runs import experiment, plan
 from phenaki_jax.runs.assemble import assemble_abstract
 from phenaki_jax.text.config import TextConfig
@@ -21,6 +27,14 @@ from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
+
+# A generator that sees its own frames on a canvas and in the memory.
+PORTS = (
+  *('generator.ports.canvas=True', "generator.ports.memory=('source',)"),
+  *("generator.ports.scalars=('fps',)", 'generator.attention=factorized'),
+  *('task.canvas_animation_share=0.5', 'task.source_share=0.5'),
+  'task.time_off_clips=0.1',
+)
 
 
 def _shaped(*shape, dtype=jnp.float32):
@@ -152,11 +166,86 @@ def test_formula_of_every_tokenizer_size_equals_its_program(name):
   _assert_close(counted, _products(CViViT(config), _shaped(2, 11, 128, 128, 3)))
 
 
-@pytest.mark.parametrize('kind', ['tokenizer', 'generator'])
+@pytest.mark.parametrize(
+  ('attention', 'ports', 'width'),
+  [
+    ('factorized', {'memory': ['source', 'history'], 'memory_every': 2}, 96),
+    (
+      'full',
+      {'canvas': True, 'patch': [2, 4, 4], 'scalars': ['fps', 'level']},
+      32,
+    ),
+  ],
+)
+def test_formula_of_the_ports_equals_traced_flops(attention, ports, width):
+  config = config_lib.build(
+    GeneratorConfig,
+    {
+      'grid': (3, 4, 4),
+      'codebook_size': 64,
+      'num_layers': 2,
+      'num_heads': 4,
+      'width': width,
+      'mlp_dim': 64,
+      'attention': attention,
+      'ports': ports,
+    },
+  )
+  given = jax.eval_shape(lambda: blank(config.ports, config.grid, batch=2))
+  if attention == 'factorized':
+    given = given.replace(over_time=_shaped(2, 3, dtype=bool))
+  counted = flops.generator(
+    config, batch=2, text_length=8, text_width=48, conditions=given
+  )
+  text = _shaped(2, 8, 48), _shaped(2, 8, dtype=bool)
+  ids = _shaped(2, 3, 4, 4, dtype=jnp.int32)
+  products = _products(
+    MaskedTransformer(config), ids, *text, None, None, None, given, learned=(1,)
+  )
+  _assert_close(counted, products)
+  without = flops.generator(config, batch=2, text_length=8, text_width=48)
+  assert counted.forward > 1.03 * without.forward
+
+
+@pytest.mark.parametrize(
+  ('over_time', 'sizes'),
+  [
+    (True, {'widths': (32, 48, 64), 'attention': 2, 'blocks': 2, 'patch': 2}),
+    (True, {'widths': (32, 64), 'remat': 'none', 'mlp_ratio': 4}),
+    (False, {'widths': (32, 64), 'values': 'latents', 'channels': 4}),
+    (True, {'widths': (32,), 'reads_text': False, 'degradation': 0.1}),
+  ],
+)
+def test_unet_formula_equals_traced_flops(over_time, sizes):
+  config = DiffusionConfig(head_dim=16, condition_width=64, **sizes)
+  grid = (3, 16, 24)
+  given = DiffusionConditions(
+    canvas=_shaped(2, *grid, config.canvas_channels),
+    scalars={name: _shaped(2) for name in config.scalars},
+    text=_shaped(2, 8, 48) if config.reads_text else None,
+    text_mask=_shaped(2, 8, dtype=bool) if config.reads_text else None,
+    time=_shaped(2, dtype=bool) if over_time else None,
+  )
+  counted = unet(
+    config,
+    batch=2,
+    grid=grid,
+    text_length=8,
+    text_width=48,
+    over_time=over_time,
+    learned_text=False,
+  )
+  x = _shaped(2, *grid, config.channels)
+  _assert_close(counted, _products(UNet(config), x, _shaped(2), given))
+
+
+@pytest.mark.parametrize('kind', ['tokenizer', 'generator', 'diffusion'])
 def test_planned_flops_of_a_step_equal_its_program(kind):
   """Count the gradients of the real task, data and frozen networks included."""
   configs = pathlib.Path(__file__).parents[2] / 'configs'
-  chosen = experiment.resolve(str(configs / kind / 'tiny.py'))
+  chosen = experiment.resolve(
+    str(configs / kind / 'tiny.py'), PORTS if kind == 'generator' else ()
+  )
   found = plan.plan(chosen, chip='v5p', num_chips=1, mfu=0.5)
   mesh = sharding.described_mesh(chosen.mesh, 1)
   run = assemble_abstract(chosen, mesh=mesh)

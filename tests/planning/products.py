@@ -1,4 +1,4 @@
-"""Count the matrix products of traced programs."""
+"""Count the matrix products and convolutions of traced programs."""
 
 import math
 
@@ -17,13 +17,19 @@ def _inner(value):
 
 
 def count_flops(jaxpr):
-  """Add up the FLOPs of the matrix products of a jaxpr and inner jaxprs."""
+  """Add up the FLOPs of the products of a jaxpr and of inner jaxprs."""
   total = 0
   for equation in jaxpr.eqns:
     if equation.primitive.name == 'dot_general':
       (contracted, _), _ = equation.params['dimension_numbers']
       left = equation.invars[0].aval.shape
       depth = math.prod(left[axis] for axis in contracted)
+      total += 2 * depth * math.prod(equation.outvars[0].aval.shape)
+      continue
+    if equation.primitive.name == 'conv_general_dilated':
+      kernel = equation.invars[1].aval.shape
+      _, inputs, *window = equation.params['dimension_numbers'].rhs_spec
+      depth = kernel[inputs] * math.prod(kernel[axis] for axis in window)
       total += 2 * depth * math.prod(equation.outvars[0].aval.shape)
       continue
     times = equation.params.get('length', 1)

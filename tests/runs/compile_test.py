@@ -112,3 +112,28 @@ def test_a_tokenizer_has_no_sampler():
         tokenizer, topology='v5e:2x2', programs=('sampler',)
       )
     )
+
+
+def test_the_programs_of_diffusion_lower_from_descriptions():
+  chosen = experiment.resolve(
+    f'{CONFIGS}/diffusion/tiny.py',
+    [
+      *('data.batch_size=16', 'data.image_share=0.5', 'data.size=16,16'),
+      *('data.frames=3', 'data.context_frames=1', 'task.prediction_frames=1'),
+      *('diffusion.widths=8,', 'diffusion.head_dim=8', 'sampling.steps=2'),
+      *('diffusion.remat=full', 'text.num_layers=1'),
+    ],
+  )
+  run = assemble_abstract(chosen, mesh=sharding.make_mesh(chosen.mesh))
+  assert 'f32[8,3,8,8,8]' in run.lower().as_text('hlo')
+  assert 'while' in compile_lib.lower_sampler(run).as_text('hlo')
+
+
+def test_super_resolution_has_no_sampler():
+  chosen = experiment.resolve(
+    f'{CONFIGS}/diffusion/super_resolution.py:storyworld'
+  )
+  with pytest.raises(UserError, match='a model that enlarges clips has no'):
+    next(
+      compile_lib.compile_run(chosen, topology='v5e:2x2', programs=('sampler',))
+    )

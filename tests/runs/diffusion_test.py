@@ -16,6 +16,7 @@ from phenaki_jax.cli.main import main
 from phenaki_jax.data.buckets import Buckets
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import diffusion, experiment, train, validation
+from phenaki_jax.runs import open as open_lib
 from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.training.checkpoints import load_params
 
@@ -118,7 +119,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run):
 
 
 @pytest.mark.slow
-def test_it_tells_a_story(run, tmp_path):
+def test_it_tells_a_story_as_a_run_and_as_a_bundle(run, tmp_path, capsys):
   film = tmp_path / 'story.mp4'
   options = ['--model', str(run), '--out', str(film), '--steps', '2']
   prompts = ['--prompt', 'a red circle on grass', '--prompt', 'it turns blue']
@@ -130,6 +131,25 @@ def test_it_tells_a_story(run, tmp_path):
     ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
   )
   assert frames.shape == (3, 16, 16, 3)
+  bundle = tmp_path / 'bundle'
+  assert main(['export', '--run', str(run), '--out', str(bundle)]) == 0
+  again = diffusion.load_any(bundle)
+  (same,) = again.sampler.clips(
+    ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
+  )
+  np.testing.assert_array_equal(same, frames)
+  assert again.name == model.name and again.words == model.words
+  assert 'denoises pixels' in (bundle / 'model_card.md').read_text()
+  argv = ['story', '--model', str(bundle), '--out', str(tmp_path / 'b.mp4')]
+  assert main([*argv, '--steps', '2', *prompts]) == 0
+  with pytest.raises(UserError, match='the bundle of a diffusion model, which'):
+    open_lib.load(bundle)
+  with pytest.raises(UserError, match='holds its own tokenizer'):
+    diffusion.load_any(bundle, tokenizer=run)
+  for place in (run, bundle):
+    argv = ['export', '--format', 'stablehlo', '--model', str(place)]
+    assert main([*argv, '--out', str(tmp_path / 'programs')]) == 2
+    assert 'of which --format stablehlo is not' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -163,6 +183,10 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
     (['task.source_share=0.1'], 'task.source_share has no effect'),
     (['task.trained=critic'], 'task.trained has no effect'),
     (['start_from=runs/other'], 'start_from has no effect'),
+    (
+      ['data.clip_captions=False', 'data.image_share=0'],
+      'no example has a caption',
+    ),
   ],
 )
 def test_settings_that_do_nothing_are_refused(overrides, message):

@@ -69,6 +69,10 @@ def test_a_clip_is_enlarged_by_the_command(run, tmp_path):
   small = np.asarray(reduce(jnp.asarray(made, jnp.float32), 2))
   assert np.abs(small - frames).max() <= 1.0
   assert read_provenance(film)['edit']['action'] == 'enlarge'
+  bundle = tmp_path / 'bundle'
+  assert main(['export', '--run', str(run), '--out', str(bundle)]) == 0
+  assert main([*argv, '--model', str(bundle), '--steps', '2']) == 0
+  np.testing.assert_array_equal(np.load(film.with_suffix('.npy')), made)
 
 
 @pytest.mark.parametrize('steps', [0, -2])

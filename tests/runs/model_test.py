@@ -13,6 +13,7 @@ from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
 )
+from phenaki_jax.sampling.still_first import StillFirst
 
 PROMPTS = ['a red circle moves left', 'it turns green']
 
@@ -128,6 +129,18 @@ def test_package_imports_its_names_on_first_use():
     assert getattr(phenaki, name).__name__ == name
   with pytest.raises(AttributeError, match="no attribute 'lode'"):
     _ = phenaki.lode
+
+
+def test_prompts_that_uncaptioned_clips_cannot_follow_are_named(model):
+  sampler = StillFirst(sampler=model.sampler)
+  other = dataclasses.replace(model, sampler=sampler, words=None)
+  prompts = ['a red circle', 'a blue square', 'a red circle']
+  scenes = [phenaki.Scene(prompt=p, cut=p == 'a blue square') for p in prompts]
+  story = phenaki.Story(scenes=tuple(scenes), size=model.defaults.size)
+  before = len(dataclasses.replace(model, words=None).remarks(story))
+  *_, found = other.remarks(story)
+  assert len(other.remarks(story)) == before + 1
+  assert found.scene == 3 and 'set cut: true' in found.sentence
 
 
 def test_a_diffusion_model_reads_no_source(model):

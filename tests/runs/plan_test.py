@@ -1,6 +1,8 @@
 """Plans of runs that nobody could hold in memory here."""
 
 import dataclasses
+import json
+import os
 import pathlib
 
 import jax
@@ -87,3 +89,47 @@ def test_a_reader_is_not_planned():
   reader = experiment.resolve(str(CONFIGS / 'reader' / 'lpc.py:sheets=x'))
   with pytest.raises(UserError, match='a reader trains on one machine'):
     plan.plan(reader, chip='v4', num_chips=1, mfu=0.5)
+
+
+NEIGHBOURS = (
+  *('storydalle.py', 'ar_ldm.py', 'gen1.py', 'make_a_video.py'),
+  *('make_a_video.py:low', 'make_a_video.py:high'),
+)
+
+
+@pytest.mark.slow
+def test_the_published_shapes_of_the_neighbours_have_their_parameters():
+  """Refresh the golden file as `configs_test` says of its own."""
+  before = {id(array) for array in jax.live_arrays()}
+  counts = {}
+  for name in NEIGHBOURS:
+    chosen = experiment.resolve(f'{CONFIGS}/neighbours/{name}')
+    found = plan.plan(chosen, chip='v5p', num_chips=32, mfu=0.4)
+    assert sum(found.memory.values()) < 95 * 2**30, name
+    counts[name] = found.parameters
+  assert {id(array) for array in jax.live_arrays()} <= before
+  golden = pathlib.Path(__file__).parents[1] / 'golden' / 'neighbours.json'
+  text = json.dumps(counts, indent=1) + '\n'
+  if os.environ.get('PHENAKI_REFRESH_GOLDENS') == '1':
+    golden.write_text(text)
+  assert golden.read_text() == text
+  # 860M of Stable Diffusion 1.x, with layers over time; 700M of unCLIP.
+  assert counts['ar_ldm.py']['unet'] == pytest.approx(860e6, rel=0.06)
+  assert counts['make_a_video.py:low']['unet'] == pytest.approx(7e8, rel=0.02)
+
+
+def test_a_diffusion_model_is_planned():
+  chosen = experiment.resolve(
+    f'{CONFIGS}/diffusion/tiny.py',
+    ['data.batch_size=16', 'data.image_share=0.5'],
+  )
+  found = plan.plan(chosen, chip='v5e', num_chips=4, mfu=0.5)
+  assert set(found.parameters) == {'unet', 'text'}
+  height, width = chosen.data.size
+  frames = 8 * chosen.data.frames + 8
+  assert found.tokens == frames * height * width // 4
+  assert found.flops['U-Net'] > found.flops['text encoder'] > 0
+  remat = dataclasses.replace(chosen.diffusion, remat='full')
+  less = dataclasses.replace(chosen, diffusion=remat)
+  least = plan.plan(less, chip='v5e', num_chips=4, mfu=0.5)
+  assert least.memory['activations'] < found.memory['activations']

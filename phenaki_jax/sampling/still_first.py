@@ -1,0 +1,109 @@
+"""Clips in two stages, for models whose clips had no captions in training.
+
+Text is known of images alone, and motion of clips without text (Make-A-Video,
+arXiv 2209.14792). A clip therefore starts from an image of its prompt, which it
+continues without text.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.diffusion_sampler import DiffusionSampler
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.scored_clips import ScoredClips
+
+
+def stills(
+  sampler: Sampler | DiffusionSampler,
+  prompts: Sequence[str],
+  *,
+  size: tuple[int, int],
+  seeds: Sequence[int],
+  settings: SamplingSettings,
+) -> np.ndarray:
+  """Sample one image for each prompt, uint8 [B, 1, H, W, 3].
+
+  Raises:
+    UserError: the model has positions of clips alone.
+  """
+  if isinstance(sampler, DiffusionSampler):
+    return sampler.stills(prompts, size=size, seeds=seeds, settings=settings)
+  if sampler.models.generator.positions == 'learned':
+    raise UserError(
+      "the model has generator.positions='learned', which are those of whole "
+      "clips; a single image needs a model with 'rotary' positions"
+    )
+  shape = (len(prompts), *sampler.models.tokenizer.grid(1, size))
+  state = sampler.uncover(
+    prompts,
+    ids=np.zeros(shape, np.int32),
+    known=np.zeros(shape, bool),
+    seeds=seeds,
+    settings=settings,
+  )
+  return sampler.decode(np.asarray(state.ids).reshape(shape))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StillFirst:
+  """A sampler that makes clips in two stages; otherwise it is the given one.
+
+  Attributes:
+    sampler: makes both stages.
+  """
+
+  sampler: Sampler | DiffusionSampler
+
+  def __getattr__(self, name: str) -> Any:
+    """Return what the sampler has; those that it makes have two stages, too."""
+    if name.startswith('__'):
+      raise AttributeError(name)
+    found = getattr(self.sampler, name)
+    if not name.startswith('with_'):
+      return found
+    return lambda *given, **named: StillFirst(sampler=found(*given, **named))
+
+  @property
+  def clip_frames(self) -> int:
+    """Return the number of frames of a training clip."""
+    return self.sampler.clip_frames
+
+  def frames_of(self, num_latent: int) -> int:
+    """Return the number of frames of a number of latent frames."""
+    return self.sampler.frames_of(num_latent)
+
+  def clips(self, prompts: Sequence[str], **options: Any) -> np.ndarray:
+    """Sample clips; arguments and result are those of the sampler.
+
+    With context frames there is the second stage alone, and the prompts have no
+    effect.
+    """
+    options = _second(self, prompts, options)
+    return self.sampler.clips([''] * len(prompts), **options)
+
+  def scored_clips(self, prompts: Sequence[str], **options: Any) -> ScoredClips:
+    """Sample clips with their scores, which are of the second stage.
+
+    Raises:
+      UserError: the sampler gives no scores.
+    """
+    if not isinstance(self.sampler, Sampler):
+      raise UserError('this model gives no scores; set candidates: 1')
+    options = _second(self, prompts, options)
+    return self.sampler.scored_clips([''] * len(prompts), **options)
+
+
+def _second(
+  maker: StillFirst, prompts: Sequence[str], options: dict[str, Any]
+) -> dict[str, Any]:
+  """Return the options of the second stage, after the first one."""
+  options = dict(options)
+  if options.get('context') is None:
+    options.pop('context', None)
+    options['context'] = stills(maker.sampler, prompts, **options)
+  settings = dataclasses.replace(options['settings'], guidance=0.0, negative='')
+  return {**options, 'settings': settings}
