@@ -152,8 +152,11 @@ def resolve_values(config: Any, overrides: Iterable[str] = ()) -> Experiment:
       'code_levels': tokenizer.code_levels,
       'grid': tokenizer.grid(data.frames, data.size),
     }
-    if experiment.distillation.teacher:
-      # A student has those of its teacher, which may predict ids as a whole.
+    given = values.get('generator') or {}
+    if experiment.distillation.teacher or (
+      experiment.start_from and 'code_levels' in given
+    ):
+      # It has those of another, which may predict ids as a whole.
       del derived['generator']['code_levels']
     if experiment.generator.ports.canvas:
       ports = values['generator']['ports']

@@ -54,7 +54,9 @@ def test_generator_reads_them_like_vectors_of_the_text(tiny_sampler):
 
   @jax.jit
   def logits(texts, longer):
-    return prompted.logits(params, ids, texts), plain.logits(params, ids, longer)
+    return prompted.logits(params, ids, texts), plain.logits(
+      params, ids, longer
+    )
 
   found, expected = logits(texts, longer)
   np.testing.assert_array_equal(found, expected)
@@ -105,9 +107,7 @@ def stepped(tiny_sampler):
     optimizer = make_optimizer(
       optim, steps=2, params=boxed_params(task), unoptimized=task.fixed
     )
-    mesh = sharding.make_mesh(
-      sharding.MeshConfig(), devices=jax.devices()[:1]
-    )
+    mesh = sharding.make_mesh(sharding.MeshConfig(), devices=jax.devices()[:1])
     abstract = abstract_state(task, optimizer, mesh)
     bits = np.random.default_rng(2)
     params = jax.tree.map(
