@@ -13,7 +13,7 @@ import logging
 import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import sentencepiece
@@ -244,8 +244,9 @@ class SentencePieceVocabulary(Padding):
       UserError: a word is not a single word, or is already one piece.
     """
     assert first >= self.size, f'id {first} is that of another piece'
-    content = sentencepiece_model_pb2.ModelProto.FromString(self.model)
-    kinds = sentencepiece_model_pb2.ModelProto.SentencePiece
+    proto: Any = sentencepiece_model_pb2  # Its types are made at run time.
+    content = proto.ModelProto.FromString(self.model)
+    kinds = proto.ModelProto.SentencePiece
     for number in range(self.size, first):
       content.pieces.add(piece=f'<unused_{number}>', type=kinds.UNUSED)
     for word in words:
