@@ -15,9 +15,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.critic import Critic
 from phenaki_jax.masked_transformer.model import MaskedTransformer
+from phenaki_jax.masked_transformer.prompt import Prompt
 from phenaki_jax.nn.conditions import blank
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.text.t5 import T5Encoder
+from phenaki_jax.text.t5 import WORDS, T5Encoder
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.
@@ -51,7 +52,8 @@ class Generator:
   """The networks; their parameters are in 'text', 'generator' and 'critic'.
 
   There is no 'text' if vectors of texts are given, and no 'critic' if the
-  config has none.
+  config has none. What is added to trained networks is apart, so that it can be
+  trained alone: the table of new words in 'words', trained vectors in 'prompt'.
 
   Attributes:
     config: settings of the masked transformer.
@@ -69,7 +71,9 @@ class Generator:
     if self.config.text_width is None:
       encoder = T5Encoder(self.text)
       vectors, variables = encoder.init_with_output(rng_text, texts)
-      params['text'] = variables['params']
+      params['text'] = dict(variables['params'])
+      if self.text.words:
+        params[WORDS] = {WORDS: params['text'].pop(WORDS)}
     else:
       vectors = jnp.zeros((*texts.shape, self.config.text_width))
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
@@ -81,6 +85,10 @@ class Generator:
       conditions=blank(self.config.ports, self.config.grid),
     )
     params['generator'] = generator['params']
+    if self.config.prompt:
+      params['prompt'] = Prompt(self.config.prompt).init(
+        jax.random.fold_in(rng_generator, 1), vectors, texts > 0
+      )['params']
     if self.config.critic != 'none':
       params['critic'] = Critic(self.config).init(
         rng_critic, ids, vectors, texts > 0
@@ -106,7 +114,7 @@ class Generator:
     if self.config.text_width == 0:
       return EncodedTexts(vectors=jnp.zeros((*texts.shape, 0)), mask=mask)
     vectors = T5Encoder(self.text).apply(
-      {'params': params['text']},
+      {'params': {**params['text'], **params.get(WORDS, {})}},
       texts,
       deterministic=dropout is None,
       rngs=None if dropout is None else {'dropout': dropout},
@@ -144,6 +152,7 @@ class Generator:
       **rows: `segments`, `frames_at`, `packing` and `conditions` of
         `MaskedTransformer`.
     """
+    texts = self._prompted(params, texts)
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']},
       ids,
@@ -152,6 +161,15 @@ class Generator:
       rngs=None if dropout is None else {'dropout': dropout},
       **rows,
     )
+
+  def _prompted(self, params: Any, texts: EncodedTexts) -> EncodedTexts:
+    """Put the trained vectors, if any, before the texts."""
+    if not self.config.prompt:
+      return texts
+    vectors, mask = Prompt(self.config.prompt).apply(
+      {'params': params['prompt']}, texts.vectors, texts.mask
+    )
+    return EncodedTexts(vectors=vectors, mask=mask)
 
   def criticise(
     self,
@@ -168,8 +186,10 @@ class Generator:
       texts: from `encode`.
       **rows: see `logits`.
     """
+    is_own = self.config.critic == 'self'
+    texts = self._prompted(params, texts) if is_own else texts
     inputs = (ids, texts.vectors, texts.mask)
-    if self.config.critic == 'self':
+    if is_own:
       trunk = MaskedTransformer(self.config, features=True)
       features = trunk.apply({'params': params['generator']}, *inputs, **rows)
       return Critic(self.config).apply(

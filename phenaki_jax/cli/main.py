@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = types.MappingProxyType(
     'doctor': 'check this machine, and say what is missing',
     'encode': 'encode training examples once, for faster training',
     'train': 'train a tokenizer, a generator, a diffusion model or a reader',
+    'adapt': 'teach a generator a new word from a few images, or customise it',
     'story': 'generate a story video with one prompt per scene',
     'edit': 'animate, continue, interpolate, fill, extend or enlarge clips',
     'origin': 'say how a film was made: metadata, credentials, mark',

@@ -191,7 +191,7 @@ def open_reader(spec: dict[str, Any], folder: DataPath) -> base.Reader:
   if layout == 'storyworld':
     fields = {key: value for key, value in spec.items() if key != 'layout'}
     return storyworld.StoryWorldReader(**fields)
-  if layout in ('webvid', 'img2dataset', 'jsonl'):
+  if layout in ('webvid', 'img2dataset', 'jsonl', 'folder'):
     return files.FileReader(spec['folder'])
   if layout == 'stories':
     return stories.StoryReader(spec['folder'])
@@ -202,5 +202,5 @@ def open_reader(spec: dict[str, Any], folder: DataPath) -> base.Reader:
     return tfds.TfdsReader(**fields)
   raise UserError(
     f'a manifest names the layout {layout!r}; webvid, img2dataset, jsonl, '
-    'stories, tfds, packed and storyworld are known'
+    'folder, stories, tfds, packed and storyworld are known'
   )

@@ -35,6 +35,8 @@ class GeneratorConfig(TransformerConfig):
       transformer of its own, Token-Critic, arXiv 2209.04439), which tells real
       tokens from drawn ones and can order the decoding; 'none' for none.
     critic_layers: number of blocks of the critic 'token'.
+    prompt: number of trained vectors before the vectors of every text, for
+      prompt tuning (StoryDALL-E: 32); 0 for none. A critic 'token' has none.
     ports: what it reads beside tokens and text. A critic 'token' has none.
   """
 
@@ -48,6 +50,7 @@ class GeneratorConfig(TransformerConfig):
   dropout: Rate = 0.0
   critic: Literal['none', 'self', 'token'] = 'none'
   critic_layers: PositiveInt = 2
+  prompt: NonNegativeInt = 0
   ports: PortsConfig = PortsConfig()
 
   def __post_init__(self) -> None:
@@ -58,6 +61,11 @@ class GeneratorConfig(TransformerConfig):
         f'code_levels {self.code_levels} make {math.prod(self.code_levels)} '
         f'codes, but codebook_size is {self.codebook_size}; leave both out, so '
         'that they are taken from the tokenizer'
+      )
+    if self.prompt and self.text_width == 0:
+      raise UserError(
+        f'generator.prompt is {self.prompt}, but a model without text has no '
+        'vectors that these could stand before; set it to 0'
       )
     every = self.ports.memory_every
     if self.ports.memory and every > (1 if self.scan else self.num_layers):

@@ -177,7 +177,7 @@ def generator(
   Args:
     config: the generator's sizes.
     batch: number of rows.
-    text_length: vectors of each text.
+    text_length: vectors of each text, without those of a prompt.
     text_width: width of a text vector; 0 for a model without text.
     texts: number of distinct texts; one per row by default.
     learned_text: the text encoder is trained as well.
@@ -188,6 +188,7 @@ def generator(
   grid = grid or config.grid
   t, n, length = grid[0], math.prod(grid[1:]), math.prod(grid)
   width, tokens = config.width, batch * length
+  text_length += config.prompt
   text_rows = (batch if texts is None else texts) * text_length
   cross = (
     dense(tokens, width, 2 * width)

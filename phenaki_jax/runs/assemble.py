@@ -30,6 +30,7 @@ from phenaki_jax.perceptual.weights import image_network, video_network
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.pipelines import (
   open_pipeline,
   text_length,
@@ -288,6 +289,8 @@ def assemble(
     found: Any = start.sampler.vocabulary
     vocabulary, words = found, start.words
     given = dict(start.sampler.generator_params)
+    if new := new_words(experiment, start):
+      vocabulary, words, given = new.vocabulary, new.words, new.params
     theirs, ours = start.sampler.models.generator, experiment.generator
     if (theirs.critic, theirs.critic_layers) != (
       ours.critic,
@@ -438,9 +441,9 @@ def encoded_grid(experiment: Experiment) -> tuple[int, int, int]:
 
 def _networks(teacher: Model, experiment: Experiment) -> Any:
   """Return the parameters of a teacher that a student has too."""
-  names = ('generator',) if experiment.text.is_frozen else ('text', 'generator')
+  apart = {'critic', *(['text'] if experiment.text.is_frozen else [])}
   params = teacher.sampler.generator_params
-  return {name: params[name] for name in names if name in params}
+  return {name: tree for name, tree in params.items() if name not in apart}
 
 
 def _multiple(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:

@@ -58,8 +58,11 @@ class Experiment:
       directory in the config.json there (see `saved` and `find_tokenizer`).
     start_from: trained generator (a run directory or a bundle) whose parameters
       a new run of a generator starts from. It must have the same tokenizer,
-      text encoder and masked transformer; a critic may be added. It is read
-      once, when the run starts.
+      text encoder and masked transformer; a critic, ports, words and a prompt
+      may be added. It is read once, when the run starts.
+    start_word: word that it knows, from whose embedding that of new words
+      (`text.words`) starts; empty for the mean of the pieces that each of them
+      was before.
     data: the data of the batches.
     tokenizer: shape of the tokenizer that is trained, or used by a generator.
     losses: weights of the tokenizer's loss.
@@ -83,6 +86,7 @@ class Experiment:
   seed: config_lib.Seed = 0
   tokenizer_dir: str = ''
   start_from: str = ''
+  start_word: str = ''
   data: DataConfig = DataConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   losses: TokenizerLossWeights = TokenizerLossWeights()
@@ -130,7 +134,11 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
       tokenizer that was trained.
     FileNotFoundError: the config or the tokenizer does not exist.
   """
-  config = config_lib.load(spec)
+  return resolve_values(config_lib.load(spec), overrides)
+
+
+def resolve_values(config: Any, overrides: Iterable[str] = ()) -> Experiment:
+  """Resolve the values of a config, or of a part of it; see `resolve`."""
   values = _taught(config_lib.override(Experiment, config, overrides))
   experiment = config_lib.build(Experiment, values)
   if experiment.kind not in ('generator', 'diffusion'):
@@ -149,8 +157,11 @@ def resolve(spec: str, overrides: Iterable[str] = ()) -> Experiment:
       'code_levels': tokenizer.code_levels,
       'grid': tokenizer.grid(experiment.clip_frames, data.size),
     }
-    if experiment.distillation.teacher:
-      # A student has those of its teacher, which may predict ids as a whole.
+    given = values.get('generator') or {}
+    if experiment.distillation.teacher or (
+      experiment.start_from and 'code_levels' in given
+    ):
+      # It has those of another, which may predict ids as a whole.
       del derived['generator']['code_levels']
     if experiment.generator.ports.canvas:
       ports = values['generator']['ports']
@@ -200,19 +211,7 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
   name = teaching.get('teacher')
   if not name or values.get('kind') != 'generator':
     return values
-  folder = find_model(name)
-  if is_bundle(folder):
-    content = _content(folder)
-    tokenizer = os.fspath(folder)
-  else:
-    teacher = read(folder)
-    if teacher.kind != 'generator':
-      raise UserError(
-        f'distillation.teacher={name} is the run of a {teacher.kind}; name a '
-        'generator: its run directory or a bundle'
-      )
-    content = config_lib.to_dict(teacher)
-    tokenizer = os.fspath(find_tokenizer(teacher, folder))
+  content, tokenizer = content_of('distillation.teacher', name)
   sampling = config_lib.build(SamplingSettings, content['sampling'])
   guidance = teaching.get('guidance', sampling.guidance)
   _check_guidance(f'distillation.teacher={name}', sampling, guidance)
@@ -237,6 +236,30 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
     values[group] = {**fields, **(values.get(group) or {})}
   values['tokenizer_dir'] = values.get('tokenizer_dir') or tokenizer
   return values
+
+
+def content_of(setting: str, name: str) -> tuple[dict[str, Any], str]:
+  """Read the config of a trained generator, and where its tokenizer is.
+
+  Args:
+    setting: that names the generator, for messages.
+    name: a run directory, a bundle or the name of one.
+
+  Raises:
+    NotFoundError: there is no such generator.
+    UserError: it is no generator.
+  """
+  folder = find_model(name)
+  if is_bundle(folder):
+    return _content(folder), os.fspath(folder)
+  trained = read(folder)
+  if trained.kind != 'generator':
+    raise UserError(
+      f'{setting}={name} is the run of a {trained.kind}; name a generator: its '
+      'run directory or a bundle'
+    )
+  place = os.fspath(find_tokenizer(trained, folder))
+  return config_lib.to_dict(trained), place
 
 
 def _check_guidance(

@@ -286,10 +286,10 @@ def _check(
   vocabulary: SentencePieceVocabulary,
 ) -> None:
   """Raise a UserError unless the parts of a model fit together."""
-  if vocabulary.size > config.text.vocab_size:
+  if vocabulary.size > config.text.num_ids:
     raise UserError(
       f'{folder}: the vocabulary has {vocabulary.size} ids, but the text '
-      f'encoder has {config.text.vocab_size}; use the vocab.model of this run'
+      f'encoder has {config.text.num_ids}; use the vocab.model of this run'
     )
   data = config.data
   grid = config.tokenizer.grid(data.frames, data.size)

@@ -27,10 +27,10 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 # little.
 _NUM_CAPTIONS = 10_000
 # Settings in which a run may differ from the generator that it starts from: its
-# critic is another network, ports may be added, and the others change no
-# parameters.
+# critic is another network, ports, words and a prompt may be added, and the
+# others change no parameters.
 _FREE = (
-  'ports',
+  *('ports', 'words', 'prompt'),
   *('critic', 'critic_layers', 'dropout', 'remat', 'dtype', *PLACES),
   'attention_kernel',
 )
@@ -59,13 +59,16 @@ def teacher_of(experiment: Experiment, tokenizer_params: Any) -> Model | None:
     return None
   setting = 'distillation.teacher'
   model = _fitting(setting, teacher, experiment, tokenizer_params)
-  theirs = model.sampler.models.generator.ports
-  ours = experiment.generator.ports
-  if theirs != ours:
-    raise UserError(
-      f'{setting}={teacher} has generator.ports {theirs}, and this run {ours}; '
-      'a student has the ports of its teacher, so leave generator.ports out'
-    )
+  theirs, ours = model.sampler.models, experiment
+  for group, name in (
+    *(('generator', 'ports'), ('generator', 'prompt'), ('text', 'words')),
+  ):
+    there, here = (getattr(getattr(x, group), name) for x in (theirs, ours))
+    if there != here:
+      raise UserError(
+        f'{setting}={teacher} has {group}.{name} {there}, and this run {here}; '
+        f'a student has the {name} of its teacher, so leave {group}.{name} out'
+      )
   return model
 
 
@@ -97,6 +100,17 @@ def _fitting(
       f'generator.ports is {models.generator.ports} there, of which this run '
       'lacks or changes a part'
     )
+  theirs, ours = models.text.words, experiment.text.words
+  if ours[: len(theirs)] != theirs:
+    differing.append(
+      f'text.words is {list(theirs)} there, with which {list(ours)} must begin'
+    )
+  length = models.generator.prompt
+  if length not in (0, experiment.generator.prompt):
+    differing.append(
+      f'generator.prompt is {length} there and '
+      f'{experiment.generator.prompt} here'
+    )
   if not differing and digest_tree(model.sampler.tokenizer_params) != (
     digest_tree(tokenizer_params)
   ):
@@ -118,10 +132,7 @@ def vocabulary_of(
     vocabulary = SentencePieceVocabulary(path.read_bytes())
     return vocabulary, read_words(workdir)
   # Every process learns the same vocabulary; the first process writes it.
-  with contextlib.closing(
-    open_pipeline(experiment, experiment.data, None)
-  ) as pipeline:
-    captions = list(pipeline.captions(_NUM_CAPTIONS))
+  captions = captions_of(experiment)
   size = experiment.text.vocab_size
   if not experiment.text.is_frozen:
     vocabulary = SentencePieceVocabulary.learn(captions, size)
@@ -134,6 +145,14 @@ def vocabulary_of(
       'name its own vocabulary'
     )
   return vocabulary, Words.count(captions)
+
+
+def captions_of(experiment: Experiment) -> list[str]:
+  """Return captions of the training data, from which words are counted."""
+  with contextlib.closing(
+    open_pipeline(experiment, experiment.data, None)
+  ) as pipeline:
+    return list(pipeline.captions(_NUM_CAPTIONS))
 
 
 def read_words(workdir: epath.PathLike) -> Words | None:

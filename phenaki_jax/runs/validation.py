@@ -92,17 +92,7 @@ def validate(
       "training fills yet; give 'source' alone, or leave it out"
     )
   _check_distillation(experiment)
-  critic_only = experiment.task.trained == 'critic'
-  if critic_only and experiment.generator.critic == 'none':
-    raise UserError(
-      "task.trained is 'critic', but the generator has none; set "
-      "generator.critic to 'token' or 'self'"
-    )
-  if critic_only and not experiment.start_from:
-    raise UserError(
-      "task.trained is 'critic', which needs a trained generator: --set "
-      'start_from=DIR, its run directory or a bundle'
-    )
+  _check_added(experiment)
   if experiment.reads_text and experiment.text.max_length < 2:
     raise UserError(
       f'text.max_length is {experiment.text.max_length}; a caption needs at '
@@ -110,6 +100,38 @@ def validate(
     )
   if experiment.kind == 'generator':
     assert grid == experiment.generator.grid, 'resolve derives it'
+
+
+def _check_added(experiment: Experiment) -> None:
+  """Check what is added to a trained generator, and trained alone."""
+  generator, words = experiment.generator, experiment.text.words
+  trained = experiment.task.trained
+  added = {
+    'critic': (
+      generator.critic != 'none',
+      "generator.critic to 'token' or 'self'",
+    ),
+    'prompt': (generator.prompt > 0, 'generator.prompt to 32 vectors'),
+    'words': (bool(words), 'text.words to the new ones'),
+  }
+  if trained in added and not added[trained][0]:
+    raise UserError(
+      f'task.trained is {trained!r}, but the generator has none; set '
+      f'{added[trained][1]}'
+    )
+  if experiment.start_from or experiment.distillation.teacher:
+    return
+  if trained in added:
+    raise UserError(
+      f'task.trained is {trained!r}, which needs a trained generator: --set '
+      'start_from=DIR, its run directory or a bundle'
+    )
+  if words:
+    raise UserError(
+      f'text.words is {", ".join(words)}, but words are added to a trained '
+      'generator: --set start_from=DIR, its run directory or a bundle; a new '
+      'one learns the words of its captions'
+    )
 
 
 def _check_distillation(experiment: Experiment) -> None:

@@ -18,6 +18,9 @@ class TextConfig:
     vocab_size: rows of the embedding table. A vocabulary may use fewer (T5
       rounds 32,100 pieces up to 32,128 rows), never more; ids 0, 1 and 2 are
       padding, end of text and unknown.
+    words: words that a trained encoder has learned later. Each is one id, from
+      `vocab_size` on, with a row in a table of their own (AR-LDM, arXiv
+      2211.10950).
     width: E, the width of the embeddings.
     num_layers: number of encoder layers.
     num_heads: K, attention heads per layer.
@@ -41,6 +44,7 @@ class TextConfig:
   """
 
   vocab_size: Annotated[int, Field(ge=4)] = 256
+  words: tuple[str, ...] = ()
   width: PositiveInt = 128
   num_layers: PositiveInt = 2
   num_heads: PositiveInt = 4
@@ -69,6 +73,17 @@ class TextConfig:
         f'text.vocabulary is {self.vocabulary}, but there is no text.encoder; '
         'name the checkpoint of the encoder, or leave the vocabulary out'
       )
+
+    if self.words and self.is_frozen:
+      raise UserError(
+        f'text.words is {", ".join(self.words)}, but a frozen text encoder '
+        'learns no word; leave text.words out'
+      )
+
+  @property
+  def num_ids(self) -> int:
+    """Return the number of ids that have an embedding."""
+    return self.vocab_size + len(self.words)
 
   @property
   def is_frozen(self) -> bool:

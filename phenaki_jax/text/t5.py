@@ -20,6 +20,9 @@ from phenaki_jax.nn.layers import Dense
 from phenaki_jax.sharding import constrain, logical, splits_evenly
 from phenaki_jax.text.config import TextConfig
 
+WORDS = 'words'
+"""The name of the table of words that were added to a trained encoder."""
+
 # T5X adds this number to masked logits. It absorbs the logit, so that a padding
 # query attends uniformly to all keys and the softmax does not return NaN.
 _MASKED = -1e10
@@ -29,9 +32,8 @@ class T5Encoder(nn.Module):
   """Embed token ids as vectors; id 0 is padding.
 
   `dtype` is that of the products. The softmax, the norms and the sum of the
-  layers are always float32. An id of `vocab_size` or more
-  is read as the last row of the table, so check that the vocabulary is not
-  larger than `config.vocab_size`.
+  layers are always float32. An id of `num_ids` or more is read as that of the
+  last row, so check that the vocabulary is not larger than `config.num_ids`.
   """
 
   config: TextConfig
@@ -61,6 +63,17 @@ class T5Encoder(nn.Module):
     )
     # Embed returns NaN for ids outside the table.
     x_BLE = embed(jnp.clip(ids_BL, 0, config.vocab_size - 1))
+    if config.words:
+      rows = self.param(
+        WORDS,
+        logical(nn.initializers.normal(1.0), None, 'embed'),
+        (len(config.words), config.width),
+        jnp.float32,
+      )
+      number = ids_BL - config.vocab_size
+      added_BLE = rows[jnp.clip(number, 0, len(config.words) - 1)]
+      is_added = jnp.broadcast_to(number[..., None] >= 0, x_BLE.shape)
+      x_BLE = jnp.where(is_added, added_BLE.astype(x_BLE.dtype), x_BLE)
     x_BLE = x_BLE.astype(jnp.float32)
     # Otherwise the vectors keep the split of the table, and each product of the
     # encoder is a sum over the devices instead of a gather of its kernel.

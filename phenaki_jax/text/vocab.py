@@ -13,17 +13,20 @@ import logging
 import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import sentencepiece
 from etils import epath
+from sentencepiece import sentencepiece_model_pb2
 
 from phenaki_jax.errors import UserError
 
 PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
+
+_SPACE = '▁'  # SentencePiece's mark of the start of a word
 
 _LOG = logging.getLogger(__name__)
 # SentencePiece drops longer lines by default; the limit is raised when a
@@ -224,6 +227,41 @@ class SentencePieceVocabulary(Padding):
         size,
       )
     return vocabulary
+
+  def with_words(
+    self, words: Sequence[str], *, first: int
+  ) -> 'SentencePieceVocabulary':
+    """Return a vocabulary in which each of some new words is one id.
+
+    The ids of all other text stay the same. A longer word that begins with a
+    new one, such as its plural, becomes its id and those of the ending.
+
+    Args:
+      words: words that are not yet one piece.
+      first: id of the first word, at least `size`; ids in between stay unused.
+
+    Raises:
+      UserError: a word is not a single word, or is already one piece.
+    """
+    assert first >= self.size, f'id {first} is that of another piece'
+    proto: Any = sentencepiece_model_pb2  # Its types are made at run time.
+    content = proto.ModelProto.FromString(self.model)
+    kinds = proto.ModelProto.SentencePiece
+    for number in range(self.size, first):
+      content.pieces.add(piece=f'<unused_{number}>', type=kinds.UNUSED)
+    for word in words:
+      piece = self._processor.normalize(word)
+      if _SPACE in piece.lstrip(_SPACE) or not any(map(str.isalnum, piece)):
+        raise UserError(
+          f'{word!r} is not a word; give one without spaces, such as zog'
+        )
+      if piece in {one.piece for one in content.pieces}:
+        raise UserError(
+          f'the vocabulary has the word {word!r} already; give a word that '
+          'means nothing yet, such as zog'
+        )
+      content.pieces.add(piece=piece, type=kinds.USER_DEFINED)
+    return type(self)(content.SerializeToString())
 
   def save(self, path: epath.PathLike) -> None:
     """Write the model file."""

@@ -38,8 +38,7 @@ class Words:
       words = split_words(caption)
       counter.update(words)
       number += bool(words)
-    ordered = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
-    return cls(counts=dict(ordered), captions=number)
+    return cls(counts=_ordered(counter), captions=number)
 
   @classmethod
   def from_json(cls, content: bytes) -> 'Words':
@@ -54,6 +53,15 @@ class Words:
       return cls(counts=counts, captions=int(values['captions']))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
       raise UserError(f'it holds no counts of words: {error!r}') from error
+
+  def joined(self, other: 'Words') -> 'Words':
+    """Return the words of the captions of both."""
+    counter = collections.Counter(self.counts) + collections.Counter(
+      other.counts
+    )
+    return Words(
+      counts=_ordered(counter), captions=self.captions + other.captions
+    )
 
   def to_json(self) -> bytes:
     """Return the words as JSON, one word per line."""
@@ -79,6 +87,11 @@ class Words:
     return difflib.get_close_matches(
       word, related, n=_SIMILAR, cutoff=0.7
     ) or difflib.get_close_matches(word, self.counts, n=1, cutoff=0.8)
+
+
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+  """Return counts, the highest first."""
+  return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def split_words(text: str) -> list[str]:

@@ -66,8 +66,8 @@ class GeneratorTaskConfig:
       in the paper; an image has few of them, so that at the paper's sizes 20%
       of images are 4% of the loss. 'examples': every clip and image.
     critic_weight: weight of the critic's loss, for a generator with a critic.
-    trained: 'all', or 'critic' alone, which `start_from` adds to a trained
-      generator.
+    trained: 'all', or only what `start_from` adds to a trained generator: the
+      'critic', the embeddings of new 'words', or the 'prompt'.
   """
 
   text_dropout: Share = 0.1
@@ -92,7 +92,7 @@ class GeneratorTaskConfig:
   schedule: Schedule = 'cosine'
   balance: Literal['tokens', 'examples'] = 'tokens'
   critic_weight: NonNegativeFloat = 1.0
-  trained: Literal['all', 'critic'] = 'all'
+  trained: Literal['all', 'critic', 'words', 'prompt'] = 'all'
 
   def __post_init__(self) -> None:
     """Check that the shares of the tasks leave none below zero."""

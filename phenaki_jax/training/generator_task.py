@@ -89,9 +89,16 @@ class GeneratorTask(Task):
   @property
   def roles(self) -> dict[str, Role]:  # type: ignore[override]
     """Return the networks that are not trained."""
-    if self.training.trained == 'all':
+    trained = self.training.trained
+    if trained == 'all':
       return {}
-    return dict.fromkeys(('text', 'generator'), Role(kind='fixed'))
+    added = {
+      'critic': self.config.critic != 'none',
+      'words': self.text.words,
+      'prompt': self.config.prompt,
+    }
+    names = ('text', 'generator', *(name for name in added if added[name]))
+    return {name: Role(kind='fixed') for name in names if name != trained}
 
   @property
   def frozen(self) -> Any:
@@ -449,7 +456,7 @@ class GeneratorTask(Task):
     )
     totals = totals or {'hidden': plain.count, 'weights': result.count}
     total = result.total / jnp.maximum(totals['weights'], 1.0)
-    if self.config.critic != 'none':
+    if self.config.critic != 'none' and 'critic' not in self.fixed:
       found = critic_loss(
         self.generator,
         params,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.text.vocab import SentencePieceVocabulary, Vocabulary
 
 CAPTIONS = [
@@ -170,3 +171,46 @@ def test_other_special_ids_raise():
   )
   with pytest.raises(ValueError, match='they must be'):
     SentencePieceVocabulary(out.getvalue())
+
+
+class TestNewWords:
+  """Words that are added to a vocabulary, each as one id."""
+
+  def test_word_is_one_id_and_other_text_keeps_its_ids(self, learned):
+    more = learned.with_words(['zog', 'Émile'], first=learned.size + 3)
+    assert more.size == learned.size + 5
+    zog, emile = learned.size + 3, learned.size + 4
+    assert more.encode('zog') == [zog]
+    red = learned.encode('a red')
+    right = learned.encode('moves left')
+    # Case is folded, as in the captions from which the pieces were learned.
+    assert more.encode('A red Zog moves left') == [*red, zog, *right]
+    assert more.encode('a red émile') == [*red, emile]
+    for text in (*CAPTIONS, 'ozog', 'zo g', ''):
+      assert more.encode(text) == learned.encode(text)
+
+  def test_word_survives_the_file_and_decodes(self, learned, tmp_path):
+    more = learned.with_words(['zog'], first=learned.size)
+    more.save(tmp_path / 'vocab.model')
+    found = SentencePieceVocabulary.from_file(tmp_path / 'vocab.model')
+    ids = found.encode_padded('a zog moves left', 16)
+    assert learned.size in ids
+    assert found.decode(ids) == 'a zog moves left'
+
+  def test_longer_word_begins_with_the_id(self, learned):
+    more = learned.with_words(['zog'], first=learned.size)
+    assert more.encode('zogs')[0] == learned.size
+    assert more.decode(more.encode('zogs')) == 'zogs'
+
+  @pytest.mark.parametrize(
+    ('word', 'message'),
+    [
+      ('two words', 'is not a word'),
+      ('', 'is not a word'),
+      ('!', 'is not a word'),
+      ('circle', 'has the word'),
+    ],
+  )
+  def test_other_words_are_refused(self, learned, word, message):
+    with pytest.raises(UserError, match=message):
+      learned.with_words([word], first=learned.size)

@@ -41,3 +41,11 @@ def test_unknown_words_come_with_similar_ones():
 def test_a_damaged_file_is_an_error(content):
   with pytest.raises(UserError, match='no counts of words'):
     Words.from_json(content)
+
+
+def test_words_of_two_runs_are_joined():
+  words = Words.count(['a red ball']).joined(Words.count(['a zog', 'a zog']))
+  assert list(words.counts.items()) == [
+    *(('a', 3), ('zog', 2), ('ball', 1), ('red', 1))
+  ]
+  assert words.captions == 3

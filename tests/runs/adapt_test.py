@@ -1,0 +1,161 @@
+"""The run of an adaptation: its examples, its settings and the new word."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.runs.adapt import EXAMPLES, Adaptation, adaptation
+from phenaki_jax.runs.new_words import new_words
+from phenaki_jax.runs.open import load
+from phenaki_jax.runs.validation import validate
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+  """Write five images, two of which have a caption of their own."""
+  folder = tmp_path_factory.mktemp('zog')
+  for number in range(5):
+    pixels = np.full((16, 16, 3), 40 * number, np.uint8)
+    Image.fromarray(pixels).save(folder / f'{number}.png')
+  for number in range(2):
+    (folder / f'{number}.txt').write_text('a Zog moves left')
+  return str(folder)
+
+
+@pytest.fixture(scope='module')
+def run(images, tiny_bundle, tmp_path_factory):
+  """Return a function that makes the run of an adaptation."""
+
+  def make(*overrides, **fields):
+    fields = {'images': images, 'model': str(tiny_bundle), **fields}
+    workdir = tmp_path_factory.mktemp('run')
+    return adaptation(Adaptation(**fields), workdir, list(overrides)), workdir
+
+  return make
+
+
+@pytest.fixture(scope='module')
+def row(run):
+  return run(character='zog', like='circle')
+
+
+def test_row_is_trained_on_the_images_alone(row, tiny_bundle):
+  experiment, workdir = row
+  model = load(tiny_bundle)
+  assert experiment.text == dataclasses.replace(
+    model.sampler.models.text, words=('zog',)
+  )
+  assert experiment.generator == model.sampler.models.generator
+  assert experiment.task.trained == 'words'
+  assert experiment.start_from == experiment.tokenizer_dir == str(tiny_bundle)
+  (source,) = experiment.data.sources
+  assert source.path == str(workdir / EXAMPLES)
+  assert experiment.data.image_share == 1
+  assert experiment.data.size == model.data.size
+  validate(experiment, num_devices=8)
+
+
+def test_whole_model_also_sees_the_data_of_its_training(run):
+  experiment, _ = run('train.steps=7', character='zog', mode='all')
+  assert [source.layout for source in experiment.data.sources] == [
+    *('manifest', 'storyworld')
+  ]
+  # Of clips and of images, half are those of the training data.
+  assert [source.weight for source in experiment.data.sources] == [1.0, 1.0]
+  assert experiment.data.image_share == 0.5
+  assert experiment.task.trained == 'all'
+  assert experiment.train.steps == 7
+  experiment, _ = run(character='zog', mode='all', prior=False)
+  assert [source.layout for source in experiment.data.sources] == ['manifest']
+  experiment, _ = run(mode='all', caption='a thing')
+  assert experiment.text.words == ()
+
+
+def test_new_row_starts_from_the_word_that_is_like_it(row, tiny_bundle):
+  experiment, _ = row
+  start = load(tiny_bundle)
+  new = new_words(experiment, start)
+  table = start.sampler.generator_params['text']['token_embedder']['embedding']
+  circle = start.sampler.vocabulary.encode('circle')
+  np.testing.assert_array_equal(
+    new.params['words']['words'], table[jnp.asarray(circle)].mean(0)[None]
+  )
+  assert {**new.params, 'words': 0} == {
+    **start.sampler.generator_params,
+    'words': 0,
+  }
+  first = start.sampler.models.text.vocab_size
+  assert new.vocabulary.encode('zog') == [first]
+  assert new.words.counts['zog'] == 5
+  assert new.words.counts['circle'] == start.words.counts['circle']
+
+
+def test_words_are_added_one_after_another(row, tiny_bundle):
+  experiment, _ = row
+  start = load(tiny_bundle)
+  first = new_words(experiment, start)
+  sampler = dataclasses.replace(
+    start.sampler,
+    models=dataclasses.replace(start.sampler.models, text=experiment.text),
+    vocabulary=first.vocabulary,
+    generator_params=first.params,
+  )
+  start = dataclasses.replace(start, words=first.words, sampler=sampler)
+  # Nothing is new in another run with the same words.
+  assert new_words(experiment, start) is None
+  text = dataclasses.replace(experiment.text, words=('zog', 'wug'))
+  second = new_words(dataclasses.replace(experiment, text=text), start)
+  rows = second.params['words']['words']
+  assert rows.shape[0] == 2
+  np.testing.assert_array_equal(rows[:1], first.params['words']['words'])
+  assert second.vocabulary.encode('zog wug') == [
+    *(text.vocab_size, text.vocab_size + 1)
+  ]
+
+
+@pytest.mark.parametrize(
+  ('fields', 'words'),
+  [
+    ({'images': ''}, 'give --images DIR'),
+    ({'clip': 'a.mp4', 'character': 'zog'}, 'give --images DIR'),
+    ({}, 'give --character WORD, or customise in mode all'),
+    ({'mode': 'all', 'like': 'red', 'caption': 'x'}, '--like is the start'),
+  ],
+)
+def test_contradictions_are_refused(run, fields, words):
+  with pytest.raises(UserError, match=words):
+    run(**fields)
+
+
+def test_captions_have_the_word(run):
+  with pytest.raises(UserError, match=r"of 0\.png is 'a Zog moves left', from"):
+    run(character='wug')
+
+
+def test_files_that_cannot_be_read_are_named(run, tmp_path):
+  Image.new('RGB', (16, 16)).save(tmp_path / 'a.png')
+  (tmp_path / 'b.png').write_bytes(b'no image')
+  with pytest.raises(UserError, match='1 of 2 files .* cannot be read'):
+    run(character='zog', images=str(tmp_path))
+  with pytest.raises(NotFoundError):
+    run(character='zog', model=str(tmp_path / 'nowhere'))
+
+
+@pytest.mark.parametrize(
+  ('character', 'like', 'words'),
+  [
+    ('circ', '', "'circ' is the beginning of 'circle'"),
+    ('circle', '', "'circle' is the beginning of 'circle'"),
+    ('zog', 'spaceship', "start_word is 'spaceship', but no training caption"),
+  ],
+)
+def test_words_in_use_are_refused(row, tiny_bundle, character, like, words):
+  experiment, _ = row
+  text = dataclasses.replace(experiment.text, words=(character,))
+  wrong = dataclasses.replace(experiment, text=text, start_word=like)
+  with pytest.raises(UserError, match=words):
+    new_words(wrong, load(tiny_bundle))
