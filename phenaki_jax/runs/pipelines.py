@@ -29,8 +29,9 @@ def vector_width(experiment: Experiment) -> int:
 
 def has_depth(experiment: Experiment) -> bool:
   """Return whether the clips of a batch have their depth."""
-  is_read = experiment.kind in ('generator', 'diffusion')
-  return is_read and experiment.task.structure_share > 0
+  task = experiment.task
+  is_given = task.structure_share > 0 and not task.depth_weights
+  return experiment.kind == 'generator' and is_given
 
 
 def open_pipeline(

@@ -116,6 +116,11 @@ def _check_distillation(experiment: Experiment) -> None:
       f'generator.critic is {critic!r}, but a student learns no critic; leave '
       'it out, and train one for the student'
     )
+  if task.depth_weights:
+    raise UserError(
+      f'task.depth_weights is {task.depth_weights}, but a student follows no '
+      'depth; leave it out'
+    )
   if task.text_dropout:
     raise UserError(
       f'task.text_dropout is {task.text_dropout}, but a student is sampled '

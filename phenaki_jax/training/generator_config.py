@@ -57,6 +57,8 @@ class GeneratorTaskConfig:
       blurred to a level that the generator reads as a scalar (Gen-1).
     structure_levels: the highest level; each one up to it is as likely (Gen-1:
       7, and 0 at first).
+    depth_weights: file of the weights of DPT, which estimates the depth of
+      clips in the step; empty for StoryWorld, whose depth is known.
     time_off_clips: share of the clips for which the layers over time are off,
       for temporal guidance (Gen-1: 0.125).
     time_off_images: share of the images for which they are off.
@@ -91,6 +93,7 @@ class GeneratorTaskConfig:
   content_share: Share = 0.0
   structure_share: Share = 0.0
   structure_levels: Level = 7
+  depth_weights: str = ''
   time_off_clips: Share = 0.0
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
@@ -174,6 +177,11 @@ class GeneratorTaskConfig:
     if self.canvas_enlarged_share:
       what = 'a canvas of low resolution from an exact one'
       _check_level(generator, 'canvas_enlarged_share', what)
+    if self.depth_weights and not self.structure_share:
+      raise UserError(
+        f'task.depth_weights is {self.depth_weights}, but no clip shows its '
+        'depth; set task.structure_share above 0, or leave it out'
+      )
     if self.structure_share and self.structure_levels:
       what = 'how far depth is blurred'
       _check_level(generator, 'structure_share', what)
