@@ -12,6 +12,7 @@ import pytest
 from phenaki_jax.data import build, pipeline
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.data.sources import img2dataset, storyworld, webvid
+from phenaki_jax.errors import UserError
 
 LENGTH = 24
 
@@ -28,6 +29,7 @@ def tokenize(caption):
 def make(process_index=0, process_count=1, **fields):
   fields = {'size': (8, 8), 'frames': 7, 'batch_size': 16, **fields}
   tubelet, multiple = fields.pop('tubelet', 2), fields.pop('multiple', 1)
+  depth = fields.pop('depth', False)
   return pipeline.Pipeline(
     config_lib.DataConfig(**fields),
     tokenize,
@@ -36,6 +38,7 @@ def make(process_index=0, process_count=1, **fields):
     process_index=process_index,
     process_count=process_count,
     multiple=multiple,
+    depth=depth,
   )
 
 
@@ -66,6 +69,15 @@ def test_batch_has_the_arrays_of_its_spec():
   context = batch['clips']['context_frames']
   assert set(context) == {0, 5}
   assert (batch['clips']['num_frames'] == 7).all()
+
+
+def test_clips_of_storyworld_have_their_depth():
+  plain = make(image_share=0.25, continuation_share=0.5).batch(2)
+  batch = make(image_share=0.25, continuation_share=0.5, depth=True).batch(2)
+  depth = batch['clips'].pop('depth')
+  assert_equal(batch, plain)
+  assert depth.shape == batch['clips']['pixels'].shape[:-1]
+  assert (depth.max((1, 2, 3)) > 200).all() and (depth == 0).mean() > 0.5
 
 
 def test_parts_are_padded_with_their_first_examples():
@@ -292,6 +304,11 @@ def test_many_resume_points_give_the_same_batches(folder):
 @pytest.mark.parametrize(
   'tubelet, frames, fits', [(1, 14, 12), (2, 15, 11), (3, 16, 10), (4, 17, 9)]
 )
+def test_the_depth_of_a_manifest_is_not_known(folder):
+  with pytest.raises(UserError, match='set task.depth_weights to a file'):
+    make_from(folder, depth=True)
+
+
 def test_short_clips_are_padded_to_whole_tubelets(
   folder, tubelet, frames, fits
 ):
