@@ -106,18 +106,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('mask', 'FILE', 'image or clip, white where fill and restyle change it'),
   ):
     parser.add_argument(f'--{name}', metavar=shown, help=words)
-  parser.add_argument(
-    '--box',
-    type=four_numbers,
-    metavar='L,T,R,B',
-    help='box that fill and restyle change, in pixels',
-  )
-  parser.add_argument(
-    '--margins',
-    type=four_numbers,
-    metavar='L,T,R,B',
-    help='new pixels of extend on each side',
-  )
+  for name, words in (
+    ('box', 'box that fill and restyle change, in pixels'),
+    ('margins', 'new pixels of extend on each side'),
+  ):
+    shown = 'L,T,R,B'
+    parser.add_argument(
+      f'--{name}', type=four_numbers, metavar=shown, help=words
+    )
 
 
 def run(args: argparse.Namespace) -> None:

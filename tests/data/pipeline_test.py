@@ -292,6 +292,11 @@ def _bytes(batch):
   )
 
 
+def test_the_depth_of_a_manifest_is_not_known(folder):
+  with pytest.raises(UserError, match='set task.depth_weights to a file'):
+    make_from(folder, depth=True)
+
+
 def test_random_resume_points_give_the_same_batches(folder):
   _check_resumes(folder, points=4, length=3, last=12)
 
@@ -304,11 +309,6 @@ def test_many_resume_points_give_the_same_batches(folder):
 @pytest.mark.parametrize(
   'tubelet, frames, fits', [(1, 14, 12), (2, 15, 11), (3, 16, 10), (4, 17, 9)]
 )
-def test_the_depth_of_a_manifest_is_not_known(folder):
-  with pytest.raises(UserError, match='set task.depth_weights to a file'):
-    make_from(folder, depth=True)
-
-
 def test_short_clips_are_padded_to_whole_tubelets(
   folder, tubelet, frames, fits
 ):

@@ -219,7 +219,7 @@ def _restyling(seeing, seed=2):
 
 
 def test_a_clip_is_made_anew_from_its_depth_and_an_image(seeing):
-  """Its own pixels have no effect on what is made, and stay outside the mask."""
+  """Its own pixels have no effect inside the mask, and stay outside."""
   clip, level = _frames(12), 1
   depth = np.random.default_rng(5).random((12, *SIZE)).astype(np.float32)
   structure = Structure(depth=depth, level=level)

@@ -255,7 +255,9 @@ def test_depth_is_that_of_the_clip_blurred_to_the_level(read):
     ),
   )
   assert set(level[shown]) == {0, 1, 2, 3}
-  wanted = blurred(jnp.asarray(read['depth'] / 255, jnp.float32), level[:CLIPS])
+  wanted = blurred(
+    jnp.asarray(read['depth'] / 255, jnp.float32), jnp.asarray(level[:CLIPS])
+  )
   np.testing.assert_allclose(
     canvas.depth[:CLIPS],
     np.where(canvas.has_depth[:CLIPS], wanted, 0),

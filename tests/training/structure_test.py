@@ -39,8 +39,9 @@ WORLD = TokenizerConfig(
   fsq_levels=(8, 8),
 )
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-SIDE, FRAMES = 6, 3  # patches; frames
-STEPS = 300
+SIDE, FRAMES = 4, 2  # patches in a row; frames
+STEPS = 600
+LEVELS = (0, 3, 4)
 
 
 def _shapes(bits, count):
@@ -49,11 +50,9 @@ def _shapes(bits, count):
   for clip in found:
     pattern = bits.random((3, 3)) < 0.6
     pattern[1, 1] = True
-    row = bits.integers(0, SIDE - 2)
-    column, motion = bits.integers(0, SIDE - 4), bits.choice([-1, 1])
-    column += (FRAMES - 1) * (motion < 0)
+    row, column = bits.integers(0, SIDE - 2, 2)
     for time, frame in enumerate(clip):
-      place = column + motion * time
+      place = (column + time) % (SIDE - 2)
       frame[row : row + 3, place : place + 3] = pattern
   return found
 
@@ -65,25 +64,26 @@ def _clips(shapes, colours):
   return pixels.astype(np.uint8), (255 * near).astype(np.uint8)
 
 
-def _trained():
-  """Return a generator that was trained on such clips without captions."""
+TEXT = TextConfig(
+  vocab_size=32,
+  width=16,
+  num_layers=1,
+  num_heads=2,
+  head_dim=8,
+  mlp_dim=32,
+  max_length=2,
+)
+
+
+def _task():
   side = 4 * SIDE
-  text = TextConfig(
-    vocab_size=32,
-    width=16,
-    num_layers=1,
-    num_heads=2,
-    head_dim=8,
-    mlp_dim=32,
-    max_length=2,
-  )
-  task = GeneratorTask(
+  return GeneratorTask(
     config=GeneratorConfig(
       codebook_size=WORLD.codebook_size,
       code_levels=WORLD.code_levels,
       grid=WORLD.grid(FRAMES, (side, side)),
       width=64,
-      num_layers=3,
+      num_layers=2,
       num_heads=4,
       mlp_dim=128,
       attention='factorized',
@@ -96,7 +96,7 @@ def _trained():
         scalars=('level',),
       ),
     ),
-    text=text,
+    text=TEXT,
     tokenizer=WORLD,
     tokenizer_params=sharding.unbox(
       jax.jit(TokenizerTask(config=WORLD).init)(rng.root(2))
@@ -104,10 +104,14 @@ def _trained():
     training=GeneratorTaskConfig(
       prediction_share=0.0,
       structure_share=0.9,
-      structure_levels=5,
+      structure_levels=4,
       content_share=0.9,
     ),
   )
+
+
+def _trained(task, steps):
+  """Yield how many steps were taken, and a sampler, after every 100 steps."""
   optim = OptimConfig(
     optimizer='muon',
     learning_rate=5e-3,
@@ -115,7 +119,7 @@ def _trained():
     warmup_steps=20,
     ema_decay=0.98,
   )
-  optimizer = make_optimizer(optim, steps=STEPS, params=boxed_params(task))
+  optimizer = make_optimizer(optim, steps=steps, params=boxed_params(task))
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]
   )
@@ -125,7 +129,7 @@ def _trained():
     make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
   )
   bits = np.random.default_rng(0)
-  for _ in range(STEPS):
+  for number in range(steps):
     pixels, depth = _clips(_shapes(bits, 32), bits.integers(0, 3, 32))
     clips = {
       'pixels': pixels,
@@ -135,26 +139,30 @@ def _trained():
       'context_frames': np.zeros(32, np.int32),
     }
     state, _ = step(state, {'clips': clips}, rng.root(1), task.tokenizer_params)
-  return Sampler(
-    models=Models(tokenizer=WORLD, generator=task.config, text=text),
-    tokenizer_params=task.tokenizer_params,
-    generator_params=state.ema,
-    vocabulary=SentencePieceVocabulary.learn(['a clip'], 32),
-  )
+    if (number + 1) % 100 == 0:
+      yield (
+        number + 1,
+        Sampler(
+          models=Models(tokenizer=WORLD, generator=task.config, text=TEXT),
+          tokenizer_params=task.tokenizer_params,
+          generator_params=state.ema,
+          vocabulary=SentencePieceVocabulary.learn(['a clip'], 32),
+        ),
+      )
 
 
-@pytest.mark.slow
-def test_shapes_follow_the_depth_and_colours_the_image():
-  """Less of the shape is kept at higher levels; without an image, no colour."""
-  sampler = _trained()
-  bits, count = np.random.default_rng(1), 48
+def _measured(sampler):
+  """Return IoU and colours by level, and both of the ablations."""
+  bits, count = np.random.default_rng(1), 40
   shapes, colours = _shapes(bits, count), bits.integers(0, 3, count)
   pixels, depth = _clips(shapes, colours)
   # Images of another shape, in another place and another colour.
   wanted = (colours + bits.integers(1, 3, count)) % 3
   images = _clips(_shapes(bits, count), wanted)[0][:, :1]
   content = sampler.encode(images)[:, 0]
-  tokens = sampler.encode(_clips(np.ones((3, 1, 6, 6), bool), np.arange(3))[0])
+  tokens = sampler.encode(
+    _clips(np.ones((3, 1, SIDE, SIDE), bool), np.arange(3))[0]
+  )
   tokens = tokens[:, 0, 0, 0]  # of the colours
   assert len(set(tokens)) == 3
 
@@ -177,7 +185,7 @@ def test_shapes_follow_the_depth_and_colours_the_image():
       ids=ids,
       known=np.zeros(ids.shape, bool),
       seeds=range(count),
-      settings=SamplingSettings(steps=12, order='random', guidance=0.0),
+      settings=SamplingSettings(steps=8, order='random', guidance=0.0),
       conditions=conditions,
     )
     ids = np.asarray(state.ids).reshape(ids.shape)
@@ -187,11 +195,23 @@ def test_shapes_follow_the_depth_and_colours_the_image():
     right = (ids == tokens[wanted][:, None, None, None]) & near
     return found.mean(), right.sum() / near.sum()
 
-  overlap, colour = zip(*(made(level) for level in (0, 3, 4, 5)), strict=True)
-  _, without_image = made(0, has_image=False)
-  without_depth, _ = made(0, has_depth=False)
-  told = f'{overlap=} {colour=} {without_image=} {without_depth=}'
-  print(told)
-  assert overlap[0] > 0.9 and min(colour) > 0.9, told
-  assert overlap[0] > overlap[1] > overlap[2] > overlap[3], told
-  assert without_image < 0.6 and without_depth < 0.5, told
+  by_level = [made(level) for level in LEVELS]
+  return {
+    'overlap': [round(float(one), 3) for one, _ in by_level],
+    'colour': [round(float(other), 3) for _, other in by_level],
+    'colour_without_image': float(made(0, has_image=False)[1]),
+    'overlap_without_depth': float(made(0, has_depth=False)[0]),
+  }
+
+
+@pytest.mark.slow
+def test_shapes_follow_the_depth_and_colours_the_image():
+  """Less of the shape is kept at higher levels; without an image, no colour."""
+  *_, (_, sampler) = _trained(_task(), STEPS)
+  found = _measured(sampler)
+  print(found)
+  assert found['overlap'][0] > 0.9 and min(found['colour']) > 0.9, found
+  assert found['overlap'] == sorted(found['overlap'], reverse=True), found
+  assert found['overlap'][-1] < 0.8, found
+  assert found['colour_without_image'] < 0.6, found
+  assert found['overlap_without_depth'] < 0.6, found
