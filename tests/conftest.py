@@ -118,7 +118,7 @@ def ported_sampler(tiny_sampler):
   ports = PortsConfig(
     canvas=True,
     patch=(tokenizer.tubelet, *tokenizer.patch),
-    memory=('source',),
+    memory=('source', 'content'),
     memory_every=1,
     scalars=('fps', 'level'),
   )

@@ -181,6 +181,24 @@ def fields(args: argparse.Namespace, dataclass: type) -> dict[str, Any]:
   }
 
 
+class InPlaceOf(argparse.Action):
+  """Stores an option in whose presence some positional arguments may lack."""
+
+  def __init__(self, *args: Any, positionals: tuple[str, ...], **kwargs: Any):
+    """Remember the names of the positional arguments."""
+    super().__init__(*args, **kwargs)
+    self.positionals = positionals
+
+  def __call__(
+    self, parser: Any, namespace: Any, values: Any, option_string: Any = None
+  ) -> None:
+    """Store the value."""
+    setattr(namespace, self.dest, values)
+    for action in parser._actions:
+      if action.dest in self.positionals:
+        action.required = False
+
+
 def _number(
   kind: type, words: str, low: int | float, high: int | float = math.inf
 ) -> Any:
@@ -203,6 +221,7 @@ seed = _number(int, 'a seed from 0 to 4294967295', 0, 2**32 - 1)
 positive = _number(int, 'a whole number of at least 1', 1)
 seconds = _number(float, 'a positive number', 1e-6)
 share = _number(float, 'a number in 0..1', 0, 1)
+level = _number(int, 'a level from 0 to 7', 0, 7)
 _score = _number(float, 'a number in 0..10', 0, 10)
 
 

@@ -4,7 +4,9 @@
   continue     a clip: new frames follow it
   interpolate  two or more images, or a clip: new frames between each two
   fps          a clip: a multiple of its frame rate, by frames in between
-  fill         a clip: the pixels of a box are made anew
+  fill         a clip: the pixels of a box or a mask are made anew
+  restyle      a clip: what --content names is made in its structure, its depth
+               (docs/conditioning.md); --structure CLIP is short for it
   extend       a clip: new pixels around it
   enlarge      a clip: more rows and columns, by a model of super-resolution,
                which reads no prompt
@@ -32,6 +34,10 @@ EXAMPLES = """
     --prompt "a red circle moving right on grass"
   phenaki edit fill circle.npy --out filled.mp4 --box 32,0,64,64 \\
     --prompt "a blue square on grass"
+  phenaki edit restyle circle.npy --out blue.mp4 --content blue.png \
+    --model runs/structure --structure-level 1
+  phenaki edit --structure mockup.mp4 --content "a blue square on grass" \
+    --depth maps --model runs/structure --out render.mp4
   phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
@@ -43,6 +49,7 @@ ACTIONS = (
   'interpolate',
   'fps',
   'fill',
+  'restyle',
   'extend',
   'enlarge',
 )
@@ -75,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('frames', arguments.positive, 24, 'new frames of animate and continue'),
     ('between', arguments.positive, 3, 'new frames in a gap of interpolate'),
     ('times', arguments.positive, 2, 'multiple of the frame rate of fps'),
+    ('structure-level', arguments.level, 0, 'blur of the depth of restyle'),
     ('seed', arguments.seed, 0, 'of the result'),
     ('guidance', float, argparse.SUPPRESS, 'guidance scale; 0 for none'),
     ('steps', int, argparse.SUPPRESS, 'decoding steps of a window'),
@@ -86,28 +94,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ),
   )
   parser.add_argument(
-    '--box', type=four_numbers, metavar='L,T,R,B', help='box of fill, in pixels'
+    '--structure',
+    action=arguments.InPlaceOf,
+    positionals=('action', 'inputs'),
+    metavar='CLIP',
+    help='restyle this clip',
   )
-  parser.add_argument(
-    '--margins',
-    type=four_numbers,
-    metavar='L,T,R,B',
-    help='new pixels of extend on each side',
-  )
+  for name, shown, words in (
+    ('content', 'IMAGE|TEXT', 'what restyle makes: an image of it, or a text'),
+    ('depth', 'MAPS', 'pictures, film or .npy of depth, or weights of DPT'),
+    ('mask', 'FILE', 'image or clip, white where fill and restyle change it'),
+  ):
+    parser.add_argument(f'--{name}', metavar=shown, help=words)
+  for name, words in (
+    ('box', 'box that fill and restyle change, in pixels'),
+    ('margins', 'new pixels of extend on each side'),
+  ):
+    shown = 'L,T,R,B'
+    parser.add_argument(
+      f'--{name}', type=four_numbers, metavar=shown, help=words
+    )
 
 
 def run(args: argparse.Namespace) -> None:
   """Make one edit."""
-  for name, option in (('fill', 'box'), ('extend', 'margins')):
-    if args.action == name and getattr(args, option) is None:
-      raise UserError(f'{name} needs --{option} left,top,right,bottom')
+  if args.structure is not None:
+    if args.inputs or args.action not in (None, 'restyle'):
+      raise UserError('--structure CLIP is for restyle, which takes one clip')
+    args.action, args.inputs = 'restyle', [args.structure]
+  if args.action == 'fill' and args.box is None and args.mask is None:
+    raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
+  if args.action == 'extend' and args.margins is None:
+    raise UserError('extend needs --margins left,top,right,bottom')
   if args.action == 'enlarge':
     from phenaki_jax.runs.enlargement import Enlargement, enlarge_film
 
     wanted = Enlargement(**arguments.fields(args, Enlargement))
     print(*enlarge_film(args.model, wanted, args.out), sep='\n')
     return
-  if not args.prompt:
+  if args.action == 'restyle' and not (args.content or args.prompt):
+    raise UserError('restyle needs --content, an image or a text of the result')
+  if args.action != 'restyle' and not args.prompt:
     raise UserError(f'{args.action} needs --prompt, the text of the result')
   from phenaki_jax.runs.edit import Edit, edit
   from phenaki_jax.runs.open import load

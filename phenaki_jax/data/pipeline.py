@@ -66,6 +66,7 @@ class Pipeline(Loader):
     reencoded: bool = False,
     text_cache: TextCache | None = None,
     multiple: int = 1,
+    depth: bool = False,
   ):
     """Open the sources.
 
@@ -82,6 +83,7 @@ class Pipeline(Loader):
       text_cache: the vectors of the captions, which the batches then hold
         beside their token ids.
       multiple: see `spec.batch_spec`.
+      depth: whether clips have their depth, which only StoryWorld knows.
 
     Raises:
       UserError: the frames do not fit the tubelet, the batch cannot be divided
@@ -109,6 +111,7 @@ class Pipeline(Loader):
       reencoded=reencoded,
       text_width=text_cache.width if text_cache else 0,
       multiple=multiple,
+      depth=depth,
     )
     self._process_spec = spec_lib.process_spec(self.spec, process_count)
     self._process_index = process_index
@@ -118,9 +121,18 @@ class Pipeline(Loader):
       manifest.Manifest(source.path) if source.layout == 'manifest' else None
       for source in config.sources
     ]
+    if depth and any(one is not None for one in manifests):
+      raise UserError(
+        'the depth of manifests is not known; set task.depth_weights to a file '
+        'of the weights of DPT, which estimates it, or train on StoryWorld'
+      )
     frames = FrameCache(config.frame_cache_bytes)
     request = schema.ExampleRequest(
-      size=config.size, frames=config.frames, fps=config.fps, tubelet=tubelet
+      size=config.size,
+      frames=config.frames,
+      fps=config.fps,
+      tubelet=tubelet,
+      depth=depth,
     )
     self._examples = {
       part: examples.MixedExamples(

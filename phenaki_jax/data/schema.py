@@ -112,6 +112,7 @@ class ExampleRequest:
       latest that still fills all frames.
     context_frames: frames before a scene with which its clip starts, if the
       film has as many; 0 requests a clip within the scene.
+    depth: whether the depth of a clip is wanted, which only StoryWorld knows.
   """
 
   size: tuple[int, int]
@@ -120,6 +121,7 @@ class ExampleRequest:
   tubelet: int = 1
   position: float = 0.0
   context_frames: int = 0
+  depth: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,9 +133,11 @@ class Example:
     caption: text that describes it.
     num_frames: number of leading frames that are not padding.
     context_frames: number of leading frames of an earlier scene.
+    depth: uint8 [T, H, W] of a clip, 255 is near; None if it is not known.
   """
 
   pixels: np.ndarray
   caption: str
   num_frames: int = 1
   context_frames: int = 0
+  depth: np.ndarray | None = None

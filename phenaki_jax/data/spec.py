@@ -8,6 +8,8 @@ A batch is a nested dict of numpy arrays, part -> name -> array:
                              1 + k * tubelet; padding repeats the last of them
              context_frames  int32 [B]: leading frames of an earlier scene
                              than the caption describes; 0 means none
+             depth           uint8 [B, T, H, W]: relative inverse depth, 255 is
+                             near; absent from a run that does not use it
     images:  pixels          uint8 [B, H, W, 3]
              text            int32 [B, L]
 
@@ -79,6 +81,7 @@ def batch_spec(
   reencoded: bool = False,
   text_width: int = 0,
   multiple: int = 1,
+  depth: bool = False,
 ) -> BatchSpec:
   """Describe every array of a global batch.
 
@@ -90,6 +93,7 @@ def batch_spec(
     reencoded: whether a batch of tokens has `reencoded`.
     text_width: E, for a batch with text vectors.
     multiple: pad each part to a multiple of this number of examples.
+    depth: whether clips have their depth.
 
   Raises:
     UserError: data.frames or data.context_frames is not 1 + k * tubelet.
@@ -112,6 +116,8 @@ def batch_spec(
     if grid:
       names = ('tokens', 'reencoded')[: 1 + reencoded]
       media = {name: _array(np.int32, rows, *grid) for name in names}
+    if depth:
+      media['depth'] = _array(np.uint8, rows, data.frames, *data.size)
     parts['clips'] = {
       **media,
       'text': _array(np.int32, rows, text_length),

@@ -167,17 +167,21 @@ class MaskedTransformer(nn.Module):
     table: Float[Array, 'rows D'],
     place: Float[Array, '1 1 n D'],
   ) -> Memory:
-    """Make the memory; images have the tables of the tokens (StoryDALL-E)."""
+    """Make the memory; images have the tables of the tokens (StoryDALL-E).
+
+    Content is without its places: what is in an image, and not where.
+    """
     ports, dtype = self.config.ports, jnp.dtype(self.config.dtype)
 
-    def vectors(entries: Entries) -> Entries:
+    def vectors(role: str, entries: Entries) -> Entries:
       values = entries.values
       if jnp.issubdtype(values.dtype, jnp.integer):
-        looked_up = table[values]
-        values = looked_up + jnp.broadcast_to(place, looked_up.shape)
+        values = table[values]
+        if role != 'content':
+          values = values + jnp.broadcast_to(place, values.shape)
       return dataclasses.replace(entries, values=values.astype(jnp.float32))
 
-    given = {role: vectors(entries) for role, entries in memory.items()}
+    given = {role: vectors(role, entries) for role, entries in memory.items()}
     found = MemoryPort(ports.memory, ports.memory_slots, name='memory')(given)
     return dataclasses.replace(found, vectors=found.vectors.astype(dtype))
 

@@ -75,19 +75,21 @@ class PerceptualNetwork:
 
 
 class Conv(nn.Module):
-  """A convolution with a bias, whose weights a file holds.
+  """A convolution whose weights a file holds.
 
   Attributes:
     features: output channels.
     kernel: size of the kernel along each dimension.
     strides: the same for all dimensions.
     padding: the same before and after each dimension, or 'SAME'.
+    bias: whether it has a bias.
   """
 
   features: int
   kernel: tuple[int, ...]
   strides: int = 1
   padding: int | str = 'SAME'
+  bias: bool = True
 
   @nn.compact
   def __call__(self, x: Float[Array, '... I']) -> Float[Array, '... O']:
@@ -98,8 +100,6 @@ class Conv(nn.Module):
     weights = self.param(
       'kernel', logical(init, *(None,) * len(shape)), shape, jnp.float32
     )
-    zeros = logical(nn.initializers.zeros, None)
-    bias = self.param('bias', zeros, (self.features,), jnp.float32)
     middle = 'DHW'[3 - dims :]
     form = f'N{middle}C'
     padding = self.padding
@@ -112,6 +112,10 @@ class Conv(nn.Module):
       # Published weights are compared in full precision on every device.
       precision=jax.lax.Precision.HIGHEST,
     )
+    if not self.bias:
+      return y
+    zeros = logical(nn.initializers.zeros, None)
+    bias = self.param('bias', zeros, (self.features,), jnp.float32)
     return y + jnp.broadcast_to(bias, y.shape)
 
 

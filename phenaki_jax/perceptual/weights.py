@@ -18,6 +18,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.perceptual.clip import read_clip_image, read_clip_text
 from phenaki_jax.perceptual.clip_texts import ClipTexts, read_tokenizer
 from phenaki_jax.perceptual.config import PerceptualConfig
+from phenaki_jax.perceptual.dpt import DPT, dpt_of, dpt_params
 from phenaki_jax.perceptual.i3d import I3D, i3d_params
 from phenaki_jax.perceptual.inception import Inception, inception_params
 from phenaki_jax.perceptual.network import PerceptualNetwork
@@ -44,6 +45,12 @@ _SOURCES = {
   ),
   'clip': (
     'take model.safetensors and tokenizer.json of openai/clip-vit-base-patch32'
+  ),
+  'dpt': (
+    'take model.safetensors of Intel/dpt-large, or write it with `import '
+    'safetensors.torch as s, transformers as t; s.save_file({k: v.clone() for '
+    "k, v in t.DPTForDepthEstimation.from_pretrained('Intel/dpt-large')"
+    ".state_dict().items()}, 'dpt.safetensors')`"
   ),
 }
 
@@ -118,6 +125,19 @@ def clip_networks(path: str) -> ClipNetworks:
   return ClipNetworks(image=image, texts=texts)
 
 
+def depth_network(
+  path: str, *, field: str, read: bool = True
+) -> PerceptualNetwork:
+  """Return the network that estimates depth, DPT; see `image_network`.
+
+  Args:
+    path: the file of its weights, which also tell its shape.
+    field: name of the setting that names the file.
+    read: read the weights; otherwise the network has the shapes of DPT-Large.
+  """
+  return _from_file('dpt', DPT(), dpt_params, field, path, read, dpt_of)
+
+
 def _from_file(
   name: str,
   module: Any,
@@ -125,12 +145,15 @@ def _from_file(
   field: str,
   path: str,
   read: bool,
+  shaped: Callable[[Any], Any] | None = None,
 ) -> PerceptualNetwork:
   network = PerceptualNetwork(name=name, module=module)
   if not read:
     return network
   tensors, checksum = _read_tensors(name, field, path)
   try:
+    if shaped is not None:
+      network = PerceptualNetwork(name=name, module=shaped(tensors))
     params = convert(tensors)
   except KeyError as error:
     raise UserError(f'{path} has no tensor {error}; {_advice(name)}') from error
@@ -143,7 +166,7 @@ def _read_tensors(
   """Return the tensors of a file, and its SHA-256."""
   if not path:
     raise UserError(
-      f'the perceptual term needs {field}, which is empty; {_advice(name)}'
+      f'the network {name} needs {field}, which is empty; {_advice(name)}'
     )
   file = epath.Path(path).expanduser()
   if not file.is_file():

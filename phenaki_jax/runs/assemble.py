@@ -26,12 +26,17 @@ from phenaki_jax.data.spec import batch_spec, composition
 from phenaki_jax.data.sprites import Sprites
 from phenaki_jax.data.token_cache import TokenCache
 from phenaki_jax.errors import UserError
-from phenaki_jax.perceptual.weights import image_network, video_network
+from phenaki_jax.perceptual.weights import (
+  depth_network,
+  image_network,
+  video_network,
+)
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.pipelines import (
+  has_depth,
   open_pipeline,
   text_length,
   vector_width,
@@ -64,6 +69,7 @@ from phenaki_jax.training.state import (
   boxed_params,
   missing_leaves,
 )
+from phenaki_jax.training.structure_task import StructureTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 _log = logging.getLogger(__name__)
@@ -125,6 +131,7 @@ class Run:
       reencoded=is_cached and self.task.uses_reencoded,
       text_width=vector_width(experiment),
       multiple=_multiple(experiment, self.mesh),
+      depth=has_depth(experiment),
     )
     place = sharding.batch_sharding(self.mesh)
     return jax.tree.map(
@@ -430,6 +437,11 @@ def _generator(
       distillation=experiment.distillation,
       schedule=experiment.sampling.schedule,
     )
+  if path := experiment.task.depth_weights:
+    network = depth_network(
+      path, field='task.depth_weights', read=tokenizer_params is not None
+    )
+    return StructureTask(**fields, depth_network=network)
   return GeneratorTask(**fields)
 
 

@@ -13,10 +13,11 @@ from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.mp4 import write_mp4
-from phenaki_jax.runs.footage import read_footage
+from phenaki_jax.runs.depth import Depth, depth_of
+from phenaki_jax.runs.footage import IMAGES, read_footage
 from phenaki_jax.runs.model import Model
-from phenaki_jax.stories.edit import Brush
-from phenaki_jax.types import VideoU8
+from phenaki_jax.stories.edit import Brush, Structure, content_tokens, outside
+from phenaki_jax.types import ImageU8, VideoU8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,13 +25,20 @@ class Edit:
   """What to do; see `phenaki edit --help`.
 
   Attributes:
-    action: 'animate', 'continue', 'interpolate', 'fps', 'fill' or 'extend'.
+    action: 'animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle' or
+      'extend'.
     inputs: paths of images, of one clip, or of one .npy of frames.
     prompt: text of the result.
     frames: number of new frames of 'animate' and 'continue'.
     between: new frames in each gap of 'interpolate'.
     times: multiple of the frame rate of 'fps', at least 2.
-    box: of 'fill': left, top, right, bottom.
+    box: of 'fill' and 'restyle': what is made anew: left, top, right, bottom.
+    mask: of both, in place of a box: path of an image or a clip that is white
+      where the result is made anew.
+    content: of 'restyle': path of an image of what the result shows, or a text,
+      which takes the place of an empty prompt.
+    depth: of 'restyle': see `runs.depth.depth_of`.
+    structure_level: of 'restyle': how far depth is blurred, 0 to 7.
     margins: of 'extend': left, top, right, bottom.
     seed: 0 to 2**32 - 1.
     settings: sampling settings that replace the defaults of the model.
@@ -43,6 +51,10 @@ class Edit:
   between: int = 3
   times: int = 2
   box: tuple[int, int, int, int] | None = None
+  mask: str | None = None
+  content: str | None = None
+  depth: str | None = None
+  structure_level: int = 0
   margins: tuple[int, int, int, int] | None = None
   seed: int = 0
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -60,24 +72,31 @@ def edit(
   film = film_path(out)
   given = _read(model, request)
   total, fps = _expected(request, len(given)), model.defaults.fps
+  depth = None
+  if request.action == 'restyle':
+    depth = depth_of(given, request.depth, fps=fps, subset=model.subset)
   if request.action == 'fps':
     fps *= request.times
   with progress.bar(total=total, unit='frame', desc=film.name) as bar:
+    image = _content_image(model, request)
+    text = request.content if image is None else None
     brush = Brush(
       sampler=model.sampler,
-      prompt=request.prompt,
+      prompt=request.prompt or text or '',
+      content=None if image is None else content_tokens(model.sampler, image),
       settings=dataclasses.replace(model.defaults.settings, **request.settings),
       seed=request.seed,
       context_frames=model.defaults.context_frames,
       fps=fps,
       on_frames=bar.update,
     )
-    frames = _apply(brush, request, given)
+    frames = _apply(brush, request, given, depth)
   provenance = {
     **model.provenance,
     'edit': {
       **dataclasses.asdict(request),
       'settings': dataclasses.asdict(brush.settings),
+      **({'depth_weights': depth.checksum} if depth and depth.checksum else {}),
     },
   }
   return write_edit(film, frames, fps=fps, provenance=provenance)
@@ -130,7 +149,7 @@ def _expected(request: Edit, given: int) -> int:
   """Return the number of frames that are made."""
   if request.action in ('animate', 'continue'):
     return request.frames
-  if request.action in ('fill', 'extend'):
+  if request.action in ('fill', 'restyle', 'extend'):
     return given
   between = request.between
   if request.action == 'fps':
@@ -138,7 +157,39 @@ def _expected(request: Edit, given: int) -> int:
   return (given - 1) * (between + 1)
 
 
-def _apply(brush: Brush, request: Edit, frames: VideoU8) -> np.ndarray:
+def _content_image(model: Model, request: Edit) -> ImageU8 | None:
+  """Return the image that the content names; None if it is a text."""
+  if request.content is None:
+    return None
+  path = pathlib.Path(request.content).expanduser()
+  # A missing file is refused, and not taken for a text.
+  if path.suffix.lower() not in (*IMAGES, '.npy', '.mp4'):
+    return None
+  size, fps = model.defaults.size, model.defaults.fps
+  return read_footage(path, size=size, fps=fps)[0]
+
+
+def _unknown(request: Edit, frames: VideoU8) -> np.ndarray:
+  """Return which pixels are made anew: those of the box or the mask, or all."""
+  shape = frames.shape[:3]
+  if request.box is not None and request.mask is not None:
+    raise UserError('--box and --mask are given; give one of them')
+  if request.box is not None:
+    return ~outside(request.box, shape)
+  if request.mask is None:
+    return np.ones(shape, bool)
+  mask = read_footage(request.mask, size=shape[1:], fps=1)[..., 0] > 127
+  if len(mask) not in (1, shape[0]) or mask.shape[1:] != shape[1:]:
+    raise UserError(
+      f'{request.mask} is {list(mask.shape)}, but the clip {list(shape)}; give '
+      'one image, or as many frames as the clip has'
+    )
+  return np.broadcast_to(mask, shape)
+
+
+def _apply(
+  brush: Brush, request: Edit, frames: VideoU8, depth: Depth | None
+) -> np.ndarray:
   match request.action:
     case 'animate' | 'continue':
       return brush.continue_(frames, request.frames)
@@ -146,8 +197,11 @@ def _apply(brush: Brush, request: Edit, frames: VideoU8) -> np.ndarray:
       return brush.interpolate(frames, request.between)
     case 'fps':
       return brush.interpolate(frames, request.times - 1)
-    case 'fill' if request.box is not None:
-      return brush.fill(frames, request.box)
+    case 'fill':
+      return brush.complete(frames, ~_unknown(request, frames))
+    case 'restyle' if depth is not None:
+      structure = Structure(depth=depth.maps, level=request.structure_level)
+      return brush.restyle(frames, structure, _unknown(request, frames))
     case 'extend' if request.margins is not None:
       return brush.extend(frames, request.margins)
   raise UserError(f'{request.action} cannot be done; see phenaki edit --help')

@@ -14,7 +14,7 @@ from phenaki_jax.types import VideoU8
 
 _log = logging.getLogger(__name__)
 
-_IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
+IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
 
 
 def read_footage(
@@ -41,7 +41,7 @@ def read_footage(
     return _read_array(path)
   data = path.read_bytes()
   try:
-    if path.suffix.lower() in _IMAGES:
+    if path.suffix.lower() in IMAGES:
       return transforms.fit(image.decode(data), size)[None]
     if _is_generated(path):
       _log.warning(

@@ -27,6 +27,13 @@ def vector_width(experiment: Experiment) -> int:
   return experiment.generator.text_width or 0
 
 
+def has_depth(experiment: Experiment) -> bool:
+  """Return whether the clips of a batch have their depth."""
+  task = experiment.task
+  is_given = task.structure_share > 0 and not task.depth_weights
+  return experiment.kind == 'generator' and is_given
+
+
 def open_pipeline(
   experiment: Experiment,
   data: DataConfig,
@@ -48,6 +55,7 @@ def open_pipeline(
     text_cache=TextCache(source) if source and vocabulary else None,
     tubelet=experiment.tokenizer.tubelet,
     text_length=length,
+    depth=has_depth(experiment),
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     **options,

@@ -85,11 +85,11 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  unfilled = set(experiment.generator.ports.memory) - {'source'}
+  unfilled = set(experiment.generator.ports.memory) - {'source', 'content'}
   if unfilled:
     raise UserError(
       f'generator.ports.memory has {", ".join(sorted(unfilled))}, which no '
-      "training fills yet; give 'source' alone, or leave it out"
+      "training fills yet; give 'source' or 'content', or leave it out"
     )
   _check_distillation(experiment)
   _check_added(experiment)
@@ -149,6 +149,11 @@ def _check_distillation(experiment: Experiment) -> None:
     raise UserError(
       f'generator.critic is {critic!r}, but a student learns no critic; leave '
       'it out, and train one for the student'
+    )
+  if task.depth_weights:
+    raise UserError(
+      f'task.depth_weights is {task.depth_weights}, but a student follows no '
+      'depth; leave it out'
     )
   if task.text_dropout:
     raise UserError(

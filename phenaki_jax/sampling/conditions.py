@@ -1,14 +1,15 @@
-"""Known pixels, a frame rate and a source frame, as what a generator reads."""
+"""What clips are made from beside prompts, as what a generator reads."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.nn.conditions import Canvas, Conditions, Entries
+from phenaki_jax.masked_transformer.structure import with_structure
+from phenaki_jax.nn.conditions import Canvas, Conditions, Entries, repeat
 
 
 @jax.tree_util.register_dataclass
@@ -99,6 +100,7 @@ def with_source(
   *,
   batch: int,
   latent_frames: int,
+  role: str = 'source',
 ) -> Conditions:
   """Add a source frame, which all latent frames see.
 
@@ -107,12 +109,56 @@ def with_source(
     source: tokens of the frame.
     batch: number of samples.
     latent_frames: of each sample.
+    role: its role in the memory.
   """
   entries = Entries(
     values=jnp.tile(jnp.asarray(source).reshape(1, 1, -1), (batch, 1, 1)),
     slots=jnp.zeros((batch, 1), jnp.int32),
     visible=jnp.ones((batch, latent_frames, 1), bool),
   )
+  conditions = conditions or Conditions()
   return dataclasses.replace(
-    conditions or Conditions(), memory={'source': entries}
+    conditions, memory={**conditions.memory, role: entries}
   )
+
+
+def with_depth(
+  conditions: Conditions, depth: Float[np.ndarray, 'B T H W'], level: int
+) -> Conditions:
+  """Show the depth of all frames on the canvas.
+
+  Args:
+    conditions: with a canvas.
+    depth: relative inverse depth, 0 to 1.
+    level: how far it is blurred.
+  """
+  assert conditions.canvas is not None
+  levels = jnp.full(len(depth), level, jnp.float32)
+  canvas = with_structure(
+    conditions.canvas,
+    jnp.asarray(depth, jnp.float32),
+    levels,
+    jnp.ones(depth.shape[:2], bool),
+  )
+  return dataclasses.replace(
+    conditions, canvas=canvas, scalars={**conditions.scalars, 'level': levels}
+  )
+
+
+def for_passes(conditions: Conditions | None, passes: int) -> Conditions | None:
+  """Repeat conditions for the passes of guidance, side by side for each sample.
+
+  Only the first pass sees the text and the content, towards which guidance
+  moves (Gen-1, arXiv 2302.03011, section 3.3).
+  """
+  if conditions is None:
+    return None
+  every = repeat(conditions, passes)
+  if 'content' not in every.memory:
+    return every
+  content = every.memory['content']
+  is_first = jnp.arange(content.visible.shape[0]) % passes == 0
+  content = dataclasses.replace(
+    content, visible=content.visible & is_first[:, None, None]
+  )
+  return dataclasses.replace(every, memory={**every.memory, 'content': content})

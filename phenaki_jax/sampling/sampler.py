@@ -21,9 +21,10 @@ from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.nn.conditions import Conditions, repeat
+from phenaki_jax.nn.conditions import Conditions
 from phenaki_jax.sampling.conditions import (
   Given,
+  for_passes,
   of_context,
   with_fps,
   with_source,
@@ -159,7 +160,7 @@ def uncover_tokens(
     encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
   passes = 1 if guided is None else 3 if guided.is_temporal else 2
-  every = None if conditions is None else repeat(conditions, passes)
+  every = for_passes(conditions, passes)
   # The rows of a sample stand together, so that they are on one device.
   text_of_pass = [0, 1, 1][:passes]
   encoded = jax.tree.map(

@@ -11,6 +11,9 @@ leading frames alone, which are known whole: the tokenizer is causal and attends
 within a frame, so that all other tokens also depend on unknown pixels. Without
 a canvas the tokens of known pixels still depend on what stands in the unknown
 ones: copies of known pixels do.
+
+A clip is made in the structure of another one from its depth alone, without its
+pixels (Gen-1, arXiv 2302.03011); an image or the prompt says what it shows.
 """
 
 import dataclasses
@@ -18,10 +21,14 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.conditions import of_pixels
+from phenaki_jax.sampling.conditions import (
+  of_pixels,
+  with_depth,
+  with_source,
+)
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.stories.seeds import window_seed
 from phenaki_jax.types import ImageU8, VideoU8
@@ -30,6 +37,24 @@ MAX_FRAMES = 2000
 
 Frames: TypeAlias = UInt8[np.ndarray, '_ _ _ 3']
 """Frames whose number or size differs from that of the arguments."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Structure:
+  """Where things are in a clip.
+
+  Attributes:
+    depth: relative inverse depth, 0 to 1, near is large.
+    level: how far it is blurred, 0 to 7; 0 keeps shapes exactly.
+  """
+
+  depth: Float[np.ndarray, 'T H W']
+  level: int = 0
+
+  def part(self, start: int, stop: int, length: int) -> 'Structure':
+    """Return that of some of the frames, of which the last is repeated."""
+    depth = _padded(self.depth[start:stop], length)
+    return dataclasses.replace(self, depth=depth)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +69,8 @@ class Brush:
     context_frames: known frames that a later window sees, 1 + k * tubelet.
     fps: frames per second of the result, for a generator that reads it; None
       are those of the training data.
+    content: tokens of an image of what the result shows (see
+      `content_tokens`); None: the prompt alone tells it.
     on_frames: called with the number of finished frames since the last call.
   """
 
@@ -53,10 +80,15 @@ class Brush:
   seed: int = 0
   context_frames: int = 5
   fps: float | None = None
+  content: Int[np.ndarray, 'h w'] | None = None
   on_frames: Callable[[int], object] = lambda count: None
 
   def complete(
-    self, frames: VideoU8, known: Bool[np.ndarray, 'T H W'], window: int = 0
+    self,
+    frames: VideoU8,
+    known: Bool[np.ndarray, 'T H W'],
+    window: int = 0,
+    structure: Structure | None = None,
   ) -> VideoU8:
     """Make the unknown pixels of a clip of any length, window by window.
 
@@ -67,6 +99,7 @@ class Brush:
       frames: the clip; unknown pixels hold what stands in for them.
       known: True at known pixels.
       window: number of the first window, which its seed depends on.
+      structure: of the clip.
 
     Raises:
       UserError: the size does not fit the tokenizer, or the clip is too long.
@@ -86,7 +119,8 @@ class Brush:
       is_known = _padded(known[start:stop], length)
       # What follows the end is not asked for, and tells the model nothing.
       is_known[stop - start :] = False
-      made = self.complete_clip(part, is_known, window)
+      own = structure and structure.part(start, stop, length)
+      made = self.complete_clip(part, is_known, window, own)
       result[start:stop] = made[: stop - start]
       known[start:stop] = True
       self.on_frames(stop - first)
@@ -94,7 +128,11 @@ class Brush:
     return result
 
   def complete_clip(
-    self, frames: VideoU8, known: Bool[np.ndarray, 'T H W'], window: int
+    self,
+    frames: VideoU8,
+    known: Bool[np.ndarray, 'T H W'],
+    window: int,
+    structure: Structure | None = None,
   ) -> VideoU8:
     """Make the unknown pixels of one clip of the model's length."""
     sampler, tokenizer = self.sampler, self.sampler.models.tokenizer
@@ -105,6 +143,18 @@ class Brush:
     if conditions is not None:
       # The leading latent frames that are known whole.
       held &= np.logical_and.accumulate(held.all((1, 2)))[:, None, None]
+    if structure is not None:
+      assert conditions is not None, '`restyle` checks that there is a canvas'
+      depth = structure.depth[None]
+      conditions = with_depth(conditions, depth, structure.level)
+    if self.content is not None:
+      conditions = with_source(
+        conditions,
+        self.content,
+        batch=1,
+        latent_frames=ids.shape[1],
+        role='content',
+      )
     state = sampler.uncover(
       [self.prompt],
       ids=ids,
@@ -202,16 +252,36 @@ class Brush:
     Raises:
       UserError: the box is empty or not inside the frames.
     """
-    left, top, right, bottom = box
-    height, width = frames.shape[1:3]
-    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+    return self.complete(frames, outside(box, frames.shape[:3]))
+
+  def restyle(
+    self,
+    frames: VideoU8,
+    structure: Structure,
+    unknown: Bool[np.ndarray, 'T H W'] | None = None,
+  ) -> VideoU8:
+    """Make a clip anew in the structure of another one.
+
+    Args:
+      frames: the clip.
+      structure: of all its frames.
+      unknown: True at pixels that are made anew; None: all.
+
+    Raises:
+      UserError: the model reads no depth, or not how far it is blurred.
+    """
+    ports = self.sampler.models.generator.ports
+    if not ports.canvas or (structure.level and 'level' not in ports.scalars):
       raise UserError(
-        f'the box {box} is not inside frames of {width}x{height} pixels; give '
-        'left,top,right,bottom'
+        'the model reads no depth; use one that was trained with --set '
+        'generator.ports.canvas=True --set generator.ports.scalars=level and a '
+        'share task.structure_share'
       )
-    known = np.ones(frames.shape[:3], bool)
-    known[:, top:bottom, left:right] = False
-    return self.complete(frames, known)
+    if unknown is None:
+      unknown = np.ones(frames.shape[:3], bool)
+    # Nothing is known of the pixels that are made anew.
+    shown = np.where(unknown[..., None], 0, frames).astype(np.uint8)
+    return self.complete(shown, ~unknown, structure=structure)
 
   def extend(
     self, frames: VideoU8, margins: tuple[int, int, int, int]
@@ -234,6 +304,41 @@ class Brush:
     sides = ((0, 0), (top, bottom), (left, right))
     known = np.pad(np.ones(frames.shape[:3], bool), sides)
     return self.complete(np.pad(frames, (*sides, (0, 0)), mode='edge'), known)
+
+
+def content_tokens(sampler: Sampler, image: ImageU8) -> Int[np.ndarray, 'h w']:
+  """Return the tokens of an image of what a clip is to show.
+
+  Raises:
+    UserError: the model reads none.
+  """
+  if 'content' not in sampler.models.generator.ports.memory:
+    raise UserError(
+      'the model reads no image of the content; use one that was trained with '
+      '--set generator.ports.memory=content and a share task.content_share, '
+      'or give a text'
+    )
+  return sampler.encode(image[None, None])[0, 0]
+
+
+def outside(
+  box: tuple[int, int, int, int], shape: tuple[int, ...]
+) -> Bool[np.ndarray, 'T H W']:
+  """Return the pixels outside a box: left, top, right and bottom.
+
+  Raises:
+    UserError: the box is empty or not inside the frames.
+  """
+  left, top, right, bottom = box
+  height, width = shape[1:]
+  if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+    raise UserError(
+      f'the box {box} is not inside frames of {width}x{height} pixels; give '
+      'left,top,right,bottom'
+    )
+  known = np.ones(shape, bool)
+  known[:, top:bottom, left:right] = False
+  return known
 
 
 def known_tokens(

@@ -5,6 +5,7 @@ These are the entry points; the modules hold the rest.
 
 from phenaki_jax.storyworld.example import training_clip, training_image
 from phenaki_jax.storyworld.facts import Facts
+from phenaki_jax.storyworld.foreground import read_depth
 from phenaki_jax.storyworld.grammar import caption, parse
 from phenaki_jax.storyworld.heldout import is_held_out
 from phenaki_jax.storyworld.layouts import write_img2dataset, write_webvid
@@ -30,6 +31,7 @@ __all__ = [
   'is_held_out',
   'parse',
   'read_clip',
+  'read_depth',
   'render_clip',
   'render_story',
   'sample_facts',

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
@@ -31,6 +32,8 @@ class ClipExample:
     context_frames: number of context frames, 0 for a clip without context.
     facts: facts of the frames after the context frames.
     previous_facts: facts of the previous scene, None without context.
+    depth: relative inverse depth, see `renderer.render_depth`; None if it was
+      not asked for.
   """
 
   frames: VideoU8
@@ -38,6 +41,7 @@ class ClipExample:
   context_frames: int
   facts: facts_lib.Facts
   previous_facts: facts_lib.Facts | None = None
+  depth: UInt8[np.ndarray, 'T H W'] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,7 @@ def _generator(seed, kind, index):
   return np.random.default_rng((seed, kind, index))
 
 
-def _continuation_clip(rng, subset, frames, size, fps, context, split):
+def _continuation_clip(rng, subset, frames, size, fps, context, split, depth):
   facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
   start = random_scene.sample_scene(rng, facts, subset)
   x, y = start.x, start.y
@@ -91,6 +95,9 @@ def _continuation_clip(rng, subset, frames, size, fps, context, split):
     context_frames=context,
     facts=facts,
     previous_facts=previous,
+    depth=story_lib.render_story(story, size, fps, render=renderer.render_depth)
+    if depth
+    else None,
   )
 
 
@@ -105,6 +112,7 @@ def training_clip(
   continuation_share: float | int = 0.0,
   context_frames: int = 5,
   split: Split = 'train',
+  depth: bool = False,
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -120,6 +128,7 @@ def training_clip(
     context_frames: number of context frames of a continuation, at least 1 and
       below `frames`; not used if `continuation_share` is 0.
     split: 'train', 'heldout' or 'all'.
+    depth: whether the clip has its depth, too.
 
   Raises:
     UserError: an argument is out of range, or the subset has no example in the
@@ -138,7 +147,7 @@ def training_clip(
   rng = _generator(seed, _CLIP, index)
   if rng.random() < continuation_share:
     return _continuation_clip(
-      rng, subset, frames, size, fps, context_frames, split
+      rng, subset, frames, size, fps, context_frames, split, depth
     )
   facts = random_scene.sample_facts(rng, subset, split)
   scene = random_scene.sample_scene(rng, facts, subset)
@@ -147,6 +156,7 @@ def training_clip(
     caption=grammar.caption(facts, rng, subset),
     context_frames=0,
     facts=facts,
+    depth=renderer.render_depth(scene, frames, size, fps) if depth else None,
   )
 
 

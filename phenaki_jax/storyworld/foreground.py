@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 from scipy import ndimage
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import backdrop as backdrop_lib
 from phenaki_jax.storyworld import subset as subset_lib
 
@@ -192,6 +193,31 @@ def count_objects(distance: Float[np.ndarray, 'H W']) -> int:
     return 0
   areas = np.bincount(_grouped(distance > _edge(distance)).ravel())[1:]
   return int((areas > _MIN_AREA * distance.size).sum())
+
+
+def read_depth(
+  frames: UInt8[np.ndarray, 'T H W 3'], subset: str | subset_lib.Subset
+) -> UInt8[np.ndarray, 'T H W']:
+  """Return the relative inverse depth of a clip: the place is 0, objects 255.
+
+  Args:
+    frames: the clip.
+    subset: a name or a `Subset`, which gives the places and styles.
+
+  Raises:
+    UserError: the clip shows no place of the subset.
+  """
+  pixels = frames.astype(np.float32)
+  found = find_background(pixels, subset_lib.subset_named(subset))
+  if found.place is None:
+    raise UserError(
+      'the clip shows no place of StoryWorld, from which its depth would be '
+      'known; give --depth, maps of it or the weights of DPT'
+    )
+  distance = difference(pixels, found)
+  # What an outline encloses is near, too.
+  near = [ndimage.binary_fill_holes(frame > _EDGE) for frame in distance]
+  return np.where(near, 255, 0).astype(np.uint8)
 
 
 def find_blob(distance: Float[np.ndarray, 'H W']) -> Blob | None:

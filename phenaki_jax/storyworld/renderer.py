@@ -1,7 +1,7 @@
 """Render scenes: anti-aliased objects on a place, all frames at once."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import backdrop as backdrop_lib
@@ -94,17 +94,43 @@ def render_track(
     facts.place, height, width, pencil=facts.style == 'pencil'
   )[None]
   if facts.second is not None:
-    spot = scene_lib.Track(
-      x=np.array([scene.second_x], np.float32),
-      y=np.array([scene.second_y], np.float32),
-      radius=np.array([scene_lib.SECOND_RADIUS], np.float32),
-      angle=np.zeros(1, np.float32),
-    )
-    canvas = _draw(
-      canvas, facts.second.shape, facts.second.colour, facts.style, spot
-    )
+    second = (facts.second.shape, facts.second.colour, facts.style)
+    canvas = _draw(canvas, *second, _spot(scene))
   frames = _draw(canvas, facts.shape, facts.colour, facts.style, track)
   return (frames + 0.5).astype(np.uint8)
+
+
+def render_depth(
+  scene: scene_lib.Scene,
+  frames: int,
+  size: int | tuple[int, int],
+  fps: float | int = scene_lib.REFERENCE_FPS,
+  *,
+  start: int = 0,
+) -> UInt8[np.ndarray, 'T H W']:
+  """Return the relative inverse depth of the frames of `render_clip`.
+
+  The place is 0, the second object, which is behind, 128, and the first 255.
+  """
+  height, width = frame_size(size)
+  facts = scene.facts
+  track = scene_lib.track(scene, start, start + frames, fps)
+  depth = np.zeros((1, height, width), np.float32)
+  if facts.second is not None:
+    second = coverage(facts.second.shape, _spot(scene), size)
+    depth = depth + 128 * second
+  first = coverage(facts.shape, track, size)
+  return (depth + first * (255 - depth) + 0.5).astype(np.uint8)
+
+
+def _spot(scene: scene_lib.Scene) -> scene_lib.Track:
+  """Return where the second object stands."""
+  return scene_lib.Track(
+    x=np.array([scene.second_x], np.float32),
+    y=np.array([scene.second_y], np.float32),
+    radius=np.array([scene_lib.SECOND_RADIUS], np.float32),
+    angle=np.zeros(1, np.float32),
+  )
 
 
 def render_clip(

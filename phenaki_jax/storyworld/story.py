@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from phenaki_jax.storyworld import facts as facts_lib
 from phenaki_jax.storyworld import grammar, random_scene, renderer
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import subset as subset_lib
-from phenaki_jax.types import Split, VideoU8
+from phenaki_jax.types import Split
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,8 @@ def render_story(
   *,
   start: int = 0,
   stop: int | None = None,
-) -> VideoU8:
+  render: Callable[..., np.ndarray] = renderer.render_clip,
+) -> np.ndarray:
   """Render frames [start, stop) of a story.
 
   Facts change at the first frame of a scene, while the position continues.
@@ -136,9 +138,12 @@ def render_story(
     size: side in pixels, or (height, width).
     fps: frames per second; the number of frames is independent of it.
     start, stop: the frames to render; by default, all of them.
+    render: renders the frames of a scene, `renderer.render_clip` or
+      `renderer.render_depth`.
 
   Returns:
-    The frames; they equal the same slice of the whole story.
+    The frames, uint8 [T, H, W, 3], or their depth; they equal the same slice
+    of the whole story.
 
   Raises:
     UserError: `fps` is not positive, or a side is below 8 pixels.
@@ -155,5 +160,5 @@ def render_story(
     begin = max(start, first) - first
     count = min(stop, last) - first - begin
     if count > 0:
-      parts.append(renderer.render_clip(scene, count, size, fps, start=begin))
+      parts.append(render(scene, count, size, fps, start=begin))
   return np.concatenate(parts)

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from phenaki_jax.masked_transformer.canvas_tasks import (
   LEVELS,
@@ -16,10 +16,11 @@ from phenaki_jax.masked_transformer.canvas_tasks import (
 )
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.tasks import Clips
-from phenaki_jax.nn.conditions import ABSENT, Canvas, Conditions, Entries
+from phenaki_jax.nn.conditions import ABSENT, Canvas, Conditions
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.structure import entries, own_frames, with_depth
 
 # Share of the clips whose frame rate is not told, so that it may be left out.
 _UNTOLD_SHARE = 0.1
@@ -54,22 +55,17 @@ def prepared(
     tubelet: frames of a latent frame after the first.
 
   Returns:
-    The batch. Clips that were strided have fewer frames, and `strides`; those
-    with a source have it as `source_pixels`, uint8 [B, H, W, 3].
+    The batch. Clips that were strided have fewer frames, and `strides`; their
+    source and content are `source_pixels` and `content_pixels`, uint8 [B, H, W,
+    3].
   """
   clips = batch.get('clips', {})
   if 'pixels' not in clips:
     return batch
   if training.strides != (1,):
     clips = _strided(clips, training.strides, stream(rng, 'strides'), tubelet)
-  if training.source_share:
-    count = clips['num_frames']
-    drawn = jax.random.uniform(stream(rng, 'source'), count.shape, jnp.float32)
-    index = jnp.minimum((drawn * count).astype(jnp.int32), count - 1)
-    source = jnp.take_along_axis(
-      jnp.asarray(clips['pixels']), index.reshape(-1, 1, 1, 1, 1), 1
-    )
-    clips = {**clips, 'source_pixels': source[:, 0]}
+  for role in training.frame_shares:
+    clips = {**clips, **own_frames(clips, role, rng)}
   return {**batch, 'clips': clips}
 
 
@@ -88,8 +84,13 @@ def _strided(
   count = 1 + left // tubelet * tubelet
   index = jnp.arange(pixels.shape[1])[None]
   index = jnp.minimum(index, count[:, None] - 1) * stride[:, None]
+  depth = {}
+  if 'depth' in clips:
+    maps = jnp.asarray(clips['depth'])
+    depth['depth'] = jnp.take_along_axis(maps, index[:, :, None, None], 1)
   return {
     **clips,
+    **depth,
     'pixels': jnp.take_along_axis(pixels, index[:, :, None, None, None], 1),
     'num_frames': count,
     'strides': stride,
@@ -154,12 +155,20 @@ def tell(
       level=jnp.where(has_context, ABSENT, shown.level),
     )
     conditions['canvas'] = _canvas(pixels, shown, training)
+    level = shown.level
+    if training.structure_share:
+      found = with_depth(conditions['canvas'], level, clips, rng, training)
+      conditions['canvas'], level = found.canvas, found.level
     if 'level' in config.ports.scalars:
-      scalars['level'] = shown.level
+      scalars['level'] = level
   if 'fps' in config.ports.scalars:
     scalars['fps'] = _rates(clips, rng, fps)
-  if training.source_share:
-    conditions['memory'] = {'source': _source(clips, rng, of_clips, training)}
+  for role, share in training.frame_shares.items():
+    is_seen = jax.random.bernoulli(
+      stream(rng, f'{role}_seen'), share, (has_context.shape[0], 1, 1)
+    )
+    found_entries = entries(clips[role], is_seen[:, 0, 0], of_clips.grid[0])
+    conditions.setdefault('memory', {})[role] = found_entries
   if training.time_off_clips:
     conditions['over_time'] = _switches(
       rng, 'time_off_clips', training.time_off_clips, has_context.shape
@@ -222,22 +231,3 @@ def _rates(
   rates = jnp.broadcast_to(fps / clips.get('strides', jnp.ones(shape)), shape)
   untold = jax.random.bernoulli(stream(rng, 'untold'), _UNTOLD_SHARE, shape)
   return jnp.where(untold, ABSENT, rates).astype(jnp.float32)
-
-
-def _source(
-  clips: dict[str, Any],
-  rng: Key[Array, ''],
-  of_clips: Clips,
-  training: GeneratorTaskConfig,
-) -> Entries:
-  """Show a share of the clips one of their own frames, as the source."""
-  ids: Int[Array, 'B h w'] = clips['source']
-  batch = ids.shape[0]
-  is_seen = jax.random.bernoulli(
-    stream(rng, 'source_seen'), training.source_share, (batch, 1, 1)
-  )
-  return Entries(
-    values=ids.reshape(batch, 1, -1),
-    slots=jnp.zeros((batch, 1), jnp.int32),
-    visible=jnp.broadcast_to(is_seen, (batch, of_clips.grid[0], 1)),
-  )

@@ -1,13 +1,14 @@
 """How the training examples of a generator are made and weighed."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import Share, validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.schedules import Schedule
+from phenaki_jax.masked_transformer.structure import MAX_LEVEL
 
 DIFFUSION_SETTINGS = (
   'text_dropout',
@@ -18,6 +19,9 @@ DIFFUSION_SETTINGS = (
   'outpainting_share',
 )
 """The settings that the diffusion of pixels or latents reads, too."""
+
+
+Level = Annotated[int, Field(ge=0, le=MAX_LEVEL)]
 
 
 @validated
@@ -47,6 +51,14 @@ class GeneratorTaskConfig:
       at random. A generator with the scalar 'fps' reads the frame rate.
     source_share: share of the clips that see one of their own frames in the
       memory, in the role 'source'.
+    content_share: share that see one there in the role 'content', which tells
+      what is in it and not where.
+    structure_share: share of the clips whose depth is shown on the canvas,
+      blurred to a level that the generator reads as a scalar (Gen-1).
+    structure_levels: the highest level; each one up to it is as likely (Gen-1:
+      7, and 0 at first).
+    depth_weights: file of the weights of DPT, which estimates the depth of
+      clips in the step; empty for StoryWorld, whose depth is known.
     time_off_clips: share of the clips for which the layers over time are off,
       for temporal guidance (Gen-1: 0.125).
     time_off_images: share of the images for which they are off.
@@ -83,6 +95,10 @@ class GeneratorTaskConfig:
   canvas_enlarged_share: Share = 0.0
   strides: tuple[PositiveInt, ...] = (1,)
   source_share: Share = 0.0
+  content_share: Share = 0.0
+  structure_share: Share = 0.0
+  structure_levels: Level = 7
+  depth_weights: str = ''
   time_off_clips: Share = 0.0
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
@@ -129,14 +145,21 @@ class GeneratorTaskConfig:
   @property
   def uses_canvas(self) -> bool:
     """Return whether some clips have a canvas."""
-    return any(self.canvas_shares.values())
+    return any(self.canvas_shares.values()) or self.structure_share > 0
+
+  @property
+  def frame_shares(self) -> dict[str, float]:
+    """Return the shares that see an own frame in the memory, by role."""
+    shares = {'source': self.source_share, 'content': self.content_share}
+    return {role: share for role, share in shares.items() if share}
 
   @property
   def pixel_settings(self) -> list[str]:
     """Return the names of the settings that need the pixels of clips."""
     shares = {
       **{f'canvas_{name}_share': x for name, x in self.canvas_shares.items()},
-      'source_share': self.source_share,
+      'structure_share': self.structure_share,
+      **{f'{role}_share': x for role, x in self.frame_shares.items()},
       'strides': self.strides != (1,),
     }
     return [name for name, value in shares.items() if value]
@@ -168,20 +191,35 @@ class GeneratorTaskConfig:
         f'task.{self.pixel_settings[0]} needs a canvas; set '
         'generator.ports.canvas=True'
       )
-    if self.canvas_enlarged_share and 'level' not in ports.scalars:
+    if self.canvas_enlarged_share:
+      what = 'a canvas of low resolution from an exact one'
+      _check_level(generator, 'canvas_enlarged_share', what)
+    if self.depth_weights and not self.structure_share:
       raise UserError(
-        "task.canvas_enlarged_share needs the scalar 'level', which tells a "
-        'canvas of low resolution from an exact one; add it to '
-        'generator.ports.scalars'
+        f'task.depth_weights is {self.depth_weights}, but no clip shows its '
+        'depth; set task.structure_share above 0, or leave it out'
       )
-    if self.source_share and 'source' not in ports.memory:
-      raise UserError(
-        "task.source_share needs the role 'source'; add it to "
-        'generator.ports.memory'
-      )
+    if self.structure_share and self.structure_levels:
+      what = 'how far depth is blurred'
+      _check_level(generator, 'structure_share', what)
+    for role in self.frame_shares:
+      if role not in ports.memory:
+        raise UserError(
+          f'task.{role}_share needs the role {role!r}; add it to '
+          'generator.ports.memory'
+        )
     is_off = self.time_off_clips or self.time_off_images
     if is_off and generator.attention != 'factorized':
       raise UserError(
         'task.time_off_clips and task.time_off_images need layers over time; '
         'set generator.attention=factorized'
       )
+
+
+def _check_level(generator: GeneratorConfig, setting: str, what: str) -> None:
+  """Raise a UserError for a generator without the scalar 'level'."""
+  if 'level' not in generator.ports.scalars:
+    raise UserError(
+      f"task.{setting} needs the scalar 'level', which tells {what}; add it to "
+      'generator.ports.scalars'
+    )

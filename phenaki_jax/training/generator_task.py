@@ -220,7 +220,7 @@ class GeneratorTask(Task):
     """Replace pixels by tokens, as `data/spec.py` has them.
 
     A frozen text encoder adds the vectors of the captions. Clips keep their
-    pixels for a canvas, and source frames become tokens too.
+    pixels for a canvas, and source and content become tokens too.
     """
     encode = functools.partial(encode_pixels, self.tokenizer, frozen)
     parts = {}
@@ -237,9 +237,9 @@ class GeneratorTask(Task):
           ids = arrays['tokens'] = encode(pixels)
           if self.training.uses_canvas:
             arrays['pixels'] = part['pixels']
-          if 'source_pixels' in arrays:
-            source = normalise(arrays.pop('source_pixels'))
-            arrays['source'] = encode(source[:, None])[:, 0]
+          for role in self.training.frame_shares:
+            frame = normalise(arrays.pop(f'{role}_pixels'))
+            arrays[role] = encode(frame[:, None])[:, 0]
           if self.uses_reencoded:
             known = self._context(part['context_frames'])
             arrays['reencoded'] = encode_again(

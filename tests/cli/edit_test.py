@@ -47,8 +47,72 @@ def test_a_model_with_a_canvas_edits_by_it(ported_bundle, tmp_path):
   assert read_provenance(film)['edit']['settings']['time_guidance'] == 1
 
 
+def _restyle(bundle, folder, name, *flags):
+  call = ['--model', str(bundle), '--steps', '2', '--guidance', '0']
+  film = folder / f'{name}.mp4'
+  assert main(['edit', *flags, *call, '--out', str(film)]) == 0
+  return np.load(film.with_suffix('.npy')), read_provenance(film)['edit']
+
+
+def test_a_clip_is_restyled_by_an_image_or_a_text(ported_bundle, tmp_path):
+  bits = np.random.default_rng(0)
+  clip = bits.integers(0, 256, (3, 16, 16, 3), np.uint8)
+  np.save(tmp_path / 'a.npy', clip)
+  np.save(tmp_path / 'depth.npy', bits.random((3, 16, 16)))
+  for name in ('one', 'two'):
+    image = bits.integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / f'{name}.png')
+  mask = np.zeros((16, 16), np.uint8)
+  mask[:, :8] = 255
+  Image.fromarray(mask).save(tmp_path / 'mask.png')
+  depth = ('--depth', str(tmp_path / 'depth.npy'))
+  own = ('restyle', str(tmp_path / 'a.npy'), *depth)
+  one = ('--content', str(tmp_path / 'one.png'))
+  film, edit = _restyle(ported_bundle, tmp_path, 'film', *own, *one)
+  assert film.shape == clip.shape and (film != clip).any((1, 2)).all()
+  assert edit['action'] == 'restyle' and edit['content'].endswith('one.png')
+  # A shorter way to say it, with the mask of what is made anew.
+  flags = ('--structure', str(tmp_path / 'a.npy'), *depth, *one)
+  mask = ('--mask', str(tmp_path / 'mask.png'))
+  part, _ = _restyle(ported_bundle, tmp_path, 'part', *flags, *mask)
+  np.testing.assert_array_equal(part[:, :, 8:], clip[:, :, 8:])
+  assert (part[:, :, :8] != clip[:, :, :8]).any()
+  box = ('--box', '0,0,8,16')
+  again, _ = _restyle(ported_bundle, tmp_path, 'again', *flags, *box)
+  np.testing.assert_array_equal(again, part)
+  two = ('--content', str(tmp_path / 'two.png'))
+  other, _ = _restyle(ported_bundle, tmp_path, 'other', *own, *two)
+  assert (other != film).any()
+  # A text is the prompt.
+  text = ('--content', 'a red circle')
+  said, edit = _restyle(ported_bundle, tmp_path, 'said', *own, *text)
+  prompt = ('--prompt', 'a red circle')
+  same, _ = _restyle(ported_bundle, tmp_path, 'same', *own, *prompt)
+  np.testing.assert_array_equal(said, same)
+
+
 BAD = {
   'box': (['fill', 'a.npy'], 'fill needs --box'),
+  'depth': (['restyle', 'a.npy'], 'give --depth MAPS'),
+  'canvas': (['restyle', 'a.npy', '--depth', 'd.npy'], 'reads no depth'),
+  'content': (
+    ['restyle', 'a.npy', '--depth', 'd.npy', '--content', 'a.npy'],
+    'reads no image of the content',
+  ),
+  'image': (
+    ['restyle', 'a.npy', '--depth', 'd.npy', '--content', 'absent.png'],
+    'there is no image or clip absent.png',
+  ),
+  'weights': (
+    ['restyle', 'a.npy', '--depth', 'dpt.safetensors'],
+    'Intel/dpt-large',
+  ),
+  'structure': (['fill', '--structure', 'a.npy'], 'takes one clip'),
+  'twice': (['restyle', 'a.npy', '--structure', 'a.npy'], 'takes one clip'),
+  'both': (
+    ['fill', 'a.npy', '--box', '0,0,8,8', '--mask', 'a.npy'],
+    'give one of them',
+  ),
   'margins': (['extend', 'a.npy'], 'extend needs --margins'),
   'clip': (['animate', 'a.npy'], 'has 3 frames; use continue'),
   'two': (['fill', 'a.npy', 'a.npy', '--box', '0,0,8,8'], 'takes one input'),
@@ -65,5 +129,6 @@ def test_bad_call_ends_in_a_sentence(
   monkeypatch.chdir(tmp_path)
   np.save('a.npy', np.zeros((3, 16, 16, 3), np.uint8))
   np.save('b.npy', np.zeros((3, 16, 16), np.uint8))
+  np.save('d.npy', np.zeros((3, 16, 16)))
   assert _edit(tiny_bundle, '--out', 'film.mp4', *flags) == 2
   assert words in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from phenaki_jax.data import build, pipeline
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.data.sources import img2dataset, storyworld, webvid
+from phenaki_jax.errors import UserError
 
 LENGTH = 24
 
@@ -28,6 +29,7 @@ def tokenize(caption):
 def make(process_index=0, process_count=1, **fields):
   fields = {'size': (8, 8), 'frames': 7, 'batch_size': 16, **fields}
   tubelet, multiple = fields.pop('tubelet', 2), fields.pop('multiple', 1)
+  depth = fields.pop('depth', False)
   return pipeline.Pipeline(
     config_lib.DataConfig(**fields),
     tokenize,
@@ -36,6 +38,7 @@ def make(process_index=0, process_count=1, **fields):
     process_index=process_index,
     process_count=process_count,
     multiple=multiple,
+    depth=depth,
   )
 
 
@@ -84,6 +87,15 @@ def test_clips_without_captions_have_the_empty_one(monkeypatch):
   monkeypatch.setattr(loader, 'examples', told.examples)
   with pytest.raises(AssertionError, match='a clip has a caption'):
     loader.batch(3)
+
+
+def test_clips_of_storyworld_have_their_depth():
+  plain = make(image_share=0.25, continuation_share=0.5).batch(2)
+  batch = make(image_share=0.25, continuation_share=0.5, depth=True).batch(2)
+  depth = batch['clips'].pop('depth')
+  assert_equal(batch, plain)
+  assert depth.shape == batch['clips']['pixels'].shape[:-1]
+  assert (depth.max((1, 2, 3)) > 200).all() and (depth == 0).mean() > 0.5
 
 
 def test_parts_are_padded_with_their_first_examples():
@@ -296,6 +308,11 @@ def _bytes(batch):
     for _, arrays in sorted(batch.items())
     for _, array in sorted(arrays.items())
   )
+
+
+def test_the_depth_of_a_manifest_is_not_known(folder):
+  with pytest.raises(UserError, match='set task.depth_weights to a file'):
+    make_from(folder, depth=True)
 
 
 def test_random_resume_points_give_the_same_batches(folder):

@@ -2,12 +2,20 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.masked_transformer.structure import blurred
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
-from phenaki_jax.stories.edit import Brush, known_tokens, same_patches
+from phenaki_jax.stories.edit import (
+  Brush,
+  Structure,
+  content_tokens,
+  known_tokens,
+  same_patches,
+)
 
 SIZE = (16, 16)
 
@@ -201,6 +209,60 @@ def test_frames_on_the_canvas_are_the_given_ones(seeing):
     assert tokens[0].all((1, 2)).tolist() == [True, *[False] * 4]
     assert tokens.sum() == tokens[0, 0].sum()
     np.testing.assert_array_equal(before[:, 0], after[:, 0])
+
+
+def _restyling(seeing, seed=2):
+  """Return a brush with an image of the content."""
+  image = _frames(1, seed=seed)[0]
+  brush = _drawing(seeing)
+  return dataclasses.replace(brush, content=content_tokens(seeing, image))
+
+
+def test_a_clip_is_made_anew_from_its_depth_and_an_image(seeing):
+  """Its own pixels have no effect inside the mask, and stay outside."""
+  clip, level = _frames(12), 1
+  depth = np.random.default_rng(5).random((12, *SIZE)).astype(np.float32)
+  structure = Structure(depth=depth, level=level)
+  inside = np.zeros(clip.shape[:3], bool)
+  inside[:, 4:12, :8] = True
+  brush = _restyling(seeing)
+  film = brush.restyle(clip, structure, inside)
+  np.testing.assert_array_equal(film[~inside], clip[~inside])
+  assert (film[inside] != clip[inside]).any()
+  first, second = seeing.conditions
+  for told, start, seen in ((first, 0, 9), (second, 4, 8)):
+    assert told.scalars['level'].tolist() == [level]
+    wanted = blurred(
+      jnp.asarray(depth[None, start : start + seen]), jnp.full(1, float(level))
+    )
+    np.testing.assert_allclose(told.canvas.depth[:, :seen], wanted, atol=1e-6)
+    assert told.canvas.has_depth.all()
+    assert not told.canvas.rgb[0][~np.asarray(told.canvas.known[0])].any()
+    assert told.memory['content'].visible.all()
+  # The second window sees the last frames of the first.
+  assert (
+    second.canvas.known[0, :5].all() and not seeing.calls[1][0][0, 3:].any()
+  )
+  # What stood inside has no effect; depth, level and image have one.
+  other = np.where(inside[..., None], 255 - clip, clip)
+  np.testing.assert_array_equal(brush.restyle(other, structure, inside), film)
+  for changed in (
+    brush.restyle(clip, dataclasses.replace(structure, level=3), inside),
+    brush.restyle(
+      clip, dataclasses.replace(structure, depth=1 - depth), inside
+    ),
+    _restyling(seeing, seed=7).restyle(clip, structure, inside),
+  ):
+    assert (changed[inside] != film[inside]).any()
+    np.testing.assert_array_equal(changed[~inside], clip[~inside])
+
+
+def test_a_model_that_reads_no_depth_and_no_image_says_so(tiny_sampler):
+  structure = Structure(depth=np.zeros((3, *SIZE), np.float32))
+  with pytest.raises(UserError, match='reads no depth; .*task.structure_share'):
+    _brush(tiny_sampler).restyle(_frames(3), structure)
+  with pytest.raises(UserError, match='reads no image of the content'):
+    content_tokens(tiny_sampler, _frames(1)[0])
 
 
 def test_tokens_are_known_if_all_their_pixels_are():

@@ -11,6 +11,7 @@ import pytest
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.masked_transformer.structure import blurred
 from phenaki_jax.nn.conditions import ABSENT, Conditions
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels
@@ -51,7 +52,7 @@ CONFIG = GeneratorConfig(
   ports=PortsConfig(
     canvas=True,
     patch=(2, 4, 4),
-    memory=('source',),
+    memory=('source', 'content'),
     memory_every=1,
     scalars=('fps', 'level'),
   ),
@@ -65,6 +66,9 @@ TRAINING = GeneratorTaskConfig(
   canvas_enlarged_share=0.2,
   strides=(1, 2),
   source_share=0.5,
+  content_share=0.4,
+  structure_share=0.5,
+  structure_levels=3,
   time_off_clips=0.3,
   time_off_images=0.5,
 )
@@ -111,6 +115,7 @@ def _batch():
       'text': text[:CLIPS],
       'num_frames': count,
       'context_frames': np.array([3, 0, 0, 0] * (CLIPS // 4), np.int32),
+      'depth': bits.integers(0, 256, (CLIPS, 9, 8, 8), dtype=np.uint8),
     },
     'images': {
       'pixels': bits.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8),
@@ -131,11 +136,10 @@ def _made():
   def made(frozen, batch):
     own = prepared(batch, TRAINING, rng.root(0), tubelet=2)
     pixels = own['clips']['pixels']
-    same = own['clips']['source_pixels'][:, None] == pixels
-    clips = {
-      **task.tokenized(frozen, own)['clips'],
-      'source_index': jnp.argmax(same.all((2, 3, 4)), 1),
-    }
+    clips = task.tokenized(frozen, own)['clips']
+    for role in ('source', 'content'):
+      same = own['clips'][f'{role}_pixels'][:, None] == pixels
+      clips[f'{role}_index'] = jnp.argmax(same.all((2, 3, 4)), 1)
     return clips, task.rows(frozen, batch, rng.root(0))
 
   return jax.tree.map(np.asarray, made(task.tokenizer_params, BATCH))
@@ -175,13 +179,17 @@ def test_a_clip_of_a_stride_has_every_so_many_frames(read):
     np.testing.assert_array_equal(read['pixels'][i, :count], expected)
     # Padding repeats the last frame.
     assert (read['pixels'][i, count:] == expected[-1]).all()
+    # The depth is that of the same frames.
+    depth = BATCH['clips']['depth'][i, :whole:stride]
+    np.testing.assert_array_equal(read['depth'][i, :count], depth)
 
 
 def test_the_canvas_shows_pixels_of_its_own_clip(read):
   rows = _rows()
   canvas, level = rows.conditions.canvas, rows.conditions.scalars['level']
   assert canvas.known[:CLIPS].any((1, 2, 3)).mean() > 0.5
-  exact = canvas.known[:CLIPS] & (level[:CLIPS, None, None, None] == ABSENT)
+  has_level = (level != ABSENT) & ~canvas.has_depth.any((1, 2, 3))
+  exact = canvas.known[:CLIPS] & ~has_level[:CLIPS, None, None, None]
   np.testing.assert_array_equal(
     canvas.rgb[:CLIPS][exact], read['pixels'][exact]
   )
@@ -194,7 +202,7 @@ def test_the_canvas_shows_pixels_of_its_own_clip(read):
   assert canvas.known[:CLIPS][context].any()
   # And its tokens, as without a canvas.
   assert not rows.hidden[:CLIPS:4, :2].any()
-  low = np.nonzero(level > 0)[0]
+  low = np.nonzero(has_level)[0]
   assert len(low) and (level[CLIPS:] == ABSENT).all()
   for i in low:
     wanted = enlarged(
@@ -216,20 +224,47 @@ def test_scalars_sources_and_switches_are_those_of_their_rows(read):
     fps[:CLIPS][told[:CLIPS]], (8.0 / read['strides'])[told[:CLIPS]]
   )
   assert 0.7 < told[:CLIPS].mean() < 1 and not told[CLIPS:].any()
-  source = conditions.memory['source']
-  seen = source.visible.any((1, 2))
-  assert (source.visible.all((1, 2)) == seen).all()
-  assert 0.25 < seen[:CLIPS].mean() < 0.75 and not seen[CLIPS:].any()
-  # Its tokens are those of a frame of the clip, here of the first as of others.
-  own = read['source'].reshape(CLIPS, -1)
-  np.testing.assert_array_equal(source.values[:CLIPS, 0], own)
-  is_first = (read['tokens'][:, 0].reshape(CLIPS, -1) == own).all(1)
-  np.testing.assert_array_equal(is_first, read['source_index'] == 0)
-  assert len(set(read['source_index'])) > 3
+  for role in ('source', 'content'):
+    image = conditions.memory[role]
+    seen = image.visible.any((1, 2))
+    assert (image.visible.all((1, 2)) == seen).all()
+    assert 0.2 < seen[:CLIPS].mean() < 0.75 and not seen[CLIPS:].any()
+    # Its tokens are those of a frame of the clip, of the first as of others.
+    own = read[role].reshape(CLIPS, -1)
+    np.testing.assert_array_equal(image.values[:CLIPS, 0], own)
+    is_first = (read['tokens'][:, 0].reshape(CLIPS, -1) == own).all(1)
+    np.testing.assert_array_equal(is_first, read[f'{role}_index'] == 0)
+    assert len(set(read[f'{role}_index'])) > 3
   switch = conditions.over_time
   assert (switch[:CLIPS].all(1) == switch[:CLIPS].any(1)).all()
   assert 0.5 < switch[:CLIPS].mean() < 0.9
   assert 0.2 < switch[CLIPS:].mean() < 0.8
+
+
+def test_depth_is_that_of_the_clip_blurred_to_the_level(read):
+  """It is shown in all frames, also beside known pixels and context frames."""
+  rows = _rows()
+  canvas, level = rows.conditions.canvas, rows.conditions.scalars['level']
+  shown = canvas.has_depth.any((1, 2, 3))
+  assert 0.2 < shown[:CLIPS].mean() < 0.7 and not shown[CLIPS:].any()
+  is_real = np.arange(9)[None] < read['num_frames'][:, None]
+  np.testing.assert_array_equal(
+    canvas.has_depth[:CLIPS],
+    np.broadcast_to(
+      (is_real & shown[:CLIPS, None])[:, :, None, None], (CLIPS, 9, 8, 8)
+    ),
+  )
+  assert set(level[shown]) == {0, 1, 2, 3}
+  wanted = blurred(
+    jnp.asarray(read['depth'] / 255, jnp.float32), jnp.asarray(level[:CLIPS])
+  )
+  np.testing.assert_allclose(
+    canvas.depth[:CLIPS],
+    np.where(canvas.has_depth[:CLIPS], wanted, 0),
+    atol=1e-6,
+  )
+  assert (shown[:CLIPS] & canvas.known[:CLIPS].any((1, 2, 3))).any()
+  assert (shown[:CLIPS] & (BATCH['clips']['context_frames'] > 0)).any()
 
 
 def test_what_is_enlarged_has_lost_its_detail():
@@ -249,6 +284,11 @@ def test_what_is_enlarged_has_lost_its_detail():
     ({'canvas_region_share': 0.2}, {'canvas': False}, False, 'canvas=True'),
     ({'canvas_enlarged_share': 0.2}, {'scalars': ()}, False, "scalar 'level'"),
     ({'source_share': 0.2}, {'memory': ()}, False, "the role 'source'"),
+    ({'content_share': 0.2}, {'memory': ()}, False, "the role 'content'"),
+    ({'content_share': 0.2}, {}, True, 'task.content_share is 0.2, which'),
+    ({'structure_share': 0.2}, {}, True, 'leave data.token_cache empty'),
+    ({'structure_share': 0.2}, {'canvas': False}, False, 'canvas=True'),
+    ({'structure_share': 0.2}, {'scalars': ()}, False, "scalar 'level'"),
     ({'time_off_clips': 0.1}, None, False, 'attention=factorized'),
   ],
 )
@@ -277,6 +317,7 @@ def test_settings_without_their_port_are_refused(
     ),
     ({'strides': ()}, 'task.strides is empty'),
     ({'strides': (0,)}, 'strides.0 is 0'),
+    ({'structure_levels': 8}, 'structure_levels is 8'),
   ],
 )
 def test_invalid_settings_are_refused(setting, sentence):

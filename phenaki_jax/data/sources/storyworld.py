@@ -60,9 +60,11 @@ class StoryWorldReader:
       continuation_share=self.continuation_share,
       context_frames=self.context_frames,
       split=self.split,
+      depth=request.depth,
     )
     return schema.Example(
       pixels=clip.frames,
+      depth=clip.depth,
       caption=clip.caption,
       num_frames=request.frames,
       context_frames=clip.context_frames,

@@ -1,0 +1,37 @@
+"""Conditions of a sampled clip, and of the passes of guidance."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from phenaki_jax.nn.conditions import Canvas, Conditions
+from phenaki_jax.sampling.conditions import for_passes, with_depth, with_source
+
+TOKENS = np.arange(4).reshape(2, 2)
+
+
+def test_guidance_moves_towards_the_content_and_not_the_source():
+  shared = {'batch': 2, 'latent_frames': 3}
+  conditions = with_source(None, TOKENS, **shared)
+  conditions = with_source(conditions, TOKENS, **shared, role='content')
+  for passes in (1, 2, 3):
+    every = for_passes(conditions, passes).memory
+    assert every['source'].visible.all()
+    seen = every['content'].visible.all((1, 2))
+    assert seen.tolist() == ([True] + [False] * (passes - 1)) * 2
+    assert (every['content'].visible.any((1, 2)) == seen).all()
+  assert for_passes(None, 2) is None
+
+
+def test_depth_is_beside_known_pixels():
+  bits = np.random.default_rng(0)
+  canvas = Canvas(
+    rgb=jnp.zeros((1, 3, 8, 8, 3), jnp.uint8),
+    known=jnp.asarray(bits.random((1, 3, 8, 8)) < 0.5),
+  )
+  depth = bits.random((1, 3, 8, 8)).astype(np.float32)
+  given = Conditions(canvas=canvas, scalars={'fps': jnp.full(1, 8.0)})
+  made = with_depth(given, depth, 0)
+  np.testing.assert_array_equal(made.canvas.depth, depth)
+  assert made.canvas.has_depth.all() and made.scalars.keys() == {'fps', 'level'}
+  np.testing.assert_array_equal(made.canvas.known, canvas.known)
+  assert np.abs(with_depth(given, depth, 3).canvas.depth - depth).max() > 0.1

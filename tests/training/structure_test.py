@@ -1,0 +1,217 @@
+"""A generator makes the content of an image in the shape of another clip."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_source
+from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+)
+from phenaki_jax.training.step import compile_step, make_step
+from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+# Tokens depend on their own patch alone, so that each colour has one.
+WORLD = TokenizerConfig(
+  patch=(4, 4),
+  tubelet=1,
+  first_frame='repeated',
+  width=16,
+  num_heads=2,
+  mlp_dim=16,
+  spatial_layers=0,
+  temporal_layers=0,
+  fsq_levels=(8, 8),
+)
+COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+SIDE, FRAMES = 4, 2  # patches in a row; frames
+STEPS = 600
+LEVELS = (0, 3, 4)
+
+
+def _shapes(bits, count):
+  """Draw shapes of some of 3 by 3 patches that move, bool [B, T, h, w]."""
+  found = np.zeros((count, FRAMES, SIDE, SIDE), bool)
+  for clip in found:
+    pattern = bits.random((3, 3)) < 0.6
+    pattern[1, 1] = True
+    row, column = bits.integers(0, SIDE - 2, 2)
+    for time, frame in enumerate(clip):
+      place = (column + time) % (SIDE - 2)
+      frame[row : row + 3, place : place + 3] = pattern
+  return found
+
+
+def _clips(shapes, colours):
+  """Draw clips of shapes, and their depth, uint8."""
+  near = shapes.repeat(4, 2).repeat(4, 3)
+  pixels = near[..., None] * COLOURS[colours][:, None, None, None]
+  return pixels.astype(np.uint8), (255 * near).astype(np.uint8)
+
+
+TEXT = TextConfig(
+  vocab_size=32,
+  width=16,
+  num_layers=1,
+  num_heads=2,
+  head_dim=8,
+  mlp_dim=32,
+  max_length=2,
+)
+
+
+def _task():
+  side = 4 * SIDE
+  return GeneratorTask(
+    config=GeneratorConfig(
+      codebook_size=WORLD.codebook_size,
+      code_levels=WORLD.code_levels,
+      grid=WORLD.grid(FRAMES, (side, side)),
+      width=64,
+      num_layers=2,
+      num_heads=4,
+      mlp_dim=128,
+      attention='factorized',
+      text_width=0,
+      ports=PortsConfig(
+        canvas=True,
+        patch=(1, 4, 4),
+        memory=('content',),
+        memory_every=1,
+        scalars=('level',),
+      ),
+    ),
+    text=TEXT,
+    tokenizer=WORLD,
+    tokenizer_params=sharding.unbox(
+      jax.jit(TokenizerTask(config=WORLD).init)(rng.root(2))
+    ),
+    training=GeneratorTaskConfig(
+      prediction_share=0.0,
+      structure_share=0.9,
+      structure_levels=4,
+      content_share=0.9,
+    ),
+  )
+
+
+def _trained(task, steps):
+  """Yield how many steps were taken, and a sampler, after every 100 steps."""
+  optim = OptimConfig(
+    optimizer='muon',
+    learning_rate=5e-3,
+    adam_learning_rate=2e-2,
+    warmup_steps=20,
+    ema_decay=0.98,
+  )
+  optimizer = make_optimizer(optim, steps=steps, params=boxed_params(task))
+  mesh = sharding.make_mesh(
+    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
+  )
+  abstract = abstract_state(task, optimizer, mesh)
+  state = create_state(task, optimizer, abstract, rng.root(0))
+  step = compile_step(
+    make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
+  )
+  bits = np.random.default_rng(0)
+  for number in range(steps):
+    pixels, depth = _clips(_shapes(bits, 32), bits.integers(0, 3, 32))
+    clips = {
+      'pixels': pixels,
+      'depth': depth,
+      'text': np.tile(np.array([1, 0], np.int32), (32, 1)),
+      'num_frames': np.full(32, FRAMES, np.int32),
+      'context_frames': np.zeros(32, np.int32),
+    }
+    state, _ = step(state, {'clips': clips}, rng.root(1), task.tokenizer_params)
+    if (number + 1) % 100 == 0:
+      yield (
+        number + 1,
+        Sampler(
+          models=Models(tokenizer=WORLD, generator=task.config, text=TEXT),
+          tokenizer_params=task.tokenizer_params,
+          generator_params=state.ema,
+          vocabulary=SentencePieceVocabulary.learn(['a clip'], 32),
+        ),
+      )
+
+
+def _measured(sampler):
+  """Return IoU and colours by level, and both of the ablations."""
+  bits, count = np.random.default_rng(1), 40
+  shapes, colours = _shapes(bits, count), bits.integers(0, 3, count)
+  pixels, depth = _clips(shapes, colours)
+  # Images of another shape, in another place and another colour.
+  wanted = (colours + bits.integers(1, 3, count)) % 3
+  images = _clips(_shapes(bits, count), wanted)[0][:, :1]
+  content = sampler.encode(images)[:, 0]
+  tokens = sampler.encode(
+    _clips(np.ones((3, 1, SIDE, SIDE), bool), np.arange(3))[0]
+  )
+  tokens = tokens[:, 0, 0, 0]  # of the colours
+  assert len(set(tokens)) == 3
+
+  def made(level, *, has_image=True, has_depth=True):
+    """Return the IoU with the shapes, and the share of patches as wanted."""
+    empty = np.zeros(pixels.shape[:-1], bool)
+    conditions = of_pixels(sampler.models.generator, pixels, empty)
+    if has_depth:
+      conditions = with_depth(conditions, depth / np.float32(255), level)
+    if has_image:
+      each = [
+        with_source(None, one, batch=1, latent_frames=FRAMES, role='content')
+        for one in content
+      ]
+      memory = jax.tree.map(lambda *x: np.concatenate(x), *each).memory
+      conditions = dataclasses.replace(conditions, memory=memory)
+    ids = np.zeros(shapes.shape, np.int32)
+    state = sampler.uncover(
+      ['a clip'] * count,
+      ids=ids,
+      known=np.zeros(ids.shape, bool),
+      seeds=range(count),
+      settings=SamplingSettings(steps=8, order='random', guidance=0.0),
+      conditions=conditions,
+    )
+    ids = np.asarray(state.ids).reshape(ids.shape)
+    near = np.isin(ids, tokens)
+    union = (near | shapes).sum((1, 2, 3))
+    found = (near & shapes).sum((1, 2, 3)) / union
+    right = (ids == tokens[wanted][:, None, None, None]) & near
+    return found.mean(), right.sum() / near.sum()
+
+  by_level = [made(level) for level in LEVELS]
+  return {
+    'overlap': [round(float(one), 3) for one, _ in by_level],
+    'colour': [round(float(other), 3) for _, other in by_level],
+    'colour_without_image': float(made(0, has_image=False)[1]),
+    'overlap_without_depth': float(made(0, has_depth=False)[0]),
+  }
+
+
+@pytest.mark.slow
+def test_shapes_follow_the_depth_and_colours_the_image():
+  """Less of the shape is kept at higher levels; without an image, no colour."""
+  *_, (_, sampler) = _trained(_task(), STEPS)
+  found = _measured(sampler)
+  print(found)
+  assert found['overlap'][0] > 0.9 and min(found['colour']) > 0.9, found
+  assert found['overlap'] == sorted(found['overlap'], reverse=True), found
+  assert found['overlap'][-1] < 0.8, found
+  assert found['colour_without_image'] < 0.6, found
+  assert found['overlap_without_depth'] < 0.6, found
