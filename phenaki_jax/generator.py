@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.critic import Critic
 from phenaki_jax.masked_transformer.model import MaskedTransformer
-from phenaki_jax.nn.conditions import blank
+from phenaki_jax.nn.conditions import Conditions, blank
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 
@@ -78,7 +78,9 @@ class Generator:
       ids,
       vectors,
       texts > 0,
-      conditions=blank(self.config.ports, self.config.grid),
+      conditions=blank(
+        self.config.ports, self.config.grid, text_width=vectors.shape[-1]
+      ),
     )
     params['generator'] = generator['params']
     if self.config.critic != 'none':
@@ -126,6 +128,27 @@ class Generator:
     )
     return self.encode(params, both)
 
+  def remember(
+    self, params: Any, conditions: Conditions | None
+  ) -> Conditions | None:
+    """Encode the captions of a history, unless they are vectors already."""
+    history = conditions.memory.get('history') if conditions else None
+    if conditions is None or history is None or history.captions is None:
+      return conditions
+    ids, given = history.captions, history.spoken
+    if given is None:
+      texts = self.encode(params, ids.reshape(-1, ids.shape[-1]))
+      vectors = texts.vectors.reshape(*ids.shape, -1).astype(jnp.float32)
+      # A network without text reads none.
+      has_text = self.config.text_width != 0
+      history = dataclasses.replace(
+        history,
+        captions=vectors if has_text else None,
+        spoken=texts.mask.reshape(ids.shape) if has_text else None,
+      )
+    memory = {**conditions.memory, 'history': history}
+    return dataclasses.replace(conditions, memory=memory)
+
   def logits(
     self,
     params: Any,
@@ -144,11 +167,13 @@ class Generator:
       **rows: `segments`, `frames_at`, `packing` and `conditions` of
         `MaskedTransformer`.
     """
+    conditions = self.remember(params, rows.pop('conditions', None))
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']},
       ids,
       texts.vectors,
       texts.mask,
+      conditions=conditions,
       rngs=None if dropout is None else {'dropout': dropout},
       **rows,
     )
@@ -170,6 +195,7 @@ class Generator:
     """
     inputs = (ids, texts.vectors, texts.mask)
     if self.config.critic == 'self':
+      rows['conditions'] = self.remember(params, rows.get('conditions'))
       trunk = MaskedTransformer(self.config, features=True)
       features = trunk.apply({'params': params['generator']}, *inputs, **rows)
       return Critic(self.config).apply(

@@ -112,6 +112,7 @@ class ExampleRequest:
       latest that still fills all frames.
     context_frames: frames before a scene with which its clip starts, if the
       film has as many; 0 requests a clip within the scene.
+    history: most earlier scenes of its film that come with a clip.
   """
 
   size: tuple[int, int]
@@ -120,6 +121,15 @@ class ExampleRequest:
   tubelet: int = 1
   position: float = 0.0
   context_frames: int = 0
+  history: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EarlierScene:
+  """A scene before that of a clip: its first frame, [H, W, 3], and caption."""
+
+  frame: np.ndarray
+  caption: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,9 +141,11 @@ class Example:
     caption: text that describes it.
     num_frames: number of leading frames that are not padding.
     context_frames: number of leading frames of an earlier scene.
+    history: earlier scenes, in the order of their story.
   """
 
   pixels: np.ndarray
   caption: str
   num_frames: int = 1
   context_frames: int = 0
+  history: tuple[EarlierScene, ...] = ()

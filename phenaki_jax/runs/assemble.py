@@ -31,6 +31,7 @@ from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.pipelines import (
+  history_slots,
   open_pipeline,
   text_length,
   vector_width,
@@ -124,6 +125,7 @@ class Run:
       reencoded=is_cached and self.task.uses_reencoded,
       text_width=vector_width(experiment),
       multiple=_multiple(experiment, self.mesh),
+      history=history_slots(experiment),
     )
     place = sharding.batch_sharding(self.mesh)
     return jax.tree.map(

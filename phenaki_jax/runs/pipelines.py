@@ -27,6 +27,12 @@ def vector_width(experiment: Experiment) -> int:
   return experiment.generator.text_width or 0
 
 
+def history_slots(experiment: Experiment) -> int:
+  """Return how many earlier scenes a clip of a batch has; 0 for none."""
+  is_told = experiment.kind == 'generator' and experiment.task.history_share
+  return experiment.generator.ports.memory_slots if is_told else 0
+
+
 def open_pipeline(
   experiment: Experiment,
   data: DataConfig,
@@ -50,5 +56,6 @@ def open_pipeline(
     text_length=length,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    history=history_slots(experiment),
     **options,
   )

@@ -73,11 +73,11 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  unfilled = set(experiment.generator.ports.memory) - {'source'}
+  unfilled = set(experiment.generator.ports.memory) - {'source', 'history'}
   if unfilled:
     raise UserError(
       f'generator.ports.memory has {", ".join(sorted(unfilled))}, which no '
-      "training fills yet; give 'source' alone, or leave it out"
+      "training fills; give 'source' and 'history' alone, or leave it out"
     )
   _check_distillation(experiment)
   critic_only = experiment.task.trained == 'critic'

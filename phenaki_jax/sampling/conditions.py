@@ -113,6 +113,7 @@ def with_source(
     slots=jnp.zeros((batch, 1), jnp.int32),
     visible=jnp.ones((batch, latent_frames, 1), bool),
   )
+  conditions = conditions or Conditions()
   return dataclasses.replace(
-    conditions or Conditions(), memory={'source': entries}
+    conditions, memory={**conditions.memory, 'source': entries}
   )

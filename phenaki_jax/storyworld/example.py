@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from phenaki_jax import earlier_scenes
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import grammar, random_scene, renderer
+from phenaki_jax.storyworld import grammar, random_scene, renderer, returns
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
@@ -18,7 +19,19 @@ _CLIP, _IMAGE = 1, 2
 _FULL_CAPTION_SHARE = 0.2  # captioned like a first scene
 _SAME_FACTS_SHARE = 0.2  # without a change of facts
 _FIRST_WINDOW_SHARE = 0.4  # all context frames show the previous scene
+# Share of those that are scenes of a story in which an object comes back, where
+# earlier scenes are shown; and of these, the share of the scenes of its return.
+_RETURN_SHARE = 0.5
+_BACK_SHARE = 0.5
 _CHANGE_ALONE_SHARE = 0.5  # captioned by the change, not by a motion that stays
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EarlierScene:
+  """The first frame of a scene before that of a clip, with its caption."""
+
+  frame: ImageU8
+  caption: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +44,7 @@ class ClipExample:
     context_frames: number of context frames, 0 for a clip without context.
     facts: facts of the frames after the context frames.
     previous_facts: facts of the previous scene, None without context.
+    history: earlier scenes, in the order of their story.
   """
 
   frames: VideoU8
@@ -38,6 +52,7 @@ class ClipExample:
   context_frames: int
   facts: facts_lib.Facts
   previous_facts: facts_lib.Facts | None = None
+  history: tuple[EarlierScene, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +70,7 @@ def _generator(seed, kind, index):
   return np.random.default_rng((seed, kind, index))
 
 
-def _continuation_clip(rng, subset, frames, size, fps, context, split):
+def _continuation_clip(rng, subset, frames, size, fps, context, split, slots):
   facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
   start = random_scene.sample_scene(rng, facts, subset)
   x, y = start.x, start.y
@@ -85,12 +100,57 @@ def _continuation_clip(rng, subset, frames, size, fps, context, split):
   story = story_lib.Story(
     scenes=scenes, x=float(x), y=float(y), phase=start.phase
   )
+  history: tuple[EarlierScene, ...] = ()
+  if slots:
+    scene = scene_lib.Scene(facts=previous, x=float(x), y=float(y))
+    frame = renderer.render_clip(scene, 1, size, fps)[0]
+    text = grammar.caption(previous, subset=subset)
+    history = (EarlierScene(frame=frame, caption=text),)
   return ClipExample(
     frames=story_lib.render_story(story, size, fps),
     caption=caption,
     context_frames=context,
     facts=facts,
     previous_facts=previous,
+    history=history,
+  )
+
+
+def _clip_of_return(rng, subset, frames, size, fps, context, split, slots):
+  """Make a window of a later scene of a story in which an object is back."""
+  new = frames - context
+  # Scenes are two windows long, as in evaluations.
+  story = returns.sample_return(rng, subset, 2 * new, split)
+  later = range(1, len(story.scenes))
+  number = later[-1]
+  if rng.random() >= _BACK_SHARE:
+    number = int(rng.choice(later[:-1]))
+  scene = story.scenes[number]
+  shown = earlier_scenes.choose(story.prompts[:number], scene.prompt, slots)
+
+  def rendered(start, count):
+    return story_lib.render_story(
+      story, size, fps, start=start, stop=start + count
+    )
+
+  begins = [start for start, _ in story.spans]
+  window = int(rng.integers(2)) * new
+  first = begins[number] + window - context
+  # More context than the scenes before have shows the first frame at rest.
+  clip = rendered(max(first, 0), frames + min(first, 0))
+  clip = np.concatenate([clip[:1].repeat(-min(first, 0), 0), clip])
+  return ClipExample(
+    frames=clip,
+    caption=scene.prompt,
+    context_frames=context,
+    facts=scene.facts,
+    previous_facts=story.scenes[number - 1].facts,
+    history=tuple(
+      EarlierScene(
+        frame=rendered(begins[one], 1)[0], caption=story.scenes[one].prompt
+      )
+      for one in shown
+    ),
   )
 
 
@@ -105,6 +165,7 @@ def training_clip(
   continuation_share: float | int = 0.0,
   context_frames: int = 5,
   split: Split = 'train',
+  history: int = 0,
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -120,6 +181,9 @@ def training_clip(
     context_frames: number of context frames of a continuation, at least 1 and
       below `frames`; not used if `continuation_share` is 0.
     split: 'train', 'heldout' or 'all'.
+    history: most earlier scenes that come with a continuation. If there are
+      any, half of the continuations are of stories in which an object leaves
+      and comes back (see `returns`); the others come with the scene before.
 
   Raises:
     UserError: an argument is out of range, or the subset has no example in the
@@ -137,8 +201,12 @@ def training_clip(
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _CLIP, index)
   if rng.random() < continuation_share:
+    if history and rng.random() < _RETURN_SHARE:
+      return _clip_of_return(
+        rng, subset, frames, size, fps, context_frames, split, history
+      )
     return _continuation_clip(
-      rng, subset, frames, size, fps, context_frames, split
+      rng, subset, frames, size, fps, context_frames, split, history
     )
   facts = random_scene.sample_facts(rng, subset, split)
   scene = random_scene.sample_scene(rng, facts, subset)

@@ -19,6 +19,7 @@ from phenaki_jax.masked_transformer.tasks import Clips
 from phenaki_jax.nn.conditions import ABSENT, Canvas, Conditions, Entries
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
+from phenaki_jax.training import history
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 
 # Share of the clips whose frame rate is not told, so that it may be left out.
@@ -158,8 +159,18 @@ def tell(
       scalars['level'] = shown.level
   if 'fps' in config.ports.scalars:
     scalars['fps'] = _rates(clips, rng, fps)
+  memory: dict[str, Entries] = {}
   if training.source_share:
-    conditions['memory'] = {'source': _source(clips, rng, of_clips, training)}
+    memory['source'] = _source(clips, rng, of_clips, training)
+  if training.history_share:
+    memory['history'] = history.entries(
+      clips,
+      rng,
+      share=training.history_share,
+      latent_frames=of_clips.grid[0],
+    )
+  if memory:
+    conditions['memory'] = memory
   if training.time_off_clips:
     conditions['over_time'] = _switches(
       rng, 'time_off_clips', training.time_off_clips, has_context.shape

@@ -47,6 +47,9 @@ class GeneratorTaskConfig:
       at random. A generator with the scalar 'fps' reads the frame rate.
     source_share: share of the clips that see one of their own frames in the
       memory, in the role 'source'.
+    history_share: share of the clips that see the scenes before theirs in the
+      memory, in the role 'history': first frames and captions, of clips that
+      have earlier scenes.
     time_off_clips: share of the clips for which the layers over time are off,
       for temporal guidance (Gen-1: 0.125).
     time_off_images: share of the images for which they are off.
@@ -78,6 +81,7 @@ class GeneratorTaskConfig:
   canvas_enlarged_share: Share = 0.0
   strides: tuple[PositiveInt, ...] = (1,)
   source_share: Share = 0.0
+  history_share: Share = 0.0
   time_off_clips: Share = 0.0
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
@@ -125,6 +129,7 @@ class GeneratorTaskConfig:
     shares = {
       **{f'canvas_{name}_share': x for name, x in self.canvas_shares.items()},
       'source_share': self.source_share,
+      'history_share': self.history_share,
       'strides': self.strides != (1,),
     }
     return [name for name, value in shares.items() if value]
@@ -157,11 +162,12 @@ class GeneratorTaskConfig:
         'canvas of low resolution from an exact one; add it to '
         'generator.ports.scalars'
       )
-    if self.source_share and 'source' not in ports.memory:
-      raise UserError(
-        "task.source_share needs the role 'source'; add it to "
-        'generator.ports.memory'
-      )
+    for role in ('source', 'history'):
+      if getattr(self, f'{role}_share') and role not in ports.memory:
+        raise UserError(
+          f"task.{role}_share needs the role '{role}'; add it to "
+          'generator.ports.memory'
+        )
     is_off = self.time_off_clips or self.time_off_images
     if is_off and generator.attention != 'factorized':
       raise UserError(
