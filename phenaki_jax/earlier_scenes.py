@@ -49,7 +49,8 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
 
   def score(index: int) -> tuple[float, int]:
     shared = [word for word in places if word in _words(texts[index])]
-    return sum(1 / (places[word] * counts[word]) for word in shared), index
+    weights = [1 / (places[word] * counts[word]) for word in shared]
+    return sum(weights, 0.0), index
 
   return tuple(sorted(sorted(range(len(texts)), key=score)[-slots:]))
 
