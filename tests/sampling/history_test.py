@@ -16,6 +16,7 @@ SIZE = (16, 16)
 SLOTS = 3
 BITS = np.random.default_rng(0)
 FRAMES = BITS.integers(0, 256, (2, SLOTS, *SIZE, 3)).astype(np.uint8)
+FAST = SamplingSettings(steps=1, guidance=0.0)
 # The first clip shows the first scene of its story, the second one the third.
 CAPTIONS = ((), ('a red circle', 'it turns green'))
 
@@ -55,7 +56,7 @@ def _confidence(sampler, frames=FRAMES, captions=CAPTIONS):
     ids=given.ids,
     known=given.known,
     seeds=(1, 2),
-    settings=SamplingSettings(steps=1),
+    settings=FAST,
     conditions=given.conditions,
   )
   return np.asarray(state.confidence)
@@ -86,7 +87,7 @@ def test_clips_are_made_with_their_history(sampler):
       ['a blue square'] * 2,
       size=SIZE,
       seeds=(1, 2),
-      settings=SamplingSettings(steps=1),
+      settings=FAST,
       history=History(frames=frames, captions=CAPTIONS),
     )
     for frames in (FRAMES, 255 - FRAMES)

@@ -1,0 +1,143 @@
+"""Training clips see the scenes before theirs, and nothing else of a story."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training import history
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.rows import Layout
+
+CLIPS, SLOTS = 4, 3
+BITS = np.random.default_rng(0)
+COUNTS = np.array([0, 1, 2, 3], np.int32)
+CLIP_ARRAYS = {
+  'pixels': BITS.integers(0, 256, (CLIPS, 3, 8, 8, 3)).astype(np.uint8),
+  'text': BITS.integers(2, 32, (CLIPS, 4)).astype(np.int32),
+  'num_frames': np.full(CLIPS, 3, np.int32),
+  'context_frames': np.zeros(CLIPS, np.int32),
+  'history_pixels': BITS.integers(0, 256, (CLIPS, SLOTS, 8, 8, 3)).astype(
+    np.uint8
+  ),
+  'history_text': BITS.integers(2, 32, (CLIPS, SLOTS, 4)).astype(np.int32),
+  'history_count': COUNTS,
+}
+
+
+def _means(pixels):
+  """Return one token for each frame: its first value, of 0 to 255."""
+  return ((pixels[..., :1, :1, 0] + 1) * 127.5).round().astype(jnp.int32)
+
+
+def test_slots_hold_tokens_and_captions_of_the_clips_own_story():
+  arrays = jax.tree.map(jnp.asarray, CLIP_ARRAYS)
+  clips = history.tokenized(arrays, _means, None)
+  np.testing.assert_array_equal(
+    clips['history'][..., 0], CLIP_ARRAYS['history_pixels'][..., 0, 0, 0]
+  )
+  found = history.entries(clips, rng.root(0), share=1.0, latent_frames=2)
+  np.testing.assert_array_equal(found.captions, CLIP_ARRAYS['history_text'])
+  seen = np.arange(SLOTS)[None] < COUNTS[:, None]
+  np.testing.assert_array_equal(
+    found.visible, np.repeat(seen[:, None], 2, axis=1)
+  )
+  many = {
+    name: jnp.asarray(np.repeat(x, 100, axis=0)) for name, x in clips.items()
+  }
+  some = history.entries(many, rng.root(0), share=0.7, latent_frames=1)
+  shown = np.asarray(some.visible[:, 0, 0])
+  assert not shown[:100].any() and 0.6 < shown[100:].mean() < 0.8
+  none = history.entries(clips, rng.root(0), share=0.0, latent_frames=1)
+  assert not none.visible.any()
+
+
+def test_a_frozen_encoder_gives_vectors():
+  clips = history.tokenized(
+    jax.tree.map(jnp.asarray, CLIP_ARRAYS),
+    _means,
+    lambda ids: jnp.stack([ids, 2 * ids], -1),
+  )
+  found = history.entries(clips, rng.root(0), share=1.0, latent_frames=2)
+  ids = CLIP_ARRAYS['history_text']
+  np.testing.assert_array_equal(found.captions, np.stack([ids, 2 * ids], -1))
+  np.testing.assert_array_equal(found.spoken, ids > 0)
+
+
+def test_the_loss_depends_on_earlier_scenes_alone():
+  tokenizer = TokenizerConfig(
+    patch=(4, 4),
+    width=16,
+    num_heads=2,
+    mlp_dim=16,
+    spatial_layers=0,
+    temporal_layers=0,
+  )
+  ports = PortsConfig(memory=('history',), memory_every=1, memory_slots=SLOTS)
+  task = GeneratorTask(
+    config=GeneratorConfig(
+      codebook_size=tokenizer.codebook_size,
+      grid=tokenizer.grid(3, (8, 8)),
+      width=16,
+      num_layers=1,
+      num_heads=2,
+      mlp_dim=16,
+      ports=ports,
+    ),
+    text=TextConfig(
+      vocab_size=32,
+      width=16,
+      num_layers=1,
+      num_heads=2,
+      head_dim=8,
+      mlp_dim=16,
+      max_length=4,
+    ),
+    tokenizer=tokenizer,
+    tokenizer_params={},
+    training=GeneratorTaskConfig(history_share=1.0, text_dropout=0.0),
+    layout=Layout(num_clips=CLIPS, num_images=1, length=2),
+  )
+  bits = np.random.default_rng(1)
+
+  def drawn(shapes):
+    return jax.tree.map(
+      lambda leaf: jnp.asarray(bits.normal(0, 0.4, leaf.shape), jnp.float32),
+      sharding.unbox(shapes),
+    )
+
+  params = drawn(jax.eval_shape(task.init, rng.described()))
+  frozen = drawn(jax.eval_shape(task.init_frozen, rng.described()))
+  images = {
+    'pixels': CLIP_ARRAYS['pixels'][:1, 0],
+    'text': CLIP_ARRAYS['text'][:1],
+  }
+
+  @jax.jit
+  def logits(clips):
+    batch = {'clips': clips, 'images': jax.tree.map(jnp.asarray, images)}
+    rows = task.rows(frozen, batch, rng.root(0))
+    found = task.logits(params, rows, rng.root(0), deterministic=True)
+    return found, rows.conditions.memory['history'].visible
+
+  first, visible = map(np.asarray, logits(CLIP_ARRAYS))
+  assert not visible[CLIPS:].any(), 'images have no history'
+  for name, change in (('history_pixels', 255), ('history_text', 33)):
+    for slot in range(SLOTS):
+      other = CLIP_ARRAYS[name].copy()
+      other[:, slot] = change - other[:, slot]
+      found = np.asarray(logits({**CLIP_ARRAYS, name: other})[0])
+      changed = (found != first).any((1, 2, 3, 4))
+      np.testing.assert_array_equal(changed, [*(slot < COUNTS), False])
+  plain = dataclasses.replace(task, training=GeneratorTaskConfig())
+  rows = jax.eval_shape(
+    plain.rows, frozen, {'clips': CLIP_ARRAYS}, rng.described()
+  )
+  assert rows.conditions is None
