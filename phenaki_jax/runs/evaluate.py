@@ -23,6 +23,7 @@ from phenaki_jax.evaluation.fidelity import report_fidelity
 from phenaki_jax.evaluation.frechet import ClipMoments, report_frechet
 from phenaki_jax.evaluation.measure import network_name
 from phenaki_jax.evaluation.report import Report
+from phenaki_jax.evaluation.returns import report_returns
 from phenaki_jax.evaluation.stories import report_stories
 from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 SCORES_FILE = 'scores.json'
 _RECONSTRUCTIONS = 32
-_COUNTS = ('prompts', 'stories', 'changes', 'seed')
+_COUNTS = ('prompts', 'stories', 'returns', 'changes', 'seed')
 # The only values of a request that a protocol leaves open.
 _OF_PROTOCOL = ('features', 'manifest', 'seed', 'settings')
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
@@ -57,6 +58,7 @@ class Request:
     split: combinations of facts in these prompts: 'heldout', 'train' or 'all'.
     stories: number of stories; 0 for none.
     scenes: number of scenes in each story.
+    returns: number of stories in which somebody leaves and comes back.
     changes: number of pairs of scenes for each fact that can change; 0 for
       none.
     image_only: whether to make clips of concepts that only images show.
@@ -83,6 +85,7 @@ class Request:
   split: Split = 'heldout'
   stories: int = 20
   scenes: int = 8
+  returns: int = 0
   changes: int = 20
   image_only: bool = False
   image_only_prompts: int = 20
@@ -127,7 +130,7 @@ class Request:
   @property
   def tells_stories(self) -> bool:
     """Return whether anything is generated from text."""
-    asked = self.prompts or self.stories or self.changes
+    asked = self.prompts or self.stories or self.returns or self.changes
     return bool(asked or self.image_only)
 
 
@@ -168,7 +171,7 @@ def evaluate(subject: Subject, request: Request) -> Report:
       total=gathered.count, unit='clip', desc='features'
     ) as bar:
       reports['measures'] = gathered.compare(
-        real, protocol=_clip_protocol(subject), on_done=bar.update
+        real, protocol=subject.clip_protocol, on_done=bar.update
       )
   if features is not None and made is not None:
     total = request.prompts
@@ -388,6 +391,8 @@ def _generate(
   if count := request.stories:
     counts = {'stories': count, 'scenes': request.scenes, **lengths}
     add('stories', report_stories, count, **counts)
+  if count := request.returns:
+    add('returns', report_returns, count, returns=count, **lengths)
   if count := request.changes:
     total = count * len(world.changes)
     add('changes', report_changes, total, changes=count, **lengths)
@@ -449,18 +454,6 @@ def _world(subject: Subject, request: Request) -> World | None:
   )
 
 
-def _clip_protocol(subject: Subject) -> dict[str, Any]:
-  """Return what the features of clips depend on, beside the network."""
-  return {
-    'model': subject.fingerprint,
-    'frames': subject.data.frames,
-    'size': list(subject.data.size),
-    'fps': subject.data.fps,
-    'real': 'held-out clips',
-    'phenaki_jax': phenaki_jax.__version__,
-  }
-
-
 def _settings(model: Model, request: Request) -> Any:
   return dataclasses.replace(model.defaults.settings, **request.settings)
 
@@ -485,6 +478,7 @@ def _protocol(
     context_frames = subject.model.defaults.context_frames
     found |= {
       **{name: getattr(request, name) for name in asked},
+      **({'returns': request.returns} if request.returns else {}),
       # Scenes are two windows long.
       'frames_per_scene': 2 * (clip_frames - context_frames),
       'image_only_prompts': request.image_only * request.image_only_prompts,
