@@ -17,9 +17,9 @@ SETUP = Setup(
   size=(32, 32),
   fps=8.0,
   settings=SamplingSettings(),
-  batch_size=3,
+  batch_size=2,
 )
-COUNTS = {'returns': 6, 'frames_per_scene': 8, 'context_frames': 5}
+COUNTS = {'returns': 4, 'frames_per_scene': 4, 'context_frames': 5}
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def test_the_last_frames_alone_tell_nothing(oracle_model, remembering):
   report = report_returns(
     oracle_model(), SETUP, **COUNTS, shown=2, on_done=done.append
   )
-  assert done == [3, 3]
-  assert report.facts.total.asked == report.shown.total.asked == 6
+  assert done == [2, 2]
+  assert report.facts.total.asked == report.shown.total.asked == 4
   # It draws what was there last, which differs in shape and colour.
   assert report.facts.total.accuracy == 0
   assert report.shown.total.accuracy > 0.95
   prompts, scenes = report.stories[1]
   assert len(report.stories) == 2
-  assert [len(frames) for frames in scenes] == [8] * 5
+  assert [len(frames) for frames in scenes] == [4] * 5
   assert 'is back' in prompts[-1]
   report = report_returns(remembering, SETUP, **COUNTS)
   assert report.facts.total.accuracy > 0.95
