@@ -16,7 +16,7 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.critic import Critic
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.masked_transformer.prompt import Prompt
-from phenaki_jax.nn.conditions import blank
+from phenaki_jax.nn.conditions import Conditions, blank
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import WORDS, T5Encoder
 
@@ -82,7 +82,9 @@ class Generator:
       ids,
       vectors,
       texts > 0,
-      conditions=blank(self.config.ports, self.config.grid),
+      conditions=blank(
+        self.config.ports, self.config.grid, text_width=vectors.shape[-1]
+      ),
     )
     params['generator'] = generator['params']
     if self.config.prompt:
@@ -134,6 +136,27 @@ class Generator:
     )
     return self.encode(params, both)
 
+  def remember(
+    self, params: Any, conditions: Conditions | None
+  ) -> Conditions | None:
+    """Encode the captions of a history, unless they are vectors already."""
+    history = conditions.memory.get('history') if conditions else None
+    if conditions is None or history is None or history.captions is None:
+      return conditions
+    ids, given = history.captions, history.spoken
+    if given is None:
+      texts = self.encode(params, ids.reshape(-1, ids.shape[-1]))
+      vectors = texts.vectors.reshape(*ids.shape, -1).astype(jnp.float32)
+      # A network without text reads none.
+      has_text = self.config.text_width != 0
+      history = dataclasses.replace(
+        history,
+        captions=vectors if has_text else None,
+        spoken=texts.mask.reshape(ids.shape) if has_text else None,
+      )
+    memory = {**conditions.memory, 'history': history}
+    return dataclasses.replace(conditions, memory=memory)
+
   def logits(
     self,
     params: Any,
@@ -153,11 +176,13 @@ class Generator:
         `MaskedTransformer`.
     """
     texts = self._prompted(params, texts)
+    conditions = self.remember(params, rows.pop('conditions', None))
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']},
       ids,
       texts.vectors,
       texts.mask,
+      conditions=conditions,
       rngs=None if dropout is None else {'dropout': dropout},
       **rows,
     )
@@ -190,6 +215,7 @@ class Generator:
     texts = self._prompted(params, texts) if is_own else texts
     inputs = (ids, texts.vectors, texts.mask)
     if is_own:
+      rows['conditions'] = self.remember(params, rows.get('conditions'))
       trunk = MaskedTransformer(self.config, features=True)
       features = trunk.apply({'params': params['generator']}, *inputs, **rows)
       return Critic(self.config).apply(

@@ -1,5 +1,8 @@
 """Write the sprite world in the WebVid, img2dataset and stories layouts.
 
+--returns also writes stories in which a character leaves for three scenes and
+comes back named by its pronoun or kind alone, for models with a history.
+
 Characters, walking and fighting, are composed of the sheets of the Liberated
 Pixel Cup, which come from github.com/makrohn/Universal-LPC-spritesheet. The
 sheets are licensed under CC-BY-SA 3.0, and so is what is drawn from them. Every
@@ -27,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--sheets', required=True, metavar='DIR', help='folder of the sheets'
   )
   add_world(parser, size=128)
-  add_numbers(parser, ('stories', count, 20, 'stories written'))
+  add_numbers(
+    parser,
+    ('stories', count, 20, 'stories written'),
+    ('returns', count, 0, 'stories in which a character comes back'),
+  )
   parser.add_argument(
     '--held-out',
     action='store_true',
@@ -46,9 +53,11 @@ def run(args: argparse.Namespace) -> None:
     num_clips=args.clips,
     num_images=args.images,
     num_stories=args.stories,
+    num_returns=args.returns,
     seed=args.seed,
     size=args.size,
     held_out=args.held_out,
   )
-  written = counted(clip=args.clips, image=args.images, story=args.stories)
+  stories = args.stories + args.returns
+  written = counted(clip=args.clips, image=args.images, story=stories)
   print(f'wrote {written} to {args.out}, with LICENSE.txt')

@@ -9,6 +9,10 @@ frames: those of StoryWorld by an oracle, those of the sprite world (LPC) by a
 trained reader. The tables are printed and written to the folder --out, with the
 same numbers as JSON and contact sheets.
 
+--returns N also measures stories in which a character or object leaves for
+three scenes and comes back, named by its kind or pronoun alone: how often the
+facts that its last prompt leaves open are right.
+
 --features compares the clips of single prompts with held-out ones by a
 network: FID and KID, or FVD and KVD. --protocol FILE measures these alone, as a
 paper did (configs/protocols/). --follow evaluates each new checkpoint of a run
@@ -28,6 +32,8 @@ EXAMPLES = """
   phenaki evaluate --out runs/reference_scores
   phenaki evaluate --model runs/story/generator --out runs/scores \\
     --prompts 100 --stories 10 --scenes 4 --changes 10
+  phenaki evaluate --model runs/history --out runs/returns \\
+    --prompts 0 --stories 0 --changes 0 --returns 50
   phenaki evaluate --model runs/story/generator --out runs/image_only \\
     --prompts 0 --stories 0 --changes 0 --image-only
   phenaki evaluate --model runs/story/tokenizer --out runs/decoded \\
@@ -68,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('prompts', int, 200, 'clips to generate; 0 for none'),
     ('stories', int, 20, 'stories to generate; 0 for none'),
     ('scenes', int, 8, 'scenes of each story'),
+    ('returns', int, 0, 'stories in which somebody leaves and comes back'),
     ('changes', int, 20, 'pairs of scenes for each fact; 0 for none'),
     ('image-only-prompts', int, 20, 'clips of each image-only concept'),
     ('batch-size', int, 16, 'clips generated at once'),

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 
+from phenaki_jax import earlier_scenes
 from phenaki_jax.data import cache as cache_lib
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.data import manifest as manifest_lib
@@ -62,7 +63,8 @@ class StoryWorldExamples:
 
   def caption(self, index: int) -> str:
     """Return the caption of example `index`."""
-    return self._reader.caption(self._kind, index)
+    history = self._request.history
+    return self._reader.caption(self._kind, index, history=history)
 
 
 class ManifestExamples:
@@ -129,7 +131,7 @@ class ManifestExamples:
     for attempt in range(attempts):
       row = int(self._rows[(place + attempt) % self.epoch])
       try:
-        return self._load(row, request)
+        return self._with_history(row, self._load(row, request))
       except schema.DecodeError as error:
         self._count(row, error)
     raise UserError(
@@ -140,6 +142,23 @@ class ManifestExamples:
   def caption(self, index: int) -> str:
     """Return the caption of example `index`."""
     return self._manifest.caption(int(self._rows[int(self._order[index])]))
+
+  def _with_history(self, row: int, example: schema.Example) -> schema.Example:
+    """Add the scenes of the same film that the caption speaks of most."""
+    slots = self._request.history
+    if not slots or self._kind == schema.IMAGE or not self._manifest.has_films:
+      return example
+    rows = self._manifest.earlier(row)
+    captions = [self._manifest.caption(one) for one in rows]
+    request = dataclasses.replace(self._request, frames=1)
+    scenes = tuple(
+      schema.EarlierScene(
+        frame=self._load(rows[place], request).pixels[0],
+        caption=captions[place],
+      )
+      for place in earlier_scenes.choose(captions, example.caption, slots)
+    )
+    return dataclasses.replace(example, history=scenes)
 
   def _load(self, row: int, request: schema.ExampleRequest) -> schema.Example:
     kept = self._kept.get(row)

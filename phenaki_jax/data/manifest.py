@@ -124,6 +124,24 @@ class Manifest:
     """Return the caption of a row."""
     return self._table.value('caption', row)
 
+  def earlier(self, row: int) -> list[int]:
+    """Return the rows of the scenes of the same film before a row, in order."""
+    own = self[row]
+    if not own.start_frame:
+      return []
+    assert own.info is not None, 'records of a manifest have been decoded'
+    found = []
+    for other in np.flatnonzero(self._draws == self._draws[row]).tolist():
+      one = self[other]
+      is_before = 0 < one.end_frame <= own.start_frame
+      if (
+        is_before
+        and one.info
+        and one.info.content_hash == (own.info.content_hash)
+      ):
+        found.append((one.start_frame, other))
+    return [other for _, other in sorted(found)]
+
   def rows(
     self,
     kind: str,

@@ -19,6 +19,7 @@ import numpy as np
 from phenaki_jax import config as config_io
 from phenaki_jax.data import config as config_lib
 from phenaki_jax.data import examples, manifest, schema
+from phenaki_jax.data import history as history_lib
 from phenaki_jax.data import spec as spec_lib
 from phenaki_jax.data.cache import FrameCache
 from phenaki_jax.data.loader import Loader
@@ -67,6 +68,7 @@ class Pipeline(Loader):
     text_cache: TextCache | None = None,
     multiple: int = 1,
     depth: bool = False,
+    history: int = 0,
   ):
     """Open the sources.
 
@@ -84,6 +86,7 @@ class Pipeline(Loader):
         beside their token ids.
       multiple: see `spec.batch_spec`.
       depth: whether clips have their depth, which only StoryWorld knows.
+      history: see `spec.batch_spec`.
 
     Raises:
       UserError: the frames do not fit the tubelet, the batch cannot be divided
@@ -112,6 +115,7 @@ class Pipeline(Loader):
       text_width=text_cache.width if text_cache else 0,
       multiple=multiple,
       depth=depth,
+      history=history,
     )
     self._process_spec = spec_lib.process_spec(self.spec, process_count)
     self._process_index = process_index
@@ -133,6 +137,7 @@ class Pipeline(Loader):
       fps=config.fps,
       tubelet=tubelet,
       depth=depth,
+      history=history,
     )
     self._examples = {
       part: examples.MixedExamples(
@@ -143,6 +148,8 @@ class Pipeline(Loader):
     self._cached: dict[str, CachedExamples] = {}
     fields = _fields(config, manifests)
     model: dict[str, Any] = {'tubelet': tubelet, 'text_length': text_length}
+    if history:
+      model['history'] = history
     if cache:
       # The order repeats after the examples of the cache.
       model |= {f'cached_{part}': cache.sizes[part] for part in self.spec}
@@ -288,6 +295,11 @@ def _stack(
   """
   arrays = {}
   for name, array in spec.items():
+    if name.startswith(history_lib.PREFIX):
+      arrays[name] = np.zeros(array.shape, array.dtype)
+      text = texts.get(name.removeprefix(history_lib.PREFIX))
+      history_lib.fill(name, found, arrays[name], text)
+      continue
     values = [
       texts[name](one.caption) if name in texts else getattr(one, name)
       for one in found

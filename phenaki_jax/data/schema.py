@@ -113,6 +113,7 @@ class ExampleRequest:
     context_frames: frames before a scene with which its clip starts, if the
       film has as many; 0 requests a clip within the scene.
     depth: whether the depth of a clip is wanted, which only StoryWorld knows.
+    history: most earlier scenes of its film that come with a clip.
   """
 
   size: tuple[int, int]
@@ -122,6 +123,15 @@ class ExampleRequest:
   position: float = 0.0
   context_frames: int = 0
   depth: bool = False
+  history: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EarlierScene:
+  """A scene before that of a clip: its first frame, [H, W, 3], and caption."""
+
+  frame: np.ndarray
+  caption: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +144,7 @@ class Example:
     num_frames: number of leading frames that are not padding.
     context_frames: number of leading frames of an earlier scene.
     depth: uint8 [T, H, W] of a clip, 255 is near; None if it is not known.
+    history: earlier scenes, in the order of their story.
   """
 
   pixels: np.ndarray
@@ -141,3 +152,4 @@ class Example:
   num_frames: int = 1
   context_frames: int = 0
   depth: np.ndarray | None = None
+  history: tuple[EarlierScene, ...] = ()

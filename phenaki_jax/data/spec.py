@@ -25,6 +25,14 @@ A batch of a cache of text vectors also holds, in each part:
 
              text_vectors    float32 [B, L, E]: of the ids in `text`, then zeros
 
+Clips that come with earlier scenes of their stories also have, for S slots:
+
+             history_pixels  uint8 [B, S, H, W, 3]: first frames, in order
+             history_text    int32 [B, S, L]: captions, as `text`; with
+                             `history_text_vectors` where there are vectors
+             history_count   int32 [B]: leading slots that are not padding,
+                             which is zero
+
 A part without examples is absent. The parts of a batch that is split over
 devices may end with padding, which repeats the first examples of the part.
 """
@@ -36,6 +44,7 @@ from typing import TypeAlias
 import numpy as np
 
 from phenaki_jax.data import config as config_lib
+from phenaki_jax.data import history as history_lib
 from phenaki_jax.data import mixture
 from phenaki_jax.errors import UserError
 
@@ -82,6 +91,7 @@ def batch_spec(
   text_width: int = 0,
   multiple: int = 1,
   depth: bool = False,
+  history: int = 0,
 ) -> BatchSpec:
   """Describe every array of a global batch.
 
@@ -94,6 +104,7 @@ def batch_spec(
     text_width: E, for a batch with text vectors.
     multiple: pad each part to a multiple of this number of examples.
     depth: whether clips have their depth.
+    history: S, earlier scenes of a clip; 0 for a batch without them.
 
   Raises:
     UserError: data.frames or data.context_frames is not 1 + k * tubelet.
@@ -137,6 +148,16 @@ def batch_spec(
     for part in parts.values():
       shape = (*part['text'].shape, text_width)
       part['text_vectors'] = _array(np.float32, *shape)
+  if 'clips' in parts:
+    arrays = history_lib.shapes(
+      counts['clips'],
+      history,
+      size=data.size,
+      text_length=text_length,
+      text_width=text_width,
+    )
+    for name, (dtype, shape) in arrays.items():
+      parts['clips'][name] = _array(dtype, *shape)
   return parts
 
 
@@ -177,6 +198,7 @@ def check_batch(batch: Batch, spec: BatchSpec, *, tubelet: int) -> Batch:
   if found != expected or batch.keys() != spec.keys():
     raise ValueError(f'a batch must hold {expected}, not {found}')
   for part, arrays in batch.items():
+    history_lib.check(arrays)
     if 'text' in arrays:
       text = arrays['text']
       if text.min() < 0 or not text.any(axis=1).all():

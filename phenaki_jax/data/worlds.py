@@ -78,11 +78,14 @@ def write_lpc(
   num_clips: int,
   num_images: int,
   num_stories: int,
+  num_returns: int,
   seed: int,
   size: int,
   held_out: bool,
 ) -> None:
-  """Write the sprite world to OUT/webvid, img2dataset and stories, or nothing.
+  """Write the sprite world to a folder of OUT for each layout, or nothing.
+
+  The folders are webvid, img2dataset, stories and returns.
 
   The licence of the drawings and the list of the artists are put beside them.
 
@@ -92,6 +95,7 @@ def write_lpc(
     num_clips: number of clips; 0 for none.
     num_images: number of images; 0 for none.
     num_stories: number of stories; 0 for none.
+    num_returns: number of stories in which a character comes back; 0 for none.
     seed: of the sprite world.
     size: side of frames and images, in pixels.
     held_out: write only held-out combinations, instead of all others.
@@ -104,6 +108,7 @@ def write_lpc(
     'webvid': num_clips,
     'img2dataset': num_images,
     'stories': num_stories,
+    'returns': num_returns,
   }
   world = lpc.World(
     sheets=lpc.Sheets(sheets), seed=seed, size=size, held_out=held_out

@@ -19,7 +19,7 @@ from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.types import Split, VideoU8
 
 # Part of the seeds, so that the reports use separate random streams.
-CLIPS, STORIES, IMAGE_ONLY, CHANGES = 11, 12, 13, 14
+CLIPS, STORIES, IMAGE_ONLY, CHANGES, RETURNS = 11, 12, 13, 14, 15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

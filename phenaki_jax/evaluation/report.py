@@ -13,6 +13,7 @@ from phenaki_jax.evaluation.counts import Counts
 from phenaki_jax.evaluation.fidelity import FidelityReport
 from phenaki_jax.evaluation.frechet import FrechetReport
 from phenaki_jax.evaluation.measure import Measure
+from phenaki_jax.evaluation.returns import ReturnReport
 from phenaki_jax.evaluation.stories import StoryReport
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.provenance import NOTICE
@@ -26,6 +27,7 @@ class Report:
     protocol: settings of the evaluation, as JSON values.
     clips: report of single clips.
     stories: report of stories.
+    returns: report of stories in which somebody leaves and comes back.
     changes: the matrix of changes.
     image_only: report of image-only concepts.
     fidelity: report of reconstructions.
@@ -36,6 +38,7 @@ class Report:
   protocol: dict[str, Any]
   clips: ClipReport | None = None
   stories: StoryReport | None = None
+  returns: ReturnReport | None = None
   changes: ChangeReport | None = None
   image_only: ImageOnlyReport | None = None
   fidelity: FidelityReport | None = None
@@ -60,6 +63,12 @@ def to_json(report: Report) -> dict[str, Any]:
       'splits': stories.splits,
       'total': stories.facts.total,
       **stories.consistency,
+    }
+  if returns := report.returns:
+    found['returns'] = {
+      'facts': returns.facts,
+      'total': returns.facts.total,
+      'first_scene': returns.shown,
     }
   if changes := report.changes:
     found['changes'] = {
@@ -116,6 +125,11 @@ def to_markdown(report: Report) -> str:
     for name, what in _CONSISTENCY.items():
       lines.append(f'| {what} | {stories.consistency[name]:.3f} |')
     lines.append('')
+  if returns := report.returns:
+    count = protocol['returns']
+    lines += [f'## Out of sight for three scenes ({count} stories)']
+    lines += _table('fact when it is back', returns.facts, returns.facts.total)
+    lines += _table('the same in the first scene', returns.shown)
   if changes := report.changes:
     lines += [f'## Changes ({protocol["changes"]} of each fact)', '']
     lines += [*_matrix(changes), '', _MATRIX_LEGEND, '']
@@ -150,6 +164,13 @@ def sheets(report: Report) -> Iterable[tuple[str, np.ndarray]]:
       for j, (prompt, frames) in enumerate(zip(prompts, scenes, strict=True))
     ]
     yield 'stories', contact_sheet(rows, footer=NOTICE)
+  if report.returns:
+    rows = [
+      (f'story {i + 1}, scene {j + 1}: {prompt}', frames)
+      for i, (prompts, scenes) in enumerate(report.returns.stories)
+      for j, (prompt, frames) in enumerate(zip(prompts, scenes, strict=True))
+    ]
+    yield 'returns', contact_sheet(rows, footer=NOTICE)
   if report.changes:
     rows = [
       (f'{fact}, scene {number}: {prompt}', frames)

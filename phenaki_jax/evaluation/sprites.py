@@ -103,6 +103,19 @@ class SpriteWorld:
     )
     return tuple(_asked(scene.facts, scene.prompt) for scene in story.scenes)
 
+  def draw_return(self, rng: np.random.Generator) -> tuple[Asked, ...]:
+    """Draw a story in which a character leaves for three scenes and is back."""
+    source = _random(rng)
+    story = lpc.sample_return(source, size=_SIZE, held_out=_is_rare(source))
+    *before, last = (_asked(one.facts, one.prompt) for one in story.scenes)
+    named = grammar.parse(last.prompt)
+    facts = {
+      fact: value
+      for fact, value in last.facts.items()
+      if fact in facts_lib.FACT_NAMES[:5] and fact not in named
+    }
+    return *before, dataclasses.replace(last, facts=facts)
+
   def draw_change(
     self, rng: np.random.Generator, fact: str
   ) -> tuple[Asked, Asked]:

@@ -16,6 +16,7 @@ from phenaki_jax.storyworld import (
   is_held_out,
   read_clip,
   sample_facts,
+  sample_return,
   sample_story,
 )
 from phenaki_jax.storyworld import facts as facts_lib
@@ -117,6 +118,21 @@ class StoryWorld:
     """
     story = sample_story(rng, self.subset, scenes, 1, 'all')
     return tuple(self._asked(s.facts, s.prompt) for s in story.scenes)
+
+  def draw_return(self, rng: np.random.Generator) -> tuple[Asked, ...]:
+    """Draw a story in which an object leaves for three scenes and is back."""
+    story = sample_return(rng, self.subset, 1, 'all')
+    *before, last = (self._asked(s.facts, s.prompt) for s in story.scenes)
+    named = grammar.parse(last.prompt)
+    shown = story.scenes[0].facts.visible()
+    # A fact that all clips share need not be remembered.
+    several = set(self.persistent).intersection(self.changes, shown)
+    facts = {
+      fact: value
+      for fact, value in last.facts.items()
+      if fact in several and fact not in named
+    }
+    return *before, dataclasses.replace(last, facts=facts)
 
   def draw_change(
     self, rng: np.random.Generator, fact: str

@@ -102,6 +102,13 @@ class World(Protocol):
   ) -> tuple[Asked, ...]:
     """Draw the prompts of a story: in later ones, some facts change."""
 
+  def draw_return(self, rng: np.random.Generator) -> tuple[Asked, ...]:
+    """Draw the prompts of a story in whose last scene the first one is back.
+
+    The facts of the last scene are those that its prompt leaves open, and that
+    the first prompt names.
+    """
+
   def draw_change(
     self, rng: np.random.Generator, fact: str
   ) -> tuple[Asked, Asked]:

@@ -10,12 +10,14 @@ from phenaki_jax.lpc.heldout import is_held_out
 from phenaki_jax.lpc.layouts import (
   World,
   write_img2dataset,
+  write_returns,
   write_stories,
   write_webvid,
 )
 from phenaki_jax.lpc.random_story import (
   sample_clip,
   sample_image,
+  sample_return,
   sample_story,
 )
 from phenaki_jax.lpc.renderer import render_image, render_story
@@ -39,8 +41,10 @@ __all__ = [
   'render_story',
   'sample_clip',
   'sample_image',
+  'sample_return',
   'sample_story',
   'write_img2dataset',
+  'write_returns',
   'write_stories',
   'write_webvid',
 ]

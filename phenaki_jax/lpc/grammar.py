@@ -99,11 +99,35 @@ def continuation(
     rng: draws the verb; None takes the first one.
     previous: facts of the scene before; None if its place is the same.
   """
-  pronoun = _PRONOUNS.get(facts.kind.split()[-1], 'it')
-  text = f'{pronoun} {_does(facts, rng)}'
+  text = f'{pronoun(facts.kind)} {_does(facts, rng)}'
   if previous is None or previous.place == facts.place:
     return text
   return f'{text}, now {_PLACES[facts.place]}'
+
+
+def pronoun(kind: str) -> str:
+  """Return the pronoun of a kind: 'he', 'she' or 'it'."""
+  return _PRONOUNS.get(kind.split()[-1], 'it')
+
+
+def comeback(
+  facts: facts_lib.Facts,
+  rng: random.Random | None = None,
+  *,
+  by_pronoun: bool = True,
+) -> str:
+  """Write the prompt of a scene in which an earlier character is back.
+
+  It names the action, the direction and the place, and the character by its
+  pronoun or its kind alone: 'she is back and walks to the left on the grass'.
+
+  Args:
+    facts: facts of the scene.
+    rng: draws the verb; None takes the first one.
+    by_pronoun: whether to name the pronoun instead of the kind.
+  """
+  who = pronoun(facts.kind) if by_pronoun else f'the {facts.kind}'
+  return f'{who} is back and {_does(facts, rng)} {_PLACES[facts.place]}'
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import functools
 import json
 import pathlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from etils import epath
 
@@ -14,6 +14,7 @@ from phenaki_jax.layouts import img2dataset, webvid
 from phenaki_jax.lpc import facts as facts_lib
 from phenaki_jax.lpc import grammar, random_story, renderer
 from phenaki_jax.lpc.sheets import CELL, Sheets
+from phenaki_jax.lpc.story import Story
 
 # Small drawings with sharp edges need the full resolution of colour.
 _PIXEL_FORMAT = 'yuv444p'
@@ -156,10 +157,43 @@ def write_stories(
   Raises:
     UserError: the size is odd.
   """
-  out_dir = pathlib.Path(out_dir)
-  lines = []
   sample = functools.partial(random_story.sample_story, new_places=NEW_PLACES)
   stories = _drawn(world, sample, 'stories', num_stories)
+  return _write_films(out_dir, stories, world, _SCENE_FACTS, on_written)
+
+
+def write_returns(
+  out_dir: epath.PathLike,
+  num_stories: int,
+  world: World,
+  *,
+  on_written: Callable[[], object] = lambda: None,
+) -> pathlib.Path:
+  """Write stories in which a character leaves for three scenes and comes back.
+
+  The files are those of `write_stories`, but that every scene also has the
+  attributes of its own character. The arguments are the same.
+
+  Returns:
+    The path of the JSONL file.
+
+  Raises:
+    UserError: the size is odd.
+  """
+  stories = _drawn(world, random_story.sample_return, 'returns', num_stories)
+  return _write_films(out_dir, stories, world, _CLIP_FACTS, on_written)
+
+
+def _write_films(
+  out_dir: epath.PathLike,
+  stories: Iterable[Story],
+  world: World,
+  names: tuple[str, ...],
+  on_written: Callable[[], object],
+) -> pathlib.Path:
+  """Write films, and of each scene the named facts."""
+  out_dir = pathlib.Path(out_dir)
+  lines = []
   for index, story in enumerate(stories):
     video = f'videos/s{index:05d}.mp4'
     frames = renderer.render_story(story, world.sheets, size=world.size)
@@ -183,7 +217,7 @@ def write_stories(
           'prompt': scene.prompt,
           'start_frame': start,
           'end_frame': stop,
-          **scene.facts.attributes(*_SCENE_FACTS),
+          **scene.facts.attributes(*names),
         }
         for scene, (start, stop) in zip(story.scenes, story.spans, strict=True)
       ],

@@ -16,6 +16,8 @@ _GRID = 16  # pixels between the positions where a character may start
 _ACTION_WEIGHTS = (3, 3, 6, 3, 3, 1)
 STORY_ACTIONS = ('cast', 'thrust', 'walk', 'walk', 'slash', 'shoot')
 _PLAIN_SHARE = ('plain',) * 3
+AWAY = 3  # scenes without a character that comes back
+_PRONOUN_SHARE = 0.5  # of the characters whom a pronoun tells apart
 
 
 def _values(fact, is_image):
@@ -154,6 +156,47 @@ def sample_story(
       if previous
       else grammar.prompt(facts, rng)
     )
+    drawn.append(Scene(facts=facts, prompt=prompt, frames=frames))
+  middle = (size - CELL) // 2 // _GRID * _GRID
+  return Story(scenes=tuple(drawn), x=middle, y=middle)
+
+
+def sample_return(
+  rng: random.Random, *, size: int, held_out: bool = False
+) -> Story:
+  """Draw a story of five scenes, in the last of which a character is back.
+
+  Another character, of another kind, acts in the three scenes before. The last
+  prompt calls the first character by its pronoun, if the other one has another
+  pronoun, or by its kind. All scenes are at one place.
+
+  The arguments are those of `sample_clip`; both characters are held out, or
+  neither.
+  """
+  first = _character(rng, False, held_out)
+  other = _character(rng, False, held_out)
+  while other['kind'] == first['kind']:
+    other = _character(rng, False, held_out)
+  place = rng.choice(_values('place', False))
+  drawn: list[Scene] = []
+  for number in range(AWAY + 2):
+    is_first = number in (0, AWAY + 1)
+    action = rng.choice(STORY_ACTIONS)
+    facts = facts_lib.Facts(
+      **(first if is_first else other),
+      place=place,
+      action=action,
+      direction=_direction(rng, action),
+    )
+    if number < 2:
+      prompt = grammar.prompt(facts, rng)
+    elif not is_first:
+      prompt = grammar.continuation(facts, rng)
+    else:
+      pronouns = {grammar.pronoun(one['kind']) for one in (first, other)}
+      by_pronoun = len(pronouns) > 1 and rng.random() < _PRONOUN_SHARE
+      prompt = grammar.comeback(facts, rng, by_pronoun=by_pronoun)
+    frames = rng.choice((11, 12, 16))
     drawn.append(Scene(facts=facts, prompt=prompt, frames=frames))
   middle = (size - CELL) // 2 // _GRID * _GRID
   return Story(scenes=tuple(drawn), x=middle, y=middle)

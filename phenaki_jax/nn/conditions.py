@@ -4,6 +4,7 @@
 modules that read them are in `nn.ports`.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, no_type_check
 
@@ -46,12 +47,19 @@ class Entries:
     values: token ids of images, which the network looks up in its own tables;
       or vectors of the network's width.
     slots: which of the images of its role each one is, from 0.
-    visible: True where a latent frame may read an image.
+    visible: True where a latent frame may read an image, with its caption.
+    captions: caption of each image, as token ids with 0 as padding, which
+      `Generator.remember` encodes; or as vectors. None: there are none.
+    spoken: True at vectors of captions that are not padding.
   """
 
   values: Int[Array, 'B images n'] | Float[Array, 'B images n D']
   slots: Int[Array, 'B images']
   visible: Bool[Array, 'B t images']
+  captions: Int[Array, 'B images L'] | Float[Array, 'B images L E'] | None = (
+    None
+  )
+  spoken: Bool[Array, 'B images L'] | None = None
 
 
 @no_type_check
@@ -77,7 +85,11 @@ class Conditions:
 
 
 def blank(
-  ports: PortsConfig, grid: tuple[int, int, int], *, batch: int = 1
+  ports: PortsConfig,
+  grid: tuple[int, int, int],
+  *,
+  batch: int = 1,
+  text_width: int = 0,
 ) -> Conditions | None:
   """Return conditions that tell nothing, of every port; None without ports.
 
@@ -85,6 +97,7 @@ def blank(
     ports: the ports of a network.
     grid: latent frames, rows and columns.
     batch: number of rows.
+    text_width: width of the vectors of captions; 0 for a network without text.
   """
   t, h, w = grid
   canvas = None
@@ -102,9 +115,16 @@ def blank(
   )
   if not ports.is_used:
     return None
+  memory: dict[str, Entries] = dict.fromkeys(ports.memory, entries)
+  if 'history' in memory and text_width:
+    memory['history'] = dataclasses.replace(
+      entries,
+      captions=jnp.zeros((batch, 1, 1, text_width)),
+      spoken=jnp.zeros((batch, 1, 1), bool),
+    )
   return Conditions(
     canvas=canvas,
-    memory=dict.fromkeys(ports.memory, entries),
+    memory=memory,
     scalars={name: jnp.full(batch, ABSENT) for name in ports.scalars},
   )
 

@@ -93,6 +93,9 @@ class Memory:
 class MemoryPort(nn.Module):
   """Make one memory of entries of several roles and slots.
 
+  The caption of an image is read beside it, under the same slot: the network
+  fuses the two, in place of AR-LDM's BLIP (arXiv 2211.10950, section 3.2).
+
   Attributes:
     roles: names of the roles.
     slots: number of slots.
@@ -123,6 +126,18 @@ class MemoryPort(nn.Module):
         (values + of_slots[:, :, None]).reshape(batch, images * n, width)
       )
       visible.append(jnp.repeat(entries.visible, n, axis=-1))
+      if entries.captions is not None:
+        assert entries.spoken is not None, 'captions are not encoded yet'
+        told = Dense(
+          width,
+          (None, 'embed'),
+          hidden=False,
+          name=f'{role}_captions',
+        )(entries.captions)
+        told = told + of_slots[:, :, None]
+        vectors.append(told.reshape(batch, -1, width))
+        seen = entries.visible[..., None] & entries.spoken[:, None]
+        visible.append(seen.reshape(batch, seen.shape[1], -1))
     joined = RMSNorm(name='norm')(jnp.concatenate(vectors, 1))
     return Memory(vectors=joined, visible=jnp.concatenate(visible, -1))
 

@@ -37,6 +37,7 @@ from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.pipelines import (
   has_depth,
+  history_slots,
   open_pipeline,
   text_length,
   vector_width,
@@ -132,6 +133,7 @@ class Run:
       text_width=vector_width(experiment),
       multiple=_multiple(experiment, self.mesh),
       depth=has_depth(experiment),
+      history=history_slots(experiment),
     )
     place = sharding.batch_sharding(self.mesh)
     return jax.tree.map(

@@ -37,6 +37,7 @@ from phenaki_jax.files.paths import absolute
 from phenaki_jax.runs.encode import check_place
 from phenaki_jax.runs.evaluators import NUM_BATCHES, NUM_COUNTED
 from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.runs.pipelines import history_slots
 from phenaki_jax.text.pretrained import load_encoder
 from phenaki_jax.text.seqio_task import captions_of
 from phenaki_jax.text.t5 import T5Encoder
@@ -193,6 +194,7 @@ def _captions(experiment: Experiment, limit: int | None) -> Iterator[str]:
         lambda caption: np.ones(1, np.int32),
         tubelet=experiment.tokenizer.tubelet,
         text_length=1,
+        history=history_slots(experiment),
       )
       with contextlib.closing(pipeline):
         yield from pipeline.captions(number)

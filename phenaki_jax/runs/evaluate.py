@@ -23,6 +23,7 @@ from phenaki_jax.evaluation.fidelity import report_fidelity
 from phenaki_jax.evaluation.frechet import ClipMoments, report_frechet
 from phenaki_jax.evaluation.measure import network_name
 from phenaki_jax.evaluation.report import Report
+from phenaki_jax.evaluation.returns import report_returns
 from phenaki_jax.evaluation.stories import report_stories
 from phenaki_jax.evaluation.world import World
 from phenaki_jax.files.atomic import replace_file
@@ -84,7 +85,7 @@ def evaluate(subject: Subject, request: Request) -> Report:
       total=gathered.count, unit='clip', desc='features'
     ) as bar:
       reports['measures'] = gathered.compare(
-        real, protocol=_clip_protocol(subject), on_done=bar.update
+        real, protocol=subject.clip_protocol, on_done=bar.update
       )
   if features is not None and made is not None:
     total = request.prompts
@@ -306,6 +307,8 @@ def _generate(
   if count := request.stories:
     counts = {'stories': count, 'scenes': request.scenes, **lengths}
     add('stories', report_stories, count, **counts)
+  if count := request.returns:
+    add('returns', report_returns, count, returns=count, **lengths)
   if count := request.changes:
     total = count * len(world.changes)
     add('changes', report_changes, total, changes=count, **lengths)
@@ -367,18 +370,6 @@ def _world(subject: Subject, request: Request) -> World | None:
   )
 
 
-def _clip_protocol(subject: Subject) -> dict[str, Any]:
-  """Return what the features of clips depend on, beside the network."""
-  return {
-    'model': subject.fingerprint,
-    'frames': subject.data.frames,
-    'size': list(subject.data.size),
-    'fps': subject.data.fps,
-    'real': 'held-out clips',
-    'phenaki_jax': phenaki_jax.__version__,
-  }
-
-
 def _protocol(
   subject: Subject, request: Request, world: World | None, clips: int
 ) -> dict[str, Any]:
@@ -399,6 +390,7 @@ def _protocol(
     context_frames = subject.model.defaults.context_frames
     found |= {
       **{name: getattr(request, name) for name in asked},
+      **({'returns': request.returns} if request.returns else {}),
       # Scenes are two windows long.
       'frames_per_scene': 2 * (clip_frames - context_frames),
       'image_only_prompts': request.image_only * request.image_only_prompts,

@@ -34,6 +34,12 @@ def has_depth(experiment: Experiment) -> bool:
   return experiment.kind == 'generator' and is_given
 
 
+def history_slots(experiment: Experiment) -> int:
+  """Return how many earlier scenes a clip of a batch has; 0 for none."""
+  is_told = experiment.kind == 'generator' and experiment.task.history_share
+  return experiment.generator.ports.memory_slots if is_told else 0
+
+
 def open_pipeline(
   experiment: Experiment,
   data: DataConfig,
@@ -58,5 +64,6 @@ def open_pipeline(
     depth=has_depth(experiment),
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    history=history_slots(experiment),
     **options,
   )

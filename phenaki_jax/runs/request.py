@@ -9,11 +9,12 @@ from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.storyworld import subset_named
 from phenaki_jax.types import Split
 
-_COUNTS = ('prompts', 'stories', 'changes', 'seed')
+_COUNTS = ('prompts', 'stories', 'returns', 'changes', 'seed')
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
 # What has no meaning for the stories of a set.
 _NOT_OF_STORIES = (
-  *('prompts', 'scenes', 'changes', 'image_only', 'frechet', 'manifest'),
+  *('prompts', 'scenes', 'returns', 'changes', 'image_only', 'frechet'),
+  'manifest',
   *('reconstructions', 'world', 'subset', 'split'),
 )
 
@@ -27,6 +28,7 @@ class Request:
     split: combinations of facts in these prompts: 'heldout', 'train' or 'all'.
     stories: number of stories; 0 for none.
     scenes: number of scenes in each story.
+    returns: number of stories in which somebody leaves and comes back.
     changes: number of pairs of scenes for each fact that can change; 0 for
       none.
     image_only: whether to make clips of concepts that only images show.
@@ -56,6 +58,7 @@ class Request:
   split: Split = 'heldout'
   stories: int = 20
   scenes: int = 8
+  returns: int = 0
   changes: int = 20
   image_only: bool = False
   image_only_prompts: int = 20
@@ -104,7 +107,7 @@ class Request:
   @property
   def tells_stories(self) -> bool:
     """Return whether anything is generated from text."""
-    asked = self.prompts or self.stories or self.changes
+    asked = self.prompts or self.stories or self.returns or self.changes
     return bool(asked or self.image_only)
 
   def sampling(self, defaults: SamplingSettings) -> SamplingSettings:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
+import phenaki_jax
 from phenaki_jax.data.config import DataConfig, SourceConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.runs import experiment as experiment_lib
@@ -48,6 +49,18 @@ class Subject:
     """Return the part of StoryWorld among the data; empty without it."""
     layouts = (s.subset for s in self.data.sources if s.layout == 'storyworld')
     return next(layouts, '')
+
+  @property
+  def clip_protocol(self) -> dict[str, Any]:
+    """Return what the features of clips depend on, beside the network."""
+    return {
+      'model': self.fingerprint,
+      'frames': self.data.frames,
+      'size': list(self.data.size),
+      'fps': self.data.fps,
+      'real': 'held-out clips',
+      'phenaki_jax': phenaki_jax.__version__,
+    }
 
   @functools.cached_property
   def words(self) -> Words | None:

@@ -85,11 +85,13 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  unfilled = set(experiment.generator.ports.memory) - {'source', 'content'}
-  if unfilled:
+  unknown = set(experiment.generator.ports.memory) - {
+    *('source', 'history', 'content')
+  }
+  if unknown:
     raise UserError(
-      f'generator.ports.memory has {", ".join(sorted(unfilled))}, which no '
-      "training fills yet; give 'source' or 'content', or leave it out"
+      f'generator.ports.memory has {", ".join(sorted(unknown))}, which no '
+      "training fills; give 'source', 'history' or 'content', or leave it out"
     )
   _check_distillation(experiment)
   _check_added(experiment)

@@ -31,7 +31,8 @@ from phenaki_jax.sampling.conditions import (
 )
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
 from phenaki_jax.sampling.guidance import SCHEDULES, GuidanceSchedule, guide
-from phenaki_jax.sampling.scored_clips import ScoredClips
+from phenaki_jax.sampling.history import History, with_history
+from phenaki_jax.sampling.scored_clips import ScoredClips, criticise
 from phenaki_jax.sampling.tokens import decode_tokens, encode_pixels
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import Vocabulary
@@ -159,6 +160,7 @@ def uncover_tokens(
   else:
     encoded = generator.encode_with_empty(params, texts)
   own = jax.tree.map(lambda both: both[:batch], encoded)
+  conditions = generator.remember(params, conditions)  # once for all steps
   passes = 1 if guided is None else 3 if guided.is_temporal else 2
   every = for_passes(conditions, passes)
   # The rows of a sample stand together, so that they are on one device.
@@ -211,21 +213,6 @@ def uncover_tokens(
   )
 
 
-@functools.partial(jax.jit, static_argnames='models')
-def _criticise(
-  models: Models,
-  params: Any,
-  texts: Int[Array, 'B L'],
-  ids: Int[Array, 'B t h w'],
-  conditions: Conditions | None = None,
-) -> Float[Array, 'B t h w']:
-  """Return the critic's log-probability that each token is real."""
-  generator = Generator(config=models.generator, text=models.text)
-  encoded = generator.encode(params, texts)
-  odds = generator.criticise(params, ids, encoded, conditions=conditions)
-  return jax.nn.log_sigmoid(odds)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampler:
   """Samples clips from prompts, optionally continuing given frames.
@@ -255,6 +242,12 @@ class Sampler:
   def clip_frames(self) -> int:
     """Return the number of frames of a training clip."""
     return self.frames_of(self.models.generator.grid[0])
+
+  @property
+  def history_slots(self) -> int:
+    """Return how many earlier scenes of a story a clip sees; 0 for none."""
+    ports = self.models.generator.ports
+    return ports.memory_slots if 'history' in ports.memory else 0
 
   def encode(self, pixels: np.ndarray) -> np.ndarray:
     """Encode uint8 frames [B, T, H, W, 3] as ids [B, t, h, w]."""
@@ -389,6 +382,7 @@ class Sampler:
     seeds: Sequence[int],
     settings: SamplingSettings,
     context: np.ndarray | None = None,
+    history: History | None = None,
   ) -> np.ndarray:
     """Sample one clip of the training length for each prompt.
 
@@ -399,6 +393,7 @@ class Sampler:
       settings: how to sample.
       context: uint8 [B, K, H, W, 3], the context frames that the clips
         continue; K is 1 + k * tubelet and less than the length of a clip.
+      history: earlier scenes, for a model with `history_slots`.
 
     Returns:
       uint8 [B, T, H, W, 3]; the clip starts with the decoded context frames.
@@ -407,25 +402,18 @@ class Sampler:
       UserError: prompts, seeds and context differ in number, or sizes or
         lengths do not fit the tokenizer.
     """
-    _, tokens, _ = self._sample(prompts, size, seeds, settings, context)
-    return self.decode(tokens)
+    options: dict[str, Any] = {'context': context, 'history': history}
+    options |= {'size': size, 'seeds': seeds, 'settings': settings}
+    return self.decode(self._sample(prompts, **options)[1])
 
-  def scored_clips(
-    self,
-    prompts: Sequence[str],
-    *,
-    size: tuple[int, int],
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-    context: np.ndarray | None = None,
-  ) -> ScoredClips:
-    """Sample clips as `clips` does, with their scores."""
-    given, tokens, state = self._sample(prompts, size, seeds, settings, context)
+  def scored_clips(self, prompts: Sequence[str], **options: Any) -> ScoredClips:
+    """Sample clips with their scores; the options are those of `clips`."""
+    given, tokens, state = self._sample(prompts, **options)
     new = ~given.known.reshape(len(prompts), -1)
     critic = None
     if self.models.generator.critic != 'none':
-      real = _criticise(
-        self.models,
+      real = criticise(
+        Generator(config=self.models.generator, text=self.models.text),
         self.generator_params,
         self._texts(prompts),
         tokens,
@@ -439,14 +427,20 @@ class Sampler:
     )
 
   def given(
-    self, context: np.ndarray | None, *, size: tuple[int, int], batch: int
+    self,
+    context: np.ndarray | None,
+    *,
+    size: tuple[int, int],
+    batch: int,
+    history: History | None = None,
   ) -> Given:
-    """Return what context frames make known of clips.
+    """Return what context frames and a history make known of clips.
 
     Args:
       context: see `clips`.
       size: height and width in pixels.
       batch: number of clips.
+      history: see `clips`.
 
     Raises:
       UserError: the context has another shape, or sizes or lengths do not fit
@@ -454,6 +448,9 @@ class Sampler:
     """
     tokenizer = self.models.tokenizer
     grid = tokenizer.grid(self.clip_frames, size)
+    if history is not None:
+      given = self.given(context, size=size, batch=batch)
+      return with_history(given, history, self.encode, self._texts)
     if context is None:
       ids = np.zeros((batch, *grid), np.int32)
       return Given(ids=ids, known=np.zeros(ids.shape, bool))
@@ -477,10 +474,12 @@ class Sampler:
   def _sample(
     self,
     prompts: Sequence[str],
+    *,
     size: tuple[int, int],
     seeds: Sequence[int],
     settings: SamplingSettings,
-    context: np.ndarray | None,
+    context: np.ndarray | None = None,
+    history: History | None = None,
   ) -> tuple[Given, np.ndarray, DecodeState]:
     """Return what was known, the tokens [B, t, h, w] and the last state."""
     if not len(prompts) == len(seeds) > 0:
@@ -488,7 +487,8 @@ class Sampler:
         f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
         'each prompt, and at least one prompt.'
       )
-    given = self.given(context, size=size, batch=len(prompts))
+    batch = len(prompts)
+    given = self.given(context, size=size, batch=batch, history=history)
     state = self.uncover(
       prompts,
       ids=given.ids,

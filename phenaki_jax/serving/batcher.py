@@ -21,8 +21,10 @@ import jax
 import numpy as np
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.serving.limits import BusyError
+from phenaki_jax.stories.recall import history_slots
 
 _LOG = logging.getLogger(__name__)
 _ENDS = 'the server stops; try again later'
@@ -55,12 +57,13 @@ class _Request:
   settings: SamplingSettings
   context: np.ndarray | None
   result: concurrent.futures.Future[np.ndarray]
+  history: History | None = None
 
   @property
   def group(self) -> object:
     """Return what requests of one batch have in common."""
     shape = None if self.context is None else self.context.shape
-    return self.size, self.settings, shape
+    return self.size, self.settings, shape, self.history is None
 
 
 class Batcher:
@@ -116,6 +119,11 @@ class Batcher:
     """Return the length of a clip in frames."""
     return self._sampler.clip_frames
 
+  @property
+  def history_slots(self) -> int:
+    """Return how many earlier scenes of a story a clip sees."""
+    return history_slots(self._sampler)
+
   def frames_of(self, num_latent: int) -> int:
     """Return the number of frames of a number of latent frames."""
     return self._sampler.frames_of(num_latent)
@@ -128,6 +136,7 @@ class Batcher:
     seeds: Sequence[int],
     settings: SamplingSettings,
     context: np.ndarray | None = None,
+    history: History | None = None,
   ) -> np.ndarray:
     """Sample one clip for each prompt, as `Sampler.clips` does.
 
@@ -135,7 +144,12 @@ class Batcher:
       BusyError: too many requests wait, or the thread has ended.
     """
     results = self.submit(
-      prompts, size=size, seeds=seeds, settings=settings, context=context
+      prompts,
+      size=size,
+      seeds=seeds,
+      settings=settings,
+      context=context,
+      history=history,
     )
     return np.stack([result.result() for result in results])
 
@@ -147,6 +161,7 @@ class Batcher:
     seeds: Sequence[int],
     settings: SamplingSettings,
     context: np.ndarray | None = None,
+    history: History | None = None,
   ) -> list[concurrent.futures.Future[np.ndarray]]:
     """Return a future of each clip; see `clips`."""
     results: list[concurrent.futures.Future[np.ndarray]] = []
@@ -157,6 +172,7 @@ class Batcher:
         size=size,
         settings=settings,
         context=None if context is None else context[i],
+        history=None if history is None else history.of(i),
         result=concurrent.futures.Future(),
       )
       try:
@@ -223,6 +239,10 @@ class Batcher:
 
   def _compile(self, warm_up: WarmUp) -> None:
     blank = np.zeros((warm_up.context_frames, *warm_up.size, 3), np.uint8)
+    history, slots = None, self.history_slots
+    if slots:
+      shape = (1, slots, *warm_up.size, 3)
+      history = History(frames=np.zeros(shape, np.uint8), captions=((),))
     for size in self._sizes:
       for context in (None, blank):
         one = _Request(
@@ -231,6 +251,7 @@ class Batcher:
           size=warm_up.size,
           settings=warm_up.settings,
           context=context,
+          history=history,
           result=concurrent.futures.Future(),
         )
         self._make([one] * size, size)
@@ -273,6 +294,7 @@ class Batcher:
         None if one.context is None else one.context[None],
         size=first.size,
         batch=1,
+        history=one.history,
       )
       for one in batch
     ]

@@ -25,6 +25,7 @@ from phenaki_jax.serving.limits import Limits, Programs, check
 from phenaki_jax.serving.pictures import Pictures
 from phenaki_jax.stories import markup
 from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.recall import history_slots
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import reroll, scene_keys
 from phenaki_jax.stories.story import Story, build, resolve
@@ -289,5 +290,6 @@ class Studio:
     self, text: str
   ) -> tuple[Story, tuple[str, ...], tuple[Remark, ...]]:
     story = resolve(build(json.loads(text)), self.model.defaults)
-    keys = scene_keys(story, self.model.provenance)
+    slots = history_slots(self.model.sampler)
+    keys = scene_keys(story, self.model.provenance, slots=slots)
     return story, tuple(keys), self.model.remarks(story)

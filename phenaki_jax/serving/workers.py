@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from phenaki_jax.errors import NotFoundError, UserError
-from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.serving.batcher import Batcher
 from phenaki_jax.serving.jobs import Job
 from phenaki_jax.serving.limits import BusyError
@@ -50,24 +49,18 @@ class _Watch:
   def clip_frames(self) -> int:
     return self._batcher.clip_frames
 
+  @property
+  def history_slots(self) -> int:
+    return self._batcher.history_slots
+
   def frames_of(self, num_latent: int) -> int:
     return self._batcher.frames_of(num_latent)
 
-  def clips(
-    self,
-    prompts: Sequence[str],
-    *,
-    size: tuple[int, int],
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-    context: np.ndarray | None = None,
-  ) -> np.ndarray:
+  def clips(self, prompts: Sequence[str], **options: Any) -> np.ndarray:
     while True:
       self._check()
       with contextlib.suppress(BusyError):
-        return self._batcher.clips(
-          prompts, size=size, seeds=seeds, settings=settings, context=context
-        )
+        return self._batcher.clips(prompts, **options)
       time.sleep(_POLL)
 
 

@@ -13,6 +13,10 @@ tokens of these frames on (see `by_tokens`).
 The random seed of a window depends only on the seed of its scene, the number
 of the scene and the number of the window in the scene. A new seed for one
 scene leaves all earlier scenes unchanged.
+
+A model whose memory has slots for a history is also shown the first frames and
+the prompts of earlier scenes, which `recall.Recall` chooses and keeps. All
+windows of a scene see the same slots.
 """
 
 import dataclasses
@@ -25,12 +29,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sampling.scored_clips import ScoredClips
 from phenaki_jax.stories.by_tokens import generate_by_tokens
 from phenaki_jax.stories.candidates import choose
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.recall import Recall, history_slots
 from phenaki_jax.stories.seeds import candidate_seed, scene_keys, window_seed
 from phenaki_jax.stories.story import Story
 from phenaki_jax.stories.timeline import Window, plan
@@ -46,7 +52,10 @@ _NO_STARTS: Starts = types.MappingProxyType({})
 
 @runtime_checkable
 class ClipMaker(Protocol):
-  """A model that makes clips of one length, such as `Sampler`."""
+  """A model that makes clips of one length, such as `Sampler`.
+
+  One with a property `history_slots` above 0 also takes a `history`.
+  """
 
   @property
   def clip_frames(self) -> int:
@@ -109,8 +118,8 @@ def generate(
 ) -> Iterator[Chunk]:
   """Generate one story; yield frames [T, H, W, 3] as soon as they exist.
 
-  At most one window and K frames are in memory; of a scene with candidates, at
-  most two of them.
+  At most one window, K frames and a fixed number of first frames are in memory;
+  of a scene with candidates, at most two of them.
 
   Args:
     maker: makes the clips; a `ScoringMaker` if a scene has candidates.
@@ -136,17 +145,20 @@ def generate(
     for chunk in _by_tokens(maker, [story], starts):
       yield dataclasses.replace(chunk, frames=chunk.frames[0])
     return
-  keys = scene_keys(story, origin or {}, starts)
+  keys = scene_keys(story, origin or {}, starts, slots=history_slots(maker))
 
   def generate_scene(
-    number: int, windows: Iterator[Window], tail: Frames | None
+    number: int,
+    windows: Iterator[Window],
+    tail: Frames | None,
+    history: History | None,
   ) -> Iterator[Frames]:
     scene = story.scenes[number]
     chunks: Iterator[np.ndarray]
     if (scene.candidates or 1) > 1:
-      chunks = _best(maker, story, number, windows, tail, judge)
+      chunks = _best(maker, story, number, windows, tail, history, judge)
     else:
-      made = _windows(maker, [story], windows, tail)
+      made = _windows(maker, [story], windows, tail, history)
       chunks = (clips.frames[0] for clips in made)
     if kept is not None:
       assert story.size is not None
@@ -156,7 +168,7 @@ def generate(
       )
     return (frames[None] for frames in chunks)
 
-  for chunk in _chunks(maker, story, generate_scene, starts):
+  for chunk in _chunks(maker, [story], generate_scene, starts):
     yield dataclasses.replace(chunk, frames=chunk.frames[0])
 
 
@@ -193,12 +205,15 @@ def generate_batch(
     return
 
   def generate_scene(
-    number: int, windows: Iterator[Window], tail: Frames | None
+    number: int,
+    windows: Iterator[Window],
+    tail: Frames | None,
+    history: History | None,
   ) -> Iterator[Frames]:
-    made = _windows(maker, stories, windows, tail)
+    made = _windows(maker, stories, windows, tail, history)
     return (clips.frames for clips in made)
 
-  yield from _chunks(maker, stories[0], generate_scene, _NO_STARTS)
+  yield from _chunks(maker, stories, generate_scene, _NO_STARTS)
 
 
 def _timeline(story: Story) -> tuple:
@@ -233,13 +248,14 @@ def plan_story(
 
 def _chunks(
   maker: ClipMaker,
-  story: Story,
+  stories: Sequence[Story],
   generate_scene: Callable[
-    [int, Iterator[Window], Frames | None], Iterator[Frames]
+    [int, Iterator[Window], Frames | None, History | None], Iterator[Frames]
   ],
   starts: Starts,
 ) -> Iterator[Chunk]:
   """Generate scene after scene, each from the last frames of the previous."""
+  story, recall = stories[0], Recall(maker, stories)
   assert story.size is not None, 'the story is not resolved'
   tail = None
   most = max(
@@ -249,8 +265,10 @@ def _chunks(
   for number, of_scene in itertools.groupby(windows, lambda w: w.scene):
     if story.scenes[number].cut:
       tail = starts[number][None, -most:] if number in starts else None
-    start = 0
-    for frames in generate_scene(number, of_scene, tail):
+    start, history = 0, recall.of(number)
+    for frames in generate_scene(number, of_scene, tail, history):
+      if not start:
+        recall.add(number, frames[:, 0])
       tail = _extend(tail, frames, most)
       yield Chunk(scene=number, start=start, frames=frames)
       start += frames.shape[1]
@@ -269,6 +287,7 @@ def _windows(
   stories: Sequence[Story],
   windows: Iterable[Window],
   tail: Frames | None,
+  history: History | None,
   *,
   seed: int | None = None,
   is_scored: bool = False,
@@ -288,6 +307,7 @@ def _windows(
       'seeds': [window_seed(own, window.scene, window.number) for own in seeds],
       'settings': stories[0].settings(scenes[0]),
       'context': context,
+      **({} if history is None else {'history': history}),
     }
     prompts = [scene.prompt for scene in scenes]
     clips = None
@@ -308,6 +328,7 @@ def _best(
   number: int,
   windows: Iterable[Window],
   tail: Frames | None,
+  history: History | None,
   judge: Judge | None,
 ) -> Iterator[np.ndarray]:
   """Generate the candidates of a scene; yield the frames of the best one."""
@@ -320,7 +341,9 @@ def _best(
     for index in range(scene.candidates or 1):
       seed = candidate_seed(scene.seed or 0, number, index)
       made = list(
-        _windows(maker, [story], windows, tail, seed=seed, is_scored=True)
+        _windows(
+          maker, [story], windows, tail, history, seed=seed, is_scored=True
+        )
       )
       parts = [one.frames[0] for one in made]
       yield seed, parts, [one.clips for one in made if one.clips]

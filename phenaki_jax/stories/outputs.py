@@ -42,6 +42,7 @@ from phenaki_jax.stories.generate import (
 )
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.recall import history_slots
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe, reroll, scene_keys, take_seeds
 from phenaki_jax.stories.story import Story
@@ -168,7 +169,8 @@ def write_story(
         files.write(chunk)
         bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
         bar.update(len(chunk.frames))
-    kept.keep_only(scene_keys(story, made_by, starts))
+    slots = history_slots(maker)
+    kept.keep_only(scene_keys(story, made_by, starts, slots=slots))
   return files.paths
 
 

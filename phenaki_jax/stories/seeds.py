@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from phenaki_jax.earlier_scenes import recalled
 from phenaki_jax.errors import UserError
 from phenaki_jax.stories.story import Story
 
@@ -40,19 +41,23 @@ def scene_keys(
   story: Story,
   origin: Mapping[str, Any],
   starts: Mapping[int, np.ndarray] = types.MappingProxyType({}),
+  *,
+  slots: int = 0,
 ) -> list[str]:
   """Return a key of each scene: a hash of everything that its frames need.
 
   A key depends on the origin, the size, the scene's number, prompt, length, K,
   seed and settings, on the frames that it starts from, on how candidates are
-  chosen, and on the key of the previous scene, unless the scene begins with a
-  cut.
+  chosen, on the key of the previous scene, unless the scene begins with a cut,
+  and on the keys of the scenes in its history.
 
   Args:
     story: a resolved story.
     origin: JSON values that describe the model and the versions.
     starts: by number of the scene, the frames that it starts from.
+    slots: earlier scenes that the clips of the model see; 0 for none.
   """
+  histories = recalled(tuple(scene.prompt for scene in story.scenes), slots)
   base = {'origin': dict(origin), 'size': list(story.size or ())}
   keys: list[str] = []
   for number, scene in enumerate(describe(story)['scenes']):
@@ -64,6 +69,8 @@ def scene_keys(
     if scene['candidates'] > 1:
       scene['choose'] = story.choose
     content = [base, previous, number, scene]
+    if histories[number]:
+      content.append([keys[earlier] for earlier in histories[number]])
     text = json.dumps(content, sort_keys=True)
     keys.append(hashlib.sha256(text.encode()).hexdigest()[:32])
   return keys

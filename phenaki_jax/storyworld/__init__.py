@@ -12,6 +12,7 @@ from phenaki_jax.storyworld.layouts import write_img2dataset, write_webvid
 from phenaki_jax.storyworld.oracle import read_clip
 from phenaki_jax.storyworld.random_scene import sample_facts
 from phenaki_jax.storyworld.renderer import render_clip
+from phenaki_jax.storyworld.returns import sample_return
 from phenaki_jax.storyworld.scene import Scene
 from phenaki_jax.storyworld.story import (
   Story,
@@ -35,6 +36,7 @@ __all__ = [
   'render_clip',
   'render_story',
   'sample_facts',
+  'sample_return',
   'sample_story',
   'subset_named',
   'training_clip',

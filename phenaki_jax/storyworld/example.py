@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 from jaxtyping import UInt8
 
+from phenaki_jax import earlier_scenes
 from phenaki_jax.errors import UserError
 from phenaki_jax.storyworld import facts as facts_lib
-from phenaki_jax.storyworld import grammar, random_scene, renderer
+from phenaki_jax.storyworld import grammar, random_scene, renderer, returns
 from phenaki_jax.storyworld import scene as scene_lib
 from phenaki_jax.storyworld import story as story_lib
 from phenaki_jax.storyworld import subset as subset_lib
@@ -19,7 +20,19 @@ _CLIP, _IMAGE = 1, 2
 _FULL_CAPTION_SHARE = 0.2  # captioned like a first scene
 _SAME_FACTS_SHARE = 0.2  # without a change of facts
 _FIRST_WINDOW_SHARE = 0.4  # all context frames show the previous scene
+# Share of those that are scenes of a story in which an object comes back, where
+# earlier scenes are shown; and of these, the share of the scenes of its return.
+_RETURN_SHARE = 0.5
+_BACK_SHARE = 0.5
 _CHANGE_ALONE_SHARE = 0.5  # captioned by the change, not by a motion that stays
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EarlierScene:
+  """The first frame of a scene before that of a clip, with its caption."""
+
+  frame: ImageU8
+  caption: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +47,7 @@ class ClipExample:
     previous_facts: facts of the previous scene, None without context.
     depth: relative inverse depth, see `renderer.render_depth`; None if it was
       not asked for.
+    history: earlier scenes, in the order of their story.
   """
 
   frames: VideoU8
@@ -42,6 +56,7 @@ class ClipExample:
   facts: facts_lib.Facts
   previous_facts: facts_lib.Facts | None = None
   depth: UInt8[np.ndarray, 'T H W'] | None = None
+  history: tuple[EarlierScene, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +74,9 @@ def _generator(seed, kind, index):
   return np.random.default_rng((seed, kind, index))
 
 
-def _continuation_clip(rng, subset, frames, size, fps, context, split, depth):
+def _continuation_clip(
+  rng, subset, frames, size, fps, context, split, depth, slots
+):
   facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
   start = random_scene.sample_scene(rng, facts, subset)
   x, y = start.x, start.y
@@ -89,6 +106,12 @@ def _continuation_clip(rng, subset, frames, size, fps, context, split, depth):
   story = story_lib.Story(
     scenes=scenes, x=float(x), y=float(y), phase=start.phase
   )
+  history: tuple[EarlierScene, ...] = ()
+  if slots:
+    scene = scene_lib.Scene(facts=previous, x=float(x), y=float(y))
+    frame = renderer.render_clip(scene, 1, size, fps)[0]
+    text = grammar.caption(previous, subset=subset)
+    history = (EarlierScene(frame=frame, caption=text),)
   return ClipExample(
     frames=story_lib.render_story(story, size, fps),
     caption=caption,
@@ -98,6 +121,51 @@ def _continuation_clip(rng, subset, frames, size, fps, context, split, depth):
     depth=story_lib.render_story(story, size, fps, render=renderer.render_depth)
     if depth
     else None,
+    history=history,
+  )
+
+
+def _clip_of_return(
+  rng, subset, frames, size, fps, context, split, depth, slots
+):
+  """Make a window of a later scene of a story in which an object is back."""
+  new = frames - context
+  # Scenes are two windows long, as in evaluations.
+  story = returns.sample_return(rng, subset, 2 * new, split)
+  later = range(1, len(story.scenes))
+  number = later[-1]
+  if rng.random() >= _BACK_SHARE:
+    number = int(rng.choice(later[:-1]))
+  scene = story.scenes[number]
+  shown = earlier_scenes.choose(story.prompts[:number], scene.prompt, slots)
+
+  def rendered(start, count, **options):
+    return story_lib.render_story(
+      story, size, fps, start=start, stop=start + count, **options
+    )
+
+  begins = [start for start, _ in story.spans]
+  window = int(rng.integers(2)) * new
+  first = begins[number] + window - context
+
+  def window_of(**options):
+    # More context than the scenes before have shows the first frame at rest.
+    clip = rendered(max(first, 0), frames + min(first, 0), **options)
+    return np.concatenate([clip[:1].repeat(-min(first, 0), 0), clip])
+
+  return ClipExample(
+    frames=window_of(),
+    caption=scene.prompt,
+    context_frames=context,
+    facts=scene.facts,
+    previous_facts=story.scenes[number - 1].facts,
+    depth=window_of(render=renderer.render_depth) if depth else None,
+    history=tuple(
+      EarlierScene(
+        frame=rendered(begins[one], 1)[0], caption=story.scenes[one].prompt
+      )
+      for one in shown
+    ),
   )
 
 
@@ -113,6 +181,7 @@ def training_clip(
   context_frames: int = 5,
   split: Split = 'train',
   depth: bool = False,
+  history: int = 0,
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -129,6 +198,9 @@ def training_clip(
       below `frames`; not used if `continuation_share` is 0.
     split: 'train', 'heldout' or 'all'.
     depth: whether the clip has its depth, too.
+    history: most earlier scenes that come with a continuation. If there are
+      any, half of the continuations are of stories in which an object leaves
+      and comes back (see `returns`); the others come with the scene before.
 
   Raises:
     UserError: an argument is out of range, or the subset has no example in the
@@ -146,8 +218,12 @@ def training_clip(
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _CLIP, index)
   if rng.random() < continuation_share:
+    if history and rng.random() < _RETURN_SHARE:
+      return _clip_of_return(
+        rng, subset, frames, size, fps, context_frames, split, depth, history
+      )
     return _continuation_clip(
-      rng, subset, frames, size, fps, context_frames, split, depth
+      rng, subset, frames, size, fps, context_frames, split, depth, history
     )
   facts = random_scene.sample_facts(rng, subset, split)
   scene = random_scene.sample_scene(rng, facts, subset)

@@ -131,6 +131,29 @@ def continuation(
   return f'it {text}, now {place}'
 
 
+def comeback(
+  facts: facts_lib.Facts,
+  rng: np.random.Generator | None = None,
+  *,
+  by: str = 'shape',
+) -> str:
+  """Write the prompt of a scene in which an earlier object is back.
+
+  It names one fact of the object, its motion and its place: 'the circle is
+  back, it moves left on grass'.
+
+  Args:
+    facts: facts of the scene, which is no image.
+    rng: draws the phrasing; None gives the canonical one.
+    by: the fact that the object is called by, 'shape' or 'colour'.
+  """
+  assert facts.motion is not None, 'an image has no motion'
+  name = facts.shape if by == 'shape' else f'{facts.colour} one'
+  motion = _pick(rng, phrases.MOTION_VERBS[facts.motion])
+  place = _pick(rng, phrases.PLACE_PHRASES[facts.place])
+  return f'the {name} is back, it {motion} {place}'
+
+
 def _read_words(words):
   """Find phrases as (fact, value, start, stop); the longest one wins."""
   entries = phrases.lexicon()

@@ -24,6 +24,7 @@ _SECOND_SHARE = 0.2  # share of the clips that have a second object
 # Shares of the images with 0, 1 and 2 image-only values.
 _IMAGE_ONLY_SHARES = (0.4, 0.45, 0.15)
 _TRIES = 1000
+_HIDE_SIZE = tuple(facts_lib.SIZE_AFTER)
 
 
 def _pick(rng, choices):
@@ -170,5 +171,36 @@ def sample_change(
     draw,
     split,
     f'no change of {facts} stays in split {split!r} of subset '
+    f'{subset.name!r}; use split "all" or a larger subset',
+  )
+
+
+def sample_move(
+  rng: np.random.Generator,
+  facts: facts_lib.Facts,
+  subset: subset_lib.Subset,
+  split: Split = 'train',
+) -> facts_lib.Facts:
+  """Draw another motion and place of the same object, which shows its size.
+
+  At least one of the two is another one.
+
+  Raises:
+    UserError: there is none within the subset and the split.
+  """
+  motions = [
+    one for one in subset.clip_values('motion') if one not in _HIDE_SIZE
+  ]
+
+  def draw():
+    moved = facts.replace(
+      motion=_pick(rng, motions), place=_pick(rng, subset.clip_values('place'))
+    )
+    return None if moved == facts else moved
+
+  return _until_valid(
+    draw,
+    split,
+    f'no other motion or place of {facts} stays in split {split!r} of subset '
     f'{subset.name!r}; use split "all" or a larger subset',
   )

@@ -19,6 +19,7 @@ from phenaki_jax.masked_transformer.tasks import Clips
 from phenaki_jax.nn.conditions import ABSENT, Canvas, Conditions
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.rng import stream
+from phenaki_jax.training import history
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.structure import entries, own_frames, with_depth
 
@@ -163,12 +164,25 @@ def tell(
       scalars['level'] = level
   if 'fps' in config.ports.scalars:
     scalars['fps'] = _rates(clips, rng, fps)
-  for role, share in training.frame_shares.items():
-    is_seen = jax.random.bernoulli(
-      stream(rng, f'{role}_seen'), share, (has_context.shape[0], 1, 1)
+  memory = {
+    role: entries(
+      clips[role],
+      jax.random.bernoulli(
+        stream(rng, f'{role}_seen'), share, (has_context.shape[0],)
+      ),
+      of_clips.grid[0],
     )
-    found_entries = entries(clips[role], is_seen[:, 0, 0], of_clips.grid[0])
-    conditions.setdefault('memory', {})[role] = found_entries
+    for role, share in training.frame_shares.items()
+  }
+  if training.history_share:
+    memory['history'] = history.entries(
+      clips,
+      rng,
+      share=training.history_share,
+      latent_frames=of_clips.grid[0],
+    )
+  if memory:
+    conditions['memory'] = memory
   if training.time_off_clips:
     conditions['over_time'] = _switches(
       rng, 'time_off_clips', training.time_off_clips, has_context.shape

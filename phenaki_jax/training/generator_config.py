@@ -59,6 +59,9 @@ class GeneratorTaskConfig:
       7, and 0 at first).
     depth_weights: file of the weights of DPT, which estimates the depth of
       clips in the step; empty for StoryWorld, whose depth is known.
+    history_share: share of the clips that see the scenes before theirs in the
+      memory, in the role 'history': first frames and captions, of clips that
+      have earlier scenes.
     time_off_clips: share of the clips for which the layers over time are off,
       for temporal guidance (Gen-1: 0.125).
     time_off_images: share of the images for which they are off.
@@ -99,6 +102,7 @@ class GeneratorTaskConfig:
   structure_share: Share = 0.0
   structure_levels: Level = 7
   depth_weights: str = ''
+  history_share: Share = 0.0
   time_off_clips: Share = 0.0
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
@@ -154,12 +158,18 @@ class GeneratorTaskConfig:
     return {role: share for role, share in shares.items() if share}
 
   @property
+  def memory_shares(self) -> dict[str, float]:
+    """Return the shares that see something in the memory, by role."""
+    history = {'history': self.history_share} if self.history_share else {}
+    return {**self.frame_shares, **history}
+
+  @property
   def pixel_settings(self) -> list[str]:
     """Return the names of the settings that need the pixels of clips."""
     shares = {
       **{f'canvas_{name}_share': x for name, x in self.canvas_shares.items()},
       'structure_share': self.structure_share,
-      **{f'{role}_share': x for role, x in self.frame_shares.items()},
+      **{f'{role}_share': x for role, x in self.memory_shares.items()},
       'strides': self.strides != (1,),
     }
     return [name for name, value in shares.items() if value]
@@ -202,7 +212,7 @@ class GeneratorTaskConfig:
     if self.structure_share and self.structure_levels:
       what = 'how far depth is blurred'
       _check_level(generator, 'structure_share', what)
-    for role in self.frame_shares:
+    for role in self.memory_shares:
       if role not in ports.memory:
         raise UserError(
           f'task.{role}_share needs the role {role!r}; add it to '

@@ -37,6 +37,7 @@ from phenaki_jax.training.generator_conditions import (
   tell,
 )
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.history import tokenized as with_history
 from phenaki_jax.training.metrics import Mean, Metrics
 from phenaki_jax.training.micro_batches import Divided, Each
 from phenaki_jax.training.midway import cut_windows
@@ -223,12 +224,15 @@ class GeneratorTask(Task):
     pixels for a canvas, and source and content become tokens too.
     """
     encode = functools.partial(encode_pixels, self.tokenizer, frozen)
-    parts = {}
+
+    def encode_texts(ids: Array) -> Array:
+      return self.generator.encode(frozen, ids).vectors
+
+    parts, in_step = {}, self.text.encodes_in_step
     for name, part in batch.items():
-      arrays = dict(part)
-      if self.text.encodes_in_step and 'text' in part:
-        texts = self.generator.encode(frozen, part['text'])
-        arrays['text_vectors'] = texts.vectors
+      arrays = with_history(part, encode, encode_texts if in_step else None)
+      if in_step and 'text' in part:
+        arrays['text_vectors'] = encode_texts(part['text'])
       if 'pixels' in part:
         pixels = normalise(arrays.pop('pixels'))
         if name == 'images':

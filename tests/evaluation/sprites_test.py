@@ -169,6 +169,19 @@ def test_prompts_ask_for_what_they_name():
     assert again == story[0].facts
 
 
+def test_facts_of_a_character_that_is_back_are_not_in_its_prompt():
+  world = SpriteWorld(reader=Memory(config=ReaderConfig(), params=None))
+  asked = set()
+  for seed in range(30):
+    first, *_, last = world.draw_return(np.random.default_rng(seed))
+    asked |= set(last.facts)
+    assert not set(last.facts) & set(lpc.parse(last.prompt))
+    named = lpc.parse(first.prompt)
+    assert all(named[fact] == value for fact, value in last.facts.items())
+    assert 'outfit' in last.facts
+  assert asked == {'kind', 'hair', 'hair_style', 'outfit', 'pants'}
+
+
 @pytest.mark.parametrize('fps', [8.0, 4.0])
 def test_a_step_is_no_jump(fps):
   world = SpriteWorld(

@@ -111,3 +111,18 @@ def test_small_and_odd_sizes_are_refused(world, tmp_path):
   odd = lpc.World(sheets=world.sheets, size=65)
   with pytest.raises(ValueError, match='65x65; H.264 needs even sides'):
     lpc.write_stories(tmp_path, 1, odd)
+
+
+def test_scenes_of_a_return_have_their_own_characters(world, tmp_path):
+  path = lpc.write_returns(tmp_path, 1, world)
+  (record,) = [json.loads(line) for line in path.read_text().splitlines()]
+  story = lpc.sample_return(random.Random('5 returns'), size=96)
+  for scene, entry in zip(story.scenes, record['scenes'], strict=True):
+    assert entry['prompt'] == scene.prompt
+    facts = {
+      name: value
+      for name, value in entry.items()
+      if name not in ('prompt', 'start_frame', 'end_frame')
+    }
+    assert lpc.Facts(**facts_lib.from_attributes(facts)) == scene.facts
+  assert (tmp_path / record['video']).is_file()

@@ -86,3 +86,23 @@ def test_a_share_of_the_later_scenes_is_at_a_new_place():
 def test_a_story_has_as_many_scenes_as_asked():
   drawn = lpc.sample_story(random.Random(0), size=128, scenes=8)
   assert len(drawn.scenes) == 8
+
+
+def test_a_character_that_is_back_is_named_by_pronoun_or_kind_alone():
+  rng = random.Random(0)
+  words = set()
+  for number in range(60):
+    story = lpc.sample_return(rng, size=128, held_out=number % 2 == 1)
+    first, *away, last = (scene.facts for scene in story.scenes)
+    assert len(away) == 3 and {one.kind for one in away} != {first.kind}
+    act = {'action': last.action, 'direction': last.direction}
+    assert first.replace(**act) == last
+    prompt = story.scenes[-1].prompt
+    named = lpc.parse(prompt)
+    assert set(named) <= {'kind', 'action', 'direction', 'place', 'style'}
+    who = prompt.removesuffix(prompt[prompt.index(' is back') :])
+    words.add(who)
+    if 'kind' not in named:
+      others = {scene.prompt.split()[0] for scene in story.scenes[2:4]}
+      assert who in ('he', 'she', 'it') and who not in others
+  assert {'he', 'she', 'it', 'the orc', 'the man'} <= words

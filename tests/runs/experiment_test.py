@@ -207,13 +207,16 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
   validation.validate(experiment, num_devices=1)
   text = config_lib.to_json(experiment)
   assert config_lib.from_json(experiment_lib.Experiment, text) == experiment
+  told = 'generator.ports.memory=source,history'
+  experiment = resolved(told, 'task.history_share=0.5')
+  validation.validate(experiment, num_devices=1)
   with pytest.raises(UserError, match=r'patch is \[2, 8, 8\], but the tok'):
     resolved(canvas, 'generator.ports.patch=2,8,8')
   for overrides, words in (
     (['task.canvas_region_share=0.2'], 'needs a canvas'),
     (
-      ['generator.ports.memory=source,history'],
-      'has history, which no training fills yet',
+      ['generator.ports.memory=history,content'],
+      'has content, which no training fills',
     ),
     (
       [canvas, 'task.canvas_region_share=0.2', 'data.token_cache=tokens'],

@@ -61,6 +61,7 @@ class StoryWorldReader:
       context_frames=self.context_frames,
       split=self.split,
       depth=request.depth,
+      history=request.history,
     )
     return schema.Example(
       pixels=clip.frames,
@@ -68,12 +69,22 @@ class StoryWorldReader:
       caption=clip.caption,
       num_frames=request.frames,
       context_frames=clip.context_frames,
+      history=tuple(
+        schema.EarlierScene(frame=one.frame, caption=one.caption)
+        for one in clip.history
+      ),
     )
 
-  def caption(self, kind: str, index: int) -> str:
-    """Return the caption of example `index` of a kind."""
+  def caption(self, kind: str, index: int, *, history: int = 0) -> str:
+    """Return the caption of example `index` of a kind.
+
+    `history` is that of the request of the example, which changes it.
+    """
     request = schema.ExampleRequest(
-      size=(_SMALL, _SMALL), frames=self.context_frames + 1, fps=8.0
+      size=(_SMALL, _SMALL),
+      frames=self.context_frames + 1,
+      fps=8.0,
+      history=history,
     )
     return self.render(kind, index, request).caption
 

@@ -1,0 +1,37 @@
+"""Which earlier scenes are chosen follows from the prompts so far."""
+
+from phenaki_jax.earlier_scenes import choose, recalled
+
+PROMPTS = (
+  'a woman with long red hair walks to the left',
+  'an orc in chain mail stands on the sand',
+  'it walks to the left',
+  'it walks to the right',
+  'she walks to the left',
+  'the orc is back, it walks to the left',
+)
+
+
+def test_scenes_that_the_prompt_speaks_of_are_chosen():
+  assert choose(PROMPTS[:4], PROMPTS[4], 1) == (0,)
+  assert choose(PROMPTS[:5], PROMPTS[5], 1) == (1,)
+  # Of scenes that share nothing with it, the last ones.
+  assert choose(['one', 'two', 'three'], 'four', 2) == (1, 2)
+  assert choose(['one', 'two', 'three'], 'four', 8) == (0, 1, 2)
+  assert choose([], 'four', 8) == ()
+
+
+def test_a_story_can_be_extended():
+  whole = recalled(PROMPTS, 2)
+  assert whole[0] == () and whole[1] == (0,) and len(whole[5]) == 2
+  for length in range(len(PROMPTS)):
+    assert recalled(PROMPTS[:length], 2) == whole[:length]
+  assert recalled(PROMPTS, 0) == ((),) * 6
+
+
+def test_the_choice_is_among_a_fixed_number_of_scenes():
+  film = tuple(f'scene {number}' for number in range(100))
+  for count, first in ((7, 0), (100, 98)):
+    # After eight scenes, the first one is forgotten.
+    last = recalled((*film[:count], 'scene 0'), 2)[-1]
+    assert last == (first, count - 1)

@@ -1,0 +1,313 @@
+"""Training clips see the scenes before theirs, and nothing else of a story."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.history import History
+from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training import history
+from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.optim import make_optimizer
+from phenaki_jax.training.rows import Layout
+from phenaki_jax.training.state import (
+  abstract_state,
+  boxed_params,
+  create_state,
+)
+from phenaki_jax.training.step import compile_step, make_step
+from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+CLIPS, SLOTS = 4, 3
+BITS = np.random.default_rng(0)
+COUNTS = np.array([0, 1, 2, 3], np.int32)
+CLIP_ARRAYS = {
+  'pixels': BITS.integers(0, 256, (CLIPS, 3, 8, 8, 3)).astype(np.uint8),
+  'text': BITS.integers(2, 32, (CLIPS, 4)).astype(np.int32),
+  'num_frames': np.full(CLIPS, 3, np.int32),
+  'context_frames': np.zeros(CLIPS, np.int32),
+  'history_pixels': BITS.integers(0, 256, (CLIPS, SLOTS, 8, 8, 3)).astype(
+    np.uint8
+  ),
+  'history_text': BITS.integers(2, 32, (CLIPS, SLOTS, 4)).astype(np.int32),
+  'history_count': COUNTS,
+}
+
+
+def _means(pixels):
+  """Return one token for each frame: its first value, of 0 to 255."""
+  return ((pixels[..., :1, :1, 0] + 1) * 127.5).round().astype(jnp.int32)
+
+
+def test_slots_hold_tokens_and_captions_of_the_clips_own_story():
+  arrays = jax.tree.map(jnp.asarray, CLIP_ARRAYS)
+  clips = history.tokenized(arrays, _means, None)
+  np.testing.assert_array_equal(
+    clips['history'][..., 0], CLIP_ARRAYS['history_pixels'][..., 0, 0, 0]
+  )
+  found = history.entries(clips, rng.root(0), share=1.0, latent_frames=2)
+  np.testing.assert_array_equal(found.captions, CLIP_ARRAYS['history_text'])
+  seen = np.arange(SLOTS)[None] < COUNTS[:, None]
+  np.testing.assert_array_equal(
+    found.visible, np.repeat(seen[:, None], 2, axis=1)
+  )
+  many = {
+    name: jnp.asarray(np.repeat(x, 100, axis=0)) for name, x in clips.items()
+  }
+  some = history.entries(many, rng.root(0), share=0.7, latent_frames=1)
+  shown = np.asarray(some.visible[:, 0, 0])
+  assert not shown[:100].any() and 0.6 < shown[100:].mean() < 0.8
+  none = history.entries(clips, rng.root(0), share=0.0, latent_frames=1)
+  assert not none.visible.any()
+
+
+def test_a_frozen_encoder_gives_vectors():
+  clips = history.tokenized(
+    jax.tree.map(jnp.asarray, CLIP_ARRAYS),
+    _means,
+    lambda ids: jnp.stack([ids, 2 * ids], -1),
+  )
+  found = history.entries(clips, rng.root(0), share=1.0, latent_frames=2)
+  ids = CLIP_ARRAYS['history_text']
+  np.testing.assert_array_equal(found.captions, np.stack([ids, 2 * ids], -1))
+  np.testing.assert_array_equal(found.spoken, ids > 0)
+
+
+def test_the_loss_depends_on_earlier_scenes_alone():
+  tokenizer = TokenizerConfig(
+    patch=(4, 4),
+    width=16,
+    num_heads=2,
+    mlp_dim=16,
+    spatial_layers=0,
+    temporal_layers=0,
+  )
+  ports = PortsConfig(memory=('history',), memory_every=1, memory_slots=SLOTS)
+  task = GeneratorTask(
+    config=GeneratorConfig(
+      codebook_size=tokenizer.codebook_size,
+      grid=tokenizer.grid(3, (8, 8)),
+      width=16,
+      num_layers=1,
+      num_heads=2,
+      mlp_dim=16,
+      ports=ports,
+    ),
+    text=TextConfig(
+      vocab_size=32,
+      width=16,
+      num_layers=1,
+      num_heads=2,
+      head_dim=8,
+      mlp_dim=16,
+      max_length=4,
+    ),
+    tokenizer=tokenizer,
+    tokenizer_params={},
+    training=GeneratorTaskConfig(history_share=1.0, text_dropout=0.0),
+    layout=Layout(num_clips=CLIPS, num_images=1, length=2),
+  )
+  bits = np.random.default_rng(1)
+
+  def drawn(shapes):
+    return jax.tree.map(
+      lambda leaf: jnp.asarray(bits.normal(0, 0.4, leaf.shape), jnp.float32),
+      sharding.unbox(shapes),
+    )
+
+  params = drawn(jax.eval_shape(task.init, rng.described()))
+  frozen = drawn(jax.eval_shape(task.init_frozen, rng.described()))
+  images = {
+    'pixels': CLIP_ARRAYS['pixels'][:1, 0],
+    'text': CLIP_ARRAYS['text'][:1],
+  }
+
+  @jax.jit
+  def logits(clips):
+    batch = {'clips': clips, 'images': jax.tree.map(jnp.asarray, images)}
+    rows = task.rows(frozen, batch, rng.root(0))
+    found = task.logits(params, rows, rng.root(0), deterministic=True)
+    return found, rows.conditions.memory['history'].visible
+
+  first, visible = map(np.asarray, logits(CLIP_ARRAYS))
+  assert not visible[CLIPS:].any(), 'images have no history'
+  for name, change in (('history_pixels', 255), ('history_text', 33)):
+    for slot in range(SLOTS):
+      other = CLIP_ARRAYS[name].copy()
+      other[:, slot] = change - other[:, slot]
+      found = np.asarray(logits({**CLIP_ARRAYS, name: other})[0])
+      changed = (found != first).any((1, 2, 3, 4))
+      np.testing.assert_array_equal(changed, [*(slot < COUNTS), False])
+  plain = dataclasses.replace(task, training=GeneratorTaskConfig())
+  rows = jax.eval_shape(
+    plain.rows, frozen, {'clips': CLIP_ARRAYS}, rng.described()
+  )
+  assert rows.conditions is None
+
+
+# Four patches of one colour. A token depends on its own patch alone.
+WORLD = TokenizerConfig(
+  patch=(4, 4),
+  tubelet=1,
+  first_frame='repeated',
+  width=16,
+  num_heads=2,
+  mlp_dim=16,
+  spatial_layers=0,
+  temporal_layers=0,
+  fsq_levels=(8, 8),
+)
+COLOURS = {
+  'red': (255, 0, 0),
+  'green': (0, 255, 0),
+  'blue': (0, 0, 255),
+  'white': (255, 255, 255),
+}
+SHAPES = ('circle', 'square')
+STEPS = 400
+
+
+def _stories(bits, count):
+  """Draw stories of a circle and a square, one of which is back.
+
+  The colour of each is seen in the first frame of its scene, or else named by
+  its caption. The last prompt names the shape alone.
+
+  Returns:
+    First frames and captions of the earlier scenes, prompts, and last frames.
+  """
+  palette = np.array(list(COLOURS.values()), np.uint8)
+  names = list(COLOURS)
+  order = bits.permuted(np.tile(np.arange(2), (count, 1)), axis=1)
+  colours = bits.integers(0, 4, (count, 2))
+  is_named = bits.random((count, 2)) < 0.5
+  back = bits.integers(0, 2, count)
+  flat = np.where(is_named[..., None], 0, palette[colours])
+  captions = [
+    tuple(
+      f'a {names[colours[row, slot]]} {SHAPES[order[row, slot]]}'
+      if is_named[row, slot]
+      else f'a {SHAPES[order[row, slot]]}'
+      for slot in range(2)
+    )
+    for row in range(count)
+  ]
+  rows = np.arange(count)
+  prompts = [f'the {SHAPES[shape]}' for shape in order[rows, back]]
+  last = palette[colours[rows, back]]
+
+  def filled(values):
+    shape = (*values.shape[:-1], 8, 8, 3)
+    return np.broadcast_to(values[..., None, None, :], shape).astype(np.uint8)
+
+  return filled(flat), captions, prompts, filled(last)
+
+
+@pytest.mark.slow
+def test_what_an_early_scene_alone_tells_holds_later():
+  """A colour in an early frame or caption; without history it is chance."""
+  vocabulary = SentencePieceVocabulary.learn(
+    [f'{a} {c} {s}' for a in ('a', 'the') for c in COLOURS for s in SHAPES], 40
+  )
+  text = TextConfig(
+    vocab_size=40,
+    width=32,
+    num_layers=1,
+    num_heads=2,
+    head_dim=16,
+    mlp_dim=64,
+    max_length=8,
+  )
+  task = GeneratorTask(
+    config=GeneratorConfig(
+      codebook_size=WORLD.codebook_size,
+      code_levels=WORLD.code_levels,
+      grid=WORLD.grid(1, (8, 8)),
+      width=64,
+      num_layers=2,
+      num_heads=4,
+      mlp_dim=128,
+      ports=PortsConfig(memory=('history',), memory_every=1, memory_slots=2),
+    ),
+    text=text,
+    tokenizer=WORLD,
+    tokenizer_params=sharding.unbox(
+      jax.jit(TokenizerTask(config=WORLD).init)(rng.root(2))
+    ),
+    training=GeneratorTaskConfig(
+      prediction_share=0.0, text_dropout=0.0, history_share=0.9
+    ),
+  )
+  optim = OptimConfig(
+    optimizer='muon',
+    learning_rate=5e-3,
+    adam_learning_rate=1e-2,
+    warmup_steps=20,
+    ema_decay=0.98,
+  )
+  optimizer = make_optimizer(optim, steps=STEPS, params=boxed_params(task))
+  mesh = sharding.make_mesh(
+    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
+  )
+  abstract = abstract_state(task, optimizer, mesh)
+  state = create_state(task, optimizer, abstract, rng.root(0))
+  step = compile_step(
+    make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
+  )
+  bits = np.random.default_rng(0)
+
+  def encoded(texts):
+    return np.stack([vocabulary.encode_padded(one, 8) for one in texts])
+
+  for _ in range(STEPS):
+    frames, captions, prompts, last = _stories(bits, 64)
+    batch = {
+      'pixels': last[:, None],
+      'text': encoded(prompts),
+      'num_frames': np.ones(64, np.int32),
+      'context_frames': np.zeros(64, np.int32),
+      'history_pixels': frames,
+      'history_text': np.stack([encoded(two) for two in captions]),
+      'history_count': np.full(64, 2, np.int32),
+    }
+    state, _ = step(state, {'clips': batch}, rng.root(1), task.tokenizer_params)
+
+  sampler = Sampler(
+    models=Models(tokenizer=WORLD, generator=task.config, text=text),
+    tokenizer_params=task.tokenizer_params,
+    generator_params=state.ema,
+    vocabulary=vocabulary,
+  )
+  frames, captions, prompts, last = _stories(np.random.default_rng(1), 200)
+  ids = sampler.encode(last[:, None])
+  assert len(np.unique(ids)) == 4, 'each colour has a token of its own'
+
+  def right(captions):
+    """Return the share of the last frames whose tokens are all right."""
+    history = History(frames=frames, captions=captions)
+    given = sampler.given(None, size=(8, 8), batch=200, history=history)
+    found = sampler.uncover(
+      prompts,
+      ids=given.ids,
+      known=given.known,
+      seeds=range(200),
+      settings=SamplingSettings(steps=4, guidance=0.0),
+      conditions=given.conditions,
+    )
+    made = np.asarray(found.ids).reshape(ids.shape)
+    return (made == ids).all((1, 2, 3)).mean()
+
+  remembered, without = right(tuple(captions)), right(((),) * 200)
+  assert remembered > 0.8, (remembered, without)
+  assert without < 0.4, (remembered, without)
