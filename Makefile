@@ -38,7 +38,7 @@ help:
 # After an interruption each command resumes, or finds its work done.
 story: $(VENV)/base.stamp
 	@echo 'Generating a story video with the reference model:'
-	@$(PHENAKI) story $(STORY) --out $(RUN)/reference.mp4
+	@$(PHENAKI) story $(STORY) --model storyworld --out $(RUN)/reference.mp4
 	@echo 'That is the video, a GIF, a contact sheet and how they were made.'
 	@echo 'Training models of the same kind; their samples appear in'
 	@echo '$(RUN)/tokenizer/samples and $(RUN)/generator/samples.'

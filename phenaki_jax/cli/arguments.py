@@ -52,13 +52,19 @@ def add_set(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-  """Add --model, which names a trained story model, and its parts."""
+def add_model(
+  parser: argparse.ArgumentParser, *, default: str | None = None
+) -> None:
+  """Add --model, which names a trained story model, and its parts.
+
+  Without a default, None stands for 'storyworld'.
+  """
   parser.add_argument(
     '--model',
     metavar='DIR',
-    help='a bundle, or the --workdir of a trained generator; or storyworld '
-    '(the default) or lpc, which ship with the package',
+    default=default,
+    help='a bundle, or the --workdir of a trained generator; or storyworld or '
+    f'lpc, which ship with the package (default {default or "storyworld"})',
   )
   add_parts(parser)
 

@@ -19,8 +19,8 @@ of the story file are used.
 
 --candidates N makes N candidates of each scene and keeps the one with the best
 score: the likelihood of its tokens, its realness to the model's critic, or the
-share of the facts of the prompts that the oracle of StoryWorld finds in it
-(--choose). --dry-run makes nothing: it prints which prompt is active in which
+share of the facts of the prompts that are read in it, of StoryWorld and of the
+sprite world (--choose oracle). --dry-run makes nothing: it prints which prompt is active in which
 frames and what each window sees, and draws it to STORY.timeline.png.
 
 --source FRAME shows an image to all scenes of a model that reads one: a story
@@ -37,15 +37,16 @@ from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
 
 EXAMPLES = """
-  phenaki story configs/stories/circle.yaml --out circle.mp4
-  phenaki story --prompt "a red circle moving right on grass" \\
-    --prompt "it turns blue and keeps moving right" --out story.mp4
-  phenaki story configs/stories/circle.yaml --out circle.mp4 --reroll 2
+  phenaki story configs/stories/lpc.yaml --out knight.mp4
+  phenaki story --prompt "an orc in chain mail walks to the left on the sand" \\
+    --prompt "it swings a dagger facing left" --out orc.mp4
+  phenaki story configs/stories/lpc.yaml --out knight.mp4 --reroll 2
+  phenaki story configs/stories/circle.yaml --out circle.mp4 --model storyworld
   phenaki story configs/stories/circle.yaml --out circle.mp4 \\
     --model runs/story/generator --guidance 4 --steps 12
-  phenaki story configs/stories/circle.yaml --out circle.mp4 --dry-run
-  phenaki story configs/stories/circle.yaml --out circle.mp4 \\
-    --candidates 4 --choose oracle
+  phenaki story configs/stories/lpc.yaml --out knight.mp4 --dry-run
+  phenaki story configs/stories/lpc.yaml --out knight.mp4 \\
+    --candidates 3 --choose oracle
   phenaki story circle.yaml --out circle.mp4 --model runs/source \\
     --source first.png
   phenaki story --schema
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
   parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
-  arguments.add_model(parser)
+  arguments.add_model(parser, default='lpc')
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
   for name, words in _WORDS:

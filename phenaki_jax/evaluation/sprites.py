@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -64,6 +64,19 @@ class SpriteWorld:
       box=figures.box,
       clean=(figures.count == 1) & is_sure,
     )
+
+  def expected(self, prompts: Sequence[str]) -> dict[str, str]:
+    """Return the facts after the last of the prompts of one take.
+
+    A prompt that names a kind describes a new character.
+    """
+    facts: dict[str, str] = {}
+    for prompt in prompts:
+      named = grammar.parse(prompt)
+      facts = named if 'kind' in named else facts | named
+    if facts.get('action') == 'fall':
+      del facts['direction']
+    return facts
 
   def draw(self, rng: np.random.Generator, split: Split) -> Asked:
     """Draw a prompt of a split."""

@@ -1,7 +1,7 @@
 """StoryWorld as a world of the evaluation, read by its oracle."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,20 @@ class StoryWorld:
       box=_boxes(found, frames.shape[1:3]),
       clean=(found.objects == 1) & has_outline,
     )
+
+  def expected(self, prompts: Sequence[str]) -> dict[str, str]:
+    """Return the facts after the last of the prompts of one take.
+
+    A prompt without 'it' that names a shape describes a new object.
+    """
+    facts: dict[str, str] = {}
+    for prompt in prompts:
+      named = grammar.parse(prompt)
+      if 'shape' in named and 'style' in named:
+        facts = {}
+      facts |= {k: v for k, v in named.items() if isinstance(v, str)}
+    several = self.subset.values
+    return {fact: v for fact, v in facts.items() if len(several(fact)) > 1}
 
   def draw(self, rng: np.random.Generator, split: Split) -> Asked:
     """Draw a prompt of a split."""

@@ -6,7 +6,7 @@ The reports use nothing else of a world. StoryWorld is read by its oracle
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -83,6 +83,13 @@ class World(Protocol):
 
   def read(self, frames: VideoU8) -> Reading:
     """Read a clip that shows a single scene."""
+
+  def expected(self, prompts: Sequence[str]) -> dict[str, str]:
+    """Return the facts after the last of the prompts of one take.
+
+    A later prompt changes the facts that it names; one that describes a new
+    object or character forgets the others.
+    """
 
   def draw(self, rng: np.random.Generator, split: Split) -> Asked:
     """Draw a prompt of a split: 'heldout', 'train' or 'all'."""

@@ -61,8 +61,13 @@ class Reader:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Return a digest of the weights and thresholds, as `save` writes them."""
-    return hashlib.sha256(self._content()).hexdigest()
+    """Return a digest of the config, the thresholds and the weights."""
+    flat, metadata = self._content()
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(flat.items()):
+      digest.update(f'{name} {array.shape}'.encode())
+      digest.update(array.tobytes())
+    return digest.hexdigest()
 
   def read(self, frames: np.ndarray) -> Reading:
     """Read one clip, uint8 [T, H, W, 3], or an image as one frame.
@@ -115,19 +120,21 @@ class Reader:
   def save(self, path: str | os.PathLike[str]) -> None:
     """Write the weights in half precision, the config and the thresholds, as
     one safetensors file."""
-    replace_file(pathlib.Path(path), self._content())
+    flat, metadata = self._content()
+    content = safetensors.numpy.save(flat, metadata)
+    replace_file(pathlib.Path(path), content)
 
-  def _content(self) -> bytes:
+  def _content(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the weights as they are written, and the metadata."""
     flat = {
       name: np.asarray(leaf).astype(np.float16)
       for name, leaf in flatten_dict(dict(self.params), sep='/').items()
     }
     config = dataclasses.replace(self.config, sheets='')
-    metadata = {
+    return flat, {
       'config': config_lib.to_json(config),
       'thresholds': json.dumps(dict(self.thresholds)),
     }
-    return safetensors.numpy.save(flat, metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Reader:

@@ -17,8 +17,8 @@ from phenaki_jax import progress
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.prompts import PromptOracle
-from phenaki_jax.evaluation.storyworld import StoryWorld
 from phenaki_jax.media.film import Film
+from phenaki_jax.runs import worlds
 from phenaki_jax.runs.footage import read_footage, read_starts
 from phenaki_jax.runs.remarks import make_remarks
 from phenaki_jax.sampling.sampler import Sampler
@@ -33,7 +33,6 @@ from phenaki_jax.stories.story import (
   with_options,
 )
 from phenaki_jax.stories.story_file import as_story
-from phenaki_jax.storyworld import subset_named
 from phenaki_jax.text.words import Words
 
 _log = logging.getLogger(__name__)
@@ -174,12 +173,15 @@ class Model:
   def judge(self, story: Story) -> Judge | None:
     """Return what reads the facts of the prompts of a story in its frames.
 
-    None if the model was not trained on StoryWorld.
+    None if the model knows neither StoryWorld nor the sprite world.
     """
-    if not self.subset:
+    name = worlds.name_world(self.subset, self.words)
+    if name is None:
       return None
-    world = StoryWorld(subset=subset_named(self.subset), fps=story.fps or 8.0)
-    return PromptOracle(world=world)
+    fps = story.fps or 8.0
+    return PromptOracle(
+      world=worlds.open_world(name, subset=self.subset, reader='', fps=fps)
+    )
 
   def encode(
     self, frames: Shaped[np.ndarray, '...']

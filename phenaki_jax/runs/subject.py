@@ -69,7 +69,8 @@ class Subject:
 
     Args:
       number: of clips.
-      manifest: folder of another manifest; empty for the training data.
+      manifest: folder of another manifest; empty for the training data. All
+        of its clips are held out if the training held out no share of its own.
       batch_size: most clips of a batch.
 
     Raises:
@@ -89,6 +90,8 @@ class Subject:
     if manifest:
       source = SourceConfig(layout='manifest', path=manifest)
       data = dataclasses.replace(data, sources=(source,))
+      if not data.heldout_share:
+        data = dataclasses.replace(data, split='train')
     pipeline = self._open(data)
 
     def batches() -> Iterator[Mapping[str, np.ndarray]]:

@@ -159,8 +159,14 @@ def test_prompts_ask_for_what_they_name():
     for fact, value in world.image_only:
       only = world.draw_with(rng, fact, value)
       assert lpc.parse(only.prompt)[fact] == only.facts[fact] == value
-  story = world.draw_story(np.random.default_rng(0), 8)
-  assert len(story) == 8
+  for seed in range(8):
+    story = world.draw_story(np.random.default_rng(seed), 8)
+    prompts = [asked.prompt for asked in story]
+    for number, asked in enumerate(story, 1):
+      assert world.expected(prompts[:number]) == asked.facts
+    # A prompt that names a kind is about a new character.
+    again = world.expected([*prompts, story[0].prompt])
+    assert again == story[0].facts
 
 
 @pytest.mark.parametrize('fps', [8.0, 4.0])

@@ -110,3 +110,13 @@ def test_other_frames_and_files_are_refused(reader, tmp_path):
   for name in (path, tmp_path / 'missing'):
     with pytest.raises(UserError, match='holds no reader'):
       reader_lib.load(name)
+
+
+def test_fingerprint_is_of_the_content(reader, tmp_path):
+  reader = dataclasses.replace(reader, thresholds={'kind': 0.5, 'hair': 0.25})
+  reader.save(tmp_path / 'a')
+  # A file may have its metadata in any order.
+  found = {reader_lib.load(tmp_path / 'a').fingerprint for _ in range(4)}
+  assert len(found) == 1
+  other = dataclasses.replace(reader, thresholds={'kind': 0.75, 'hair': 0.25})
+  assert other.fingerprint not in found

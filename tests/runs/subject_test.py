@@ -69,6 +69,13 @@ def test_heldout_clips_are_counted_and_repeat(subject):
     assert not one['context_frames'].any()
 
 
+def test_another_manifest_is_held_out_if_nothing_else_was(subject, manifest):
+  data = dataclasses.replace(subject.data, heldout_share=0.0)
+  other = dataclasses.replace(subject, data=data)
+  (batch,) = other.heldout_clips(4, manifest=manifest, batch_size=4)
+  assert batch['pixels'].shape == (4, 9, 16, 16, 3)
+
+
 def test_reconstructions_are_those_of_the_sampler(subject):
   (batch,) = subject.heldout_clips(2, manifest='', batch_size=2)
   sampler = subject.model.sampler
