@@ -111,7 +111,7 @@ class DPT(nn.Module):
     x = Conv(self.fusion // 2, (3, 3), name='head_head_0')(fused)
     x = nn.relu(Conv(32, (3, 3), name='head_head_2')(_doubled(x)))
     depth = nn.relu(Conv(1, (1, 1), name='head_head_4')(x))[..., 0]
-    if tuple(size) != square:
+    if depth.shape != (batch, *size):
       depth = jax.image.resize(depth, (batch, *size), 'linear')
     return {'depth': depth}
 
@@ -129,7 +129,7 @@ class DPT(nn.Module):
     first = jnp.broadcast_to(first, (batch, 1, width))
     x = jnp.concatenate([first, x], 1)
     x = x + jnp.broadcast_to(places, x.shape)
-    taps = []
+    taps: list[Array] = []
     for number in range(self.depth):
       x = self._layer(x, f'dpt_encoder_layer_{number}')
       if (number + 1) % (self.depth // 4) == 0:

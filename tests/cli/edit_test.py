@@ -59,41 +59,35 @@ def test_a_clip_is_restyled_by_an_image_or_a_text(ported_bundle, tmp_path):
   clip = bits.integers(0, 256, (3, 16, 16, 3), np.uint8)
   np.save(tmp_path / 'a.npy', clip)
   np.save(tmp_path / 'depth.npy', bits.random((3, 16, 16)))
-  for name in ('one', 'two'):
-    image = bits.integers(0, 256, (16, 16, 3), np.uint8)
-    Image.fromarray(image).save(tmp_path / f'{name}.png')
   mask = np.zeros((16, 16), np.uint8)
   mask[:, :8] = 255
   Image.fromarray(mask).save(tmp_path / 'mask.png')
-  depth = ('--depth', str(tmp_path / 'depth.npy'))
-  own = ('restyle', str(tmp_path / 'a.npy'), *depth)
-  one = ('--content', str(tmp_path / 'one.png'))
-  film, edit = _restyle(ported_bundle, tmp_path, 'film', *own, *one)
-  assert film.shape == clip.shape and (film != clip).any((1, 2)).all()
-  assert edit['action'] == 'restyle' and edit['content'].endswith('one.png')
-  # A shorter way to say it, with the mask of what is made anew.
-  flags = ('--structure', str(tmp_path / 'a.npy'), *depth, *one)
-  mask = ('--mask', str(tmp_path / 'mask.png'))
-  part, _ = _restyle(ported_bundle, tmp_path, 'part', *flags, *mask)
-  np.testing.assert_array_equal(part[:, :, 8:], clip[:, :, 8:])
-  assert (part[:, :, :8] != clip[:, :, :8]).any()
-  box = ('--box', '0,0,8,16')
-  again, _ = _restyle(ported_bundle, tmp_path, 'again', *flags, *box)
-  np.testing.assert_array_equal(again, part)
-  two = ('--content', str(tmp_path / 'two.png'))
-  other, _ = _restyle(ported_bundle, tmp_path, 'other', *own, *two)
-  assert (other != film).any()
-  # A text is the prompt.
-  text = ('--content', 'a red circle')
-  said, edit = _restyle(ported_bundle, tmp_path, 'said', *own, *text)
-  prompt = ('--prompt', 'a red circle')
-  same, _ = _restyle(ported_bundle, tmp_path, 'same', *own, *prompt)
-  np.testing.assert_array_equal(said, same)
+  films = {}
+  for colour in (0, 255):
+    image = np.full((16, 16, 3), colour, np.uint8)
+    Image.fromarray(image).save(tmp_path / f'{colour}.png')
+    flags = ['restyle', str(tmp_path / 'a.npy'), '--box', '0,0,8,16']
+    flags += ['--depth', str(tmp_path / 'depth.npy')]
+    flags += ['--content', str(tmp_path / f'{colour}.png')]
+    films[colour], edit = _restyle(ported_bundle, tmp_path, 'film', *flags)
+    assert edit['action'] == 'restyle'
+    assert edit['content'].endswith(f'{colour}.png')
+  assert (films[0] != films[255]).any()
+  # A text is a prompt; a shorter command, and a mask in place of the box.
+  flags = ['--structure', str(tmp_path / 'a.npy'), '--content', 'a red circle']
+  flags += ['--mask', str(tmp_path / 'mask.png'), '--structure-level', '2']
+  flags += ['--depth', str(tmp_path / 'depth.npy')]
+  said, edit = _restyle(ported_bundle, tmp_path, 'said', *flags)
+  assert edit['inputs'] == [str(tmp_path / 'a.npy')]
+  assert edit['structure_level'] == 2
+  for film in (*films.values(), said):
+    np.testing.assert_array_equal(film[:, :, 8:], clip[:, :, 8:])
+    assert (film[:, :, :8] != clip[:, :, :8]).any((1, 2)).all()
 
 
 BAD = {
   'box': (['fill', 'a.npy'], 'fill needs --box'),
-  'depth': (['restyle', 'a.npy'], 'give --depth MAPS'),
+  'depth': (['restyle', 'a.npy'], 'shows no place of StoryWorld'),
   'canvas': (['restyle', 'a.npy', '--depth', 'd.npy'], 'reads no depth'),
   'content': (
     ['restyle', 'a.npy', '--depth', 'd.npy', '--content', 'a.npy'],

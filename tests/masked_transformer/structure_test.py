@@ -87,7 +87,9 @@ def test_depth_level_and_content_matter_after_a_step_and_not_before():
   network = MaskedTransformer(config)
   empty = blank(config.ports, config.grid, batch=2)
   params = sharding.unbox(
-    jax.jit(network.init)(jax.random.key(0), *inputs, conditions=empty)
+    jax.jit(network.init)(
+      jax.random.key(0, impl='unsafe_rbg'), *inputs, conditions=empty
+    )
   )
 
   def seen(*, level=0.0, has_depth=True, has_content=True, order=(0, 1, 2, 3)):
@@ -119,7 +121,7 @@ def test_depth_level_and_content_matter_after_a_step_and_not_before():
     np.testing.assert_array_equal(logits, plain)
   # The second step reaches the layers behind those that start at zero.
   for _ in range(2):
-    params = jax.tree.map(lambda x, slope: x - 0.5 * slope, params, slopes)
+    params = jax.tree.map(lambda x, slope: x - 4.0 * slope, params, slopes)
     slopes = step(params, seen())[1]
   after = step(params, seen())[0][1]
   for other in (
@@ -132,7 +134,7 @@ def test_depth_level_and_content_matter_after_a_step_and_not_before():
     assert np.abs(after - step(params, other)[0][1]).max() > 1e-4
   # What is in the content matters, and not where.
   moved = step(params, seen(order=(2, 0, 3, 1)))[0][1]
-  np.testing.assert_allclose(after, moved, atol=1e-5)
+  np.testing.assert_allclose(after, moved, atol=2e-5)
   # An image that no frame sees is none, to the last bit.
   hidden = step(params, seen(has_content=False, order=(1, 1, 1, 1)))[0][1]
   np.testing.assert_array_equal(

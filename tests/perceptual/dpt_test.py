@@ -31,7 +31,7 @@ def test_it_equals_pytorch(tmp_path):
   path = _weights(tmp_path / 'dpt.safetensors')
   network = depth_network(path, field='--depth')
   assert len(network.checksum) == 64
-  pixels = jnp.asarray(drawn.pixels(2, 16, 16, 3, seed=1))
+  pixels = jnp.asarray(drawn.pixels(2, 64, 64, 3, seed=1))
   found = jax.jit(network.features)(network.params, pixels)['depth']
   expected = np.load(GOLDEN)['depth']
   assert expected.std() > 0.1

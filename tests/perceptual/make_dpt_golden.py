@@ -20,8 +20,7 @@ def main():
     num_hidden_layers=4,
     num_attention_heads=2,
     intermediate_size=48,
-    image_size=16,
-    patch_size=4,
+    image_size=64,
     backbone_out_indices=[0, 1, 2, 3],
     neck_hidden_sizes=[8, 12, 16, 20],
     fusion_hidden_size=8,
@@ -32,7 +31,7 @@ def main():
   shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
   for name, values in drawn.draw(shapes, 0).items():
     state[name].copy_(torch.from_numpy(values))
-  pixels = torch.from_numpy(drawn.pixels(2, 16, 16, 3, seed=1))
+  pixels = torch.from_numpy(drawn.pixels(2, 64, 64, 3, seed=1))
   with torch.no_grad():
     found = model(pixels.permute(0, 3, 1, 2)).predicted_depth
   names = sorted(shapes)

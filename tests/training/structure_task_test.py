@@ -18,9 +18,7 @@ from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.structure_task import StructureTask, estimated
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
-MODULE = DPT(
-  width=64, depth=4, mlp_dim=8, side=2, patch=4, channels=(4,) * 4, fusion=4
-)
+MODULE = DPT(width=64, depth=4, mlp_dim=8, side=2, channels=(4,) * 4, fusion=4)
 
 
 def _network():
