@@ -97,6 +97,13 @@ def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
   )
 
 
+def bundle_config(experiment: Experiment, name: str) -> dict[str, Any]:
+  """Return what the `config.json` of a bundle holds of an experiment."""
+  values = config_lib.to_dict(experiment)
+  parts = ('kind', 'data', 'tokenizer', 'text', 'diffusion', 'sampling')
+  return {'name': name, **{part: values[part] for part in parts}}
+
+
 def _read_bundle(folder: epath.Path) -> Trained:
   content = load_bundle(folder)
   experiment = config_lib.build(Experiment, dict(content.config))

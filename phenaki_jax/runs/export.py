@@ -21,6 +21,7 @@ from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.diffusion import (
   Trained,
+  bundle_config,
   is_diffusion,
   load_any,
   read_trained,
@@ -150,23 +151,14 @@ def _export_diffusion(
     params = _without_large_encoder(experiment, dict(sampler.params))
     frozen = sampler.tokenizer_params
     vocabulary = (folder / VOCABULARY_FILE).read_bytes()
-  values = config_lib.to_dict(experiment)
+  config = bundle_config(experiment, trained.name)
   data, (note, tables) = experiment.data, more
-  parts = {
-    name: values[name]
-    for name in ('diffusion', 'text', 'tokenizer', 'sampling')
-  }
   words = folder / WORDS_FILE
   bundle_lib.write_bundle(
     out,
     tokenizer_params=frozen,
     generator_params=params,
-    config={
-      'kind': 'diffusion',
-      'name': trained.name,
-      'data': values['data'],
-      **parts,
-    },
+    config=config,
     vocabulary=vocabulary,
     words=words.read_bytes() if words.is_file() else b'',
     model_card=_card(
@@ -177,7 +169,7 @@ def _export_diffusion(
       _of_data(data),
       f'- model: `{trained.name}`, {data.batch_size} examples a step '
       f'({data.image_share:.0%} images)',
-      parts={'Model': parts['diffusion'], 'Text encoder': parts['text']},
+      parts={'Model': config['diffusion'], 'Text encoder': config['text']},
       note=note,
       tables=tables,
     ),

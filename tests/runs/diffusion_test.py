@@ -12,13 +12,17 @@ import jax
 import numpy as np
 import pytest
 
+from phenaki_jax import sharding
 from phenaki_jax.cli.main import main
 from phenaki_jax.data.buckets import Buckets
 from phenaki_jax.errors import UserError
+from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.runs import diffusion, experiment, train, validation
 from phenaki_jax.runs import open as open_lib
 from phenaki_jax.runs.pipelines import open_pipeline
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.training.checkpoints import load_params
+from phenaki_jax.training.diffusion_task import DiffusionTask
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 TINY = [
@@ -71,6 +75,54 @@ def test_the_tokenizer_of_a_run_may_be_that_of_a_bundle(
     jax.tree.map(
       np.testing.assert_array_equal, params, tiny_sampler.tokenizer_params
     )
+
+
+def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
+  models = tiny_sampler.models
+  found = _resolve('data.clip_captions=False', config='tiny.py:latents')
+  found = dataclasses.replace(
+    found,
+    text=models.text,
+    tokenizer=models.tokenizer,
+    diffusion=dataclasses.replace(found.diffusion, channels=2),
+  )
+  task = DiffusionTask(
+    config=found.diffusion, text=found.text, tokenizer=found.tokenizer
+  )
+  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+  content = {
+    'tokenizer_params': tiny_sampler.tokenizer_params,
+    'config': diffusion.bundle_config(found, 'latents'),
+    'vocabulary': tiny_sampler.vocabulary.model,
+    'model_card': '# latents\n',
+    # Otherwise the words of the captions would be counted.
+    'words': (bundle_lib.reference_dir() / 'words.json').read_bytes(),
+  }
+  whole, part = tmp_path / 'whole', tmp_path / 'part'
+  bundle_lib.write_bundle(whole, generator_params=params, **content)
+  assert diffusion.is_diffusion(whole)
+  model = diffusion.load_any(whole)
+  assert isinstance(model.sampler, StillFirst) and model.name == 'latents'
+  trees = (
+    (model.sampler.params, params),
+    (
+      model.sampler.tokenizer_params,
+      tiny_sampler.tokenizer_params,
+    ),
+  )
+  for one, other in trees:
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+  with pytest.raises(UserError, match='holds its own tokenizer'):
+    diffusion.load_any(whole, tokenizer=whole)
+  with pytest.raises(UserError, match='the bundle of a diffusion model, which'):
+    open_lib.load(whole)
+  del params['unet']['output']
+  bundle_lib.write_bundle(part, generator_params=params, **content)
+  with pytest.raises(
+    UserError, match='model does not fit its config: unet/out'
+  ):
+    diffusion.load_any(part)
 
 
 def _train(folder, *overrides):
@@ -142,10 +194,6 @@ def test_it_tells_a_story_as_a_run_and_as_a_bundle(run, tmp_path, capsys):
   assert 'denoises pixels' in (bundle / 'model_card.md').read_text()
   argv = ['story', '--model', str(bundle), '--out', str(tmp_path / 'b.mp4')]
   assert main([*argv, '--steps', '2', *prompts]) == 0
-  with pytest.raises(UserError, match='the bundle of a diffusion model, which'):
-    open_lib.load(bundle)
-  with pytest.raises(UserError, match='holds its own tokenizer'):
-    diffusion.load_any(bundle, tokenizer=run)
   for place in (run, bundle):
     argv = ['export', '--format', 'stablehlo', '--model', str(place)]
     assert main([*argv, '--out', str(tmp_path / 'programs')]) == 2
