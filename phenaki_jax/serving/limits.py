@@ -110,6 +110,11 @@ def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:
       f'context_frames is {story.context_frames}; this server uses '
       f'{defaults.context_frames}: leave context_frames out'
     )
+  if story.context != 'frames':
+    raise UserError(
+      f'context is {story.context}; this server carries on frames: leave '
+      'context out, or use `phenaki story`'
+    )
   for number, scene in enumerate(story.scenes, 1):
     # A path would name a file of the server.
     if scene.start is not None:

@@ -47,8 +47,8 @@ def generate_by_tokens(
   """
   if not isinstance(maker, Sampler):
     raise UserError(
-      'the story has context: tokens, but the model generates no tokens; use '
-      'context: frames, or a generator of tokens'
+      'the story has context: tokens, which a server and a diffusion model '
+      'cannot carry on; use context: frames, or `phenaki story` and a generator'
     )
   if any((s.candidates or 1) > 1 for one in stories for s in one.scenes):
     raise UserError(

@@ -9,6 +9,8 @@ from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import validation
+from phenaki_jax.runs.assemble import encoded_grid
+from phenaki_jax.runs.open import describe
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 TOKENIZER = str(CONFIGS / 'tokenizer' / 'tiny.py')
@@ -36,6 +38,24 @@ def test_generator_takes_its_shapes_from_the_tokenizer(tokenizer_dir):
   assert experiment.generator.codebook_size == 64
   assert experiment.generator.grid == (9, 8, 8)
   assert experiment.tokenizer == experiment_lib.read(tokenizer_dir).tokenizer
+
+
+def test_windows_of_a_generator_are_shorter_than_the_clips_of_its_data(
+  tokenizer_dir,
+):
+  overrides = [f'tokenizer_dir={tokenizer_dir}', 'data.frames=17']
+  overrides += ['task.midway_frames=8', 'task.midway_share=0.5']
+  experiment = experiment_lib.resolve(GENERATOR, overrides)
+  validation.validate(experiment, num_devices=1)
+  assert experiment.generator.grid == (5, 8, 8)
+  assert encoded_grid(experiment) == (9, 8, 8)
+  # Whoever opens the model sees clips of its own length.
+  assert experiment.clip_frames == describe(experiment).data.frames == 9
+  tokenizer = experiment_lib.resolve(TOKENIZER, overrides[1:])
+  with pytest.raises(
+    UserError, match='midway_frames is 8, but windows are cut'
+  ):
+    validation.validate(tokenizer, num_devices=1)
 
 
 @pytest.mark.parametrize(

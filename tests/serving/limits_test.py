@@ -30,6 +30,7 @@ def _check(**values):
   [
     ({'size': [8, 16]}, r'size is \[8, 16\].*\[16, 16\]'),
     ({'context_frames': 3}, 'context_frames is 3.* 5'),
+    ({'context': 'tokens'}, 'context is tokens.*leave context out'),
     ({'scenes': [{'prompt': 'x' * 21}]}, 'scene 1: .* 21.*20 characters'),
     ({'scenes': [{'prompt': 'x'}] * 4}, '4.*at most 3 scenes'),
     ({'scenes': [{'prompt': 'x', 'frames': 31}]}, '31.*30 frames'),

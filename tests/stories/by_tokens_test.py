@@ -138,7 +138,7 @@ def test_scenes_end_with_latent_frames():
 
 
 def test_other_models_and_candidates_are_refused(sampler):
-  with pytest.raises(UserError, match='generates no tokens'):
+  with pytest.raises(UserError, match='a diffusion model cannot'):
     list(by_tokens.generate_by_tokens(None, [_story({})], [], {}))
   with pytest.raises(UserError, match='a scene with candidates'):
     list(generate(sampler, _story({'candidates': 2})))
