@@ -14,12 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from phenaki_jax.generator import (
-  EncodedTexts,
-  Generator,
-  Texts,
-  empty_texts,
-)
+from phenaki_jax.generator import EncodedTexts, Generator, empty_texts
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide, prefix_mask
@@ -48,6 +43,7 @@ from phenaki_jax.training.rows import (
   clip_rows,
   image_rows,
   join_rows,
+  texts_of,
 )
 from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.tokenizer_task import TokenizerTask
@@ -300,7 +296,7 @@ class GeneratorTask(Task):
       schedule=training.schedule,
       part=part,
     ).reshape(ids.shape)
-    return clip_rows(ids, hidden, num_latent, _texts(clips), told.conditions)
+    return clip_rows(ids, hidden, num_latent, texts_of(clips), told.conditions)
 
   def _image_rows(
     self, images: dict[str, Any], rng: PRNGKeyArray, part: Any, *, length: int
@@ -324,7 +320,7 @@ class GeneratorTask(Task):
       ids,
       hidden.reshape(ids.shape),
       frames_at,
-      _texts(images),
+      texts_of(images),
       length=length,
       over_time=switches_of_images(self.training, rng, count),
     )
@@ -498,10 +494,3 @@ class GeneratorTask(Task):
     return self.loss(params, frozen, batch, rng, deterministic=True, part=part)[
       1
     ]
-
-
-def _texts(part: dict[str, Any]) -> Texts:
-  """Return the texts of a part: their vectors if it has them, or their ids."""
-  if 'text_vectors' not in part:
-    return part['text']
-  return EncodedTexts(vectors=part['text_vectors'], mask=part['text'] > 0)

@@ -300,3 +300,10 @@ def join_rows(*parts: Rows, groups: int = 1) -> Rows:
     for name in names
   }
   return dataclasses.replace(joined, **ordered)
+
+
+def texts_of(part: dict[str, Any]) -> Texts:
+  """Return the texts of a part: their vectors if it has them, or their ids."""
+  if 'text_vectors' not in part:
+    return part['text']
+  return EncodedTexts(vectors=part['text_vectors'], mask=part['text'] > 0)
