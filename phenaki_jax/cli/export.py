@@ -82,17 +82,9 @@ def run(args: argparse.Namespace) -> None:
       f'--run is for bundles; give --model {args.run_dir} with --format '
       f'{args.format}'
     )
-  from phenaki_jax.runs import open as models
-  from phenaki_jax.runs.diffusion import is_diffusion
-  from phenaki_jax.runs.export import export_programs
+  from phenaki_jax.runs.export import export_programs, open_generator
 
-  if is_diffusion(args.model):
-    raise UserError(
-      f'{args.model} is a diffusion model, of which --format {args.format} is '
-      'not written; export a bundle of its run, or name a generator'
-    )
-
-  model = models.load(
+  model = open_generator(
     args.model, tokenizer=args.tokenizer, encoder=args.encoder
   )
   names = ('format', 'model', 'tokenizer', 'encoder', 'steps', 'out')

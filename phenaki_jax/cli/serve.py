@@ -106,14 +106,8 @@ def run(args: argparse.Namespace) -> None:
   sizes = args.batch_sizes
   if sizes is None:
     sizes = (1,) if jax.default_backend() == 'cpu' else (1, 2, 4, 8)
-  model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
-  if not model.data.clip_captions:
-    raise UserError(
-      f'{model.name} learnt from clips without captions, so that its stories '
-      'take two stages, which the server does not have; use phenaki story'
-    )
   server.serve(
-    model,
+    load(args.model, tokenizer=args.tokenizer, encoder=args.encoder),
     pathlib.Path(args.data),
     host=args.host,
     port=args.port,

@@ -13,7 +13,7 @@ from etils import epath
 import phenaki_jax
 from phenaki_jax import config as config_lib
 from phenaki_jax.data.config import DataConfig
-from phenaki_jax.errors import NotFoundError
+from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.export.bundle import StoredDtype
 from phenaki_jax.export.programs import Source, write_programs
@@ -176,6 +176,25 @@ def _export_diffusion(
     dtype=dtype,
   )
   return read_trained(out)
+
+
+def open_generator(
+  path: epath.PathLike | None,
+  *,
+  tokenizer: epath.PathLike | None = None,
+  encoder: epath.PathLike | None = None,
+) -> Model:
+  """Open a model of which programs are written; see `runs.open.load`.
+
+  Raises:
+    UserError: it is a diffusion model, or cannot be opened.
+  """
+  if is_diffusion(path):
+    raise UserError(
+      f'{path} is a diffusion model, of which no programs are written; export '
+      'a bundle of its run, or name a generator'
+    )
+  return models.load(path, tokenizer=tokenizer, encoder=encoder)
 
 
 def export_programs(

@@ -81,9 +81,15 @@ def serve(
     drain: seconds that open requests have to finish when the server stops.
 
   Raises:
-    UserError: another server uses the folder, or the address can be reached
-      by others and there is no token.
+    UserError: another server uses the folder, the address can be reached by
+      others and there is no token, or the model learnt from clips without
+      captions.
   """
+  if not model.data.clip_captions:
+    raise UserError(
+      f'the stories of {model.name} take two stages (docs/diffusion.md), which '
+      'the server does not have; use phenaki story'
+    )
   if not token and not _is_loopback(host):
     raise UserError(
       f'--host is {host}, which other machines can reach, and there is no '
