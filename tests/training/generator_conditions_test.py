@@ -51,7 +51,7 @@ CONFIG = GeneratorConfig(
   ports=PortsConfig(
     canvas=True,
     patch=(2, 4, 4),
-    memory=('source',),
+    memory=('source', 'history'),
     memory_every=1,
     scalars=('fps', 'level'),
   ),
@@ -249,7 +249,7 @@ def test_what_is_enlarged_has_lost_its_detail():
     ({'canvas_region_share': 0.2}, {'canvas': False}, False, 'canvas=True'),
     ({'canvas_enlarged_share': 0.2}, {'scalars': ()}, False, "scalar 'level'"),
     ({'source_share': 0.2}, {'memory': ()}, False, "the role 'source'"),
-    ({'history_share': 0.2}, {}, False, "the role 'history'"),
+    ({'history_share': 0.2}, {'memory': ()}, False, "the role 'history'"),
     ({'history_share': 0.2}, {}, True, 'task.history_share is 0.2, which'),
     ({'time_off_clips': 0.1}, None, False, 'attention=factorized'),
   ],
