@@ -115,7 +115,7 @@ def test_lpc_writes_what_build_reads(sprite_sheets, tmp_path, capsys):
   returns = tmp_path / 'returns'
   none = ['lpc', '--sheets', sprite_sheets, '--clips', 0, '--images', 0]
   assert call(*none, '--stories', 0, '--returns', 1, '--out', returns) == 0
-  assert 'wrote 1 story to' in capsys.readouterr().out
+  assert ' 1 story to' in capsys.readouterr().out
   text = (returns / 'returns' / 'stories.jsonl').read_text()
   assert len(json.loads(text)['scenes']) == 5
   assert call(*words, '--stories', 1, '--out', again) == 0

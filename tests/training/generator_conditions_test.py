@@ -52,7 +52,7 @@ CONFIG = GeneratorConfig(
   ports=PortsConfig(
     canvas=True,
     patch=(2, 4, 4),
-    memory=('source', 'content'),
+    memory=('source', 'content', 'history'),
     memory_every=1,
     scalars=('fps', 'level'),
   ),
@@ -289,7 +289,7 @@ def test_what_is_enlarged_has_lost_its_detail():
     ({'structure_share': 0.2}, {}, True, 'leave data.token_cache empty'),
     ({'structure_share': 0.2}, {'canvas': False}, False, 'canvas=True'),
     ({'structure_share': 0.2}, {'scalars': ()}, False, "scalar 'level'"),
-    ({'history_share': 0.2}, {}, False, "the role 'history'"),
+    ({'history_share': 0.2}, {'memory': ()}, False, "the role 'history'"),
     ({'history_share': 0.2}, {}, True, 'task.history_share is 0.2, which'),
     ({'time_off_clips': 0.1}, None, False, 'attention=factorized'),
   ],
