@@ -65,9 +65,9 @@ def test_random_clip_reads_the_centre_of_frames_and_no_texts():
 def test_frames_are_resized_as_in_pytorch():
   line = jnp.broadcast_to(jnp.arange(4.0)[:, None], (1, 4, 4, 3))
   # Without antialiasing, two neighbours are read, also of four.
-  small = _resized(line, 2, 'plain')[0, :, 0, 0]
+  small = _resized(line, 2, 'plain')[0, 0, :, 0]
   np.testing.assert_allclose(small, [0.5, 2.5], atol=1e-6)
-  large = _resized(line, 8, 'plain')[0, :, 0, 0]
+  large = _resized(line, 8, 'plain')[0, 0, :, 0]
   np.testing.assert_allclose(large[:4], [0, 0.25, 0.75, 1.25], atol=1e-6)
 
 
