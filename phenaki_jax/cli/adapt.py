@@ -3,7 +3,7 @@
 --character WORD adds a word, for a character of which four or five images are
 enough. The caption of a.png is in a.txt beside it, or is 'a WORD'. Mode row
 trains the embedding of the word alone, so that prompts without it give the same
-frames, bit for bit. Mode all trains the whole model, and shows it examples of
+logits, bit for bit. Mode all trains the whole model, and shows it examples of
 its own training data, too, unless there is --no-prior.
 
 --customise trains the whole model on images or one clip, without a new word.

@@ -12,6 +12,7 @@ from phenaki_jax.runs.adapt import EXAMPLES, Adaptation, adaptation
 from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.open import load
 from phenaki_jax.runs.validation import validate
+from phenaki_jax.text.config import TextConfig
 
 
 @pytest.fixture(scope='module')
@@ -39,13 +40,18 @@ def run(images, tiny_bundle, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def start(tiny_bundle):
+  return load(tiny_bundle)
+
+
+@pytest.fixture(scope='module')
 def row(run):
   return run(character='zog', like='circle')
 
 
-def test_row_is_trained_on_the_images_alone(row, tiny_bundle):
+def test_row_is_trained_on_the_images_alone(row, start, tiny_bundle):
   experiment, workdir = row
-  model = load(tiny_bundle)
+  model = start
   assert experiment.text == dataclasses.replace(
     model.sampler.models.text, words=('zog',)
   )
@@ -75,9 +81,8 @@ def test_whole_model_also_sees_the_data_of_its_training(run):
   assert experiment.text.words == ()
 
 
-def test_new_row_starts_from_the_word_that_is_like_it(row, tiny_bundle):
+def test_new_row_starts_from_the_word_that_is_like_it(row, start):
   experiment, _ = row
-  start = load(tiny_bundle)
   new = new_words(experiment, start)
   table = start.sampler.generator_params['text']['token_embedder']['embedding']
   circle = start.sampler.vocabulary.encode('circle')
@@ -94,9 +99,8 @@ def test_new_row_starts_from_the_word_that_is_like_it(row, tiny_bundle):
   assert new.words.counts['circle'] == start.words.counts['circle']
 
 
-def test_words_are_added_one_after_another(row, tiny_bundle):
+def test_words_are_added_one_after_another(row, start):
   experiment, _ = row
-  start = load(tiny_bundle)
   first = new_words(experiment, start)
   sampler = dataclasses.replace(
     start.sampler,
@@ -153,9 +157,37 @@ def test_files_that_cannot_be_read_are_named(run, tmp_path):
     ('zog', 'spaceship', "start_word is 'spaceship', but no training caption"),
   ],
 )
-def test_words_in_use_are_refused(row, tiny_bundle, character, like, words):
+def test_words_in_use_are_refused(row, start, character, like, words):
   experiment, _ = row
   text = dataclasses.replace(experiment.text, words=(character,))
   wrong = dataclasses.replace(experiment, text=text, start_word=like)
   with pytest.raises(UserError, match=words):
-    new_words(wrong, load(tiny_bundle))
+    new_words(wrong, start)
+
+
+@pytest.mark.parametrize(
+  ('group', 'changes', 'words'),
+  [
+    ('task', {'trained': 'prompt'}, 'generator has none; set generator.prompt'),
+    ('task', {'trained': 'critic'}, 'generator has none; set generator.critic'),
+    ('text', {'words': ()}, 'generator has none; set text.words'),
+    ('', {'start_from': ''}, "'words', which needs a trained generator"),
+  ],
+)
+def test_what_is_trained_alone_is_there(row, group, changes, words):
+  experiment, _ = row
+  if group:
+    part = dataclasses.replace(getattr(experiment, group), **changes)
+    changes = {group: part}
+  with pytest.raises(UserError, match=words):
+    validate(dataclasses.replace(experiment, **changes), num_devices=8)
+
+
+def test_words_are_added_to_trained_encoders_alone(row):
+  experiment, _ = row
+  task = dataclasses.replace(experiment.task, trained='all')
+  new = dataclasses.replace(experiment, start_from='', task=task)
+  with pytest.raises(UserError, match='words are added to a trained generator'):
+    validate(new, num_devices=8)
+  with pytest.raises(UserError, match='a frozen text encoder learns no word'):
+    TextConfig(words=('zog',), encoder='t5')
