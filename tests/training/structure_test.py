@@ -166,15 +166,21 @@ def _measured(sampler):
     """Return the IoU with the shapes, and the share of patches as wanted."""
     empty = np.zeros(pixels.shape[:-1], bool)
     conditions = of_pixels(sampler.models.generator, pixels, empty)
-    if has_depth:
-      conditions = with_depth(conditions, depth / np.float32(255), level)
-    if has_image:
-      each = [
-        with_source(None, one, batch=1, latent_frames=FRAMES, role='content')
-        for one in content
-      ]
-      memory = jax.tree.map(lambda *x: np.concatenate(x), *each).memory
-      conditions = dataclasses.replace(conditions, memory=memory)
+    conditions = with_depth(conditions, depth / np.float32(255), level)
+    each = [
+      with_source(None, one, batch=1, latent_frames=FRAMES, role='content')
+      for one in content
+    ]
+    memory = jax.tree.map(lambda *x: np.concatenate(x), *each).memory
+    # What is absent is not left out, so that one program is compiled.
+    image, canvas = memory['content'], conditions.canvas
+    image = image.replace(visible=image.visible & has_image)
+    canvas = canvas.replace(
+      depth=canvas.depth * has_depth, has_depth=canvas.has_depth & has_depth
+    )
+    conditions = dataclasses.replace(
+      conditions, memory={'content': image}, canvas=canvas
+    )
     ids = np.zeros(shapes.shape, np.int32)
     state = sampler.uncover(
       ['a clip'] * count,
