@@ -11,6 +11,7 @@ from phenaki_jax.cli import arguments
 
 EXAMPLES = """
   phenaki plan --config configs/generator/paper_1p8b.py --chip v5p --chips 64
+  phenaki plan --config configs/neighbours/gen1.py --chip v5p --chips 32
   phenaki plan --config configs/tokenizer/paper.py --chip h100 --chips 32 \\
     --mfu 0.3 --json
 """
