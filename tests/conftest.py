@@ -40,15 +40,16 @@ def _drawn(task, rng):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-  """Compile without most optimisations, unless the test is slow.
+  """Compile without most optimisations, unless the test is only slow.
 
-  The fast tests spend most of their time in the compiler. The slow ones train,
-  and run what users run.
+  The fast tests, and slow ones with the mark `unoptimized`, spend most of their
+  time in the compiler. Other slow ones train, and run what users run.
   """
-  is_fast = item.get_closest_marker('slow') is None
-  jax.config.update('jax_disable_most_optimizations', is_fast)
+  marks = {mark.name for mark in item.iter_markers()}
+  is_unoptimized = 'slow' not in marks or 'unoptimized' in marks
+  jax.config.update('jax_disable_most_optimizations', is_unoptimized)
   # For the processes that tests start.
-  os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = str(int(is_fast))
+  os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = str(int(is_unoptimized))
 
 
 @pytest.fixture(scope='session')

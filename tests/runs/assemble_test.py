@@ -175,7 +175,13 @@ def test_abstract_run_lowers_to_the_program_of_the_real_run(
 
 
 @pytest.mark.parametrize(
-  'kind', ['tokenizer', pytest.param('generator', marks=pytest.mark.slow)]
+  'kind',
+  [
+    'tokenizer',
+    pytest.param(
+      'generator', marks=[pytest.mark.slow, pytest.mark.unoptimized]
+    ),
+  ],
 )
 def test_compiled_step_of_an_abstract_run_trains_the_real_run(
   kind, tokenizer_dir, workdir
@@ -340,6 +346,7 @@ def _flops_per_device(share, mesh):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('share', [0.0, 0.2, 0.7])
 def test_devices_share_the_arithmetic_of_every_mixture(share):
   """Eight devices compute an eighth each, whatever the share of images.
@@ -356,6 +363,7 @@ def test_devices_share_the_arithmetic_of_every_mixture(share):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_losses_do_not_depend_on_the_mesh():
   """Rows of clips and images are the same examples in another order."""
   losses = []

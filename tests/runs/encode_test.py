@@ -257,6 +257,7 @@ def test_only_generators_encode_and_use_a_cache(folder, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_runs_from_tokens_and_from_pixels_log_the_same(folder, tmp_path):
   logged = {}
   for cache in ('', str(folder / 'tokens')):

@@ -300,6 +300,7 @@ def test_sources_that_do_not_fit_are_refused(folder, overrides, words):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('name', ['cache', 'encoder'])
 def test_a_run_trains_and_tells_a_story(name, folder, sources, tmp_path):
   if name == 'cache':

@@ -150,6 +150,7 @@ def params():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_every_example_weighs_the_same_and_padding_nothing(params):
   task = _task()
   loss, found = jax.jit(task.loss)(params, {}, real.batch(0), rngs.root(0))
@@ -163,6 +164,7 @@ def test_every_example_weighs_the_same_and_padding_nothing(params):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_micro_batches_add_up_to_the_batch(params):
   task, mesh = (
     _task(),

@@ -126,6 +126,7 @@ def _is_moved(tree, least=1e-6):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_target_is_the_guided_prediction_of_the_sampler():
   task = _task()
   rows = jax.jit(task.rows)(task.frozen, _batch(), rng.root(0))
@@ -153,6 +154,7 @@ def test_target_is_the_guided_prediction_of_the_sampler():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_student_stays_where_both_models_agree():
   task = _task(dataclasses.replace(STEPS, guidance=0.0))
   gradients = jax.jit(task.gradients)
@@ -252,6 +254,7 @@ def test_states_have_the_schedule_of_the_decoding():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_micro_batches_have_the_gradient_of_the_batch():
   task = _task()
   whole, parts = (

@@ -65,6 +65,7 @@ def single(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('count', [2, 4])
 def test_processes_train_like_one(tmp_path, single, count):
   codes, text = _run(tmp_path, count)
@@ -80,6 +81,7 @@ def test_processes_train_like_one(tmp_path, single, count):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_two_processes_stop_together_and_resume(tmp_path, single):
   codes, text = _run(tmp_path, 2, stop_at=4)
   assert codes == [75, 75], text
@@ -92,6 +94,7 @@ def test_two_processes_stop_together_and_resume(tmp_path, single):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_one_process_resumes_a_run_of_two(tmp_path, single):
   codes, text = _run(tmp_path, 2, stop_at=2)
   assert codes == [75, 75], text

@@ -118,6 +118,7 @@ def test_a_signal_saves_and_the_run_resumes_unchanged(
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_run_moves_over_devices(tmp_path, unbroken):
   def hit(stop):
     def stream(start):
@@ -445,6 +446,7 @@ def test_progress_shows_loss_and_speed(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('name', ['tokenizer_task', 'generator_task'])
 def test_a_real_model_resumes_bit_for_bit(tmp_path, name):
   task = getattr(real, name)()

@@ -117,6 +117,7 @@ def test_canonical_steps_are_the_same_bits_on_any_devices():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('kind', ['tokenizer', 'generator'])
 def test_canonical_models_are_the_same_bits_on_any_devices(kind):
   task = getattr(real, f'{kind}_task')()
@@ -175,6 +176,7 @@ def test_each_device_keeps_its_part_of_every_micro_batch():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_micro_batches_of_a_tokenizer_add_up():
   """Clips of unequal lengths, and images, of which one batch has no clips."""
   batch = real.batch(0)
@@ -182,6 +184,7 @@ def test_micro_batches_of_a_tokenizer_add_up():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('balance', ['tokens', 'examples'])
 def test_micro_batches_of_a_generator_add_up(balance):
   """With clips and packed images; captions are dropped for the whole batch."""

@@ -90,11 +90,13 @@ def test_steps_of_the_toy_agree_on_every_mesh():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_the_tokenizer_agrees_on_every_mesh():
   _assert_meshes_agree(real.tokenizer_task(), real.batch(0), MESHES)
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_the_generator_agrees_on_every_mesh():
   """With the same hidden tokens, dropped captions and dropout."""
   task = real.generator_task(dropout=0.1)

@@ -321,6 +321,7 @@ def test_every_term_of_the_paper_is_logged_and_weighed():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize('name', PAPER)
 def test_a_term_of_the_paper_of_weight_zero_changes_no_other(name):
   weights = dataclasses.replace(PLAYERS.weights, **{name: 0.0})
@@ -394,6 +395,7 @@ def test_opponents_and_statistics_are_not_averaged_and_are_kept_apart():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_resumed_duel_equals_an_uninterrupted_one(tmp_path):
   def batches(start):
     step = start
