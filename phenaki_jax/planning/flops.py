@@ -205,7 +205,7 @@ def generator(
     layer += cross
   flops = layer * config.num_layers
   if conditions is not None:
-    flops += _ports(config, conditions, batch, grid)
+    flops += _ports(config, conditions, batch, grid, text_width)
   if config.positions == 'rotary':
     flops += dense(length, POSITION_FEATURES[True], width, learned_input=False)
   return flops + dense(tokens, width, config.codebook_size)
@@ -231,6 +231,7 @@ def _ports(
   conditions: Conditions,
   batch: int,
   grid: tuple[int, int, int],
+  text_width: int,
 ) -> Flops:
   """Count the canvas, the second cross-attention and the scalars."""
   ports, width, length = config.ports, config.width, math.prod(grid)
@@ -239,8 +240,12 @@ def _ports(
     pixels = math.prod(conditions.canvas.rgb.shape[:-1])
     flops += dense(pixels, CANVAS_CHANNELS, width, learned_input=False)
   if conditions.memory:
-    shapes = [entries.values.shape for entries in conditions.memory.values()]
-    memory = sum(images * n for _, images, n, *_ in shapes)
+    entries = conditions.memory.values()
+    shapes = [one.values.shape for one in entries]
+    told = [one.captions.shape for one in entries if one.captions is not None]
+    captions = sum(images * length for _, images, length, *_ in told)
+    memory = sum(images * n for _, images, n, *_ in shapes) + captions
+    flops += dense(batch * captions, text_width, width)
     # Every token also sees an empty entry.
     layer = (
       dense(batch * length, width, 2 * width)

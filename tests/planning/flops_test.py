@@ -191,7 +191,9 @@ def test_formula_of_the_ports_equals_traced_flops(attention, ports, width):
       'ports': ports,
     },
   )
-  given = jax.eval_shape(lambda: blank(config.ports, config.grid, batch=2))
+  given = jax.eval_shape(
+    lambda: blank(config.ports, config.grid, batch=2, text_width=48)
+  )
   if attention == 'factorized':
     given = given.replace(over_time=_shaped(2, 3, dtype=bool))
   counted = flops.generator(
