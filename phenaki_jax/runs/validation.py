@@ -85,14 +85,6 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  unknown = set(experiment.generator.ports.memory) - {
-    *('source', 'history', 'content')
-  }
-  if unknown:
-    raise UserError(
-      f'generator.ports.memory has {", ".join(sorted(unknown))}, which no '
-      "training fills; give 'source', 'history' or 'content', or leave it out"
-    )
   _check_distillation(experiment)
   _check_added(experiment)
   if experiment.reads_text and experiment.text.max_length < 2:

@@ -235,10 +235,6 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
   for overrides, words in (
     (['task.canvas_region_share=0.2'], 'needs a canvas'),
     (
-      ['generator.ports.memory=history,content'],
-      'has content, which no training fills',
-    ),
-    (
       [canvas, 'task.canvas_region_share=0.2', 'data.token_cache=tokens'],
       'task.canvas_region_share is 0.2, which takes the pixels',
     ),
