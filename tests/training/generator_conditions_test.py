@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import learning
 import numpy as np
 import pytest
 
@@ -15,22 +16,14 @@ from phenaki_jax.masked_transformer.structure import blurred
 from phenaki_jax.nn.conditions import ABSENT, Conditions
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.generator_conditions import enlarged, prepared
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
-from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.rows import Layout
-from phenaki_jax.training.state import (
-  abstract_state,
-  boxed_params,
-  create_state,
-)
-from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 TOKENIZER = TokenizerConfig(
@@ -336,17 +329,7 @@ def test_conditions_are_a_tree_of_arrays_alone():
 
 # Eight columns and two rows of patches, one of which is coloured and moves
 # along its row. All tokens depend on their own patch alone.
-WORLD = TokenizerConfig(
-  patch=(4, 4),
-  tubelet=1,
-  first_frame='repeated',
-  width=16,
-  num_heads=2,
-  mlp_dim=16,
-  spatial_layers=0,
-  temporal_layers=0,
-  fsq_levels=(8, 8),
-)
+WORLD = learning.TOKENIZER
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
 # Colour, row, first column and steps to the right between two frames.
 MOTIONS = np.array(
@@ -395,40 +378,18 @@ def test_frames_on_the_canvas_alone_are_interpolated():
       prediction_share=0.0, canvas_interpolation_share=0.9
     ),
   )
-  optim = OptimConfig(
-    optimizer='muon',
-    learning_rate=5e-3,
-    adam_learning_rate=2e-2,
-    warmup_steps=20,
-    ema_decay=0.98,
-  )
-  optimizer = make_optimizer(optim, steps=STEPS, params=boxed_params(task))
-  mesh = sharding.make_mesh(
-    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
-  )
-  abstract = abstract_state(task, optimizer, mesh)
-  state = create_state(task, optimizer, abstract, rng.root(0))
-  step = compile_step(
-    make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
-  )
-  bits = np.random.default_rng(0)
   trained = MOTIONS[~IS_HELD_OUT]
-  for _ in range(STEPS):
-    films = _films(trained[bits.integers(0, len(trained), 32)])
-    batch = {
-      'pixels': films,
+
+  def draw(bits):
+    return {
+      'pixels': _films(trained[bits.integers(0, len(trained), 32)]),
       'text': np.tile(np.array([1, 0], np.int32), (32, 1)),
       'num_frames': np.full(32, 5, np.int32),
       'context_frames': np.zeros(32, np.int32),
     }
-    state, _ = step(state, {'clips': batch}, rng.root(1), task.tokenizer_params)
 
-  sampler = Sampler(
-    models=Models(tokenizer=WORLD, generator=task.config, text=text),
-    tokenizer_params=task.tokenizer_params,
-    generator_params=state.ema,
-    vocabulary=SentencePieceVocabulary.learn(['a film'], 32),
-  )
+  vocabulary = SentencePieceVocabulary.learn(['a film'], 32)
+  sampler = learning.train(task, draw, steps=STEPS, vocabulary=vocabulary)
   # Of films that stand still, the first frame would tell all others.
   films = _films(MOTIONS[IS_HELD_OUT & (MOTIONS[:, 3] != 0)])
   ids = sampler.encode(films)

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import learning
 import numpy as np
 import pytest
 
@@ -11,22 +12,14 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.history import History
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import history
-from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
-from phenaki_jax.training.optim import make_optimizer
 from phenaki_jax.training.rows import Layout
-from phenaki_jax.training.state import (
-  abstract_state,
-  boxed_params,
-  create_state,
-)
-from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 CLIPS, SLOTS = 4, 3
@@ -157,17 +150,7 @@ def test_the_loss_depends_on_earlier_scenes_alone():
 
 
 # Four patches of one colour. A token depends on its own patch alone.
-WORLD = TokenizerConfig(
-  patch=(4, 4),
-  tubelet=1,
-  first_frame='repeated',
-  width=16,
-  num_heads=2,
-  mlp_dim=16,
-  spatial_layers=0,
-  temporal_layers=0,
-  fsq_levels=(8, 8),
-)
+WORLD = learning.TOKENIZER
 COLOURS = {
   'red': (255, 0, 0),
   'green': (0, 255, 0),
@@ -249,30 +232,13 @@ def test_what_an_early_scene_alone_tells_holds_later():
       prediction_share=0.0, text_dropout=0.0, history_share=0.9
     ),
   )
-  optim = OptimConfig(
-    optimizer='muon',
-    learning_rate=5e-3,
-    adam_learning_rate=1e-2,
-    warmup_steps=20,
-    ema_decay=0.98,
-  )
-  optimizer = make_optimizer(optim, steps=STEPS, params=boxed_params(task))
-  mesh = sharding.make_mesh(
-    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
-  )
-  abstract = abstract_state(task, optimizer, mesh)
-  state = create_state(task, optimizer, abstract, rng.root(0))
-  step = compile_step(
-    make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
-  )
-  bits = np.random.default_rng(0)
 
   def encoded(texts):
     return np.stack([vocabulary.encode_padded(one, 8) for one in texts])
 
-  for _ in range(STEPS):
+  def draw(bits):
     frames, captions, prompts, last = _stories(bits, 64)
-    batch = {
+    return {
       'pixels': last[:, None],
       'text': encoded(prompts),
       'num_frames': np.ones(64, np.int32),
@@ -281,13 +247,9 @@ def test_what_an_early_scene_alone_tells_holds_later():
       'history_text': np.stack([encoded(two) for two in captions]),
       'history_count': np.full(64, 2, np.int32),
     }
-    state, _ = step(state, {'clips': batch}, rng.root(1), task.tokenizer_params)
 
-  sampler = Sampler(
-    models=Models(tokenizer=WORLD, generator=task.config, text=text),
-    tokenizer_params=task.tokenizer_params,
-    generator_params=state.ema,
-    vocabulary=vocabulary,
+  sampler = learning.train(
+    task, draw, steps=STEPS, vocabulary=vocabulary, adam_learning_rate=1e-2
   )
   frames, captions, prompts, last = _stories(np.random.default_rng(1), 200)
   ids = sampler.encode(last[:, None])

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import learning
 import numpy as np
 import pytest
 
@@ -10,34 +11,14 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_source
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
-from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
-from phenaki_jax.training.optim import make_optimizer
-from phenaki_jax.training.state import (
-  abstract_state,
-  boxed_params,
-  create_state,
-)
-from phenaki_jax.training.step import compile_step, make_step
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
-# Tokens depend on their own patch alone, so that each colour has one.
-WORLD = TokenizerConfig(
-  patch=(4, 4),
-  tubelet=1,
-  first_frame='repeated',
-  width=16,
-  num_heads=2,
-  mlp_dim=16,
-  spatial_layers=0,
-  temporal_layers=0,
-  fsq_levels=(8, 8),
-)
+WORLD = learning.TOKENIZER
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
 SIDE, FRAMES = 4, 2  # patches in a row; frames
 STEPS = 900
@@ -110,41 +91,15 @@ def _task():
   )
 
 
-def _trained(task, steps):
-  """Return a sampler of a generator after a number of steps."""
-  optim = OptimConfig(
-    optimizer='muon',
-    learning_rate=5e-3,
-    adam_learning_rate=2e-2,
-    warmup_steps=20,
-    ema_decay=0.98,
-  )
-  optimizer = make_optimizer(optim, steps=steps, params=boxed_params(task))
-  mesh = sharding.make_mesh(
-    sharding.MeshConfig(data=1), devices=jax.devices()[:1]
-  )
-  abstract = abstract_state(task, optimizer, mesh)
-  state = create_state(task, optimizer, abstract, rng.root(0))
-  step = compile_step(
-    make_step(task, optimizer, ema_decay=optim.ema_decay), abstract
-  )
-  bits = np.random.default_rng(0)
-  for _ in range(steps):
-    pixels, depth = _clips(_shapes(bits, 32), bits.integers(0, 3, 32))
-    clips = {
-      'pixels': pixels,
-      'depth': depth,
-      'text': np.tile(np.array([1, 0], np.int32), (32, 1)),
-      'num_frames': np.full(32, FRAMES, np.int32),
-      'context_frames': np.zeros(32, np.int32),
-    }
-    state, _ = step(state, {'clips': clips}, rng.root(1), task.tokenizer_params)
-  return Sampler(
-    models=Models(tokenizer=WORLD, generator=task.config, text=TEXT),
-    tokenizer_params=task.tokenizer_params,
-    generator_params=state.ema,
-    vocabulary=SentencePieceVocabulary.learn(['a clip'], 32),
-  )
+def _draw(bits):
+  pixels, depth = _clips(_shapes(bits, 32), bits.integers(0, 3, 32))
+  return {
+    'pixels': pixels,
+    'depth': depth,
+    'text': np.tile(np.array([1, 0], np.int32), (32, 1)),
+    'num_frames': np.full(32, FRAMES, np.int32),
+    'context_frames': np.zeros(32, np.int32),
+  }
 
 
 def _measured(sampler):
@@ -209,7 +164,9 @@ def _measured(sampler):
 @pytest.mark.slow
 def test_shapes_follow_the_depth_and_colours_the_image():
   """Less of the shape is kept at higher levels; without an image, no colour."""
-  found = _measured(_trained(_task(), STEPS))
+  vocabulary = SentencePieceVocabulary.learn(['a clip'], 32)
+  sampler = learning.train(_task(), _draw, steps=STEPS, vocabulary=vocabulary)
+  found = _measured(sampler)
   print(found)
   assert found['overlap'][0] > 0.9 and min(found['colour']) > 0.9, found
   assert found['overlap'] == sorted(found['overlap'], reverse=True), found
