@@ -34,9 +34,9 @@ EXAMPLES = """
     --prompt "a red circle moving right on grass"
   phenaki edit fill circle.npy --out filled.mp4 --box 32,0,64,64 \\
     --prompt "a blue square on grass"
-  phenaki edit restyle circle.npy --out blue.mp4 --content blue.png \
+  phenaki edit restyle circle.npy --out blue.mp4 --content blue.png \\
     --model runs/structure --structure-level 1
-  phenaki edit --structure mockup.mp4 --content "a blue square on grass" \
+  phenaki edit --structure mockup.mp4 --content "a blue square on grass" \\
     --depth maps --model runs/structure --out render.mp4
   phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
@@ -53,6 +53,14 @@ ACTIONS = (
   'extend',
   'enlarge',
 )
+
+
+# Options that other actions do not read.
+_READ_BY = {
+  **dict.fromkeys(('content', 'depth', 'structure_level'), ('restyle',)),
+  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
+  'margins': ('extend',),
+}
 
 
 def four_numbers(text: str) -> tuple[int, int, int, int]:
@@ -122,6 +130,12 @@ def run(args: argparse.Namespace) -> None:
     if args.inputs or args.action not in (None, 'restyle'):
       raise UserError('--structure CLIP is for restyle, which takes one clip')
     args.action, args.inputs = 'restyle', [args.structure]
+  for name, actions in _READ_BY.items():
+    if getattr(args, name) and args.action not in actions:
+      raise UserError(
+        f'{args.action} does not read --{name.replace("_", "-")}, which is for '
+        f'{" and ".join(actions)}; leave it out'
+      )
   if args.action == 'fill' and args.box is None and args.mask is None:
     raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
   if args.action == 'extend' and args.margins is None:
