@@ -56,7 +56,7 @@ ACTIONS = (
 
 
 # Options that other actions do not read.
-_READ_BY = {
+_READ_BY: dict[str, tuple[str, ...]] = {
   **dict.fromkeys(('content', 'depth', 'structure_level'), ('restyle',)),
   **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
   'margins': ('extend',),
