@@ -118,7 +118,7 @@ def test_make_story_shows_a_film_before_it_trains():
     *('story', 'train', 'train', 'story', 'evaluate', 'evaluate')
   ]
   first = done.stdout.partition('-m phenaki_jax train')[0]
-  assert '--out runs/x/reference.mp4' in first and '--model' not in first
+  assert '--model storyworld --out runs/x/reference.mp4' in first
 
 
 def _documents():

@@ -55,14 +55,6 @@ ACTIONS = (
 )
 
 
-# Options that other actions do not read.
-_READ_BY: dict[str, tuple[str, ...]] = {
-  **dict.fromkeys(('content', 'depth', 'structure_level'), ('restyle',)),
-  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
-  'margins': ('extend',),
-}
-
-
 def four_numbers(text: str) -> tuple[int, int, int, int]:
   """Parse left,top,right,bottom."""
   try:
@@ -130,12 +122,6 @@ def run(args: argparse.Namespace) -> None:
     if args.inputs or args.action not in (None, 'restyle'):
       raise UserError('--structure CLIP is for restyle, which takes one clip')
     args.action, args.inputs = 'restyle', [args.structure]
-  for name, actions in _READ_BY.items():
-    if getattr(args, name) and args.action not in actions:
-      raise UserError(
-        f'{args.action} does not read --{name.replace("_", "-")}, which is for '
-        f'{" and ".join(actions)}; leave it out'
-      )
   if args.action == 'fill' and args.box is None and args.mask is None:
     raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
   if args.action == 'extend' and args.margins is None:

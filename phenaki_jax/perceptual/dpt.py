@@ -88,6 +88,7 @@ class DPT(nn.Module):
 
   layers: ClassVar[tuple[str, ...]] = ('depth',)
   dims: ClassVar[int] = 2
+  least_side: ClassVar[int] = 32
 
   @nn.compact
   def __call__(self, pixels: Float[Array, 'B H W 3']) -> Mapping[str, Array]:

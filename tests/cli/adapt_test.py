@@ -1,6 +1,7 @@
 """A new word by the command: what is trained, and what stays the same."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,7 +46,7 @@ def test_one_row_differs(adapted, tiny_sampler):
 def test_prompts_without_the_word_give_the_same_logits(adapted, tiny_bundle):
   models = [load(folder) for folder in (tiny_bundle, adapted)]
   bits = np.random.default_rng(0)
-  ids = bits.integers(0, 17, (2, 5, 2, 2)).astype(np.int32)
+  ids = jnp.asarray(bits.integers(0, 17, (2, 5, 2, 2)), jnp.int32)
 
   def logits(model, prompts):
     sampler = model.sampler

@@ -434,7 +434,7 @@ def test_a_critic_of_the_trunk_scores_with_the_conditions(
       confidence=np.zeros(ids.shape, np.float32),
     )
 
-  monkeypatch.setattr(sampler_lib, '_criticise', see)
+  monkeypatch.setattr(sampler_lib, 'criticise', see)
   monkeypatch.setattr(sampler_lib, 'uncover_tokens', guess)
   models = ported_sampler.models
   generator = dataclasses.replace(models.generator, critic='self')

@@ -3,12 +3,15 @@
 import concurrent.futures
 import dataclasses
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.conditions import Given
+from phenaki_jax.sampling.history import History
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.serving.batcher import Batcher, WarmUp
 from phenaki_jax.serving.limits import BusyError
 
@@ -70,6 +73,38 @@ def test_context_is_on_the_canvas_as_without_a_batch(ported_sampler):
   np.testing.assert_array_equal(
     found, ported_sampler.clips(PROMPTS[:2], **given)
   )
+
+
+def test_each_clip_of_a_batch_sees_its_own_history(tiny_sampler):
+  class Remembering(Sampler):
+    """Makes a clip of the first value of the history of each row."""
+
+    history_slots = 2
+
+    def given(self, context, *, size, batch, history):
+      assert batch == len(history.captions) == 1
+      value = int(history.frames[0, 0, 0, 0, 0])
+      ids = np.full((1, 1, 1, 1), value, np.int32)
+      return Given(ids=ids, known=np.ones(ids.shape, bool))
+
+    def uncover(self, prompts, *, ids, **options):
+      return SimpleNamespace(ids=ids)
+
+    def decode(self, ids):
+      return np.broadcast_to(ids[..., None], (1, 1, 1, 1, 3))
+
+  frames = np.array([7, 9], np.uint8).reshape(2, 1, 1, 1, 1)
+  history = History(
+    frames=np.broadcast_to(frames, (2, 2, 1, 1, 3)), captions=(('a',), ('b',))
+  )
+  sampler = Remembering(**vars(tiny_sampler))
+  batcher = Batcher(sampler, sizes=(2,), wait=5.0)
+  assert batcher.history_slots == 2
+  found = batcher.clips(
+    PROMPTS[:2], size=(1, 1), seeds=[0, 1], settings=SETTINGS, history=history
+  )
+  batcher.close()
+  assert found[:, 0, 0, 0, 0].tolist() == [7, 9]
 
 
 def test_error_of_a_batch_reaches_its_requests_and_the_next_is_made(

@@ -175,7 +175,7 @@ COLOURS = {
   'white': (255, 255, 255),
 }
 SHAPES = ('circle', 'square')
-STEPS = 400
+STEPS = 300
 
 
 def _stories(bits, count):

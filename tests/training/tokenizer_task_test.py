@@ -231,6 +231,7 @@ class Brightness(nn.Module):
 
   layers = ('mean',)
   dims: int = 2
+  least_side: int = 32
 
   @nn.compact
   def __call__(self, pixels):
