@@ -34,9 +34,9 @@ EXAMPLES = """
     --prompt "a red circle moving right on grass"
   phenaki edit fill circle.npy --out filled.mp4 --box 32,0,64,64 \\
     --prompt "a blue square on grass"
-  phenaki edit restyle circle.npy --out blue.mp4 --content blue.png \
+  phenaki edit restyle circle.npy --out blue.mp4 --content blue.png \\
     --model runs/structure --structure-level 1
-  phenaki edit --structure mockup.mp4 --content "a blue square on grass" \
+  phenaki edit --structure mockup.mp4 --content "a blue square on grass" \\
     --depth maps --model runs/structure --out render.mp4
   phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"

@@ -53,7 +53,7 @@ class Buckets(Loader):
     return self.pipelines[number].batch(place)
 
   def captions(self, limit: int) -> Iterator[str]:
-    """Yield up to `limit` captions; all buckets have the same."""
+    """Yield the captions of up to `limit` examples, the same of all buckets."""
     return self.pipelines[0].captions(limit)
 
   def describe(self, latent_frames: int) -> str:

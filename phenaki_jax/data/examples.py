@@ -61,10 +61,10 @@ class StoryWorldExamples:
     """Render example `index`."""
     return self._reader.render(self._kind, index, self._request)
 
-  def caption(self, index: int) -> str:
-    """Return the caption of example `index`."""
+  def captions(self, index: int) -> tuple[str, ...]:
+    """Return the captions of example `index` and of its earlier scenes."""
     history = self._request.history
-    return self._reader.caption(self._kind, index, history=history)
+    return self._reader.captions(self._kind, index, history=history)
 
 
 class ManifestExamples:
@@ -139,24 +139,32 @@ class ManifestExamples:
       f'manifest with `phenaki data check {self._manifest.folder}`'
     )
 
-  def caption(self, index: int) -> str:
-    """Return the caption of example `index`."""
-    return self._manifest.caption(int(self._rows[int(self._order[index])]))
+  def captions(self, index: int) -> tuple[str, ...]:
+    """Return the captions of example `index` and of its earlier scenes."""
+    row = int(self._rows[int(self._order[index])])
+    return tuple(map(self._manifest.caption, (row, *self._earlier(row))))
 
-  def _with_history(self, row: int, example: schema.Example) -> schema.Example:
-    """Add the scenes of the same film that the caption speaks of most."""
+  def _earlier(self, row: int) -> list[int]:
+    """Return the scenes of the same film that a caption speaks of most."""
     slots = self._request.history
     if not slots or self._kind == schema.IMAGE or not self._manifest.has_films:
-      return example
+      return []
     rows = self._manifest.earlier(row)
     captions = [self._manifest.caption(one) for one in rows]
+    prompt = self._manifest.caption(row)
+    return [
+      rows[place] for place in earlier_scenes.choose(captions, prompt, slots)
+    ]
+
+  def _with_history(self, row: int, example: schema.Example) -> schema.Example:
+    """Add the earlier scenes of the film."""
     request = dataclasses.replace(self._request, frames=1)
     scenes = tuple(
       schema.EarlierScene(
-        frame=self._load(rows[place], request).pixels[0],
-        caption=captions[place],
+        frame=self._load(earlier, request).pixels[0],
+        caption=self._manifest.caption(earlier),
       )
-      for place in earlier_scenes.choose(captions, example.caption, slots)
+      for earlier in self._earlier(row)
     )
     return dataclasses.replace(example, history=scenes)
 
@@ -266,13 +274,16 @@ class MixedExamples:
     """Return the number of broken examples that were replaced so far."""
     return sum(dataset.replaced for dataset in self._datasets)
 
-  def captions(self) -> Iterator[str]:
-    """Yield the captions of the first epoch of each dataset, in order."""
+  def captions(self) -> Iterator[tuple[str, ...]]:
+    """Yield the captions of each example of the first epochs, in order.
+
+    The captions of its earlier scenes follow its own.
+    """
     unfinished = {i for i, weight in enumerate(self._weights) if weight}
     for index in itertools.count():
       number, place = mixture.source_at(index, self._weights)
       if place < self._datasets[number].epoch:
-        yield self._datasets[number].caption(place)
+        yield self._datasets[number].captions(place)
       else:
         unfinished.discard(number)
         if not unfinished:

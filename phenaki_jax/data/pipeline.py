@@ -130,6 +130,11 @@ class Pipeline(Loader):
         'the depth of manifests is not known; set task.depth_weights to a file '
         'of the weights of DPT, which estimates it, or train on StoryWorld'
       )
+    if history and all(one and not one.has_films for one in manifests):
+      raise UserError(
+        'task.history_share needs clips with earlier scenes, but data.sources '
+        'has no films of several scenes; leave it out, or add some'
+      )
     frames = FrameCache(config.frame_cache_bytes)
     request = schema.ExampleRequest(
       size=config.size,
@@ -203,10 +208,11 @@ class Pipeline(Loader):
     return found
 
   def captions(self, limit: int) -> Iterator[str]:
-    """Yield up to `limit` captions, of clips and images in turn.
+    """Yield the captions of up to `limit` examples, clips and images in turn.
 
-    A vocabulary is learned from them. Each caption of a manifest is yielded
-    at most once. Captions of clips that are never read are left out.
+    A vocabulary is learned from them. Each example of a manifest is read at
+    most once. The captions of earlier scenes follow that of their clip.
+    Captions of clips that are never read are left out.
     """
     parts = [
       mixed.captions()
@@ -216,12 +222,12 @@ class Pipeline(Loader):
     count = 0
     while parts and count < limit:
       for part in list(parts):
-        caption = next(part, None)
-        if caption is None:
+        captions = next(part, None)
+        if captions is None:
           parts.remove(part)
         elif count < limit:
           count += 1
-          yield caption
+          yield from captions
 
   def describe(self, latent_frames: int) -> str:
     """Describe the composition of the batches, for the log.

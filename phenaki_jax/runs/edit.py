@@ -19,6 +19,13 @@ from phenaki_jax.runs.model import Model
 from phenaki_jax.stories.edit import Brush, Structure, content_tokens, outside
 from phenaki_jax.types import ImageU8, VideoU8
 
+# Settings that other actions do not read.
+_READ_BY: dict[str, tuple[str, ...]] = {
+  **dict.fromkeys(('content', 'depth', 'structure_level'), ('restyle',)),
+  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
+  'margins': ('extend',),
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Edit:
@@ -58,6 +65,15 @@ class Edit:
   margins: tuple[int, int, int, int] | None = None
   seed: int = 0
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self) -> None:
+    """Check that the action reads every setting that is given."""
+    for name, actions in _READ_BY.items():
+      if getattr(self, name) and self.action not in actions:
+        raise UserError(
+          f'{self.action} does not read --{name.replace("_", "-")}, which is '
+          f'for {" and ".join(actions)}; leave it out'
+        )
 
 
 def edit(

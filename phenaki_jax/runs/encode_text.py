@@ -58,8 +58,8 @@ class TextRequest:
     vocabulary: its SentencePiece model file.
     length: token ids of a caption, its end included; longer ones are truncated.
       None for text.max_length.
-    captions: number of captions of the training data, clips and images in turn;
-      None for as many as train.steps can need.
+    captions: number of examples of the training data whose captions are read,
+      clips and images in turn; None for as many as train.steps can need.
     int8: keep int8 vectors with a scale each, instead of float32.
     seqio_task: FILE.py:NAME of a Task whose captions are encoded instead of
       those of the data (see `text.seqio_task`).

@@ -259,7 +259,10 @@ def content_of(setting: str, name: str) -> tuple[dict[str, Any], str]:
       'run directory or a bundle'
     )
   place = os.fspath(find_tokenizer(trained, folder))
-  return config_lib.to_dict(trained), place
+  content = config_lib.to_dict(trained)
+  # Clips of the length of the model, as a bundle has them.
+  content['data'] = {**content['data'], 'frames': trained.clip_frames}
+  return content, place
 
 
 def _check_guidance(

@@ -74,10 +74,11 @@ def validate(
     ('task.prediction_frames', experiment.task.prediction_frames),
   )
   for name, frames in names:
-    if frames >= data.frames:
+    if frames >= experiment.clip_frames:
+      less = f' less task.midway_frames={midway}' if midway else ''
       raise UserError(
-        f'{name} is {frames}, but a clip has data.frames={data.frames}; the '
-        'known frames must be fewer, so that some frames are left to predict'
+        f'{name} is {frames}, but a clip has data.frames={data.frames}{less}; '
+        'the known frames must be fewer, so that some are left to predict'
       )
     if (frames - 1) % tokenizer.tubelet:
       raise UserError(
@@ -85,6 +86,7 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
+  _check_history(experiment)
   _check_distillation(experiment)
   _check_added(experiment)
   if experiment.reads_text and experiment.text.max_length < 2:
@@ -94,6 +96,22 @@ def validate(
     )
   if experiment.kind == 'generator':
     assert grid == experiment.generator.grid, 'resolve derives it'
+
+
+def _check_history(experiment: Experiment) -> None:
+  """Check that clips have earlier scenes, whose captions may be read."""
+  data, share = experiment.data, experiment.task.history_share
+  if share and not data.clip_captions:
+    raise UserError(
+      f'task.history_share is {share:g}, but data.clip_captions is False, so '
+      'that captions of earlier scenes are not read; leave one of them out'
+    )
+  is_world = all(source.layout == 'storyworld' for source in data.sources)
+  if share and is_world and not data.continuation_share:
+    raise UserError(
+      f'task.history_share is {share:g}, but data.continuation_share is 0, so '
+      'that no clip of StoryWorld has an earlier scene; set it above 0'
+    )
 
 
 def _check_added(experiment: Experiment) -> None:
@@ -112,6 +130,16 @@ def _check_added(experiment: Experiment) -> None:
     raise UserError(
       f'task.trained is {trained!r}, but the generator has none; set '
       f'{added[trained][1]}'
+    )
+  if words and generator.text_width == 0:
+    raise UserError(
+      f'text.words is {", ".join(words)}, but the generator reads no text; '
+      'leave text.words out'
+    )
+  if experiment.start_word and not words:
+    raise UserError(
+      f'start_word is {experiment.start_word!r}, but there is no new word that '
+      'starts from it; set text.words, or leave it out'
     )
   if experiment.start_from or experiment.distillation.teacher:
     return

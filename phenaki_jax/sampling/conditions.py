@@ -123,7 +123,11 @@ def with_source(
 
 
 def with_depth(
-  conditions: Conditions, depth: Float[np.ndarray, 'B T H W'], level: int
+  conditions: Conditions,
+  depth: Float[np.ndarray, 'B T H W'],
+  level: int,
+  *,
+  is_told: bool = True,
 ) -> Conditions:
   """Show the depth of all frames on the canvas.
 
@@ -131,6 +135,7 @@ def with_depth(
     conditions: with a canvas.
     depth: relative inverse depth, 0 to 1.
     level: how far it is blurred.
+    is_told: whether the generator reads the level.
   """
   assert conditions.canvas is not None
   levels = jnp.full(len(depth), level, jnp.float32)
@@ -140,8 +145,9 @@ def with_depth(
     levels,
     jnp.ones(depth.shape[:2], bool),
   )
+  told = {'level': levels} if is_told else {}
   return dataclasses.replace(
-    conditions, canvas=canvas, scalars={**conditions.scalars, 'level': levels}
+    conditions, canvas=canvas, scalars={**conditions.scalars, **told}
   )
 
 

@@ -145,8 +145,13 @@ class Brush:
       held &= np.logical_and.accumulate(held.all((1, 2)))[:, None, None]
     if structure is not None:
       assert conditions is not None, '`restyle` checks that there is a canvas'
-      depth = structure.depth[None]
-      conditions = with_depth(conditions, depth, structure.level)
+      conditions = with_depth(
+        conditions,
+        structure.depth[None],
+        structure.level,
+        # A model of exact depth alone reads no level.
+        is_told='level' in sampler.models.generator.ports.scalars,
+      )
     if self.content is not None:
       conditions = with_source(
         conditions,

@@ -108,6 +108,10 @@ BAD = {
     'give one of them',
   ),
   'margins': (['extend', 'a.npy'], 'extend needs --margins'),
+  'unread': (
+    ['continue', 'a.npy', '--structure-level', '2'],
+    'continue does not read --structure-level, which is for restyle',
+  ),
   'clip': (['animate', 'a.npy'], 'has 3 frames; use continue'),
   'two': (['fill', 'a.npy', 'a.npy', '--box', '0,0,8,8'], 'takes one input'),
   'name': (['continue', 'a.npy', '--out', 'b.gif'], 'must end in .mp4'),

@@ -8,6 +8,8 @@ import pytest
 from phenaki_jax.data import build, config, pipeline
 from phenaki_jax.data import history as history_lib
 from phenaki_jax.data.sources import layouts
+from phenaki_jax.data.sources.folder import Folder
+from phenaki_jax.errors import UserError
 
 SLOTS = 3
 
@@ -43,6 +45,9 @@ def test_scenes_of_storyworld_come_with_the_scenes_before():
     assert not clips['history_text'][row, counts[row] :].any()
   captions = list(own.captions(100))
   assert any('is back' in caption for caption in captions)
+  # A cache of text must hold those of the earlier scenes, too.
+  read = [x for clip in examples for x in (clip.caption, *clip.history)]
+  assert {getattr(x, 'caption', x) for x in read} <= set(captions)
   # Without a history, the examples are what they were.
   plain = _pipeline(world, 0, batch_size=24, image_share=0.25)
   assert not any('history' in name for name in plain.batch(0)['clips'])
@@ -83,8 +88,24 @@ def test_scenes_of_films_come_with_the_scenes_before(good_clips, tmp_path):
       known = firsts.setdefault(scene.caption, scene.frame)
       np.testing.assert_array_equal(scene.frame, known)
   assert len(firsts) == 4
+  assert {e.caption for x in examples for e in x.history} <= set(
+    own.captions(6)
+  )
+  assert sorted(set(own.captions(1))) == sorted(
+    {examples[0].caption, *(e.caption for e in examples[0].history)}
+  )
   film = firsts['film 0'].astype(int)
   assert np.abs(film - firsts['other 0']).mean() > 1
+
+
+def test_data_without_films_is_refused(good_clips, tmp_path):
+  (tmp_path / 'a.mp4').write_bytes(good_clips[3])
+  out = tmp_path / 'manifest'
+  build.build([lambda _: Folder(tmp_path, caption='a clip')], out)
+  source = config.SourceConfig(layout='manifest', path=str(out))
+  fields = {'batch_size': 1, 'image_share': 0.0, 'heldout_share': 0.0}
+  with pytest.raises(UserError, match='has no films of several scenes'):
+    _pipeline(source, **fields)
 
 
 def test_a_count_above_the_slots_is_refused():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phenaki_jax.data.manifest import Manifest
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.runs.adapt import EXAMPLES, Adaptation, adaptation
 from phenaki_jax.runs.new_words import new_words
@@ -172,6 +173,7 @@ def test_words_in_use_are_refused(row, start, character, like, words):
     ('task', {'trained': 'critic'}, 'generator has none; set generator.critic'),
     ('text', {'words': ()}, 'generator has none; set text.words'),
     ('', {'start_from': ''}, "'words', which needs a trained generator"),
+    ('generator', {'text_width': 0}, 'text.words is zog, but the generator'),
   ],
 )
 def test_what_is_trained_alone_is_there(row, group, changes, words):
@@ -181,6 +183,24 @@ def test_what_is_trained_alone_is_there(row, group, changes, words):
     changes = {group: part}
   with pytest.raises(UserError, match=words):
     validate(dataclasses.replace(experiment, **changes), num_devices=8)
+
+
+def test_the_same_command_resumes_the_same_run(images, tiny_bundle, tmp_path):
+  request = Adaptation(character='zog', images=images, model=str(tiny_bundle))
+  runs, hashes = [], []
+  for _ in range(2):
+    runs.append(adaptation(request, tmp_path, []))
+    hashes.append(Manifest(tmp_path / EXAMPLES).hash)
+  assert runs[0] == runs[1] and hashes[0] == hashes[1]
+
+
+def test_a_start_without_a_new_word_is_refused(run):
+  experiment, _ = run(mode='all', caption='a thing')
+  wrong = dataclasses.replace(experiment, start_word='circle')
+  with pytest.raises(
+    UserError, match="start_word is 'circle', but there is no"
+  ):
+    validate(wrong, num_devices=8)
 
 
 def test_words_are_added_to_trained_encoders_alone(row):

@@ -41,16 +41,24 @@ def test_generator_takes_its_shapes_from_the_tokenizer(tokenizer_dir):
 
 
 def test_windows_of_a_generator_are_shorter_than_the_clips_of_its_data(
-  tokenizer_dir,
+  tokenizer_dir, tmp_path
 ):
   overrides = [f'tokenizer_dir={tokenizer_dir}', 'data.frames=17']
   overrides += ['task.midway_frames=8', 'task.midway_share=0.5']
   experiment = experiment_lib.resolve(GENERATOR, overrides)
   validation.validate(experiment, num_devices=1)
+  wrong = experiment_lib.resolve(
+    GENERATOR, [*overrides, 'data.context_frames=9']
+  )
+  with pytest.raises(UserError, match=r'frames=17 less task\.midway_frames=8'):
+    validation.validate(wrong, num_devices=1)
   assert experiment.generator.grid == (5, 8, 8)
   assert encoded_grid(experiment) == (9, 8, 8)
   # Whoever opens the model sees clips of its own length.
   assert experiment.clip_frames == describe(experiment).data.frames == 9
+  folder = _keep(experiment, tmp_path / 'generator')
+  content, _ = experiment_lib.content_of('--model', str(folder))
+  assert content['data']['frames'] == 9
   tokenizer = experiment_lib.resolve(TOKENIZER, overrides[1:])
   with pytest.raises(
     UserError, match='midway_frames is 8, but windows are cut'
@@ -234,6 +242,14 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
     resolved(canvas, 'generator.ports.patch=2,8,8')
   for overrides, words in (
     (['task.canvas_region_share=0.2'], 'needs a canvas'),
+    (
+      [told, 'task.history_share=0.5', 'data.clip_captions=False'],
+      'captions of earlier scenes are not read',
+    ),
+    (
+      [told, 'task.history_share=0.5', 'data.continuation_share=0'],
+      'no clip of StoryWorld has an earlier scene',
+    ),
     (
       [canvas, 'task.canvas_region_share=0.2', 'data.token_cache=tokens'],
       'task.canvas_region_share is 0.2, which takes the pixels',

@@ -32,4 +32,6 @@ def test_depth_is_beside_known_pixels():
   np.testing.assert_array_equal(made.canvas.depth, depth)
   assert made.canvas.has_depth.all() and made.scalars.keys() == {'fps', 'level'}
   np.testing.assert_array_equal(made.canvas.known, canvas.known)
+  untold = with_depth(given, depth, 0, is_told=False)
+  assert untold.scalars.keys() == {'fps'}
   assert np.abs(with_depth(given, depth, 3).canvas.depth - depth).max() > 0.1

@@ -75,8 +75,14 @@ class StoryWorldReader:
       ),
     )
 
-  def caption(self, kind: str, index: int, *, history: int = 0) -> str:
-    """Return the caption of example `index` of a kind.
+  def caption(self, kind: str, index: int) -> str:
+    """Return the caption of example `index` of a kind."""
+    return self.captions(kind, index)[0]
+
+  def captions(
+    self, kind: str, index: int, *, history: int = 0
+  ) -> tuple[str, ...]:
+    """Return the captions of example `index` and of its earlier scenes.
 
     `history` is that of the request of the example, which changes it.
     """
@@ -86,7 +92,8 @@ class StoryWorldReader:
       fps=8.0,
       history=history,
     )
-    return self.render(kind, index, request).caption
+    example = self.render(kind, index, request)
+    return example.caption, *(scene.caption for scene in example.history)
 
   def examine(
     self, record: schema.Record, *, max_duration: float = math.inf
