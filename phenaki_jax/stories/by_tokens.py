@@ -43,12 +43,19 @@ def generate_by_tokens(
     starts: frames that scenes start from.
 
   Raises:
-    UserError: the model has no tokens, or a scene has candidates.
+    UserError: the model has no tokens or reads a history, or a scene has
+      candidates.
   """
   if not isinstance(maker, Sampler):
     raise UserError(
-      'the story has context: tokens, which a server and a diffusion model '
-      'cannot carry on; use context: frames, or `phenaki story` and a generator'
+      'the story has context: tokens, which a server, a diffusion model and a '
+      'model of clips without captions cannot carry on; use context: frames, '
+      'or `phenaki story` and another generator'
+    )
+  if maker.history_slots:
+    raise UserError(
+      'the story has context: tokens, but the model is shown earlier scenes, '
+      'which needs context: frames'
     )
   if any((s.candidates or 1) > 1 for one in stories for s in one.scenes):
     raise UserError(

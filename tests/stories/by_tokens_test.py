@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling import token_windows
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories import by_tokens
@@ -138,7 +139,13 @@ def test_scenes_end_with_latent_frames():
 
 
 def test_other_models_and_candidates_are_refused(sampler):
-  with pytest.raises(UserError, match='a diffusion model cannot'):
+  with pytest.raises(UserError, match='without captions cannot carry on'):
     list(by_tokens.generate_by_tokens(None, [_story({})], [], {}))
   with pytest.raises(UserError, match='a scene with candidates'):
     list(generate(sampler, _story({'candidates': 2})))
+  ports = PortsConfig(memory=('history',), memory_every=1)
+  config = dataclasses.replace(sampler.models.generator, ports=ports)
+  models = dataclasses.replace(sampler.models, generator=config)
+  told = dataclasses.replace(sampler, models=models)
+  with pytest.raises(UserError, match='the model is shown earlier scenes'):
+    list(generate(told, _story({})))
