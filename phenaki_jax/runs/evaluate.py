@@ -33,7 +33,7 @@ from phenaki_jax.runs.enlargement import is_enlarger, report_enlargement
 from phenaki_jax.runs.follow import follow
 from phenaki_jax.runs.gathered import Gathered
 from phenaki_jax.runs.model import Model
-from phenaki_jax.runs.networks import OF_CLIPS, open_features
+from phenaki_jax.runs.networks import WITHOUT_DISTANCE, open_features
 from phenaki_jax.runs.protocol import load_protocol, run_protocol
 from phenaki_jax.runs.request import Request
 from phenaki_jax.runs.story_set import report_story_set
@@ -194,6 +194,11 @@ def evaluate_to(
     UserError: see `evaluate` and `run_protocol`.
   """
   if is_enlarger(places.model):
+    if request.story_set:
+      raise UserError(
+        f'--story-set generates stories, but {places.model} enlarges clips; '
+        'name a story model'
+      )
     report = report_enlargement(request, places.model, step)
     return [report_lib.to_markdown(report), *write_report(report, folder)]
   subject = open_subject(
@@ -248,9 +253,11 @@ def _check_protocol(request: Request, places: Places) -> None:
 
 
 def _check_features(subject: Subject, request: Request) -> None:
-  """Raise if a network of clips has no two clips to compare."""
+  """Raise if a network without a distance has no two clips to compare."""
   count = request.prompts if subject.model is not None else 0
-  names = [spec for spec in request.features if spec.startswith(OF_CLIPS)]
+  names = [
+    spec for spec in request.features if spec.startswith(WITHOUT_DISTANCE)
+  ]
   if names and count < 2:
     raise UserError(
       f'the features {", ".join(names)} compare clips of single prompts, of '

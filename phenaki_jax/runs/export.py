@@ -218,9 +218,14 @@ def export_programs(
     The share of pixels that differ by 1 from those of the model.
 
   Raises:
-    UserError: the frames differ by more, the extra `tf` is missing, or `out`
-      holds something else.
+    UserError: the frames differ by more, the extra `tf` is missing, `out` holds
+      something else, or the model learnt from clips without captions.
   """
+  if not model.data.clip_captions:
+    raise UserError(
+      f'the stories of {model.name} take two stages (docs/diffusion.md), of '
+      'which no programs are written; export a bundle of its run'
+    )
   defaults, settings = model.defaults, model.defaults.settings
   if steps is not None:
     settings = dataclasses.replace(settings, steps=steps)

@@ -24,8 +24,8 @@ from phenaki_jax.pixels import normalise
 from phenaki_jax.types import VideoU8
 
 NAMES = ('open_nsfw', 'vgg16', 'i3d', 'inception', 'clip')
-OF_CLIPS = 'i3d'
-"""The one whose features are of clips, and not of frames."""
+WITHOUT_DISTANCE = ('i3d', 'inception', 'clip')
+"""Those without an LPIPS, which need clips of single prompts."""
 SPECS = (
   'open_nsfw, vgg16=FILE, i3d=FILE, inception=FILE, clip=FILE, vgg16@random, '
   'i3d@random, inception@random or clip@random'
@@ -68,7 +68,7 @@ class NetworkFeatures:
   @property
   def has_distance(self) -> bool:
     """Return whether `distance` is one that papers use (arXiv 1801.03924)."""
-    return self.network.name in ('open_nsfw', 'vgg16')
+    return self.network.name not in WITHOUT_DISTANCE
 
   def __call__(self, frames: VideoU8) -> Float[np.ndarray, 'vectors features']:
     """Return the vector of each frame, or that of the clip."""
@@ -159,7 +159,8 @@ def _resized(
     shape = (count, side, side, 3)
     return jax.image.resize(pixels, shape, 'bilinear', antialias=antialias)
   least = min(height, width)
-  rows, columns = (round(size * side / least) for size in (height, width))
+  # Rounded down, as where it is published.
+  rows, columns = (size * side // least for size in (height, width))
   pixels = jax.image.resize(pixels, (count, rows, columns, 3), 'bicubic')
   top, left = (rows - side) // 2, (columns - side) // 2
   return pixels[:, top : top + side, left : left + side].clip(-1, 1)

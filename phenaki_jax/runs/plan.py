@@ -190,10 +190,13 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   is_diffusion = experiment.kind == 'diffusion'
   name = 'U-Net' if is_diffusion else 'masked transformer'
   parts = {name: step_flops(run).training}
+  given = None if is_diffusion else _conditions(run)
+  memory = [] if given is None else list(given.memory.values())
   if experiment.reads_text:
-    text = flops.text_encoder(
-      experiment.text, batch=made.num_clips + made.num_images
-    )
+    # The captions in the memory of a clip are encoded, too.
+    told = [one for one in memory if one.captions is not None]
+    texts = made.num_clips * (1 + sum(one.values.shape[1] for one in told))
+    text = flops.text_encoder(experiment.text, batch=texts + made.num_images)
     is_given = not is_diffusion and experiment.generator.text_width is not None
     if experiment.text.encodes_in_step:
       parts['frozen text encoder'] = text.forward
@@ -201,11 +204,9 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
       parts['text encoder'] = text.training
   if experiment.uses_tokenizer and not experiment.data.token_cache:
     size = experiment.data.size
-    images = made.num_images
-    if not is_diffusion and (given := _conditions(run)) is not None:
-      # The images in the memory of a clip are encoded, too.
-      of_clip = [entries.values.shape[1] for entries in given.memory.values()]
-      images += made.num_clips * sum(of_clip)
+    # So are the images there.
+    of_clip = sum(entries.values.shape[1] for entries in memory)
+    images = made.num_images + made.num_clips * of_clip
     for count, frames in (
       (made.num_clips, experiment.data.frames),
       (images, 1),

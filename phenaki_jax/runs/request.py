@@ -14,7 +14,7 @@ _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
 # What has no meaning for the stories of a set.
 _NOT_OF_STORIES = (
   *('prompts', 'scenes', 'returns', 'changes', 'image_only', 'frechet'),
-  'manifest',
+  *('manifest', 'image_only_prompts'),
   *('reconstructions', 'world', 'subset', 'split'),
 )
 
@@ -100,8 +100,8 @@ class Request:
       raise UserError(f'reconstructions is {wanted}; it must be at least 0')
     if not (self.tells_stories or wanted):
       raise UserError(
-        'there is nothing to evaluate; set prompts, stories, changes, '
-        'image_only or reconstructions'
+        'there is nothing to evaluate; set prompts, stories, returns, '
+        'changes, image_only or reconstructions'
       )
 
   @property

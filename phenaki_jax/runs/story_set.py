@@ -6,6 +6,7 @@ measured); another generates all scenes (story visualisation).
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,8 @@ from phenaki_jax.stories.seeds import candidate_seed
 from phenaki_jax.stories.story import Scene, Story
 from phenaki_jax.types import ImageU8
 
+_log = logging.getLogger(__name__)
+
 _SPLIT = 'test'
 
 
@@ -54,13 +57,26 @@ def report_story_set(model: Model | None, request: Request) -> Report:
       'model'
     )
   file = sets.open_set('hdf5', request.story_set)
-  told = [one for one in file.stories(Account()) if one.split == _SPLIT]
+  account = Account()
+  told = [one for one in file.stories(account) if one.split == _SPLIT]
+  left_out = account.to_dict()[_SPLIT]['left_out']
+  if left_out:
+    _log.warning(
+      '%s: stories of %s are left out, by reason: %s.',
+      *(request.story_set, _SPLIT, left_out),
+    )
   if len(told) < request.stories:
     raise UserError(
       f'{request.story_set} has {len(told)} stories of {_SPLIT}; set --stories '
       f'to at most {len(told)}'
     )
   told = told[: request.stories]
+  first = int(_reads_source(model))
+  if len(told[0].captions) <= first:
+    raise UserError(
+      f'{request.story_set} has stories of one scene, which a model that reads '
+      'a source frame is given; name a set of longer stories'
+    )
   gathered = []
   for spec in request.features:
     features = open_features(spec)
@@ -75,7 +91,11 @@ def report_story_set(model: Model | None, request: Request) -> Report:
   reader = open_reader(request.reader) if request.reader else None
   if reader is not None:
     check_names(reader, file.characters, request.story_set)
-  first = int(_reads_source(model))
+    if any(one.labels is None for one in told):
+      raise UserError(
+        f'{request.story_set} has no labels of characters in {_SPLIT}; leave '
+        '--reader out'
+      )
   found, shown = [], []
   with progress.bar(total=len(told), unit='story', desc='stories') as bar:
     for story, pictures, frames in _told(model, request, told):
@@ -85,7 +105,7 @@ def report_story_set(model: Model | None, request: Request) -> Report:
         found.append(reader.read(frames[first:]))
         shown.append(np.asarray(story.labels, bool)[first:])
       bar.update(1)
-  stamp = _stamp(model, request)
+  stamp = {**_stamp(model, request), 'left_out': left_out}
   measures = [one.measure(protocol=stamp) for one in gathered]
   if reader is not None:
     scores = score_characters(np.concatenate(found), np.concatenate(shown))

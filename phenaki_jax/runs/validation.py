@@ -37,6 +37,17 @@ def validate(
       f'task.midway_frames is {midway}, but windows are cut out of clips of '
       'one shape, for a generator; leave it out, or data.buckets'
     )
+  if experiment.reads_text and not (data.clip_captions or data.image_share):
+    raise UserError(
+      'data.clip_captions is False and data.image_share is 0, so that no '
+      'example has a caption; set data.image_share above 0'
+    )
+  if experiment.task.history_share and not data.clip_captions:
+    raise UserError(
+      f'task.history_share is {experiment.task.history_share}, but with '
+      'data.clip_captions=False no caption of an earlier scene is read; leave '
+      'one of them out'
+    )
   if data.buckets:
     _check_buckets(experiment, num_devices, process_count)
     return
@@ -52,11 +63,6 @@ def validate(
     return
   if experiment.kind == 'tokenizer':
     return
-  if experiment.reads_text and not (data.clip_captions or data.image_share):
-    raise UserError(
-      'data.clip_captions is False and data.image_share is 0, so that no '
-      'example has a caption; set data.image_share above 0'
-    )
   config = experiment.diffusion
   if experiment.kind == 'diffusion':
     _check_diffusion(experiment)

@@ -48,8 +48,14 @@ def generate_by_tokens(
   """
   if not isinstance(maker, Sampler):
     raise UserError(
-      'the story has context: tokens, which a server and a diffusion model '
-      'cannot carry on; use context: frames, or `phenaki story` and a generator'
+      'the story has context: tokens, which a server, a diffusion model and a '
+      'model of clips without captions cannot carry on; use context: frames, '
+      'or `phenaki story` and another generator'
+    )
+  if maker.history_slots:
+    raise UserError(
+      'the story has context: tokens, but the model is shown earlier scenes, '
+      'which needs context: frames'
     )
   if maker.history_slots:
     raise UserError(

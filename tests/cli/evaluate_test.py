@@ -199,6 +199,13 @@ BAD = {
     ],
     'i3d@random compare clips of single prompts, of which there are 0',
   ),
+  'features without a distance': (
+    [
+      *('--features', 'clip@random', '--prompts', '0'),
+      *('--reconstructions', '2'),
+    ],
+    'clip@random compare clips of single prompts, of which there are 0',
+  ),
   'a set without networks': (
     ['--story-set', 'x.h5'],
     'give the number of stories, and --features NAME',
@@ -206,9 +213,9 @@ BAD = {
   'a set and prompts': (
     [
       *('--story-set', 'x.h5', '--features', 'vgg16@random'),
-      *('--prompts', '4', '--world', 'lpc'),
+      *('--prompts', '4', '--world', 'lpc', '--image-only-prompts', '2'),
     ],
-    'takes no --prompts, --world; leave them out',
+    'takes no --prompts, --image-only-prompts, --world; leave them out',
   ),
   'no set': (
     ['--story-set', 'x.h5', '--features', 'vgg16@random'],

@@ -234,6 +234,13 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
       ['data.clip_captions=False', 'data.image_share=0'],
       'no example has a caption',
     ),
+    (
+      [
+        *('data.clip_captions=False', 'data.image_share=0.5'),
+        'task.history_share=0.5',
+      ],
+      'no caption of an earlier scene is read',
+    ),
   ],
 )
 def test_settings_that_do_nothing_are_refused(overrides, message):

@@ -1,5 +1,6 @@
 """Features and distances by networks, which name themselves."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -70,6 +71,15 @@ def test_frames_are_resized_as_in_pytorch():
   np.testing.assert_allclose(small, [0.5, 2.5], atol=1e-6)
   large = _resized(line, 8, 'plain')[0, 0, :, 0]
   np.testing.assert_allclose(large[:4], [0, 0.25, 0.75, 1.25], atol=1e-6)
+
+
+def test_the_longer_side_is_rounded_down_before_the_centre_is_cut():
+  rng = np.random.default_rng(0)
+  pixels = rng.uniform(-0.5, 0.5, (1, 10, 6, 3)).astype(np.float32)
+  # 10 rows become 6.67.
+  whole = jax.image.resize(pixels, (1, 6, 4, 3), 'bicubic')
+  found = _resized(jnp.asarray(pixels), 4, 'cropped')
+  np.testing.assert_allclose(found, whole[:, 1:5], atol=1e-6)
 
 
 def test_classes_are_those_of_the_logits_without_biases():

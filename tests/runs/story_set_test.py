@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from phenaki_jax.data.story_sets.story import Story
 from phenaki_jax.errors import UserError
 from phenaki_jax.reader.characters import CharacterReader
 from phenaki_jax.reader.config import ReaderConfig
-from phenaki_jax.runs import story_set
+from phenaki_jax.runs import evaluate, story_set
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.request import Request
 from phenaki_jax.sampling.sampler import SamplingSettings
@@ -60,23 +61,47 @@ class Painter:
     return clips
 
 
-@pytest.fixture
-def stories(tmp_path):
-  path = tmp_path / 'set.h5'
+def write(path, *, scenes=5, labels=True):
   rng = np.random.default_rng(0)
   with ExchangeWriter(path, name='shapes', characters=NAMES) as file:
     for split, count in {'train': 1, 'test': 3}.items():
       for number in range(count):
-        frames = rng.integers(0, 256, (5, 1, 80, 80, 3), np.uint8)
+        frames = rng.integers(0, 256, (scenes, 1, 80, 80, 3), np.uint8)
         story = Story(
           id=f'{split}{number}',
           split=split,
-          captions=tuple('xy' * (1 + i + number) for i in range(5)),
-          labels=((0, 1),) * 5,
+          captions=tuple('xy' * (1 + i + number) for i in range(scenes)),
+          labels=((0, 1),) * scenes if labels else None,
           load=tuple,
         )
         file.write(story, tuple(frames))
   return str(path)
+
+
+@pytest.fixture
+def stories(tmp_path):
+  return write(tmp_path / 'set.h5')
+
+
+@pytest.fixture
+def continuing(tiny_sampler):
+  """Return a painter that reads a source frame, and the list of these."""
+  ports = dataclasses.replace(
+    tiny_sampler.models.generator.ports, memory=('source',), memory_every=1
+  )
+  sources = []
+
+  class Continuing(Painter):
+    models = dataclasses.replace(
+      tiny_sampler.models,
+      generator=dataclasses.replace(tiny_sampler.models.generator, ports=ports),
+    )
+
+    def with_source(self, frame):
+      sources.append(frame)
+      return self
+
+  return Continuing(), sources
 
 
 def model(sampler):
@@ -141,24 +166,10 @@ def test_a_frame_of_each_scene_is_compared_with_its_picture(stories, features):
 
 
 def test_a_model_of_source_frames_continues_the_first_picture(
-  stories, features, tiny_sampler
+  stories, features, continuing
 ):
-  ports = dataclasses.replace(
-    tiny_sampler.models.generator.ports, memory=('source',), memory_every=1
-  )
-  sources = []
-
-  class Continuing(Painter):
-    models = dataclasses.replace(
-      tiny_sampler.models,
-      generator=dataclasses.replace(tiny_sampler.models.generator, ports=ports),
-    )
-
-    def with_source(self, frame):
-      sources.append(frame)
-      return self
-
-  report = story_set.report_story_set(model(Continuing()), request(stories))
+  maker, sources = continuing
+  report = story_set.report_story_set(model(maker), request(stories))
   protocol = report.measures[0].protocol
   assert protocol['task'] == 'continuation'
   assert protocol['vectors'] == {'generated': 12, 'real': 12}
@@ -188,3 +199,33 @@ def test_other_kinds_are_refused(stories, features, monkeypatch):
   features.of_clips = True
   with pytest.raises(UserError, match='a network of clips'):
     story_set.report_story_set(model(Painter()), request(stories))
+
+
+def test_sets_without_what_is_measured_are_refused(
+  tmp_path, features, continuing
+):
+  one = write(tmp_path / 'one.h5', scenes=1)
+  with pytest.raises(UserError, match='has stories of one scene'):
+    story_set.report_story_set(model(continuing[0]), request(one))
+  plain = write(tmp_path / 'plain.h5', labels=False)
+  with pytest.raises(UserError, match='no labels of characters in test'):
+    story_set.report_story_set(model(Painter()), request(plain))
+
+
+def test_stories_that_are_left_out_are_counted(stories, features, caplog):
+  with h5py.File(stories, 'r+') as file:
+    name = next(one for one in ('captions', 'text') if one in file['test'])
+    row = file['test'][name][0]
+    file['test'][name][0] = b'' if np.ndim(row) == 0 else [b''] * len(row)
+  asked = request(stories, stories=2)
+  report = story_set.report_story_set(model(Painter()), asked)
+  assert sum(report.measures[0].protocol['left_out'].values()) == 1
+  assert 'stories of test are left out' in caplog.text
+
+
+def test_super_resolution_tells_no_stories(tmp_path, monkeypatch):
+  monkeypatch.setattr(evaluate, 'is_enlarger', lambda path: True)
+  with pytest.raises(UserError, match='but run enlarges clips'):
+    evaluate.evaluate_to(
+      request('x.h5'), evaluate.Places(model='run'), tmp_path
+    )

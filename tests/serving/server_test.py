@@ -15,6 +15,7 @@ import pytest
 
 from phenaki_jax.cli.main import make_parser
 from phenaki_jax.errors import UserError
+from phenaki_jax.runs.export import export_programs
 from phenaki_jax.serving.server import serve
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -80,6 +81,15 @@ def test_server_stops_if_its_programs_cannot_be_compiled(tiny_model, tmp_path):
   model = dataclasses.replace(tiny_model, defaults=defaults)
   with pytest.raises(UserError, match='critic'):
     serve(model, tmp_path / 'data', port=0)
+
+
+def test_a_model_of_clips_without_captions_is_not_served(tiny_model, tmp_path):
+  data = dataclasses.replace(tiny_model.data, clip_captions=False)
+  model = dataclasses.replace(tiny_model, data=data)
+  with pytest.raises(UserError, match='which the server does not have'):
+    serve(model, tmp_path / 'data', port=0)
+  with pytest.raises(UserError, match='no programs are written'):
+    export_programs(model, tmp_path / 'programs', export_again='')
 
 
 def test_address_that_others_reach_needs_a_token(tiny_model, tmp_path):

@@ -139,7 +139,7 @@ def test_scenes_end_with_latent_frames():
 
 
 def test_other_models_and_candidates_are_refused(sampler):
-  with pytest.raises(UserError, match='a diffusion model cannot'):
+  with pytest.raises(UserError, match='without captions cannot carry on'):
     list(by_tokens.generate_by_tokens(None, [_story({})], [], {}))
   ports = PortsConfig(memory=('history',), memory_every=1)
   generator = dataclasses.replace(sampler.models.generator, ports=ports)
@@ -149,3 +149,9 @@ def test_other_models_and_candidates_are_refused(sampler):
     list(generate(remembering, _story({})))
   with pytest.raises(UserError, match='a scene with candidates'):
     list(generate(sampler, _story({'candidates': 2})))
+  ports = PortsConfig(memory=('history',), memory_every=1)
+  config = dataclasses.replace(sampler.models.generator, ports=ports)
+  models = dataclasses.replace(sampler.models, generator=config)
+  told = dataclasses.replace(sampler, models=models)
+  with pytest.raises(UserError, match='the model is shown earlier scenes'):
+    list(generate(told, _story({})))
