@@ -42,12 +42,7 @@ def validate(
       'data.clip_captions is False and data.image_share is 0, so that no '
       'example has a caption; set data.image_share above 0'
     )
-  if experiment.task.history_share and not data.clip_captions:
-    raise UserError(
-      f'task.history_share is {experiment.task.history_share}, but with '
-      'data.clip_captions=False no caption of an earlier scene is read; leave '
-      'one of them out'
-    )
+  _check_history(experiment)
   if data.buckets:
     _check_buckets(experiment, num_devices, process_count)
     return
@@ -92,7 +87,6 @@ def validate(
         'so that it ends where a latent frame ends'
       )
   experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
-  _check_history(experiment)
   _check_distillation(experiment)
   _check_added(experiment)
   if experiment.reads_text and experiment.text.max_length < 2:

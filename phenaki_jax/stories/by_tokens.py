@@ -54,11 +54,6 @@ def generate_by_tokens(
     )
   if maker.history_slots:
     raise UserError(
-      'the story has context: tokens, but the model is shown earlier scenes, '
-      'which needs context: frames'
-    )
-  if maker.history_slots:
-    raise UserError(
       'the story has context: tokens, but the model reads first frames of '
       'earlier scenes, which are not decoded yet; use context: frames'
     )

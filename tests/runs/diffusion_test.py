@@ -239,7 +239,7 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
         *('data.clip_captions=False', 'data.image_share=0.5'),
         'task.history_share=0.5',
       ],
-      'no caption of an earlier scene is read',
+      'captions of earlier scenes are not read',
     ),
   ],
 )

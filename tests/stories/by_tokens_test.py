@@ -149,9 +149,3 @@ def test_other_models_and_candidates_are_refused(sampler):
     list(generate(remembering, _story({})))
   with pytest.raises(UserError, match='a scene with candidates'):
     list(generate(sampler, _story({'candidates': 2})))
-  ports = PortsConfig(memory=('history',), memory_every=1)
-  config = dataclasses.replace(sampler.models.generator, ports=ports)
-  models = dataclasses.replace(sampler.models, generator=config)
-  told = dataclasses.replace(sampler, models=models)
-  with pytest.raises(UserError, match='the model is shown earlier scenes'):
-    list(generate(told, _story({})))
