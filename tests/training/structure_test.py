@@ -9,6 +9,7 @@ import pytest
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.conditions import ABSENT
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_source
 from phenaki_jax.sampling.sampler import SamplingSettings
@@ -133,8 +134,13 @@ def _measured(sampler):
     canvas = canvas.replace(
       depth=canvas.depth * has_depth, has_depth=canvas.has_depth & has_depth
     )
+    told = conditions.scalars['level']
     conditions = dataclasses.replace(
-      conditions, memory={'content': image}, canvas=canvas
+      conditions,
+      memory={'content': image},
+      canvas=canvas,
+      # As in training, a clip without depth has no level.
+      scalars={'level': told if has_depth else np.full_like(told, ABSENT)},
     )
     ids = np.zeros(shapes.shape, np.int32)
     state = sampler.uncover(
@@ -150,7 +156,7 @@ def _measured(sampler):
     union = (near | shapes).sum((1, 2, 3))
     found = (near & shapes).sum((1, 2, 3)) / union
     right = (ids == tokens[wanted][:, None, None, None]) & near
-    return found.mean(), right.sum() / near.sum()
+    return found.mean(), right.sum() / max(near.sum(), 1)
 
   by_level = [made(level) for level in LEVELS]
   return {
