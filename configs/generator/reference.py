@@ -3,9 +3,8 @@ r"""The masked transformer of the reference checkpoint: StoryWorld at 64x64.
     phenaki train --config configs/generator/reference.py \
       --workdir runs/reference --set tokenizer_dir=runs/reference_tokenizer
 
-One CPU core: about an hour. The same command resumes an interrupted run. The
-shipped checkpoint was trained with two schedules, of 7,000 and 16,000 steps,
-and stopped at step 13,769.
+One CPU core: about an hour. The same command resumes an interrupted run.
+`docs/results.md` says how the shipped checkpoint was trained.
 """
 
 import pathlib
