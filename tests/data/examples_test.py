@@ -142,7 +142,8 @@ def test_a_kind_that_no_source_has_is_an_error_of_its_own(folder, images_only):
 
 
 def test_captions_are_those_of_the_split(folder):
-  assert sorted(mixed(folder).captions()) == [f'clip {i}' for i in range(10)]
+  found = sorted(mixed(folder).captions())
+  assert found == [(f'clip {i}',) for i in range(10)]
 
 
 def test_sources_are_mixed_in_exact_shares_in_their_own_order(folder):
