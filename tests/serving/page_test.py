@@ -113,6 +113,9 @@ def test_story_is_written_watched_rolled_again_and_downloaded(page):
   page.goto(address)
   page.get_by_text('the film is done').wait_for()
   assert _prompts(page) == ['a red circle', 'it turns green']
+  # The frames of a finished film arrive after its state.
+  shown = page.locator('li.scene:nth-child(2) img')
+  sync_api.expect(shown).to_have_count(len(images))
   assert _images(page, 2) == images
 
 
