@@ -119,6 +119,17 @@ def sweep(path: epath.PathLike | DataPath) -> None:
       folder.rmtree()
 
 
+def sweep_folder(folder: epath.PathLike | DataPath) -> None:
+  """Delete what killed processes left of `staged_files` in a folder.
+
+  The caller must know that no other process is writing files to the folder.
+  """
+  folder = epath.Path(str(folder))
+  if not is_remote(folder) and folder.exists():
+    for part in folder.glob('.*.part-*'):
+      part.rmtree()
+
+
 def recover(path: epath.PathLike | DataPath) -> None:
   """Restore a folder if a process was killed while it was being replaced."""
   path = writable(path)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
-from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.atomic import replace_file, sweep_folder
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.training import metrics
 from phenaki_jax.training import state as state_lib
@@ -171,6 +171,7 @@ def train(
 
     start, state, window = begin()
     if is_first:
+      sweep_folder(workdir)
       _keep(files, workdir)
     events.open(start)
     for writer in writers:

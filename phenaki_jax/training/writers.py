@@ -17,7 +17,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from phenaki_jax.files.append import append
-from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.atomic import replace_file, sweep_folder
 from phenaki_jax.media.gif import MAX_FPS, encode_gif
 from phenaki_jax.media.png import encode_png
 
@@ -147,12 +147,17 @@ class TensorBoardWriter(Writer):
 class FileWriter(Writer):
   """Writes images and videos as files: samples/<name>_<step>.png and .gif.
 
-  `rewind` does nothing: a resumed run replaces the files of later steps.
+  A resumed run replaces the files of later steps.
   """
 
   def __init__(self, folder: epath.PathLike, *, fps: float = 8.0) -> None:
     """Set the folder and the frame rate of videos, in frames per second."""
     self._folder, self._fps = epath.Path(folder), fps
+
+  def rewind(self, step: int) -> None:
+    """Delete the unfinished files that a killed run left."""
+    del step
+    sweep_folder(self._folder)
 
   def write(self, step: int, values: Mapping[str, Value]) -> None:
     """Write images and videos, and ignore numbers."""

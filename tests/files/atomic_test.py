@@ -10,6 +10,7 @@ from phenaki_jax.files.atomic import (
   staged_files,
   staged_folder,
   sweep,
+  sweep_folder,
 )
 
 
@@ -149,3 +150,13 @@ def test_leftovers_of_one_path_are_swept(tmp_path):
     (tmp_path / name / 'half').touch()
   sweep(tmp_path / 'a[1].json')
   assert _names(tmp_path) == ['.a1.json.part-2']
+
+
+def test_leftovers_of_all_files_of_a_folder_are_deleted(tmp_path):
+  sweep_folder(tmp_path / 'missing')
+  for name in ('.a.json.part-1', '.b.png.part-2', '.c.building-3'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'half').touch()
+  (tmp_path / 'a.json').touch()
+  sweep_folder(tmp_path)
+  assert _names(tmp_path) == ['.c.building-3', 'a.json']

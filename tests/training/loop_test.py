@@ -162,10 +162,14 @@ def test_the_last_evaluation_is_finished_on_the_next_start(
   assert toy.train(tmp_path, evaluators=samplers) == loop.PREEMPTED
   assert 'Run the same command to finish it' in capsys.readouterr().err
   assert load_params(tmp_path).step == 12
+  # A process that is killed while it replaces a file leaves a folder.
+  left = tmp_path / '.evaluation_pending.json.part-0a1b2c3d'
+  left.mkdir()
   again = [_Counted(), _Counted()]
   assert toy.train(tmp_path, evaluators=again) == loop.FINISHED
   assert 'Finishing the evaluation of step 12' in capsys.readouterr().err
   assert [sampler.steps for sampler in again] == [[], [12]]
+  assert not left.exists()
   evaluated = [
     line
     for line in toy.records(tmp_path)

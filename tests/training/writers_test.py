@@ -131,6 +131,9 @@ def test_files_are_named_by_result_and_step(tmp_path):
   writer.rewind(0)
   writer.write(40, {'loss': 0.5})
   assert not folder.exists()
+  # A process that is killed while it replaces a file leaves a folder.
+  (folder / '.grid_0000040.png.part-0a1b2c3d').mkdir(parents=True)
+  writer.rewind(0)
   writer.write(40, RESULTS)
   writer.close()
   names = ['grid_0000040.png', 'story_first_0000040.gif']
