@@ -6,23 +6,29 @@
 The files are those of a manifest, or clips of moving noise of 320 x 240 that
 are made first. Each case loads batches of clips in one thread:
 
-    pyav        PyAV alone decodes the same files from the start to the last
-                frame that a batch needs, and converts the needed ones to RGB
+    decoded     PyAV alone decodes the same files from the start to the last
+                frame that a batch needs
+    pyav        the same, and converts the needed frames by `to_ndarray`
+    one scaler  the same, by one scaler of one thread for each file
+    resized     the same scaler resizes the needed frames to the size of the
+                loader's clips, but cuts nothing off
     raw         the loader, from the files of the manifest
     re-encoded  the loader, from the set that `phenaki data ingest` wrote
     cached      the loader, from decoded frames in memory (frame_cache_bytes)
     tokens      records of a token cache with as many latent frames
 
-The rates are per second of CPU time, so that other programs on the machine
-disturb them less. Two more are frames of examples per second, which 8
-threads load from the files beside a thread that computes in Python: with 5 ms
-(Python's own) and 0.1 ms (the loader's) after which a thread must let another
-one run. They need cores that no other program uses.
+The rates are per second of CPU time, and the cases take turns at each batch, so
+that other programs on the machine disturb their ratios less. Two more are
+frames of examples per second, which 8 threads load from the files beside a
+thread that computes in Python: with 5 ms (Python's own) and 0.1 ms (the
+loader's) after which a thread must let another one run. They need cores that no
+other program uses.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
+import functools
 import io
 import json
 import pathlib
@@ -33,6 +39,7 @@ import time
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from phenaki_jax.data import build, ingest, manifest, pipeline, schema
 from phenaki_jax.data.config import DataConfig, SourceConfig
@@ -43,23 +50,35 @@ from phenaki_jax.media.mp4 import write_mp4
 
 TUBELET = 2
 FRAMES, FPS = 9, 8.0
+ALONE = ('decoded', 'pyav', 'one scaler', 'resized')
+FILMS = 16  # with different frames; the other files are copies
 
 
 def make_manifest(folder, clips):
-  """Write clips of moving noise in the WebVid layout, and a manifest."""
+  """Write clips of moving noise in the WebVid layout, and a manifest.
+
+  The order of a source with few files takes a millisecond per example, which
+  that of a large one does not.
+  """
   rng = np.random.default_rng(0)
-  (folder / 'videos' / '0').mkdir(parents=True)
+  videos = folder / 'videos' / '0'
+  videos.mkdir(parents=True)
   with open(folder / 'train.csv', 'w') as file:
     file.write('videoid,page_dir,name\n')
     for i in range(clips):
+      path = videos / f'{i}.mp4'
+      file.write(f'{i},0,clip {i}\n')
+      if i >= FILMS:
+        # A box that players skip makes it another file.
+        box = (12).to_bytes(4, 'big') + b'free' + i.to_bytes(4, 'big')
+        path.write_bytes((videos / f'{i % FILMS}.mp4').read_bytes() + box)
+        continue
       noise = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
       large = noise.repeat(16, axis=0).repeat(16, axis=1)
       frames = np.stack([np.roll(large, 4 * t, axis=1) for t in range(24)])
-      path = folder / 'videos' / '0' / f'{i}.mp4'
       write_mp4(
         path, frames, fps=8, provenance={'notice': 'rendered'}, min_height=1
       )
-      file.write(f'{i},0,clip {i}\n')
   build.build([lambda _: webvid.WebVid(folder)], folder / 'manifest')
   return folder / 'manifest'
 
@@ -90,12 +109,15 @@ def make_tokens(folder, steps, batch, latent):
   return TokenCache(folder)
 
 
-def rate(load, steps, batch):
-  """Return the clips per second of CPU time."""
-  start = time.process_time()
+def rates(loads, steps, batch):
+  """Return the clips per second of CPU time of each case."""
+  spent = dict.fromkeys(loads, 0.0)
   for step in range(steps):
-    load(step)
-  return steps * batch / (time.process_time() - start)
+    for name, load in loads.items():
+      began = time.process_time()
+      load(step)
+      spent[name] += time.process_time() - began
+  return {name: steps * batch / seconds for name, seconds in spent.items()}
 
 
 def rate_beside_busy(load, steps, batch, interval):
@@ -121,10 +143,21 @@ def rate_beside_busy(load, steps, batch, interval):
     sys.setswitchinterval(usual)
 
 
-def decode_alone(content, loader, step):
-  """Decode what a batch needs with PyAV alone."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+  """A part of a file, and the times of the frames that a batch needs of it."""
+
+  path: pathlib.Path
+  offset: int
+  size: int
+  times: np.ndarray
+
+
+def parts_of(content, loader, step):
+  """Return what a batch needs of its files."""
   dataset = loader._examples['clips']._datasets[0]
   total = loader.composition.num_clips
+  found = []
   for index in range(step * total, (step + 1) * total):
     row = int(dataset._rows[int(dataset._order[index])])
     record = content[row]
@@ -136,19 +169,52 @@ def decode_alone(content, loader, step):
       tubelet=TUBELET,
       position=position,
     )
-    times = files.clip_times(record, request)
-    with open(content.reader(row).folder / record.path, 'rb') as file:
-      file.seek(record.offset)
-      data = file.read() if record.size < 0 else file.read(record.size)
+    found.append(
+      Part(
+        path=content.reader(row).folder / record.path,
+        offset=record.offset,
+        size=record.size,
+        times=files.clip_times(record, request),
+      )
+    )
+  return found
+
+
+def by_array(frame, reformatter):
+  """Convert a frame as most programs do."""
+  frame.to_ndarray(format='rgb24')
+
+
+def by_one_scaler(frame, reformatter):
+  """Convert a frame with the least work."""
+  reformatter.reformat(frame, format='rgb24', threads=1).to_ndarray()
+
+
+def by_resizing(frame, reformatter, size):
+  """Convert a frame to a smaller one, of the quality that the loader has."""
+  flags = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT
+  reformatter.reformat(
+    frame, size, size, 'rgb24', interpolation=flags, threads=1
+  ).to_ndarray()
+
+
+def decode_alone(parts, convert=None):
+  """Decode what a batch needs with PyAV alone."""
+  for part in parts:
+    with open(part.path, 'rb') as file:
+      file.seek(part.offset)
+      data = file.read(part.size)
+    reformatter = VideoReformatter()
     with av.open(io.BytesIO(data)) as container:
       stream = container.streams.video[0]
       stream.codec_context.thread_count = 1
       shown = 0
       for frame in container.decode(stream):
-        if frame.time >= times[shown]:
-          frame.to_ndarray(format='rgb24')
-          shown = int(np.searchsorted(times, frame.time, side='right'))
-          if shown >= len(times):
+        if frame.time >= part.times[shown]:
+          if convert:
+            convert(frame, reformatter)
+          shown = int(np.searchsorted(part.times, frame.time, side='right'))
+          if shown >= len(part.times):
             break
 
 
@@ -156,7 +222,7 @@ def main():
   """Print one JSON object."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--manifest')
-  parser.add_argument('--clips', type=int, default=64)
+  parser.add_argument('--clips', type=int, default=512)
   parser.add_argument('--size', type=int, default=64)
   parser.add_argument('--batch', type=int, default=16)
   parser.add_argument('--steps', type=int, default=8)
@@ -197,26 +263,31 @@ def main():
     cache = make_tokens(folder / 'tokens', args.steps, args.batch, latent)
     tokens = opened(dataclasses.replace(config(path)), cache=cache)
     content = manifest.Manifest(path)
+    needed = [parts_of(content, raw, step) for step in range(args.steps)]
     for step in range(args.steps):
       cached.batch(step)
       raw.batch(step)  # The hash of a file is checked once per process.
     loads = {
-      'pyav': lambda step: decode_alone(content, raw, step),
+      'decoded': lambda step: decode_alone(needed[step]),
+      'pyav': lambda step: decode_alone(needed[step], by_array),
+      'one scaler': lambda step: decode_alone(needed[step], by_one_scaler),
+      'resized': lambda step: decode_alone(
+        needed[step], functools.partial(by_resizing, size=args.size)
+      ),
       'raw': raw.batch,
       're-encoded': packed.batch,
       'cached': cached.batch,
       'tokens': tokens.batch,
     }
-    found = {
-      name: round(rate(load, args.steps, args.batch), 1)
-      for name, load in loads.items()
-    }
+    rounded = rates(loads, args.steps, args.batch).items()
+    found = {name: round(value, 1) for name, value in rounded}
     for interval in (5e-3, 1e-4):
       speed = rate_beside_busy(raw.batch, args.steps, args.batch, interval)
       found[f'frames/s beside a busy thread, {1e3 * interval:g} ms'] = round(
         speed, 1
       )
-  found['raw / pyav'] = round(found['raw'] / found['pyav'], 3)
+  for name in ALONE:
+    found[f'raw / {name}'] = round(found['raw'] / found[name], 3)
   print(json.dumps(found, indent=1))
   return 0
 

@@ -6,6 +6,7 @@ cannot be shown correctly raises a DecodeError with a reason.
 """
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -24,11 +25,14 @@ MAX_PIXELS = 2**24  # of one frame; 4096 x 4096
 # Numbers of ITU-T H.273. Other colours would be converted as if they were
 # BT.601, or camera and cinema curves shown without conversion.
 _UNSPECIFIED, _BT709 = 2, 1
+_BICUBIC = int(av.video.reformatter.Interpolation.BICUBIC)
 _MATRICES = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10)
 _HDR = (tone_mapping.PQ, tone_mapping.HLG)
 _TRANSFERS = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, *_HDR)
+_ROUNDING = 1e-6  # of the edges of a part of a frame, in pixels
 # A degree of rotation is not visible.
 _MAX_SLANT = 0.0175
+_MAX_CROPS = 64  # kept for each thread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,43 @@ class Geometry:
     return size[::-1] if self.swap else size
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+  """How frames of one format become RGB of a size.
+
+  Attributes:
+    placed: how they are placed on the screen.
+    matrix: their colour matrix, if they do not name it.
+    is_exact: whether FFmpeg scales them down, which is faster than Pillow.
+    crop: takes the part that is scaled; None for the whole frame.
+  """
+
+  placed: Geometry
+  matrix: int | None
+  is_exact: bool = False
+  crop: av.filter.Graph | None = None
+
+
+class _Tools(threading.local):
+  """Objects of FFmpeg that take long to make, of each thread."""
+
+  def __init__(self) -> None:
+    self.reformatter = av.video.reformatter.VideoReformatter()
+    self._crops: dict[tuple[Any, ...], av.filter.Graph] = {}
+
+  def crop(self, frame: Any, area: str) -> av.filter.Graph:
+    """Return what cuts frames like this one to an area."""
+    key = (frame.width, frame.height, frame.format.name, area)
+    if key not in self._crops:
+      if len(self._crops) >= _MAX_CROPS:
+        self._crops.clear()
+      self._crops[key] = _graph(frame, ('crop', area))
+    return self._crops[key]
+
+
+_tools = _Tools()
+
+
 class Display:
   """Shows the frames of one stream. It is not shared between threads."""
 
@@ -89,8 +130,7 @@ class Display:
       or stream.codec_context.sample_aspect_ratio
       or Fraction(1)
     )
-    self._reformatter = av.video.reformatter.VideoReformatter()
-    self._placed: dict[tuple[int, ...], Geometry] = {}
+    self._ways: dict[tuple[Any, ...], Way] = {}
 
   def geometry(self, frame: Any) -> Geometry:
     """Return how a frame is placed, and check that it can be shown.
@@ -132,51 +172,107 @@ class Display:
       schema.DecodeError: as in `geometry`.
     """
     frame, transfer = shown.frame, shown.frame.color_trc
-    key = (frame.width, frame.height, frame.colorspace, transfer)
-    if key not in self._placed:
-      self._placed[key] = self.geometry(frame)
-    placed = self._placed[key]
+    shape = (frame.width, frame.height, frame.format.name)
+    key = (*shape, frame.colorspace, transfer, size)
+    way = self._ways.get(key)
+    if way is None:
+      way = self._ways[key] = _way(frame, self.geometry(frame), size)
+    placed = way.placed
     if frame.interlaced_frame:
       frame = _deinterlaced(shown)
-    if transfer in _HDR:
+    if way.is_exact:
+      pixels = self._scaled(frame, way, size)
+    elif transfer in _HDR:
       pixels = tone_mapping.to_sdr(
-        self._rgb(frame, placed, 'rgb48le'),
+        self._rgb(frame, way, 'rgb48le'),
         transfer=transfer,
         primaries=shown.frame.color_primaries,
       )
     else:
-      pixels = self._rgb(frame, placed, 'rgb24')
-    pixels = pixels[
-      :: -1 if placed.flip_y else 1, :: -1 if placed.flip_x else 1
-    ]
+      pixels = self._rgb(frame, way, 'rgb24')
+    if placed.flip_y or placed.flip_x:
+      pixels = pixels[
+        :: -1 if placed.flip_y else 1, :: -1 if placed.flip_x else 1
+      ]
+    if pixels.shape[:2] == size:
+      return pixels
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     return transforms.fit(picture, size)
 
-  def _rgb(self, frame: Any, placed: Geometry, name: str) -> np.ndarray:
-    is_hd = frame.width >= 1280 or frame.height >= 720
+  def _rgb(self, frame: Any, way: Way, name: str) -> np.ndarray:
+    """Convert a whole frame."""
+    placed = way.placed
     if name == 'rgb48le' and _is_yuv(frame.format):
       # The conversion to RGB would repeat subsampled colours.
-      frame = self._reformatter.reformat(frame, format='yuv444p12le', threads=1)
-    is_bt709 = (
-      is_hd and frame.colorspace == _UNSPECIFIED and _is_yuv(frame.format)
-    )
+      frame = _tools.reformatter.reformat(
+        frame, format='yuv444p12le', threads=1
+      )
     if placed.width != frame.width:
-      matrix = 'bt709' if is_bt709 else 'auto'
       swap = [('transpose', 'cclock_flip')] if placed.swap else []
       width, height = placed.size
+      matrix = 'bt709' if way.matrix == _BT709 else 'auto'
       scale = ('scale', f'{width}:{height}:in_color_matrix={matrix}')
       rgb = _filtered([frame], *swap, scale, ('format', name))
       return rgb.to_ndarray()
     # By default the scaler starts a thread per core for every frame.
-    rgb = self._reformatter.reformat(
+    rgb = _tools.reformatter.reformat(
       frame,
       format=name,
-      src_colorspace=_BT709 if is_bt709 else None,
-      interpolation=av.video.reformatter.Interpolation.BICUBIC,
+      src_colorspace=way.matrix,
+      interpolation=_BICUBIC,
       threads=1,
     )
     pixels = rgb.to_ndarray()
     return pixels.transpose(1, 0, 2) if placed.swap else pixels
+
+  def _scaled(self, frame: Any, way: Way, size: tuple[int, int]) -> np.ndarray:
+    """Convert a part of a frame to a smaller size, in one pass."""
+    if way.crop is not None:
+      way.crop.vpush(frame)
+      frame = way.crop.vpull()
+    height, width = size[::-1] if way.placed.swap else size
+    # With packed colours two neighbouring pixels would have one colour.
+    rgb = _tools.reformatter.reformat(
+      frame,
+      width,
+      height,
+      'gbrp',
+      src_colorspace=way.matrix,
+      interpolation=_BICUBIC,
+      threads=1,
+    )
+    pixels = rgb.to_ndarray()
+    return pixels.transpose(1, 0, 2) if way.placed.swap else pixels
+
+
+def _way(frame: Any, placed: Geometry, size: tuple[int, int]) -> Way:
+  """Return how frames like this one become RGB of a size.
+
+  FFmpeg can scale a part of them if it consists of whole samples of colour,
+  which may be two pixels wide and high, and if pixels are square.
+  """
+  is_yuv = _is_yuv(frame.format)
+  is_hd = frame.width >= 1280 or frame.height >= 720
+  is_untagged = is_yuv and frame.colorspace == _UNSPECIFIED
+  matrix = _BT709 if is_hd and is_untagged else None
+  plain = Way(placed=placed, matrix=matrix)
+  height, width = size[::-1] if placed.swap else size
+  is_smaller = width < frame.width and height < frame.height
+  is_square = placed.width == frame.width
+  if not (is_yuv and is_smaller and is_square) or frame.color_trc in _HDR:
+    return plain
+  wide, high = frame.format.chroma_width(4), frame.format.chroma_height(4)
+  edges = transforms.crop_box(frame.width, frame.height, (height, width))
+  left, top, right, bottom = map(round, edges)
+  fractions = [edge - round(edge) for edge in edges]
+  is_odd = (left | top) % 2 or min(wide, high) < 2
+  if is_odd or max(map(abs, fractions)) > _ROUNDING:
+    return plain
+  crop = None
+  if (right - left, bottom - top) != (frame.width, frame.height):
+    area = f'{right - left}:{bottom - top}:{left}:{top}'
+    crop = _tools.crop(frame, area)
+  return Way(placed=placed, matrix=matrix, is_exact=True, crop=crop)
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -222,21 +318,27 @@ def _filtered(
   frames: Sequence[Any], *filters: tuple[str, str], place: int = 0
 ) -> Any:
   """Return the frame at `place` after a chain of (filter, its arguments)."""
-  graph = av.filter.Graph()
-  graph.threads = 1
-  source = graph.add_buffer(
-    width=frames[0].width,
-    height=frames[0].height,
-    format=frames[0].format,
-    time_base=frames[0].time_base,
-  )
-  chain = [graph.add(name, arguments) for name, arguments in filters]
-  graph.link_nodes(source, *chain, graph.add('buffersink')).configure()
+  graph = _graph(frames[0], *filters)
   for frame in (*frames, None):
     graph.push(frame)
   for _ in range(place):
     graph.pull()
   return graph.pull()
+
+
+def _graph(frame: Any, *filters: tuple[str, str]) -> av.filter.Graph:
+  """Return a chain of (filter, its arguments) for frames like this one."""
+  graph = av.filter.Graph()
+  graph.threads = 1
+  source = graph.add_buffer(
+    width=frame.width,
+    height=frame.height,
+    format=frame.format,
+    time_base=frame.time_base,
+  )
+  chain = [graph.add(name, arguments) for name, arguments in filters]
+  graph.link_nodes(source, *chain, graph.add('buffersink')).configure()
+  return graph
 
 
 def _layout(frame: Any) -> tuple[int, int, str]:

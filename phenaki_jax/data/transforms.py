@@ -87,20 +87,38 @@ def fit(
   height, width = size
   if image.size == (width, height):
     return np.array(image)
-  scale = min(image.width / width, image.height / height)
-  left = max(0.0, (image.width - width * scale) / 2)
-  top = max(0.0, (image.height - height * scale) / 2)
-  # Rounding must not move the crop outside the image.
-  right = min(image.width, left + width * scale)
-  bottom = min(image.height, top + height * scale)
   return np.array(
     image.resize(
       (width, height),
       Image.Resampling.BICUBIC,
-      box=(left, top, right, bottom),
-      reducing_gap=_reducing_gap(scale),
+      box=crop_box(image.width, image.height, size),
+      reducing_gap=_reducing_gap(
+        min(image.width / width, image.height / height)
+      ),
     )
   )
+
+
+def crop_box(
+  width: int, height: int, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+  """Return the largest central part of an image with the aspect of a size.
+
+  Args:
+    width: of the image, in pixels.
+    height: of the image.
+    size: a height and a width.
+
+  Returns:
+    Left, top, right and bottom, in pixels and fractions of them.
+  """
+  scale = min(width / size[1], height / size[0])
+  left = max(0.0, (width - size[1] * scale) / 2)
+  top = max(0.0, (height - size[0] * scale) / 2)
+  # Rounding must not move the crop outside the image.
+  right = min(float(width), left + size[1] * scale)
+  bottom = min(float(height), top + size[0] * scale)
+  return left, top, right, bottom
 
 
 def _reducing_gap(scale: float) -> float | None:

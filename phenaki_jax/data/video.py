@@ -237,8 +237,8 @@ def _frames(
       raise schema.DecodeError('broken_file', 'a frame has no timestamp')
     if origin is None:
       origin = frame.pts
-      if start > _SEEK_AFTER:
-        target = origin + int(start / stream.time_base)
+      target = origin + int(start / stream.time_base)
+      if start > _SEEK_AFTER and _has_key_frame(stream, target):
         container.seek(target, stream=stream, backward=True, any_frame=False)
         frames = container.decode(stream)
         continue
@@ -252,6 +252,13 @@ def _frames(
       raise schema.DecodeError('too_many_frames', f'more than {MAX_FRAMES}')
     # Correctly rounded, and faster than an operation on fractions.
     yield (frame.pts - origin) * ticks / per_second, frame
+
+
+def _has_key_frame(stream: Any, target: int) -> bool:
+  """Return whether there may be a key frame between the first and a time."""
+  index = stream.index_entries
+  is_known = index.search_timestamp(target, backward=False, any_frame=True) > 0
+  return not is_known or index.search_timestamp(target) != 0
 
 
 def _pick(
@@ -278,8 +285,8 @@ def _pick(
       break
   if shown is None:
     return []
-  pixels = show(shown)
-  return picked + [pixels] * (len(times) - len(picked))
+  left = len(times) - len(picked)
+  return picked + [show(shown)] * left if left else picked
 
 
 def _shower(stream: Any, size: tuple[int, int]) -> Callable[[Any], np.ndarray]:

@@ -2,8 +2,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from phenaki_jax.data import display, schema, video
+from phenaki_jax.data import display, schema, transforms, video
 
 ONE = 1 << 16
 # Display matrices, and the same turn of an array [H, W, 3].
@@ -93,6 +94,54 @@ def test_the_pixel_limit_is_that_of_the_screen(media, monkeypatch):
   monkeypatch.setattr(display, 'MAX_PIXELS', 256 * 48 - 1)
   with pytest.raises(schema.DecodeError, match='too_many_pixels'):
     video.examine(data)
+
+
+def waves(height, width):
+  """Return a picture that is smooth but colourful."""
+  y, x = np.mgrid[:height, :width]
+  angles = np.stack([x / 9 + y / 31, y / 8 - x / 23, (x + y) / 12], -1)
+  return np.round(127.5 + 100 * np.sin(angles)).astype(np.uint8)
+
+
+# The sizes of which a part is scaled without rounding are wide, high, cut at
+# the sides or at the top, and whole; the last ones are cut in odd columns, or
+# within a column.
+@pytest.mark.parametrize(
+  'shape, size',
+  [
+    *(((120, 160), (32, 32)), ((160, 120), (32, 48)), ((96, 128), (48, 64))),
+    *(((96, 98), (32, 32)), ((96, 131), (32, 32))),
+  ],
+)
+@pytest.mark.parametrize('matrix', list(TURNS)[:6:2], ids=str)
+def test_a_smaller_frame_is_that_of_pillow(media, shape, size, matrix):
+  picture = waves(*shape)
+  data = media.video(
+    [picture] * 2,
+    setup=with_matrix(*matrix),
+    pix_fmt='yuv444p',
+    options={'qp': '1'},
+  )
+  (frame,) = video.sample(data, np.zeros(1), size=size)
+  turned = np.ascontiguousarray(TURNS[matrix](picture))
+  edges = transforms.crop_box(turned.shape[1], turned.shape[0], size)
+  expected = Image.fromarray(turned).resize(
+    size[::-1], Image.Resampling.BICUBIC, box=edges
+  )
+  error = np.abs(frame.astype(int) - np.asarray(expected, int))
+  assert error.mean() < 3 and error.max() < 16
+
+
+def test_every_pixel_of_a_smaller_frame_has_its_own_colour(media):
+  # Stripes of one pixel of the result, red and blue.
+  stripes = np.zeros((64, 64, 3), np.uint8)
+  stripes[:, np.arange(64) // 4 % 2 == 0, 0] = 255
+  stripes[:, np.arange(64) // 4 % 2 == 1, 2] = 255
+  data = media.video([stripes] * 2, options={'qp': '1'})
+  (frame,) = video.sample(data, np.zeros(1), size=(16, 16))
+  colours = frame[:, 2:-2].astype(int)
+  assert (colours[:, ::2, 0] - colours[:, ::2, 2]).min() > 150
+  assert (colours[:, 1::2, 2] - colours[:, 1::2, 0]).min() > 150
 
 
 @pytest.mark.parametrize('order', ['tff', 'bff'])

@@ -83,8 +83,17 @@ def test_a_lower_rate_keeps_the_last_frame_at_or_before(media):
 
 
 @pytest.mark.parametrize('start', [0.0, 1.3, 2.5, 4.99])
-def test_seeking_finds_what_full_decoding_finds(media, start):
-  data = media.video(media.levels(range(0, 240, 6)), fps=8)
+@pytest.mark.parametrize('container', ['mp4', 'matroska'])
+@pytest.mark.parametrize('between_key_frames', [5, 250])
+def test_seeking_finds_what_full_decoding_finds(
+  media, start, container, between_key_frames
+):
+  data = media.video(
+    media.levels(range(0, 240, 6)),
+    fps=8,
+    container=container,
+    options={'g': str(between_key_frames)},
+  )
   times = start + np.arange(5) / 8
   whole = video.decode(data, size=SIZE)
   np.testing.assert_array_equal(

@@ -22,6 +22,8 @@ MAX_BYTES = video.MAX_BYTES
 
 
 _MAX_CHECKED = 2**20  # remembered records, of about 100 bytes each
+# Bytes up to which reading a record at once is faster than its parts.
+_SMALL = 2**18
 ROUNDING = 1e-6  # of numbers of frames
 # Seconds at the end of a scene in which no frame is taken. Containers round
 # times by less, so that such a frame could be of the next scene.
@@ -183,8 +185,9 @@ class FileReader:
         )
       )
       if checked in self._checked:
-        part = FilePart(file, record.offset, size)
-        frames = video.sample(part, times, size=request.size)
+        frames = video.sample(
+          _part(record, file, size), times, size=request.size
+        )
       else:
         data = _read_checked(record, file, size)
         if len(self._checked) < _MAX_CHECKED:
@@ -199,6 +202,14 @@ def _plain_path(record: schema.Record) -> pathlib.PurePosixPath:
   if not record.path or path.is_absolute() or '..' in path.parts:
     raise schema.DecodeError('missing_file', f'no file for {record.key!r}')
   return path
+
+
+def _part(record: schema.Record, file: BinaryIO, size: int) -> video.Encoded:
+  """Return the bytes of a small record, or the part of a file as a file."""
+  if size > _SMALL:
+    return FilePart(file, record.offset, size)
+  file.seek(record.offset)
+  return file.read(size)
 
 
 def _read_checked(record: schema.Record, file: BinaryIO, size: int) -> bytes:
