@@ -34,6 +34,7 @@ from phenaki_jax.runs.request import Request
 
 _OWN = ('config', 'label', 'series', 'match')
 _EVALUATE = 'evaluate.'
+_WANDB = 'wandb.'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ def load_sweep(
       f"get_sweep of {spec} must yield at least one dict, such as {{'config': "
       "'../generator/tiny.py', 'data.image_share': 0.2}"
     )
-  folder = pathlib.Path(config_lib.split(spec)[0]).parent
+  path = pathlib.Path(config_lib.split(spec)[0])
+  folder, name = path.parent, path.stem
   first: Experiment | None = None
   points: list[Point] = []
   for number, entry in enumerate(entries):
@@ -108,7 +110,7 @@ def load_sweep(
         settings.append(steps)
         experiment = _resolve(config, settings)
       units = tuple(
-        _make_unit(entry, config, settings, experiment, seed)
+        _make_unit(entry, config, settings, experiment, seed, group=name)
         for seed in range(seeds)
       )
     except UserError as error:
@@ -121,7 +123,6 @@ def load_sweep(
         'its own'
       )
     points.append(Point(label=label, series=series, units=units))
-  name = pathlib.Path(config_lib.split(spec)[0]).stem
   return Sweep(name=name, spec=spec, points=tuple(points))
 
 
@@ -194,6 +195,8 @@ def _make_unit(
   settings: list[str],
   experiment: Experiment,
   seed: int,
+  *,
+  group: str,
 ) -> Unit:
   evaluation = {
     name.removeprefix(_EVALUATE): value
@@ -204,14 +207,22 @@ def _make_unit(
   for name in evaluation:
     if name not in fields or name == 'settings':
       raise UserError(config_lib.unknown_key('evaluation field', name, fields))
-  label = entry.get('label') or ', '.join(settings)
+  # Where results are sent does not change them.
+  decisive = [one for one in settings if not one.startswith(_WANDB)]
+  label = entry.get('label') or ', '.join(decisive)
+  # The place of the config may differ between machines, its name does not.
+  name = make_name(label, seed, [entry['config'], sorted(decisive), seed])
+  overrides = [*settings, f'seed={seed}']
+  wandb = experiment.wandb
+  if wandb.project:
+    wandb = dataclasses.replace(wandb, group=wandb.group or group, name=name)
+    overrides += [f'{_WANDB}group={wandb.group}', f'{_WANDB}name={wandb.name}']
   return Unit(
-    # The place of the config may differ between machines, its name does not.
-    name=make_name(label, seed, [entry['config'], sorted(settings), seed]),
+    name=name,
     label=label,
     seed=seed,
     config=config,
-    overrides=(*settings, f'seed={seed}'),
+    overrides=tuple(overrides),
     evaluation=evaluation,
-    experiment=dataclasses.replace(experiment, seed=seed),
+    experiment=dataclasses.replace(experiment, seed=seed, wandb=wandb),
   )

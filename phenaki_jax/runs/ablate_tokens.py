@@ -44,7 +44,9 @@ class SharedTokens:
     share = {1: float('images' in self._needs), 2: 0.5}[kinds]
     names = (*(f'data.{name}' for name in OF_THE_BATCH), 'seed')
     kept = [
-      text for text in unit.overrides if text.partition('=')[0] not in names
+      text
+      for text in unit.overrides
+      if text.partition('=')[0] not in names and not text.startswith('wandb.')
     ]
     return [
       *('encode', '--tokens', '--config', unit.config),

@@ -16,6 +16,7 @@ from phenaki_jax.runs.evaluate import SCORES_FILE
 from phenaki_jax.runs.experiment import CONFIG_FILE, Experiment, read, saved
 from phenaki_jax.training.checkpoint_files import FOLDER as CHECKPOINTS
 from phenaki_jax.training.checkpoint_files import finished
+from phenaki_jax.training.config import WandbConfig
 from phenaki_jax.training.last_evaluation import LastEvaluation
 
 State = Literal['new', 'interrupted', 'trained', 'finished']
@@ -122,6 +123,7 @@ class Unit:
         each,
         data=dataclasses.replace(each.data, token_cache=''),
         text=dataclasses.replace(each.text, digest=''),
+        wandb=WandbConfig(),
       )
       for each in (saved(self.experiment, folder), read(folder))
     )

@@ -27,7 +27,11 @@ from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.losses import TokenizerLossWeights
 from phenaki_jax.training.compatibility import with_current_names
-from phenaki_jax.training.config import OptimConfig, TrainConfig
+from phenaki_jax.training.config import (
+  OptimConfig,
+  TrainConfig,
+  WandbConfig,
+)
 from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 
@@ -79,6 +83,7 @@ class Experiment:
     optim: the optimizer.
     train: the length of the run, and how often it logs, saves and evaluates.
     mesh: number of devices on each mesh axis.
+    wandb: where Weights & Biases keeps the results too, if anywhere.
   """
 
   kind: Literal['tokenizer', 'generator', 'reader', 'diffusion']
@@ -101,6 +106,7 @@ class Experiment:
   optim: OptimConfig = OptimConfig()
   train: TrainConfig = TrainConfig()
   mesh: MeshConfig = MeshConfig()
+  wandb: WandbConfig = WandbConfig()
 
   @property
   def uses_tokenizer(self) -> bool:

@@ -92,6 +92,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
         writers.JsonlWriter(workdir / 'metrics.jsonl'),
         writers.TensorBoardWriter(workdir / 'tensorboard', fps=data.fps),
         writers.FileWriter(workdir / 'samples', fps=data.fps),
+        *_wandb_writers(kept, workdir),
         CollapseAlarm(),
       ],
       evaluators=evaluators.build(run),
@@ -102,6 +103,24 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
     event = 'preempt' if code == loop.PREEMPTED else 'stop'
     events.record(event, code=code)
     return code
+
+
+def _wandb_writers(
+  experiment: Experiment, workdir: epath.Path
+) -> list[writers.Writer]:
+  """Return the writer of Weights & Biases if a project is named."""
+  if not experiment.wandb.project:
+    return []
+  settings = config_lib.to_dict(experiment)
+  del settings['wandb']
+  return [
+    writers.WandbWriter(
+      workdir,
+      config=experiment.wandb,
+      settings=settings,
+      fps=experiment.data.fps,
+    )
+  ]
 
 
 def described(experiment: Experiment, pipeline: Loader) -> str:

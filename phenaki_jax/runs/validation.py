@@ -7,6 +7,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_config import DIFFUSION_SETTINGS
+from phenaki_jax.training.writers import check_wandb
 
 
 def validate(
@@ -23,6 +24,7 @@ def validate(
     UserError: parts do not fit together; the message names allowed values.
   """
   data, tokenizer = experiment.data, experiment.tokenizer
+  check_wandb(experiment.wandb)
   if experiment.kind != 'reader':
     grid = tokenizer.grid(experiment.clip_frames, data.size)
     tokenizer.grid(data.frames, data.size)  # Checks the number of frames.

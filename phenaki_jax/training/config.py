@@ -62,6 +62,21 @@ class TrainConfig:
 
 
 @validated
+class WandbConfig:
+  """Where Weights & Biases keeps a run, beside the run directory.
+
+  Attributes:
+    project: its project; empty to send nothing.
+    group: the group of runs that it is shown in; a sweep sets its name.
+    name: the name of the run; empty for one that W&B makes up.
+  """
+
+  project: str = ''
+  group: str = ''
+  name: str = ''
+
+
+@validated
 class OptimConfig:
   """The optimizer, its schedule and the averaged copy of the parameters.
 

@@ -5,8 +5,12 @@ an animated GIF in an image summary, which TensorBoard plays; this needs neither
 TensorFlow nor moviepy.
 """
 
+import importlib.util
+import io
 import json
 import math
+import os
+import secrets
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,10 +20,13 @@ from etils import epath
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.files.append import append
 from phenaki_jax.files.atomic import replace_file, sweep_folder
+from phenaki_jax.files.paths import is_remote
 from phenaki_jax.media.gif import MAX_FPS, encode_gif
 from phenaki_jax.media.png import encode_png
+from phenaki_jax.training.config import WandbConfig
 
 Value = Any
 
@@ -166,6 +173,124 @@ class FileWriter(Writer):
         suffix, content = _encode(np.asarray(value), self._fps)
         name = f'{name.replace("/", "_")}_{step:07d}.{suffix}'
         replace_file(self._folder / name, content)
+
+
+class WandbWriter(Writer):
+  """Sends numbers, images and videos to Weights & Biases.
+
+  W&B cannot take back what it was sent, so `rewind` removes nothing. Instead
+  `wandb.json` of the run directory keeps the id of the run, which a resumed run
+  goes on with, and the last step of each result: one that comes again is not
+  sent again. The results of a step that a kill interrupts may be missing, or
+  be sent twice.
+  """
+
+  def __init__(
+    self,
+    workdir: epath.PathLike,
+    *,
+    config: WandbConfig,
+    settings: Mapping[str, Any],
+    fps: float = 8.0,
+  ) -> None:
+    """Set what `rewind` opens.
+
+    Args:
+      workdir: the run directory.
+      config: names the project, the group and the run.
+      settings: of the run, shown beside its results.
+      fps: frame rate of videos, in frames per second.
+    """
+    self._workdir, self._config = epath.Path(workdir), config
+    self._settings, self._fps = settings, fps
+    self._run: Any = None
+    self._id = secrets.token_hex(4)
+    self._sent: dict[str, int] = {}
+
+  def rewind(self, step: int) -> None:
+    """Start the run, or go on with it; nothing is removed from it.
+
+    Raises:
+      UserError: W&B cannot be reached, or nobody is logged in.
+    """
+    del step
+    if self._run is not None:
+      return
+    check_wandb(self._config)
+    import wandb
+
+    if self._kept.exists():
+      content = json.loads(self._kept.read_text())
+      self._id, self._sent = content['id'], content['sent']
+    try:
+      self._run = wandb.init(
+        project=self._config.project,
+        group=self._config.group or None,
+        name=self._config.name or None,
+        id=self._id,
+        resume='allow',
+        dir=None if is_remote(self._workdir) else os.fspath(self._workdir),
+        config=dict(self._settings),
+        settings=wandb.Settings(
+          console='off', quiet=True, disable_git=True, disable_code=True
+        ),
+      )
+    except wandb.errors.Error as error:
+      raise UserError(
+        f'wandb.project={self._config.project} cannot be opened ({error}); run '
+        '`wandb login`, set WANDB_MODE=offline to send the results later with '
+        '`wandb sync`, or leave wandb.project empty'
+      ) from error
+    # Steps of W&B's own are those of its calls, which are more.
+    self._run.define_metric('step', hidden=True)
+    self._run.define_metric('*', step_metric='step')
+
+  def write(self, step: int, values: Mapping[str, Value]) -> None:
+    """Send those results that were not sent at this step or a later one."""
+    new = {
+      name: self._entry(value)
+      for name, value in values.items()
+      if step > self._sent.get(name, -1)
+    }
+    if not new:
+      return
+    self._run.log({'step': step, **new})
+    self._sent |= dict.fromkeys(new, step)
+    content = {'id': self._id, 'sent': self._sent}
+    replace_file(self._kept, json.dumps(content).encode())
+
+  def close(self) -> None:
+    """Wait until everything is sent."""
+    if self._run is not None:
+      self._run.finish()
+
+  @property
+  def _kept(self) -> epath.Path:
+    return self._workdir / 'wandb.json'
+
+  def _entry(self, value: Value) -> Any:
+    import wandb
+
+    kind = rank(value)
+    if not kind:
+      return float(value)
+    if kind == 3:
+      return wandb.Image(np.asarray(value))
+    _, content = _encode(np.asarray(value), self._fps)
+    return wandb.Video(io.BytesIO(content), format='gif')
+
+
+def check_wandb(config: WandbConfig) -> None:
+  """Check that W&B is installed if a project is named.
+
+  Raises:
+    UserError: it is not.
+  """
+  if config.project and importlib.util.find_spec('wandb') is None:
+    raise UserError(
+      f'wandb.project={config.project} needs the package of Weights & Biases; '
+      'pip install phenaki-jax[wandb], or leave wandb.project empty'
+    )
 
 
 def _encode(pixels: np.ndarray, fps: float) -> tuple[str, bytes]:

@@ -87,3 +87,21 @@ def test_a_changed_config_does_not_pass_for_the_old_one(
   leave_files(dataclasses.replace(unit, experiment=changed), tmp_path)
   with pytest.raises(UserError, match='trained with another version of'):
     unit.state(tmp_path)
+
+
+def test_wandb_groups_the_units_of_a_sweep(
+  unit, load_halves, tmp_path, leave_files
+):
+  sent = load_halves('wandb.project=stories', seeds=1).units[1]
+  # It is the same unit, also if the project is named later.
+  assert (sent.name, sent.label) == (unit.name, unit.label)
+  leave_files(unit, tmp_path)
+  assert sent.state(tmp_path) == 'finished'
+  args = _parse(sent.train_command(tmp_path, cache=None))
+  wandb = experiment_lib.resolve(args.config, args.set).wandb
+  assert wandb == sent.experiment.wandb
+  assert (wandb.project, wandb.group, wandb.name) == (
+    *('stories', 'halves', unit.name),
+  )
+  grouped = load_halves('wandb.project=stories', 'wandb.group=night', seeds=1)
+  assert grouped.units[0].experiment.wandb.group == 'night'

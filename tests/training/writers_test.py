@@ -4,16 +4,21 @@ import io
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
+from phenaki_jax.errors import UserError
+from phenaki_jax.training import writers
+from phenaki_jax.training.config import WandbConfig
 from phenaki_jax.training.writers import (
   FileWriter,
   JsonlWriter,
   TensorBoardWriter,
+  WandbWriter,
   rank,
 )
 
@@ -142,6 +147,98 @@ def test_files_are_named_by_result_and_step(tmp_path):
     np.testing.assert_array_equal(np.asarray(image), IMAGE)
   with Image.open(folder / names[1]) as video:
     assert (video.n_frames, video.info['duration']) == (3, 250)
+
+
+def _finished(path):
+  """Return the records of a run that W&B keeps until `wandb sync`.
+
+  Another process writes the last of them, `exit`, in its own time.
+  """
+  for _ in range(600):
+    records = _wandb_records(path)
+    if records and records[-1].WhichOneof('record_type') == 'exit':
+      return records
+    time.sleep(0.1)
+  raise TimeoutError(path)
+
+
+def _wandb_records(path):
+  """Read what there is: chunks in blocks of 32 KB.
+
+  A chunk has a checksum, a length and a kind.
+  """
+  from wandb.proto import wandb_internal_pb2
+
+  content, at, data, found = path.read_bytes(), 7, b'', []
+  while at < len(content):
+    if (left := -at % 2**15) < 7 and left:
+      at += left
+      continue
+    size, kind = (
+      int.from_bytes(content[at + 4 : at + 6], 'little'),
+      content[at + 6],
+    )
+    data += content[at + 7 : at + 7 + size]
+    at += 7 + size
+    if kind in (1, 4):  # a whole record, or the last chunk of one
+      found.append(wandb_internal_pb2.Record.FromString(data))
+      data = b''
+  return found
+
+
+@pytest.fixture
+def offline(monkeypatch):
+  monkeypatch.setenv('WANDB_MODE', 'offline')
+  monkeypatch.setenv('WANDB_SILENT', 'true')
+
+
+def test_wandb_gets_each_result_of_a_resumed_run_once(tmp_path, offline):
+  config = WandbConfig(project='stories', group='table2', name='half-seed0')
+  # The first start is killed after step 15, with a checkpoint of step 10.
+  for start, steps in ((0, (5, 10, 15)), (10, (15, 20))):
+    writer = WandbWriter(
+      tmp_path, config=config, settings={'seed': 0, 'data': {'fps': 4.0}}
+    )
+    writer.rewind(start)
+    writer.rewind(start)  # The state may be lost while a run goes on.
+    for step in steps:
+      writer.write(step, {'train/loss': step / 10})
+    writer.write(steps[-1], {'heldout/loss': float('inf'), **RESULTS})
+    writer.close()
+  first, second = sorted((tmp_path / 'wandb').glob('offline-run-*/*.wandb'))
+  runs, sent = [], []
+  for record in (*_finished(first), *_finished(second)):
+    if record.WhichOneof('record_type') == 'run':
+      runs.append(record.run)
+    elif record.WhichOneof('record_type') == 'history':
+      row = {
+        item.nested_key[0]: json.loads(item.value_json)
+        for item in record.history.item
+      }
+      step = row.pop('step')
+      sent += [(name, step) for name in row if not name.startswith('_')]
+  assert {(r.project, r.run_group, r.display_name) for r in runs} == {
+    ('stories', 'table2', 'half-seed0')
+  }
+  assert len({run.run_id for run in runs}) == 1
+  evaluated = ('heldout/loss', 'loss', 'grid', 'story/first')
+  assert sorted(sent) == sorted(
+    [
+      *(('train/loss', step) for step in (5, 10, 15, 20)),
+      *((name, step) for name in evaluated for step in (15, 20)),
+    ]
+  )
+  names = {path.suffix for path in tmp_path.glob('wandb/*/files/media/*/*')}
+  names |= {path.suffix for path in tmp_path.glob('wandb/*/files/media/*/*/*')}
+  assert {'.png', '.gif'} <= names
+
+
+def test_a_missing_package_of_wandb_is_named(monkeypatch):
+  writers.check_wandb(WandbConfig(project='stories'))
+  monkeypatch.setattr(writers.importlib.util, 'find_spec', lambda name: None)
+  writers.check_wandb(WandbConfig(group='table2'))
+  with pytest.raises(UserError, match=r'pip install phenaki-jax\[wandb\]'):
+    writers.check_wandb(WandbConfig(project='stories'))
 
 
 def test_writers_need_no_tensorflow(tmp_path):
