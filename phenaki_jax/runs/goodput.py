@@ -81,6 +81,12 @@ class Goodput:
     """Return the share of the time that was spent on steps that count."""
     return self.seconds[GOOD] / self.total if self.total else 0.0
 
+  @property
+  def wait_share(self) -> float:
+    """Return the share of the time of the steps that they waited for data."""
+    wait = self.seconds['wait']
+    return wait / (wait + self.seconds[GOOD]) if wait else 0.0
+
 
 def read(workdir: epath.PathLike) -> list[Start]:
   """Read the events of all starts of a run.
@@ -199,5 +205,6 @@ def describe(goodput: Goodput) -> str:
   return (
     f'Goodput {goodput.share:.3f} of {goodput.total:.1f} s: {goodput.steps} '
     f'steps, {goodput.lost} done again; started {goodput.starts} times, '
-    f'preempted {goodput.preempted}.'
+    f'preempted {goodput.preempted}. Steps waited for data for '
+    f'{goodput.wait_share:.4f} of their time.'
   )

@@ -177,7 +177,7 @@ def test_the_table_has_each_kind_of_time_that_was_spent(resumed):
   table = goodput.to_markdown(goodput.measure(goodput.read(resumed)))
   assert table.startswith(
     'Goodput 0.620 of 92.0 s: 12 steps, 4 done again; started 2 times, '
-    'preempted 1.'
+    'preempted 1. Steps waited for data for 0.0500 of their time.'
   )
   assert '| wait | waiting for data | 3.0 | 0.033 |' in table
   assert '| evaluate |' not in table
