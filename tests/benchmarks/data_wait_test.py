@@ -10,6 +10,7 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[2] / 'benchmarks' / 'data_wait.py'
 SMALL = (
   *('data.frames=3', 'data.batch_size=2', 'data.context_frames=1'),
+  'task.prediction_frames=1',
   *('tokenizer.width=16', 'tokenizer.num_heads=2', 'tokenizer.mlp_dim=32'),
   *('tokenizer.spatial_layers=1', 'tokenizer.temporal_layers=1'),
 )
