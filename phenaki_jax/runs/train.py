@@ -92,7 +92,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
         writers.JsonlWriter(workdir / 'metrics.jsonl'),
         writers.TensorBoardWriter(workdir / 'tensorboard', fps=data.fps),
         writers.FileWriter(workdir / 'samples', fps=data.fps),
-        *_wandb_writers(kept, workdir),
+        *wandb_writers(kept, workdir),
         CollapseAlarm(),
       ],
       evaluators=evaluators.build(run),
@@ -105,7 +105,7 @@ def train(experiment: Experiment, workdir: epath.PathLike) -> int:
     return code
 
 
-def _wandb_writers(
+def wandb_writers(
   experiment: Experiment, workdir: epath.Path
 ) -> list[writers.Writer]:
   """Return the writer of Weights & Biases if a project is named."""

@@ -11,8 +11,12 @@ import subprocess
 import sys
 
 import pytest
+from etils import epath
 
 from phenaki_jax.runs import train
+from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.training.config import WandbConfig
+from phenaki_jax.training.writers import WandbWriter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -131,3 +135,13 @@ def test_a_run_in_a_bucket_trains_and_resumes(tmp_path, monkeypatch):
     *('checkpoints', 'config.json', 'events', 'metrics.jsonl'),
     *('samples', 'tensorboard'),
   }
+
+
+def test_wandb_is_written_to_if_a_project_is_named(tmp_path):
+  plain = Experiment(kind='tokenizer')
+  assert train.wandb_writers(plain, epath.Path(tmp_path)) == []
+  sent = Experiment(kind='tokenizer', wandb=WandbConfig(project='stories'))
+  (writer,) = train.wandb_writers(sent, epath.Path(tmp_path))
+  assert isinstance(writer, WandbWriter)
+  # Nothing is opened before the training has its directory.
+  assert not list(tmp_path.iterdir())
