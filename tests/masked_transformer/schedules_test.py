@@ -32,6 +32,7 @@ def test_schedules_differ():
     'linear': 0.5,
     'square': 0.75,
     'cubic': 0.875,
+    'quartic': 0.9375,
     'sqrt': 0.2929,
   }
 
