@@ -37,6 +37,9 @@ from phenaki_jax.training.rows import Rows, pack_images
 # Least log-probability of the teacher in the comparison, so that no token
 # outweighs a batch.
 _FLOOR = -12.0
+# Share of the rows of which the teacher is shown nothing. It follows the tokens
+# that it is shown, also where they contradict the text.
+_UNSHOWN = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -236,6 +239,8 @@ class DistillationTask(GeneratorTask):
     share = jax.random.uniform(
       stream(rng, 'share'), (count, 1, 1, 1), jnp.float32
     )
+    # Negative, and thus no token, for a part of the rows.
+    share = (share - _UNSHOWN) / (1 - _UNSHOWN)
     noise = jax.random.uniform(stream(rng, 'shown'), size, jnp.float32)
     shown = uncovered & (noise < share)
     state = dataclasses.replace(
