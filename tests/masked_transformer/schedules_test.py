@@ -15,7 +15,8 @@ from phenaki_jax.masked_transformer.schedules import (
 
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_a_schedule_falls_from_one_to_zero(name):
-  share = np.asarray(hidden_share(name, jnp.linspace(0.0, 1.0, 101)))
+  # Far enough apart for float32: the first steps of 'quartic' are small.
+  share = np.asarray(hidden_share(name, jnp.linspace(0.0, 1.0, 51)))
   assert share[0] == 1
   assert share[-1] == pytest.approx(0, abs=1e-6)
   assert (np.diff(share) < 0).all()
