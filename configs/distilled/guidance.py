@@ -5,7 +5,9 @@ r"""A generator that needs no guidance, distilled from a guided one.
       --config configs/distilled/guidance.py:teacher=runs/generator
 
 The teacher is the reference if none is named; it gives all that this file does
-not. For the reference, one CPU core: about 15 minutes.
+not. The student takes 6 decoding steps, of which the first uncover few tokens,
+because all others depend on them. For the reference, one CPU core: about 8
+minutes.
 """
 
 import ml_collections
@@ -20,6 +22,12 @@ def get_config(arg=''):
       'kind': 'generator',
       'name': 'guidance_distilled',
       'distillation': {'teacher': chosen.teacher},
+      'sampling': {
+        'steps': 6,
+        'schedule': 'cubic',
+        'order': 'confidence',
+        'choice_temperature': 1.0,
+      },
       'optim': {
         'optimizer': 'muon',
         'learning_rate': 1e-3,
@@ -29,10 +37,10 @@ def get_config(arg=''):
         'ema_decay': 0.99,
       },
       'train': {
-        'steps': 1500,
+        'steps': 600,
         'log_every': 20,
         'checkpoint_every': 250,
-        'evaluate_every': 500,
+        'evaluate_every': 300,
       },
     }
   )

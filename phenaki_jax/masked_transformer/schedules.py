@@ -10,13 +10,14 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Schedule = Literal['cosine', 'linear', 'square', 'cubic', 'sqrt']
+Schedule = Literal['cosine', 'linear', 'square', 'cubic', 'quartic', 'sqrt']
 
 SCHEDULES: dict[Schedule, Callable[[Array], Array]] = {
   'cosine': lambda progress: jnp.cos(0.5 * jnp.pi * progress),
   'linear': lambda progress: 1.0 - progress,
   'square': lambda progress: 1.0 - progress**2,
   'cubic': lambda progress: 1.0 - progress**3,
+  'quartic': lambda progress: 1.0 - progress**4,
   'sqrt': lambda progress: 1.0 - jnp.sqrt(progress),
 }
 

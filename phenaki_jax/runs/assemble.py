@@ -306,8 +306,6 @@ def assemble(
       ours.critic_layers,
     ):
       given.pop('critic', None)  # the critic of this run is another network
-    if experiment.distillation.steps:
-      given['auxiliary'] = _networks(start, experiment)
   task = _generator(experiment, params, mesh)
   if added := missing_leaves(task, given):
     _log.info(

@@ -99,7 +99,7 @@ def read_trained(folder: epath.PathLike, *, step: int | None = None) -> Trained:
 
 def bundle_config(experiment: Experiment, name: str) -> dict[str, Any]:
   """Return what the `config.json` of a bundle holds of an experiment."""
-  values = config_lib.to_dict(experiment)
+  values = config_lib.to_dict(open_lib.without_caches(experiment))
   parts = ('kind', 'data', 'tokenizer', 'text', 'diffusion', 'sampling')
   return {'name': name, **{part: values[part] for part in parts}}
 

@@ -49,6 +49,7 @@ from phenaki_jax.training.tokenizer_task import TokenizerTask
 _log = logging.getLogger(__name__)
 
 Shape = TypeVar('Shape', TokenizerConfig, GeneratorConfig)
+Config = TypeVar('Config', Experiment, 'StoryModelConfig')
 
 # Captions of StoryWorld that have all of its words.
 _NUM_CAPTIONS = 2_000
@@ -81,7 +82,19 @@ def describe(experiment: Experiment) -> StoryModelConfig:
   values = {name: getattr(experiment, name) for name in names}
   frames = experiment.clip_frames
   values['data'] = dataclasses.replace(experiment.data, frames=frames)
-  return StoryModelConfig(**values)
+  return without_caches(StoryModelConfig(**values))
+
+
+def without_caches(config: Config) -> Config:
+  """Leave out where the caches of a training are.
+
+  They are folders of one machine, and no frame depends on them.
+  """
+  text = config.text
+  if text.source and text.encoder:  # A cache of text names its encoder.
+    text = dataclasses.replace(text, source='', vocabulary='')
+  data = dataclasses.replace(config.data, token_cache='')
+  return dataclasses.replace(config, data=data, text=text)
 
 
 def load(

@@ -4,15 +4,17 @@ Guidance distillation (arXiv 2210.03142, section 3.1): the student's prediction
 without guidance is that of the teacher with guidance, which halves the forward
 passes.
 
-Step distillation (Di[M]O, arXiv 2503.15457, sections 3.2 and 3.3): a student
-that uncovers many tokens at once draws each of them alone, so that they do not
-fit each other. The teacher's predictions of the same input cannot teach it
-more, since they are of single tokens too. Here the student draws the tokens of
-a decoding step; some are shown to the teacher, which predicts the others. An
-auxiliary model, trained on what the student draws, predicts them too. Where the
-teacher finds a token likelier than the auxiliary model does, the student's
-logit is raised. Unlike in the paper, the student keeps a few decoding steps,
-whose first tokens give its clips their variety; its input needs no noise.
+Step distillation: a student that uncovers many tokens at once draws each of
+them alone, so that they do not fit each other. It learns distributions whose
+tokens fit: those of least reverse divergence from the teacher, which draws
+token by token. This is mean-field inference (arXiv 1601.00670, section 2.3)
+by a network. The divergence of the tokens of a decoding step is a sum over any
+order of them (chain rule), so that the student draws all tokens, a random part
+is shown to the teacher, and the others are compared with its predictions. As
+in Di[M]O (arXiv 2503.15457), the teacher thus judges what the student draws;
+Di[M]O's auxiliary model is not needed, because tokens that are drawn at once
+are independent. How the part changes with the student is left out of the
+gradient.
 """
 
 import dataclasses
@@ -21,7 +23,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from phenaki_jax.generator import empty_texts
 from phenaki_jax.masked_transformer.draw import draw
@@ -31,9 +33,13 @@ from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.rows import Rows, pack_images
-from phenaki_jax.training.state import Role
 
-_AUXILIARY = 'auxiliary'
+# Least log-probability of the teacher in the comparison, so that no token
+# outweighs a batch.
+_FLOOR = -12.0
+# Share of the rows of which the teacher is shown nothing. It follows the tokens
+# that it is shown, also where they contradict the text.
+_UNSHOWN = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,18 +81,10 @@ class DistillationTask(GeneratorTask):
     return {**super().init_frozen(rng), 'teacher': self.generator.init(rng)}
 
   @property
-  def roles(self) -> dict[str, Role]:  # type: ignore[override]
-    """Return the auxiliary model of a step distillation."""
-    if not self.distillation.steps:
-      return {}
-    return {_AUXILIARY: Role(kind='opponent')}
-
-  def init(self, rng: PRNGKeyArray) -> Any:
-    """Create the parameters of all networks, boxed with logical names."""
-    params = super().init(rng)
-    if self.distillation.steps:
-      params[_AUXILIARY] = self.generator.init(rng)
-    return params
+  def undivided(self) -> str:
+    """Return the setting whose states are drawn for a whole batch."""
+    steps = self.distillation.steps
+    return f'distillation.steps={steps}' if steps else super().undivided
 
   def _dropped(self, rows: Rows, rng: PRNGKeyArray) -> Rows:
     """Keep the captions, because the student is sampled with prompts alone."""
@@ -173,7 +171,7 @@ class DistillationTask(GeneratorTask):
   def gradients(
     self, params: Any, frozen: Any, batch: Any, rng: PRNGKeyArray
   ) -> tuple[Any, dict[str, Mean]]:
-    """Differentiate the loss; with `steps`, match the tokens of a step."""
+    """Differentiate the loss; with `steps`, that of a decoding step."""
     if not self.distillation.steps:
       return super().gradients(params, frozen, batch, rng)
     tokens = self.tokenized(frozen, self._prepared(batch, rng))
@@ -183,37 +181,33 @@ class DistillationTask(GeneratorTask):
       for share in (0.0, 1.0)
     )
     uncovered = rows.hidden & ~after.hidden
-    student = {k: tree for k, tree in params.items() if k != _AUXILIARY}
+    return jax.grad(self._fitted, has_aux=True)(
+      params, frozen['teacher'], rows, uncovered, rng
+    )
 
-    def student_loss(student: Any) -> tuple[Array, Any]:
-      logits = self._scaled(student, rows, rng)
-      state, judged, drawn = self._revealed(rows, uncovered, logits, rng)
-      wanted, found = jax.lax.stop_gradient(
-        [
-          self._taught(frozen['teacher'], state, rng),
-          jax.nn.log_softmax(self._scaled(params[_AUXILIARY], state, rng), -1),
-        ]
-      )
-      pull = attract(logits, wanted, found, judged)
-      return pull, (state, judged, drawn, wanted, found)
-
-    grads, aside = jax.grad(student_loss, has_aux=True)(student)
-    state, judged, drawn, wanted, found = aside
-    weight = judged.astype(jnp.float32)
-    count = jnp.maximum(jnp.sum(weight), 1.0)
-
-    def auxiliary_loss(auxiliary: Any) -> Array:
-      logs = jax.nn.log_softmax(self._scaled(auxiliary, state, rng), -1)
-      right = jnp.take_along_axis(logs, drawn[..., None], -1)[..., 0]
-      return -jnp.sum(right * weight) / count
-
-    loss, of_auxiliary = jax.value_and_grad(auxiliary_loss)(params[_AUXILIARY])
-    divergence = jnp.sum(jnp.exp(wanted) * (wanted - found), -1)
+  def _fitted(
+    self,
+    params: Any,
+    teacher: Any,
+    rows: Rows,
+    uncovered: Bool[Array, 'R t h w'],
+    rng: PRNGKeyArray,
+  ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    """Compute the divergence of a step's tokens from the teacher's."""
+    found = self._scaled(params, rows, rng)
+    state, judged = self._revealed(rows, uncovered, found, rng)
+    found = jax.nn.log_softmax(found, -1)
+    wanted = jax.lax.stop_gradient(self._taught(teacher, state, rng))
+    divergence = joint_divergence(found, wanted, uncovered, judged)
+    count = jnp.maximum(jnp.sum(uncovered), 1.0)
     metrics = {
-      'loss': Mean(jnp.sum(divergence * weight), count),
-      'auxiliary': Mean.of(loss),
+      'loss': Mean(divergence, count),
+      # How sure the student is of its tokens.
+      'entropy': Mean(
+        -jnp.sum(jnp.sum(jnp.exp(found) * found, -1) * uncovered), count
+      ),
     }
-    return {**grads, _AUXILIARY: of_auxiliary}, jax.lax.stop_gradient(metrics)
+    return divergence / count, jax.lax.stop_gradient(metrics)
 
   def _scaled(
     self, params: Any, rows: Rows, rng: PRNGKeyArray
@@ -229,11 +223,11 @@ class DistillationTask(GeneratorTask):
     uncovered: Bool[Array, 'R t h w'],
     logits: Float[Array, 'R t h w V'],
     rng: PRNGKeyArray,
-  ) -> tuple[Rows, Bool[Array, 'R t h w'], Int[Array, 'R t h w']]:
+  ) -> tuple[Rows, Bool[Array, 'R t h w']]:
     """Draw the tokens of a decoding step, and show a part of them.
 
     Returns:
-      The rows with this part, the others, and all tokens that were drawn.
+      The rows with this part, and the others.
     """
     count, size = rows.ids.shape[0], rows.ids.shape
     drawn, _ = draw(
@@ -245,6 +239,8 @@ class DistillationTask(GeneratorTask):
     share = jax.random.uniform(
       stream(rng, 'share'), (count, 1, 1, 1), jnp.float32
     )
+    # Negative, and thus no token, for a part of the rows.
+    share = (share - _UNSHOWN) / (1 - _UNSHOWN)
     noise = jax.random.uniform(stream(rng, 'shown'), size, jnp.float32)
     shown = uncovered & (noise < share)
     state = dataclasses.replace(
@@ -252,7 +248,7 @@ class DistillationTask(GeneratorTask):
       ids=jnp.where(shown, drawn, rows.ids),
       hidden=rows.hidden & ~shown,
     )
-    return state, uncovered & ~shown, drawn
+    return state, uncovered & ~shown
 
   def _imitated(
     self,
@@ -292,24 +288,30 @@ class DistillationTask(GeneratorTask):
     return jax.nn.log_softmax(own, -1)
 
 
-def attract(
-  logits: Float[Array, '*b V'],
-  wanted: Float[Array, '*b V'],
-  found: Float[Array, '*b V'],
-  judged: Bool[Array, '*b'],
+def joint_divergence(
+  found: Float[Array, 'R *r V'],
+  wanted: Float[Array, 'R *r V'],
+  uncovered: Bool[Array, 'R *r'],
+  judged: Bool[Array, 'R *r'],
 ) -> Float[Array, '']:
-  """Return a number whose gradient moves logits from `found` to `wanted`.
+  """Estimate a divergence of independent tokens from dependent ones.
 
-  The gradient at a judged token is the difference of the probabilities (Di[M]O,
-  equation 8, with the forward divergence); elsewhere it is 0.
+  With q the product of the distributions in `found`, and p drawing the tokens
+  of a row one by one in a random order, KL(q | p) is the sum over the tokens of
+  their own divergence, given the tokens before them. A part of random size was
+  drawn; the mean of the others stands for all tokens of the row.
 
   Args:
-    logits: of the student.
-    wanted: log-probabilities of the teacher.
-    found: log-probabilities of the auxiliary model.
-    judged: True at the tokens that count.
+    found: log-probabilities of the student, before any was drawn.
+    wanted: those of the teacher, which sees the part.
+    uncovered: True at the tokens of the decoding step.
+    judged: True at those that are not in the part.
+
+  Returns:
+    The sum over rows.
   """
-  weight = judged.astype(jnp.float32)
-  change = jnp.exp(found) - jnp.exp(wanted)
-  total = jnp.sum(jnp.sum(change * logits, -1) * weight)
-  return total / jnp.maximum(jnp.sum(weight), 1.0)
+  own = jnp.exp(found) * (found - jnp.maximum(wanted, _FLOOR))
+  axes = tuple(range(1, judged.ndim))
+  total = jnp.sum(jnp.sum(own, -1) * judged, axes)
+  share = jnp.sum(uncovered, axes) / jnp.maximum(jnp.sum(judged, axes), 1)
+  return jnp.sum(total * share)

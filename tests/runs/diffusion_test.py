@@ -86,6 +86,7 @@ def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
     text=models.text,
     tokenizer=models.tokenizer,
     diffusion=dataclasses.replace(found.diffusion, channels=2),
+    data=dataclasses.replace(found.data, token_cache=str(tmp_path)),
   )
   task = DiffusionTask(
     config=found.diffusion, text=found.text, tokenizer=found.tokenizer
@@ -101,6 +102,7 @@ def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
     'words': (bundle_lib.reference_dir() / 'words.json').read_bytes(),
   }
   whole, part = tmp_path / 'whole', tmp_path / 'part'
+  assert content['config']['data']['token_cache'] == ''
   bundle_lib.write_bundle(whole, generator_params=params, **content)
   assert diffusion.is_diffusion(whole)
   model = diffusion.load_any(whole)

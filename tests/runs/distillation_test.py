@@ -47,7 +47,14 @@ def test_student_has_what_its_teacher_has(tiny_bundle):
   defaults = model.defaults.settings
   assert student.distillation.guidance == defaults.guidance > 0
   assert student.distillation.temperature == defaults.temperature
-  assert student.sampling == dataclasses.replace(defaults, guidance=0.0)
+  assert student.sampling == dataclasses.replace(
+    defaults,
+    guidance=0.0,
+    steps=6,
+    schedule='cubic',
+    order='confidence',
+    choice_temperature=1.0,
+  )
   validate(student, num_devices=8)
 
 

@@ -12,6 +12,7 @@ import pytest
 from phenaki_jax import config as config_lib
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.generator import Generator
 from phenaki_jax.runs import assemble, experiment, export, starting, train
 from phenaki_jax.runs import open as models
@@ -274,6 +275,14 @@ def test_a_run_starts_from_a_model_with_a_frozen_encoder(
 def test_prompts_of_a_run_with_a_cache_are_encoded(runs, tmp_path):
   params = _save_run(runs['cache'], tmp_path / 'run')
   _assert_has(models.load(tmp_path / 'run'), params)
+  # The bundle holds the encoder, and names its checkpoint, but no cache.
+  export.export(tmp_path / 'run', tmp_path / 'bundle')
+  _assert_has(models.load(tmp_path / 'bundle'), params)
+  config = bundle_lib.load_bundle(tmp_path / 'bundle').config
+  text, encoder = config['text'], runs['encoder'].experiment.text.encoder
+  assert runs['cache'].experiment.text.source
+  assert (text['source'], text['vocabulary']) == ('', '')
+  assert text['encoder'] == encoder
 
 
 def test_an_encoder_that_nothing_needs_is_refused(tiny_bundle):

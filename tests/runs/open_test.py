@@ -224,6 +224,36 @@ def test_words_of_a_run_are_exported(run_dir, tmp_path, monkeypatch):
     models.load(run_dir)
 
 
+def test_a_bundle_does_not_say_where_the_caches_of_its_training_are(
+  run_dir, tmp_path
+):
+  path = run_dir / 'config.json'
+  content = json.loads(path.read_text())
+  before = models.load(run_dir).fingerprint
+  content['data']['token_cache'] = str(tmp_path / 'tokens')
+  path.write_text(json.dumps(content))
+  export.export(run_dir, tmp_path / 'bundle')
+  for file in (tmp_path / 'bundle').iterdir():
+    assert str(tmp_path).encode() not in file.read_bytes(), file.name
+  assert models.load(run_dir).fingerprint == before
+
+
+def test_bundles_that_ship_name_no_folder_of_a_machine():
+  for name in bundle_lib.SHIPPED:
+    bundle = bundle_lib.load_bundle(bundle_lib.reference_dir(name))
+    for value in _strings(bundle.config):
+      assert not value.startswith(('/', '~')), (name, value)
+
+
+def _strings(values):
+  """Return all strings of a JSON value."""
+  if isinstance(values, dict):
+    values = list(values.values())
+  if isinstance(values, list):
+    return [found for one in values for found in _strings(one)]
+  return [values] if isinstance(values, str) else []
+
+
 def test_words_of_earlier_models_are_those_of_storyworld(tiny_bundle, tmp_path):
   _rewrite(tiny_bundle, tmp_path / 'earlier')
   words = models.load(tmp_path / 'earlier').words
