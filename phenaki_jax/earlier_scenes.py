@@ -10,21 +10,29 @@ import re
 from collections.abc import Sequence
 
 _WORD = re.compile(r'[a-z0-9]+')
-# Pronouns share a word with the scene that introduces whom they stand for.
+# A pronoun of a prompt shares a word with the scene that introduces whom it
+# stands for: 'a woman', 'an orc'. One of an earlier scene introduces nobody.
 _MEANINGS = {
-  **dict.fromkeys(('he', 'him', 'his'), 'man'),
-  **dict.fromkeys(('she', 'her', 'hers'), 'woman'),
+  **dict.fromkeys(('he', 'him', 'his'), ('man', 'a')),
+  **dict.fromkeys(('she', 'her', 'hers'), ('woman', 'a')),
+  **dict.fromkeys(('it', 'its', 'they', 'them', 'their'), ('a',)),
 }
 # A story keeps the first frames of so many scenes for each slot.
 _KEPT_PER_SLOT = 4
 
 
 @functools.lru_cache(4096)
-def _words(text: str) -> dict[str, int]:
-  """Return the place of each word of a text, from 1, the first one of each."""
+def _words(text: str, *, meant: bool = False) -> dict[str, int]:
+  """Return the place of each word of a text, from 1, the first one of each.
+
+  Args:
+    text: any text; its 'an' is 'a'.
+    meant: add what pronouns stand for.
+  """
   places: dict[str, int] = {}
   for place, word in enumerate(_WORD.findall(text.lower()), start=1):
-    for one in (word, _MEANINGS.get(word, word)):
+    word = 'a' if word == 'an' else word
+    for one in (word, *(_MEANINGS.get(word, ()) if meant else ())):
       places.setdefault(one, place)
   return places
 
@@ -33,8 +41,10 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
   """Choose the scenes whose texts share most words with a prompt.
 
   A word counts the less the later it is in the prompt, which most often begins
-  with whom it is about, and the more of the texts have it. 'He' and 'she' also
-  count as 'man' and 'woman'. Of equal scenes, the later ones are chosen.
+  with whom it is about, and the more of the texts have it. A pronoun of the
+  prompt also counts as 'a', and 'he' and 'she' as 'man' and 'woman', so that
+  the scene is chosen that introduced the character. Of equal scenes, the later
+  ones are chosen.
 
   Args:
     texts: prompt or caption of each earlier scene, in order.
@@ -45,7 +55,7 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
     Indices of `texts`, in ascending order.
   """
   counts = collections.Counter(word for text in texts for word in _words(text))
-  places = _words(prompt)
+  places = _words(prompt, meant=True)
 
   def score(index: int) -> tuple[float, int]:
     shared = [word for word in places if word in _words(texts[index])]
