@@ -176,7 +176,7 @@ class MemoryAttention(nn.Module):
     config: the shape of the block.
     dropout: rate of the attention weights.
     axis: logical name of the width of the vectors: 'embed', or 'text' of
-      captions, whose output has a gate, which is 1 at first (see
+      captions, whose heads have a gate, which is 1 at first (see
       `runs.retrofit`).
   """
 
@@ -212,12 +212,12 @@ class MemoryAttention(nn.Module):
     )
     drop = dropout(self, self.dropout)
     out = dot_product_attention(query, key, value, mask, drop=drop)
-    out = project_out(self.config, out.reshape(batch, t, n, *heads))
     if self.axis == 'text':
-      ones = logical(nn.initializers.ones, 'embed')
-      gate = self.param('gate', ones, (width,), jnp.float32)
-      out = out * jnp.broadcast_to(gate.astype(out.dtype), out.shape)
-    return out
+      ones = logical(nn.initializers.ones, 'heads')
+      gate = self.param('gate', ones, heads[:1], jnp.float32)
+      gate = jnp.broadcast_to(gate[:, None], out.shape)
+      out = out * gate.astype(out.dtype)
+    return project_out(self.config, out.reshape(batch, t, n, *heads))
 
 
 def sinusoids(x: Float[Array, 'B']) -> Float[Array, 'B features']:

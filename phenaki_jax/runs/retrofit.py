@@ -40,7 +40,6 @@ def with_readers(
     if path[-2:] == ('captions', 'gate'):
       out = leaves.get((*path[:-2], 'cross', 'out', 'kernel'))
       if out is not None:
-        # Scanned blocks have a leading dimension.
-        stacked = out.shape[: out.ndim - 3]
-        leaves[path] = np.zeros((*stacked, out.shape[-1]), np.float32)
+        # One for each head; scanned blocks have a leading dimension.
+        leaves[path] = np.zeros(out.shape[:-2], np.float32)
   return unflatten_dict(leaves)

@@ -58,7 +58,7 @@ def test_a_trained_block_reads_captions_as_its_texts():
 
   without = read(MEMORY.replace(captions=None))
   np.testing.assert_array_equal(read(MEMORY), without)
-  given['captions', 'gate'] = jnp.ones(8)
+  given['captions', 'gate'] = jnp.ones(2)
   assert np.abs(read(MEMORY) - without).max() > 1e-3
 
 
@@ -76,7 +76,7 @@ def test_parts_of_scanned_blocks_are_taken_over_together():
   )
   found = given['generator']['blocks']['captions']
   assert found['query']['kernel'].shape == (3, 8, 2, 4)
-  assert found['gate'].shape == (3, 8) and not found['gate'].any()
+  assert found['gate'].shape == (3, 2) and not found['gate'].any()
 
 
 def test_a_model_without_texts_gives_nothing():
