@@ -159,7 +159,9 @@ def _history(
   spec = history_lib.shapes(
     len(clips), slots, size=size, grid=None, text_length=1
   )
-  arrays = {name: np.zeros(shape, kind) for name, (kind, shape) in spec.items()}
+  arrays: dict[str, np.ndarray] = {
+    name: np.zeros(shape, kind) for name, (kind, shape) in spec.items()
+  }
   if slots:
     history_lib.fill('history_pixels', clips, arrays['history_pixels'], None)
   return arrays

@@ -7,7 +7,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 # The new leaves of a block, and those that read texts in the same block.
-_TAKEN_OVER = {
+_TAKEN_OVER: dict[tuple[str, ...], tuple[str, ...]] = {
   **{
     ('captions', name, 'kernel'): ('cross', name, 'kernel')
     for name in ('query', 'key', 'value', 'out')
