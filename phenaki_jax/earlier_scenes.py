@@ -10,22 +10,33 @@ import re
 from collections.abc import Sequence
 
 _WORD = re.compile(r'[a-z0-9]+')
-# Pronouns share a word with the scene that introduces whom they stand for.
+# A pronoun of a prompt shares a word with the scenes that name somebody, which
+# are those without a pronoun.
+_NAMES = '(names)'
 _MEANINGS = {
   **dict.fromkeys(('he', 'him', 'his'), 'man'),
   **dict.fromkeys(('she', 'her', 'hers'), 'woman'),
+  **dict.fromkeys(('it', 'its', 'they', 'them', 'their'), _NAMES),
 }
 # A story keeps the first frames of so many scenes for each slot.
 _KEPT_PER_SLOT = 4
 
 
 @functools.lru_cache(4096)
-def _words(text: str) -> dict[str, int]:
-  """Return the place of each word of a text, from 1, the first one of each."""
+def _words(text: str, *, is_prompt: bool = False) -> dict[str, int]:
+  """Return the place of each word of a text, from 1, the first one of each.
+
+  Pronouns of a prompt also have the place of what they stand for.
+  """
   places: dict[str, int] = {}
-  for place, word in enumerate(_WORD.findall(text.lower()), start=1):
-    for one in (word, _MEANINGS.get(word, word)):
-      places.setdefault(one, place)
+  found = _WORD.findall(text.lower())
+  for place, word in enumerate(found, start=1):
+    places.setdefault(word, place)
+    if is_prompt and word in _MEANINGS:
+      for meant in (_MEANINGS[word], _NAMES):
+        places.setdefault(meant, place)
+  if not is_prompt and not _MEANINGS.keys() & places.keys():
+    places[_NAMES] = 1
   return places
 
 
@@ -33,8 +44,10 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
   """Choose the scenes whose texts share most words with a prompt.
 
   A word counts the less the later it is in the prompt, which most often begins
-  with whom it is about, and the more of the texts have it. 'He' and 'she' also
-  count as 'man' and 'woman'. Of equal scenes, the later ones are chosen.
+  with whom it is about, and the more of the texts have it. A pronoun of the
+  prompt also counts as a word that all texts without a pronoun have, and 'he'
+  and 'she' as 'man' and 'woman', so that the scene is chosen that introduced
+  the character. Of equal scenes, the later ones are chosen.
 
   Args:
     texts: prompt or caption of each earlier scene, in order.
@@ -45,7 +58,7 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
     Indices of `texts`, in ascending order.
   """
   counts = collections.Counter(word for text in texts for word in _words(text))
-  places = _words(prompt)
+  places = _words(prompt, is_prompt=True)
 
   def score(index: int) -> tuple[float, int]:
     shared = [word for word in places if word in _words(texts[index])]

@@ -21,6 +21,17 @@ def test_scenes_that_the_prompt_speaks_of_are_chosen():
   assert choose([], 'four', 8) == ()
 
 
+def test_a_pronoun_recalls_who_was_introduced():
+  """In stories of more scenes than slots, which name them but once."""
+  for kind, pronoun in (('a woman', 'she'), ('a man', 'he'), ('an orc', 'it')):
+    later = (f'{pronoun} walks to the left', f'{pronoun} draws a bow') * 8
+    for chosen in recalled((f'{kind} in chain mail walks', *later), 3)[1:]:
+      assert chosen[0] == 0
+  both = (*PROMPTS[:2], *(['it walks to the left'] * 6))
+  assert recalled((*both, 'she is back'), 2)[-1] == (0, 1)
+  assert choose((*both, 'she is back'), 'she walks', 1) == (0,)
+
+
 def test_a_story_can_be_extended():
   whole = recalled(PROMPTS, 2)
   assert whole[0] == () and whole[1] == (0,) and len(whole[5]) == 2

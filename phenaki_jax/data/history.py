@@ -14,6 +14,7 @@ def shapes(
   slots: int,
   *,
   size: tuple[int, int],
+  grid: tuple[int, ...] | None,
   text_length: int,
   text_width: int = 0,
 ) -> dict[str, tuple[type, tuple[int, ...]]]:
@@ -23,14 +24,20 @@ def shapes(
     rows: clips of the batch.
     slots: earlier scenes of a clip.
     size: height and width, in pixels.
+    grid: rows and columns of tokens, for frames that are tokens; or None.
     text_length: token ids of a caption.
     text_width: width of the vectors of captions, if the batch has them.
   """
   if not slots:
     return {}
   texts = (rows, slots, text_length)
+  frames: dict[str, tuple[type, tuple[int, ...]]] = {
+    'history_pixels': (np.uint8, (rows, slots, *size, 3))
+  }
+  if grid:
+    frames = {'history_tokens': (np.int32, (rows, slots, *grid))}
   found: dict[str, tuple[type, tuple[int, ...]]] = {
-    'history_pixels': (np.uint8, (rows, slots, *size, 3)),
+    **frames,
     'history_text': (np.int32, texts),
     'history_count': (np.int32, (rows,)),
   }
@@ -49,7 +56,7 @@ def fill(
 
   Args:
     name: of the array.
-    examples: the `schema.Example` of each row.
+    examples: the `schema.Example` of each row, or `TokenExample`.
     array: zeros.
     texts: makes an array of a caption, for arrays of captions.
   """

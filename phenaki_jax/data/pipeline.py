@@ -171,6 +171,8 @@ class Pipeline(Loader):
     for name in OF_THE_BATCH:
       fields.pop(name, None)
     self.content = {**fields, 'tubelet': tubelet}
+    if history:
+      self.content['history'] = history
     self._cache = cache
 
   def batch(self, step: int) -> spec_lib.Batch:

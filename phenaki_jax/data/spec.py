@@ -19,6 +19,8 @@ A batch of a cache of tokens holds tokens instead of pixels:
              reencoded       int32 [B, t, h, w]: as `tokens`, but those of the
                              context are encoded again from decoded frames;
                              absent from a run that does not use them
+             history_tokens  int32 [B, S, h, w]: instead of `history_pixels`,
+                             see below
     images:  tokens          int32 [B, h, w]
 
 A batch of a cache of text vectors also holds, in each part:
@@ -153,6 +155,7 @@ def batch_spec(
       counts['clips'],
       history,
       size=data.size,
+      grid=grid[1:] if grid else None,
       text_length=text_length,
       text_width=text_width,
     )

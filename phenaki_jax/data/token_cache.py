@@ -1,7 +1,7 @@
 """A cache of tokens: the examples of a loader, with tokens for pixels.
 
-Record `i` of a part is example `i` of the loader: its tokens, its caption, and
-what the batch tells of its frames.
+Record `i` of a part is example `i` of the loader: its tokens, its caption, what
+the batch tells of its frames, and the earlier scenes of its film.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import safetensors.numpy
 from etils import epath
 
 from phenaki_jax.data.record_cache import CacheInfo, open_records
+from phenaki_jax.data.schema import EarlierScene
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.paths import data_path
 
@@ -33,6 +34,7 @@ class TokenExample:
       decoded frames; None in a cache without them.
     num_frames: number of leading frames that are not padding.
     context_frames: number of leading frames of an earlier scene.
+    history: earlier scenes, whose frames are tokens [h, w].
   """
 
   tokens: np.ndarray
@@ -40,16 +42,20 @@ class TokenExample:
   reencoded: np.ndarray | None = None
   num_frames: int = 1
   context_frames: int = 0
+  history: tuple[EarlierScene, ...] = ()
 
   def to_record(self) -> bytes:
     """Return the example as the content of a record."""
     arrays = {
       'tokens': np.ascontiguousarray(self.tokens),
-      'caption': np.frombuffer(self.caption.encode(), np.uint8),
+      'caption': _as_bytes(self.caption),
       'numbers': np.array([self.num_frames, self.context_frames], np.int32),
     }
     if self.reencoded is not None:
       arrays['reencoded'] = np.ascontiguousarray(self.reencoded)
+    for slot, scene in enumerate(self.history):
+      arrays[f'history_{slot}'] = np.ascontiguousarray(scene.frame)
+      arrays[f'history_{slot}_caption'] = _as_bytes(scene.caption)
     return safetensors.numpy.save(arrays)
 
   @classmethod
@@ -57,12 +63,25 @@ class TokenExample:
     """Read what `to_record` returned."""
     arrays = safetensors.numpy.load(record)
     numbers = dict(zip(_NUMBERS, arrays['numbers'].tolist(), strict=True))
+    slots = [f'history_{slot}' for slot in range(len(arrays))]
     return cls(
       tokens=arrays['tokens'],
       caption=arrays['caption'].tobytes().decode(),
+      history=tuple(
+        EarlierScene(
+          frame=arrays[slot],
+          caption=arrays[f'{slot}_caption'].tobytes().decode(),
+        )
+        for slot in slots
+        if slot in arrays
+      ),
       reencoded=arrays.get('reencoded'),
       **numbers,
     )
+
+
+def _as_bytes(text: str) -> np.ndarray:
+  return np.frombuffer(text.encode(), np.uint8)
 
 
 class TokenCache:

@@ -13,6 +13,7 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -183,7 +184,9 @@ class MaskedTransformer(nn.Module):
 
     given = {role: vectors(role, entries) for role, entries in memory.items()}
     found = MemoryPort(ports.memory, ports.memory_slots, name='memory')(given)
-    return dataclasses.replace(found, vectors=found.vectors.astype(dtype))
+    return jax.tree.map(
+      lambda x: x if x.dtype == bool else x.astype(dtype), found
+    )
 
   def _attention(
     self, segments: Int[Array, 'B t'] | None, t: int, h: int, w: int

@@ -107,6 +107,9 @@ class Block(nn.Module):
     if memory is not None:
       y = RMSNorm(name='memory_norm')(x)
       x = x + drop(MemoryAttention(config, rate, name='memory')(y, memory))
+      if memory.captions is not None:
+        read = MemoryAttention(config, rate, 'text', name='captions')
+        x = x + drop(read(y, memory.captions))
     y = norm('mlp', x)
     return x + drop(MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y))
 

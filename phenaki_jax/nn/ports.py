@@ -84,17 +84,25 @@ class CanvasPort(nn.Module):
 @no_type_check
 @flax.struct.dataclass
 class Memory:
-  """Vectors that cross-attention reads, and which latent frame reads which."""
+  """Vectors that cross-attention reads, and which latent frame reads which.
+
+  Attributes:
+    vectors: of images, of the network's width; or of captions.
+    visible: True where a latent frame may read a vector.
+    captions: captions of the images, read by an attention of their own.
+  """
 
   vectors: Float[Array, 'B M D']
   visible: Bool[Array, 'B t M']
+  captions: 'Memory | None' = None
 
 
 class MemoryPort(nn.Module):
   """Make one memory of entries of several roles and slots.
 
-  The caption of an image is read beside it, under the same slot: the network
-  fuses the two, in place of AR-LDM's BLIP (arXiv 2211.10950, section 3.2).
+  The caption of an image is read beside it, under the same slot, in place of
+  the vectors in which AR-LDM's BLIP fuses the two (arXiv 2211.10950, section
+  3.2).
 
   Attributes:
     roles: names of the roles.
@@ -113,7 +121,7 @@ class MemoryPort(nn.Module):
     """
     if unknown := set(memory) - set(self.roles):
       raise ValueError(f'the memory has roles {self.roles}, not {unknown}')
-    vectors, visible = [], []
+    vectors, visible, captions = [], [], None
     init = logical(nn.initializers.normal(1.0), None, 'embed')
     for role in [role for role in self.roles if role in memory]:
       entries = memory[role]
@@ -128,18 +136,33 @@ class MemoryPort(nn.Module):
       visible.append(jnp.repeat(entries.visible, n, axis=-1))
       if entries.captions is not None:
         assert entries.spoken is not None, 'captions are not encoded yet'
-        told = Dense(
-          width,
-          (None, 'embed'),
-          hidden=False,
-          name=f'{role}_captions',
-        )(entries.captions)
-        told = told + of_slots[:, :, None]
-        vectors.append(told.reshape(batch, -1, width))
-        seen = entries.visible[..., None] & entries.spoken[:, None]
-        visible.append(seen.reshape(batch, seen.shape[1], -1))
+        captions = self._captions(role, entries)
     joined = RMSNorm(name='norm')(jnp.concatenate(vectors, 1))
-    return Memory(vectors=joined, visible=jnp.concatenate(visible, -1))
+    return Memory(
+      vectors=joined,
+      visible=jnp.concatenate(visible, -1),
+      captions=captions,
+    )
+
+  def _captions(self, role: str, entries: Entries) -> Memory:
+    """Return the captions; their vectors are those of the text encoder."""
+    told, spoken = entries.captions, entries.spoken
+    assert told is not None and spoken is not None
+    # Small, so that what is known of these vectors by the attention to texts
+    # holds for captions.
+    init = logical(nn.initializers.normal(0.1), None, 'text')
+    of_slots = self.param(
+      f'{role}_captions_embedding',
+      init,
+      (self.slots, told.shape[-1]),
+      jnp.float32,
+    )[entries.slots]
+    told = told + of_slots[:, :, None]
+    seen = entries.visible[..., None] & spoken[:, None]
+    return Memory(
+      vectors=told.reshape(told.shape[0], -1, told.shape[-1]),
+      visible=seen.reshape(*seen.shape[:2], -1),
+    )
 
 
 class MemoryAttention(nn.Module):
@@ -148,10 +171,18 @@ class MemoryAttention(nn.Module):
   Its retro-fit to a loaded network is that of StoryDALL-E (arXiv 2209.06192,
   section 3.2). Every token also sees an empty entry, whose key and value are
   zeros, so that a latent frame that sees nothing else reads nothing.
+
+  Attributes:
+    config: the shape of the block.
+    dropout: rate of the attention weights.
+    axis: logical name of the width of the vectors: 'embed', or 'text' of
+      captions, whose heads have a gate, which is 1 at first (see
+      `runs.retrofit`).
   """
 
   config: TransformerConfig
   dropout: float = 0.0
+  axis: str = 'embed'
 
   @nn.compact
   def __call__(
@@ -161,10 +192,10 @@ class MemoryAttention(nn.Module):
     batch, t, n, width = x.shape
     heads = (self.config.num_heads, self.config.head_dim)
 
-    def projected(x: Array, name: str) -> Array:
+    def projected(x: Array, name: str, axis: str = 'embed') -> Array:
       kernel = Kernel(
-        (width, *heads),
-        ('embed', 'heads', 'kv'),
+        (x.shape[-1], *heads),
+        (axis, 'heads', 'kv'),
         dtype=self.config.dtype,
         name=name,
       )()
@@ -173,7 +204,7 @@ class MemoryAttention(nn.Module):
     query = projected(x, 'query').reshape(batch, t * n, *heads)
     empty = ((0, 0), (1, 0), (0, 0), (0, 0))
     key, value = (
-      jnp.pad(projected(memory.vectors, name), empty)
+      jnp.pad(projected(memory.vectors, name, self.axis), empty)
       for name in ('key', 'value')
     )
     mask = jnp.pad(
@@ -181,6 +212,11 @@ class MemoryAttention(nn.Module):
     )
     drop = dropout(self, self.dropout)
     out = dot_product_attention(query, key, value, mask, drop=drop)
+    if self.axis == 'text':
+      ones = logical(nn.initializers.ones, 'heads')
+      gate = self.param('gate', ones, heads[:1], jnp.float32)
+      gate = jnp.broadcast_to(gate[:, None], out.shape)
+      out = out * gate.astype(out.dtype)
     return project_out(self.config, out.reshape(batch, t, n, *heads))
 
 

@@ -244,15 +244,16 @@ def _ports(
     shapes = [one.values.shape for one in entries]
     told = [one.captions.shape for one in entries if one.captions is not None]
     captions = sum(images * length for _, images, length, *_ in told)
-    memory = sum(images * n for _, images, n, *_ in shapes) + captions
-    flops += dense(batch * captions, text_width, width)
-    # Every token also sees an empty entry.
-    layer = (
-      dense(batch * length, width, 2 * width)
-      + dense(batch * memory, width, 2 * width)
-      + attention(batch, length, memory + 1, width)
-    )
-    flops += layer * (config.num_layers // ports.memory_every)
+    memory = sum(images * n for _, images, n, *_ in shapes)
+    for count, size in ((memory, width), (captions, text_width)):
+      if count:
+        # Every token also sees an empty entry.
+        layer = (
+          dense(batch * length, width, 2 * width)
+          + dense(batch * count, size, 2 * width)
+          + attention(batch, length, count + 1, width)
+        )
+        flops += layer * (config.num_layers // ports.memory_every)
   if conditions.scalars:
     gains = 3 if config.attention == 'factorized' else 2
     each = dense(batch, SCALAR_WIDTH, SCALAR_WIDTH, learned_input=False)

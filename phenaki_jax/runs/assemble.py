@@ -42,6 +42,7 @@ from phenaki_jax.runs.pipelines import (
   text_length,
   vector_width,
 )
+from phenaki_jax.runs.retrofit import with_readers
 from phenaki_jax.runs.starting import (
   is_started,
   starting_model,
@@ -308,8 +309,9 @@ def assemble(
       given.pop('critic', None)  # the critic of this run is another network
   task = _generator(experiment, params, mesh)
   if added := missing_leaves(task, given):
+    given = with_readers(given, added)
     _log.info(
-      'start_from=%s has no %s, which start at random or at zero.',
+      'start_from=%s has no %s, which are created anew.',
       experiment.start_from,
       ', '.join(added),
     )

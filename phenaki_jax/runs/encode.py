@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,13 +13,16 @@ from etils import epath
 from jax.sharding import Mesh
 
 from phenaki_jax import progress, sharding
+from phenaki_jax.data import history as history_lib
 from phenaki_jax.data.record_cache import CacheInfo, CacheWriter
+from phenaki_jax.data.schema import Example
 from phenaki_jax.data.token_cache import KIND, TokenExample
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import writable
 from phenaki_jax.runs.assemble import Run, assemble_encoder, encoded_grid
 from phenaki_jax.runs.experiment import Experiment
+from phenaki_jax.runs.pipelines import history_slots
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.state import place_frozen
 
@@ -108,6 +112,7 @@ def _encoder(run: Run) -> Any:
   task = dataclasses.replace(run.task, tokenizer_params=None)
   is_small = run.experiment.tokenizer.codebook_size <= 2**16
   dtype = np.uint16 if is_small else np.uint32
+  slots = history_slots(run.experiment)
 
   def encode(examples: dict[str, Any]) -> dict[str, list[bytes]]:
     batch: dict[str, Any] = {}
@@ -116,6 +121,7 @@ def _encoder(run: Run) -> Any:
       if part == 'clips':
         frames = [one.context_frames for one in found]
         batch[part]['context_frames'] = np.array(frames, np.int32)
+        batch[part] |= _history(found, slots, run.experiment.data.size)
     counts = run.task.num_examples(batch)
     tokens = tokenized(task, frozen, sharding.global_batch(batch, run.mesh))
     return {
@@ -128,6 +134,15 @@ def _encoder(run: Run) -> Any:
           caption=one.caption,
           num_frames=one.num_frames,
           context_frames=one.context_frames,
+          history=tuple(
+            dataclasses.replace(
+              scene,
+              frame=ids['history'][row, slot]
+              .astype(dtype)
+              .reshape(ids['tokens'].shape[-2:]),
+            )
+            for slot, scene in enumerate(one.history)
+          ),
         ).to_record()
         for row, one in enumerate(examples[part][: counts[part]])
       ]
@@ -135,3 +150,18 @@ def _encoder(run: Run) -> Any:
     }
 
   return encode
+
+
+def _history(
+  clips: Sequence[Example], slots: int, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+  """Return the frames of the earlier scenes of clips, without their texts."""
+  spec = history_lib.shapes(
+    len(clips), slots, size=size, grid=None, text_length=1
+  )
+  arrays: dict[str, np.ndarray] = {
+    name: np.zeros(shape, kind) for name, (kind, shape) in spec.items()
+  }
+  if slots:
+    history_lib.fill('history_pixels', clips, arrays['history_pixels'], None)
+  return arrays

@@ -169,7 +169,7 @@ class GeneratorTaskConfig:
     shares = {
       **{f'canvas_{name}_share': x for name, x in self.canvas_shares.items()},
       'structure_share': self.structure_share,
-      **{f'{role}_share': x for role, x in self.memory_shares.items()},
+      **{f'{role}_share': x for role, x in self.frame_shares.items()},
       'strides': self.strides != (1,),
     }
     return [name for name, value in shares.items() if value]

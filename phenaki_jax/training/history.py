@@ -30,12 +30,16 @@ def tokenized(
       None: the captions are encoded elsewhere.
   """
   found = dict(clips)
-  if 'history_pixels' not in clips:
+  if 'history_text' not in clips:
     return found
-  pixels, texts = found.pop('history_pixels'), found['history_text']
-  batch, slots = pixels.shape[:2]
-  frames = normalise(pixels).reshape(batch * slots, 1, *pixels.shape[2:])
-  found['history'] = encode(frames).reshape(batch, slots, -1)
+  texts = found['history_text']
+  batch, slots = texts.shape[:2]
+  tokens = found.pop('history_tokens', None)
+  if tokens is None:
+    pixels = found.pop('history_pixels')
+    frames = normalise(pixels).reshape(batch * slots, 1, *pixels.shape[2:])
+    tokens = encode(frames)
+  found['history'] = tokens.reshape(batch, slots, -1)
   if encode_texts is not None:
     vectors = encode_texts(texts.reshape(batch * slots, -1))
     found['history_text_vectors'] = vectors.reshape(*texts.shape, -1)

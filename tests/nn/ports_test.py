@@ -71,6 +71,8 @@ def _conditions():
         visible=np.asarray(
           earlier(jnp.array([[0, 1, 2]] * 2), jnp.array([[0, 1, 2]] * 2))
         ),
+        captions=RANDOM.normal(size=(2, 3, 5, 10)).astype(np.float32),
+        spoken=np.ones((2, 3, 5), bool),
       ),
     },
     scalars={
@@ -86,7 +88,7 @@ CONDITIONS = _conditions()
 def _init(config):
   """Create the parameters as a generator does, from cheap random bits."""
   init = MaskedTransformer(config).init
-  conditions = blank(config.ports, config.grid, batch=2)
+  conditions = blank(config.ports, config.grid, batch=2, text_width=10)
   key = jax.random.key(0, impl='unsafe_rbg')
   variables = init(key, *INPUTS, conditions=conditions)
   return sharding.unbox(variables['params'])
@@ -127,11 +129,12 @@ def _awake(port='all'):
 def _asleep(params, port):
   """Set the last layers of a port to zero."""
   last = {'memory': 'out', 'scalars': 'scalars'}[port]
+  parts = {'memory': {'memory', 'captions'}}.get(port, {port})
   flat = flatten_dict(params)
   return unflatten_dict(
     {
       path: 0 * x
-      if 'blocks' in path and path[-2] == last and port in path
+      if 'blocks' in path and path[-2] == last and parts & set(path)
       else x
       for path, x in flat.items()
     }
@@ -200,8 +203,9 @@ def test_every_leaf_of_a_port_is_trained_after_one_step():
   moved = {path for path in new if np.any(flatten_dict(first)[path])}
   biases = {path for path in new if path[-1] == 'bias'}
   assert moved == starts_at_zero - biases
-  # The canvas has 2, the memory 1, and the scalars 3.
-  assert len(moved) == 2 + 1 + 3
+  # The canvas has 2, the memory one for images and one for captions, and the
+  # scalars 3.
+  assert len(moved) == 2 + 2 + 3
   assert all(np.any(second[path]) for path in new)
 
 
@@ -229,14 +233,16 @@ def test_a_frame_reads_only_earlier_slots_of_the_history():
   """Of a story in one row of images, to the last bit (AR-LDM)."""
   history = CONDITIONS.memory['history']
   for slot in range(3):
-    values = history.values.copy()
-    values[:, slot] += 1
+    for name in ('values', 'captions'):
+      values = getattr(history, name).copy()
+      values[:, slot] += 1
 
-    def change(c, values=values):
-      memory = {**c.memory, 'history': history.replace(values=values)}
-      return c.replace(memory=memory)
+      def change(c, part={name: values}):  # noqa: B006
+        memory = {**c.memory, 'history': history.replace(**part)}
+        return c.replace(memory=memory)
 
-    np.testing.assert_array_equal(_changed(change), [np.arange(3) > slot] * 2)
+      changed = _changed(change)
+      np.testing.assert_array_equal(changed, [np.arange(3) > slot] * 2)
 
 
 def test_entries_that_none_sees_are_no_entries():

@@ -73,7 +73,7 @@ def _mesh():
   return sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
 
 
-def _settings(tokenizer_dir, *, cache='', reencoded=0.5, **data):
+def _settings(tokenizer_dir, *, cache='', reencoded=0.5, slots=2, **data):
   tokenizer = TokenizerConfig(**TOKENIZER)
   return config_lib.build(
     Experiment,
@@ -91,8 +91,17 @@ def _settings(tokenizer_dir, *, cache='', reencoded=0.5, **data):
         'codebook_size': tokenizer.codebook_size,
         'code_levels': tokenizer.code_levels,
         'grid': tokenizer.grid(5, (16, 16)),
+        'ports': {
+          'memory': ('history',),
+          'memory_every': 1,
+          'memory_slots': slots,
+        },
       },
-      'task': {'prediction_frames': 3, 'reencoded_context': reencoded},
+      'task': {
+        'prediction_frames': 3,
+        'reencoded_context': reencoded,
+        'history_share': 0.5,
+      },
       'train': {'steps': 3, 'log_every': 1, 'checkpoint_every': 3},
     },
   )
@@ -154,10 +163,10 @@ def test_loss_takes_tokens_as_it_takes_pixels(runs):
 def test_batches_hold_the_tokens_of_the_examples_of_their_step(runs):
   pixels = _pipeline(runs['pixels'])
   tokens = _pipeline(runs['tokens'])
-  task, differing = runs['pixels'].task, 0
+  task, differing, remembered = runs['pixels'].task, 0, 0
   frozen = place_frozen(task, _mesh())
   task = dataclasses.replace(task, tokenizer_params=None)
-  names = ('pixels', 'context_frames')
+  names = ('pixels', 'context_frames', 'history_pixels', 'history_text')
   for step in range(3):
     whole = pixels.batch(step)
     batch = {
@@ -167,6 +176,17 @@ def test_batches_hold_the_tokens_of_the_examples_of_their_step(runs):
     batch = sharding.global_batch(batch, _mesh())
     wanted = jax.device_get(encode.tokenized(task, frozen, batch))
     found = tokens.batch(step)
+    # Earlier scenes come as tokens, too; slots without one are padding.
+    history = found['clips'].pop('history_tokens')
+    history = history.reshape(*history.shape[:2], -1)
+    for slot in range(2):
+      has_scene = found['clips']['history_count'] > slot
+      np.testing.assert_array_equal(
+        history[has_scene, slot],
+        wanted['clips']['history'][has_scene, slot],
+      )
+      assert not history[~has_scene, slot].any()
+    remembered += found['clips']['history_count'].sum()
     for part, arrays in found.items():
       for name, array in arrays.items():
         expected = wanted[part].get(name, whole[part].get(name))
@@ -174,6 +194,7 @@ def test_batches_hold_the_tokens_of_the_examples_of_their_step(runs):
     clips = found['clips']
     differing += (clips['tokens'] != clips['reencoded']).sum()
   assert differing, 'some context frames have other tokens after decoding'
+  assert remembered, 'some clips have earlier scenes'
   described = jax.tree.map(lambda a: (a.shape, a.dtype), tokens.batch(4))
   assert described == jax.tree.map(
     lambda a: (a.shape, a.dtype), dict(runs['tokens'].batch)
@@ -222,6 +243,8 @@ def test_stale_caches_are_refused(folder, tmp_path):
   cache = str(folder / 'tokens')
   with pytest.raises(UserError, match='data.seed is 0 there and 1 here'):
     _pipeline(_run(folder, cache=cache, seed=1))
+  with pytest.raises(UserError, match='data.history is 2 there and 3 here'):
+    _pipeline(_run(folder, cache=cache, slots=3))
   other = _write_tokenizer(tmp_path / 'other', seed=1)
   settings = _settings(other, cache=cache)
   run = assemble.assemble(settings, workdir=folder, mesh=_mesh())

@@ -283,7 +283,6 @@ def test_what_is_enlarged_has_lost_its_detail():
     ({'structure_share': 0.2}, {'canvas': False}, False, 'canvas=True'),
     ({'structure_share': 0.2}, {'scalars': ()}, False, "scalar 'level'"),
     ({'history_share': 0.2}, {'memory': ()}, False, "the role 'history'"),
-    ({'history_share': 0.2}, {}, True, 'task.history_share is 0.2, which'),
     ({'time_off_clips': 0.1}, None, False, 'attention=factorized'),
   ],
 )

@@ -7,8 +7,10 @@ import numpy as np
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -31,7 +33,10 @@ def tokenizer_task():
   return TokenizerTask(config=TOKENIZER)
 
 
-def generator_task(dropout=0.0):
+SLOTS = 2
+
+
+def generator_task(dropout=0.0, *, history=False):
   text = TextConfig(
     vocab_size=32,
     width=16,
@@ -49,16 +54,23 @@ def generator_task(dropout=0.0):
     num_heads=2,
     mlp_dim=32,
     dropout=dropout,
+    ports=PortsConfig(memory=('history',), memory_every=1, memory_slots=SLOTS)
+    if history
+    else PortsConfig(),
   )
   return GeneratorTask(
-    config=config, text=text, tokenizer=TOKENIZER, tokenizer_params=_frozen()
+    config=config,
+    text=text,
+    tokenizer=TOKENIZER,
+    tokenizer_params=_frozen(),
+    training=GeneratorTaskConfig(history_share=0.8 if history else 0.0),
   )
 
 
-def batch(step):
+def batch(step, *, history=False):
   bits = np.random.default_rng(step)
   text = bits.integers(2, 32, (16, 6), dtype=np.int32)
-  return {
+  made = {
     'clips': {
       'pixels': bits.integers(0, 256, (8, 3, 8, 8, 3), dtype=np.uint8),
       'text': text[:8],
@@ -70,3 +82,11 @@ def batch(step):
       'text': text[8:],
     },
   }
+  if history:
+    shape = (8, SLOTS, 8, 8, 3)
+    made['clips'] |= {
+      'history_pixels': bits.integers(0, 256, shape, dtype=np.uint8),
+      'history_text': bits.integers(2, 32, (8, SLOTS, 6), dtype=np.int32),
+      'history_count': np.arange(8, dtype=np.int32) % (SLOTS + 1),
+    }
+  return made

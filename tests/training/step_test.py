@@ -98,9 +98,9 @@ def test_the_tokenizer_agrees_on_every_mesh():
 @pytest.mark.slow
 @pytest.mark.unoptimized
 def test_the_generator_agrees_on_every_mesh():
-  """With the same hidden tokens, dropped captions and dropout."""
-  task = real.generator_task(dropout=0.1)
-  _assert_meshes_agree(task, real.batch(0), MESHES)
+  """With the same hidden tokens, histories, dropped captions and dropout."""
+  task = real.generator_task(dropout=0.1, history=True)
+  _assert_meshes_agree(task, real.batch(0, history=True), MESHES)
 
 
 def test_the_state_is_sharded_when_created():
