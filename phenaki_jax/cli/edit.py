@@ -38,6 +38,8 @@ EXAMPLES = """
     --model runs/structure --structure-level 1
   phenaki edit --structure mockup.mp4 --content "a blue square on grass" \\
     --depth maps --model runs/structure --out render.mp4
+  phenaki edit restyle circle.npy --out red.mp4 --content red.png \\
+    --model runs/gen1 --invert
   phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
@@ -53,6 +55,25 @@ ACTIONS = (
   'extend',
   'enlarge',
 )
+
+
+# What some actions do not read; the others must not be given it.
+_NOT_ENLARGE = ACTIONS[:-1]
+READ_BY: dict[str, tuple[str, ...]] = {
+  'frames': ('animate', 'continue'),
+  'between': ('interpolate',),
+  'times': ('fps',),
+  **dict.fromkeys(
+    ('content', 'depth', 'structure_level', 'invert'), ('restyle',)
+  ),
+  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
+  'margins': ('extend',),
+  'degradation': ('enlarge',),
+  **dict.fromkeys(
+    ('prompt', 'guidance', 'temperature', 'time_guidance'), _NOT_ENLARGE
+  ),
+  **dict.fromkeys(('tokenizer', 'encoder'), _NOT_ENLARGE),
+}
 
 
 def four_numbers(text: str) -> tuple[int, int, int, int]:
@@ -77,21 +98,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--prompt', default='', help='text of the result')
   arguments.add_model(parser)
+  left = argparse.SUPPRESS  # What is not given is not in the arguments.
   arguments.add_numbers(
     parser,
-    ('frames', arguments.positive, 24, 'new frames of animate and continue'),
-    ('between', arguments.positive, 3, 'new frames in a gap of interpolate'),
-    ('times', arguments.positive, 2, 'multiple of the frame rate of fps'),
-    ('structure-level', arguments.level, 0, 'blur of the depth of restyle'),
+    ('frames', arguments.positive, left, 'new frames of animate and continue'),
+    ('between', arguments.positive, left, 'new frames in a gap of interpolate'),
+    ('times', arguments.positive, left, 'multiple of the frame rate of fps'),
+    ('structure-level', arguments.level, left, 'blur of the depth of restyle'),
     ('seed', arguments.seed, 0, 'of the result'),
-    ('guidance', float, argparse.SUPPRESS, 'guidance scale; 0 for none'),
-    ('steps', int, argparse.SUPPRESS, 'decoding steps of a window'),
-    ('temperature', float, argparse.SUPPRESS, '0: most likely tokens'),
-    ('time-guidance', float, argparse.SUPPRESS, 'temporal guidance; 1: none'),
+    ('guidance', float, left, 'guidance scale; 0 for none'),
+    ('steps', int, left, 'decoding steps of a window'),
+    ('temperature', float, left, '0: most likely tokens'),
+    ('time-guidance', float, left, 'temporal guidance; 1: none'),
     (
-      *('degradation', arguments.share, argparse.SUPPRESS),
+      *('degradation', arguments.share, left),
       'how far enlarge may change noisy frames; 0 keeps them exactly',
     ),
+  )
+  parser.add_argument(
+    '--invert',
+    action='store_true',
+    default=left,
+    help='restyle starts from the noise of the clip; of diffusion models',
   )
   parser.add_argument(
     '--structure',
@@ -122,6 +150,14 @@ def run(args: argparse.Namespace) -> None:
     if args.inputs or args.action not in (None, 'restyle'):
       raise UserError('--structure CLIP is for restyle, which takes one clip')
     args.action, args.inputs = 'restyle', [args.structure]
+  for name, actions in READ_BY.items():
+    is_given = getattr(args, name, None) not in (None, '')
+    if is_given and args.action not in actions:
+      what = 'all others' if len(actions) > 2 else ' and '.join(actions)
+      raise UserError(
+        f'{args.action} does not read --{name.replace("_", "-")}, which is for '
+        f'{what}; leave it out'
+      )
   if args.action == 'fill' and args.box is None and args.mask is None:
     raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
   if args.action == 'extend' and args.margins is None:
@@ -136,13 +172,13 @@ def run(args: argparse.Namespace) -> None:
     raise UserError('restyle needs --content, an image or a text of the result')
   if args.action != 'restyle' and not args.prompt:
     raise UserError(f'{args.action} needs --prompt, the text of the result')
+  from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.edit import Edit, edit
-  from phenaki_jax.runs.open import load
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   request = Edit(
     settings=arguments.fields(args, SamplingSettings),
     **arguments.fields(args, Edit),
   )
-  model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
+  model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   print(*edit(model, request, args.out), sep='\n')

@@ -163,7 +163,7 @@ class MemoryAttention(nn.Module):
 
     def projected(x: Array, name: str) -> Array:
       kernel = Kernel(
-        (width, *heads),
+        (x.shape[-1], *heads),
         ('embed', 'heads', 'kv'),
         dtype=self.config.dtype,
         name=name,

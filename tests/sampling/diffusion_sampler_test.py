@@ -122,10 +122,6 @@ def test_latents_are_decoded_with_their_context(tiny_sampler):
   ('options', 'words'),
   [
     ({'seeds': (1,)}, '2 prompts and 1 seeds'),
-    (
-      {'settings': dataclasses.replace(FAST, time_guidance=2.0)},
-      'time_guidance is 2.0, which diffusion models do not have',
-    ),
     ({'context': _context(3)}, 'with K below the clip length of 3'),
     ({'context': _context(1, (4, 8))}, r'give uint8 \[2, K, 8, 8, 3\]'),
   ],

@@ -121,7 +121,7 @@ def _measured(sampler):
   def made(level, *, has_image=True, has_depth=True):
     """Return the IoU with the shapes, and the share of patches as wanted."""
     empty = np.zeros(pixels.shape[:-1], bool)
-    conditions = of_pixels(sampler.models.generator, pixels, empty)
+    conditions = of_pixels(sampler.models.ports, pixels, empty)
     conditions = with_depth(conditions, depth / np.float32(255), level)
     each = [
       with_source(None, one, batch=1, latent_frames=FRAMES, role='content')
