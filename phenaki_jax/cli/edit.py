@@ -22,6 +22,7 @@ import argparse
 
 from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
+from phenaki_jax.runs.edit_options import ACTIONS, check_options
 
 EXAMPLES = """
   phenaki edit animate circle.png --out circle.mp4 --frames 24 \\
@@ -44,36 +45,6 @@ EXAMPLES = """
     --prompt "a red circle moving right on grass"
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
 """
-
-ACTIONS = (
-  'animate',
-  'continue',
-  'interpolate',
-  'fps',
-  'fill',
-  'restyle',
-  'extend',
-  'enlarge',
-)
-
-
-# What some actions do not read; the others must not be given it.
-_NOT_ENLARGE = ACTIONS[:-1]
-READ_BY: dict[str, tuple[str, ...]] = {
-  'frames': ('animate', 'continue'),
-  'between': ('interpolate',),
-  'times': ('fps',),
-  **dict.fromkeys(
-    ('content', 'depth', 'structure_level', 'invert'), ('restyle',)
-  ),
-  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
-  'margins': ('extend',),
-  'degradation': ('enlarge',),
-  **dict.fromkeys(
-    ('prompt', 'guidance', 'temperature', 'time_guidance'), _NOT_ENLARGE
-  ),
-  **dict.fromkeys(('tokenizer', 'encoder'), _NOT_ENLARGE),
-}
 
 
 def four_numbers(text: str) -> tuple[int, int, int, int]:
@@ -101,10 +72,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   left = argparse.SUPPRESS  # What is not given is not in the arguments.
   arguments.add_numbers(
     parser,
-    ('frames', arguments.positive, left, 'new frames of animate and continue'),
-    ('between', arguments.positive, left, 'new frames in a gap of interpolate'),
-    ('times', arguments.positive, left, 'multiple of the frame rate of fps'),
-    ('structure-level', arguments.level, left, 'blur of the depth of restyle'),
+    (
+      'frames',
+      arguments.positive,
+      left,
+      'new frames of animate and continue (24)',
+    ),
+    (
+      'between',
+      arguments.positive,
+      left,
+      'new frames in a gap of interpolate (3)',
+    ),
+    (
+      'times',
+      arguments.positive,
+      left,
+      'multiple of the frame rate of fps (2)',
+    ),
+    (
+      'structure-level',
+      arguments.level,
+      left,
+      'blur of the depth of restyle (0)',
+    ),
     ('seed', arguments.seed, 0, 'of the result'),
     ('guidance', float, left, 'guidance scale; 0 for none'),
     ('steps', int, left, 'decoding steps of a window'),
@@ -150,28 +141,13 @@ def run(args: argparse.Namespace) -> None:
     if args.inputs or args.action not in (None, 'restyle'):
       raise UserError('--structure CLIP is for restyle, which takes one clip')
     args.action, args.inputs = 'restyle', [args.structure]
-  for name, actions in READ_BY.items():
-    is_given = getattr(args, name, None) not in (None, '')
-    if is_given and args.action not in actions:
-      what = 'all others' if len(actions) > 2 else ' and '.join(actions)
-      raise UserError(
-        f'{args.action} does not read --{name.replace("_", "-")}, which is for '
-        f'{what}; leave it out'
-      )
-  if args.action == 'fill' and args.box is None and args.mask is None:
-    raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
-  if args.action == 'extend' and args.margins is None:
-    raise UserError('extend needs --margins left,top,right,bottom')
+  check_options(args.action, vars(args))
   if args.action == 'enlarge':
     from phenaki_jax.runs.enlargement import Enlargement, enlarge_film
 
     wanted = Enlargement(**arguments.fields(args, Enlargement))
     print(*enlarge_film(args.model, wanted, args.out), sep='\n')
     return
-  if args.action == 'restyle' and not (args.content or args.prompt):
-    raise UserError('restyle needs --content, an image or a text of the result')
-  if args.action != 'restyle' and not args.prompt:
-    raise UserError(f'{args.action} needs --prompt, the text of the result')
   from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.edit import Edit, edit
   from phenaki_jax.sampling.sampler import SamplingSettings

@@ -196,16 +196,19 @@ def test_layers_over_time_learn_from_moving_clips_alone(gradients):
 
 @pytest.mark.slow
 def test_ports_change_nothing_until_they_learn(gradients):
-  params, x = _params(*PORTS, seed=1), _clips()
+  params, x = _params(*PORTS, *SHARED_PORTS, seed=1), _clips()
   expected = _run(params, x, _given(ON))
+  np.testing.assert_allclose(
+    _run(params, x, _with_ports()), expected, atol=1e-5
+  )
   for other in (
     _given(ON, seed=9),
     _given(ON, shown=False),
     _given(ON, share=0.9),
   ):
     np.testing.assert_array_equal(_run(params, x, other), expected)
-  found = gradients(params, x, _given(ON))
-  for name in PORTS:
+  found = gradients(params, x, _with_ports())
+  for name in (*PORTS, *SHARED_PORTS):
     assert any(_norms(found, name)), name
   trained = _params(seed=1)
   expected = _run(trained, x, _given(ON))
@@ -215,16 +218,11 @@ def test_ports_change_nothing_until_they_learn(gradients):
   assert np.abs(_run(trained, x, again) - expected).max() > 1e-3
 
 
-@pytest.mark.slow
-def test_the_ports_of_all_networks_change_nothing_until_they_learn(gradients):
+def test_the_ports_of_all_networks_change_nothing_until_they_learn():
   params, x = _params(*SHARED_PORTS, seed=1), _clips()
   hidden = _with_ports(level=ABSENT, seen=False)
   expected = _run(params, x, hidden)
   np.testing.assert_array_equal(_run(params, x, _with_ports()), expected)
-  np.testing.assert_allclose(_run(params, x, _given(ON)), expected, atol=1e-5)
-  found = gradients(params, x, _with_ports())
-  for name in SHARED_PORTS:
-    assert any(_norms(found, name)), name
   trained = _params(seed=1)
   expected = _run(trained, x, _with_ports())
   for other in (_with_ports(level=3.0), _with_ports(seed=1), hidden):
