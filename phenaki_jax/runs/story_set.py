@@ -118,6 +118,8 @@ def report_story_set(model: Model | None, request: Request) -> Report:
 
 def _reads_source(model: Model) -> bool:
   """Return whether the model continues a given picture."""
+  if not hasattr(model.sampler, 'with_source'):
+    return False
   return 'source' in model.sampler.models.ports.memory
 
 

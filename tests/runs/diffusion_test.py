@@ -124,6 +124,8 @@ def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
     diffusion.load_any(part)
 
 
+@pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
   """Structure, level, content and the noise of the clip matter."""
   options = [
