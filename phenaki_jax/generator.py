@@ -5,6 +5,8 @@ predict the tokens of rows that refer to the texts.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, TypeAlias, no_type_check
 
 import flax.struct
@@ -45,6 +47,32 @@ def empty_texts(texts: Texts) -> Texts:
     first = jnp.zeros_like(texts.mask).at[:, 0].set(True)
     return EncodedTexts(vectors=jnp.zeros_like(texts.vectors), mask=first)
   return jnp.zeros_like(texts).at[:, 0].set(1)
+
+
+def remember(
+  conditions: Conditions | None,
+  encode: Callable[[Int[Array, 'S L']], EncodedTexts] | None,
+) -> Conditions | None:
+  """Encode the captions of a history, unless they are vectors already.
+
+  Args:
+    conditions: of a network.
+    encode: the text encoder; None: the network reads no text.
+  """
+  history = conditions.memory.get('history') if conditions else None
+  if conditions is None or history is None or history.captions is None:
+    return conditions
+  ids = history.captions
+  if encode is None:
+    history = dataclasses.replace(history, captions=None, spoken=None)
+  elif history.spoken is None:
+    texts = encode(ids.reshape(-1, ids.shape[-1]))
+    vectors = texts.vectors.reshape(*ids.shape, -1).astype(jnp.float32)
+    history = dataclasses.replace(
+      history, captions=vectors, spoken=texts.mask.reshape(ids.shape)
+    )
+  memory = {**conditions.memory, 'history': history}
+  return dataclasses.replace(conditions, memory=memory)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,22 +168,11 @@ class Generator:
     self, params: Any, conditions: Conditions | None
   ) -> Conditions | None:
     """Encode the captions of a history, unless they are vectors already."""
-    history = conditions.memory.get('history') if conditions else None
-    if conditions is None or history is None or history.captions is None:
-      return conditions
-    ids, given = history.captions, history.spoken
-    if given is None:
-      texts = self.encode(params, ids.reshape(-1, ids.shape[-1]))
-      vectors = texts.vectors.reshape(*ids.shape, -1).astype(jnp.float32)
-      # A network without text reads none.
-      has_text = self.config.text_width != 0
-      history = dataclasses.replace(
-        history,
-        captions=vectors if has_text else None,
-        spoken=texts.mask.reshape(ids.shape) if has_text else None,
-      )
-    memory = {**conditions.memory, 'history': history}
-    return dataclasses.replace(conditions, memory=memory)
+    # A network without text reads none.
+    has_text = self.config.text_width != 0
+    return remember(
+      conditions, functools.partial(self.encode, params) if has_text else None
+    )
 
   def logits(
     self,

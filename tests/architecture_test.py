@@ -51,7 +51,7 @@ LAYERS = {
   'lpc': {'layouts', 'media', 'files', *BASE},
   'reader': {'data.transforms', 'lpc', 'nn', 'sharding', 'files', *BASE},
   'data': {'earlier_scenes', 'lpc', 'storyworld', 'media', 'files', *BASE},
-  'sampling': {'nn.conditions', *MODELS, *BASE},
+  'sampling': {'nn.conditions', 'nn.config', *MODELS, *BASE},
   'stories': {'earlier_scenes', 'sampling', 'media', 'files', *BASE},
   'training': {
     *('reader', 'sharding', 'media', 'files', *MODELS, *BASE),

@@ -5,7 +5,12 @@ r"""AR-LDM: the U-Net of Stable Diffusion 1.x, which draws frames of stories.
 
 AR-LDM (Pan et al., arXiv 2211.10950) draws the frames of a story one after the
 other by latent diffusion. Nobody has trained it with this code; the paper took
-about two days (48 hours) on 8 A100 GPUs.
+about two days (48 hours) on 8 A100 GPUs. Its data are films of one frame of
+each scene:
+
+    phenaki data stories --set flintstones --path data/flintstones \
+      --out runs/films --size 512 --frames 1 --fps 1
+    phenaki data build --stories runs/films/train --out runs/flintstones_data
 
 Published numbers:
 
@@ -19,10 +24,11 @@ Published numbers:
   0.012 in 1000 steps, of which the network predicts the noise; 860M parameters
 - CLIP ViT-L/14: a text encoder of 12 layers of width 768 with 12 heads
 
-What differs here: the history is the context frames of a clip on the canvas,
-and not vectors of BLIP in the memory of the captions, which adds no parameters
-to their U-Net but type and slot embeddings; a clip has five frames, which
-layers over time join; attention is in all four stages instead of three, its MLP
+What differs here: the history is latents and captions of the pictures before,
+in attention of its own, and not vectors of BLIP in the memory of the captions,
+which adds no parameters to their U-Net but type and slot embeddings; a clip has
+two frames, the picture before on the canvas and the one to draw, which layers
+over time join; attention is in all four stages instead of three, its MLP
 is not gated, each stage has as many blocks on the way up as on the way down,
 and sizes change by averages instead of convolutions; the text encoder has the
 layers of T5; the autoencoder is a ViT for single frames with latents of four
@@ -35,7 +41,7 @@ from phenaki_jax import config
 
 
 def get_config(arg=''):
-  """Return latent diffusion of stories of five frames."""
+  """Return latent diffusion of stories of five pictures."""
   arg = config.parse_arg(arg, manifest='runs/flintstones_data')
   return ml_collections.ConfigDict(
     {
@@ -45,11 +51,11 @@ def get_config(arg=''):
       'data': {
         'sources': ({'layout': 'manifest', 'path': arg.manifest},),
         'size': (512, 512),
-        'frames': 5,
+        'frames': 2,
         'fps': 1.0,
         'batch_size': 32,
         'image_share': 0.0,
-        'continuation_share': 0.0,
+        'continuation_share': 1.0,
         'context_frames': 1,
       },
       'tokenizer': AUTOENCODER,
@@ -67,12 +73,17 @@ def get_config(arg=''):
         **STABLE_DIFFUSION,
         'schedule': 'scaled_linear',
         'target': 'noise',
+        'ports': {
+          'memory': ('history',),
+          'memory_every': 1,
+          'memory_slots': 4,
+        },
       },
-      # A prefix of the story is known: the frames before the one to draw.
       'task': {
         'text_dropout': 0.1,
-        'prediction_share': 0.9,
-        'prediction_frames': 4,
+        'prediction_share': 0.0,
+        'prediction_frames': 1,
+        'history_share': 0.9,
       },
       'sampling': {'steps': 250, 'guidance': 6.0},
       'optim': {

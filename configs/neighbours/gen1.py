@@ -22,12 +22,15 @@ Published numbers:
 - Stable Diffusion 1.x, whose shapes the widths are (see `ar_ldm.py`): the paper
   starts from a latent diffusion model and prints no widths of its own
 
-What differs here: the canvas of latents has the known latents and their mask (5
-channels), where Gen-1 has 4 of encoded depth and 4 of its blur level; content
-is vectors of a text encoder of that width instead of one of CLIP; images are
-mixed into each batch; and what `ar_ldm.py` says of the U-Net and the
-autoencoder. Depth and content of the masked transformer are trained by other
-configs of this repository.
+What differs here: depth is read in patches of its pixels, and its blur level as
+a scalar, where Gen-1 has 4 channels of encoded depth and 4 of the level; an
+image of the content is its latents without their places, in attention of its
+own, and a text is vectors of a text encoder, where both are one CLIP vector;
+images are mixed into each batch, and all stages are one run at blur levels of
+0..7; and what `ar_ldm.py` says of the U-Net and the autoencoder.
+
+`phenaki edit restyle CLIP --model runs/gen1 --content IMAGE` then makes a clip
+anew (docs/conditioning.md).
 """
 
 import pathlib
@@ -41,7 +44,9 @@ AR_LDM = pathlib.Path(__file__).with_name('ar_ldm.py')
 
 def get_config(arg=''):
   """Return latent diffusion of clips of 8 frames, on the U-Net of AR-LDM."""
-  arg = config.parse_arg(arg, manifest='runs/gen1_data')
+  arg = config.parse_arg(
+    arg, manifest='runs/gen1_data', depth='dpt-large.safetensors'
+  )
   base = config.load(AR_LDM)
   values = ml_collections.ConfigDict(
     {
@@ -65,8 +70,23 @@ def get_config(arg=''):
         **base.diffusion.to_dict(),
         'schedule': 'scaled_linear',
         'target': 'velocity',
+        'ports': {
+          'canvas': True,
+          'memory': ('content',),
+          'memory_every': 1,
+          'memory_slots': 1,
+          'scalars': ('level',),
+        },
       },
-      'task': {'prediction_share': 0.0, 'prediction_frames': 1},
+      'task': {
+        'prediction_share': 0.0,
+        'prediction_frames': 1,
+        'structure_share': 1.0,
+        'depth_weights': arg.depth,
+        'content_share': 0.9,
+        'text_dropout': 0.5,
+        'time_off_clips': 0.125,
+      },
       'sampling': {'steps': 50, 'guidance': 7.5},
       'optim': {'optimizer': 'adamw', 'learning_rate': 1e-4},
       'mesh': {'data': 1, 'fsdp': -1},

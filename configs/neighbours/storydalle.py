@@ -6,7 +6,12 @@ r"""StoryDALL-E: a transformer of its size, retro-fitted with a source frame.
 StoryDALL-E (Maharana et al., arXiv 2209.06192) continues a story from its first
 frame. It adds cross-attention to that frame to a pretrained minDALL-E. Nobody
 has trained it with this code, and the paper states no hours; `phenaki plan`
-counts them for TPUs and GPUs.
+counts them for TPUs and GPUs. Its data are films of five frames a scene, as
+`phenaki evaluate --story-set` generates them:
+
+    phenaki data stories --set pororo --path data/pororo --out runs/films \
+      --size 256 --frames 5 --fps 1
+    phenaki data build --stories runs/films/train --out runs/pororo_data
 
 Published numbers:
 
@@ -17,9 +22,10 @@ Published numbers:
   256; 64 vectors of text
 - section 4: stories of five frames, the first of which is given
 
-What differs here: tokens are masked, and not predicted from left to right; the
-four drawn frames and the first are one clip of five latent frames instead of
-four sequences; text is not a prefix of the sequence, but vectors of T5-base
+What differs here: tokens are masked, and not predicted from left to right; a
+picture of a story is a scene of a film, whose clip of five frames begins with
+one of the scene before; the source of a training clip is one of its own frames;
+text is not a prefix of the sequence, but vectors of T5-base
 (768 wide), read by cross-attention; the global story encoder is absent; the
 tokenizer is a ViT-VQGAN for single frames instead of a convolutional VQGAN.
 """
@@ -44,7 +50,7 @@ def get_config(arg=''):
         'fps': 1.0,
         'batch_size': 64,
         'image_share': 0.0,
-        'continuation_share': 0.0,
+        'continuation_share': 0.8,
         'context_frames': 1,
       },
       'tokenizer': {

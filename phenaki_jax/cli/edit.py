@@ -22,6 +22,7 @@ import argparse
 
 from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
+from phenaki_jax.runs.edit_options import ACTIONS, check_options
 
 EXAMPLES = """
   phenaki edit animate circle.png --out circle.mp4 --frames 24 \\
@@ -38,21 +39,12 @@ EXAMPLES = """
     --model runs/structure --structure-level 1
   phenaki edit --structure mockup.mp4 --content "a blue square on grass" \\
     --depth maps --model runs/structure --out render.mp4
+  phenaki edit restyle circle.npy --out red.mp4 --content red.png \\
+    --model runs/gen1 --invert
   phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
 """
-
-ACTIONS = (
-  'animate',
-  'continue',
-  'interpolate',
-  'fps',
-  'fill',
-  'restyle',
-  'extend',
-  'enlarge',
-)
 
 
 def four_numbers(text: str) -> tuple[int, int, int, int]:
@@ -77,21 +69,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--prompt', default='', help='text of the result')
   arguments.add_model(parser)
+  left = argparse.SUPPRESS  # What is not given is not in the arguments.
   arguments.add_numbers(
     parser,
-    ('frames', arguments.positive, 24, 'new frames of animate and continue'),
-    ('between', arguments.positive, 3, 'new frames in a gap of interpolate'),
-    ('times', arguments.positive, 2, 'multiple of the frame rate of fps'),
-    ('structure-level', arguments.level, 0, 'blur of the depth of restyle'),
-    ('seed', arguments.seed, 0, 'of the result'),
-    ('guidance', float, argparse.SUPPRESS, 'guidance scale; 0 for none'),
-    ('steps', int, argparse.SUPPRESS, 'decoding steps of a window'),
-    ('temperature', float, argparse.SUPPRESS, '0: most likely tokens'),
-    ('time-guidance', float, argparse.SUPPRESS, 'temporal guidance; 1: none'),
     (
-      *('degradation', arguments.share, argparse.SUPPRESS),
+      'frames',
+      arguments.positive,
+      left,
+      'new frames of animate and continue (24)',
+    ),
+    (
+      'between',
+      arguments.positive,
+      left,
+      'new frames in a gap of interpolate (3)',
+    ),
+    (
+      'times',
+      arguments.positive,
+      left,
+      'multiple of the frame rate of fps (2)',
+    ),
+    (
+      'structure-level',
+      arguments.level,
+      left,
+      'blur of the depth of restyle (0)',
+    ),
+    ('seed', arguments.seed, 0, 'of the result'),
+    ('guidance', float, left, 'guidance scale; 0 for none'),
+    ('steps', int, left, 'decoding steps of a window'),
+    ('temperature', float, left, '0: most likely tokens'),
+    ('time-guidance', float, left, 'temporal guidance; 1: none'),
+    (
+      *('degradation', arguments.share, left),
       'how far enlarge may change noisy frames; 0 keeps them exactly',
     ),
+  )
+  parser.add_argument(
+    '--invert',
+    action='store_true',
+    default=left,
+    help='restyle starts from the noise of the clip; of diffusion models',
   )
   parser.add_argument(
     '--structure',
@@ -122,27 +141,20 @@ def run(args: argparse.Namespace) -> None:
     if args.inputs or args.action not in (None, 'restyle'):
       raise UserError('--structure CLIP is for restyle, which takes one clip')
     args.action, args.inputs = 'restyle', [args.structure]
-  if args.action == 'fill' and args.box is None and args.mask is None:
-    raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
-  if args.action == 'extend' and args.margins is None:
-    raise UserError('extend needs --margins left,top,right,bottom')
+  check_options(args.action, vars(args))
   if args.action == 'enlarge':
     from phenaki_jax.runs.enlargement import Enlargement, enlarge_film
 
     wanted = Enlargement(**arguments.fields(args, Enlargement))
     print(*enlarge_film(args.model, wanted, args.out), sep='\n')
     return
-  if args.action == 'restyle' and not (args.content or args.prompt):
-    raise UserError('restyle needs --content, an image or a text of the result')
-  if args.action != 'restyle' and not args.prompt:
-    raise UserError(f'{args.action} needs --prompt, the text of the result')
+  from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.edit import Edit, edit
-  from phenaki_jax.runs.open import load
   from phenaki_jax.sampling.sampler import SamplingSettings
 
   request = Edit(
     settings=arguments.fields(args, SamplingSettings),
     **arguments.fields(args, Edit),
   )
-  model = load(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
+  model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   print(*edit(model, request, args.out), sep='\n')

@@ -1,8 +1,9 @@
 """What a denoising network reads beside the noisy values: its ports.
 
 The canvas has the rows and columns of the values. In pixels its channels are
-known RGB (3), whether it is known (1), depth (1), and whether that is given
-(1); in latents they are known latents, and whether they are known.
+known RGB (3), whether it is known (1), and two of zeros, which once were for
+depth; in latents they are known latents, and whether they are known. Depth,
+images and further scalars are read by the ports of all networks (`nn.ports`).
 """
 
 from typing import no_type_check
@@ -10,6 +11,8 @@ from typing import no_type_check
 import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from phenaki_jax.nn.conditions import Conditions as PortConditions
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.
@@ -25,6 +28,8 @@ class Conditions:
     text_mask: True where they are not padding.
     time: True at clips in which the layers over time are on; None switches them
       off in all, as for images.
+    ports: what the ports of `diffusion.ports` read; absent parts change
+      nothing.
   """
 
   canvas: Float[Array, 'B T H W canvas'] | None = None
@@ -34,12 +39,13 @@ class Conditions:
   text: Float[Array, 'B L E'] | None = None
   text_mask: Bool[Array, 'B L'] | None = None
   time: Bool[Array, 'B'] | None = None
+  ports: PortConditions | None = None
 
 
 def pixel_canvas(
   pixels: Float[Array, 'B T H W C'], known: Bool[Array, 'B T H W']
 ) -> Float[Array, 'B T H W canvas']:
-  """Return a canvas that shows known pixels, and no depth."""
+  """Return a canvas that shows known pixels."""
   mask = known[..., None].astype(pixels.dtype)
   shown = pixels * jnp.broadcast_to(mask, pixels.shape)
   empty = jnp.zeros((*mask.shape[:-1], 2), pixels.dtype)

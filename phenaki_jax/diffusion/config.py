@@ -9,6 +9,7 @@ from phenaki_jax.diffusion.noise import NoiseProcess
 from phenaki_jax.diffusion.schedule import Schedule
 from phenaki_jax.diffusion.targets import Target
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.config import PortsConfig
 
 
 @validated
@@ -27,6 +28,8 @@ class UNetConfig:
       stage.
     condition_width: width of the vector of the noise level and the scalars.
     reads_text: whether blocks with attention attend to texts.
+    ports: what is read beside the values, their canvas and texts: pixels with
+      depth, images, further scalars. Blocks with attention read the memory.
     remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all but
       the matrix products (convolutions within frames are none), 'full' all of
       each block.
@@ -41,6 +44,7 @@ class UNetConfig:
   patch: PositiveInt = 1
   condition_width: PositiveInt = 128
   reads_text: bool = True
+  ports: PortsConfig = PortsConfig()
   remat: Literal['none', 'matmuls', 'full'] = 'none'
   dtype: Literal['float32', 'bfloat16'] = 'float32'
 
@@ -52,6 +56,11 @@ class UNetConfig:
           f'diffusion.widths has {width}, which diffusion.head_dim '
           f'{self.head_dim} does not divide; change one of them'
         )
+    if self.ports.memory and not self.attention:
+      raise UserError(
+        f'diffusion.ports.memory is {self.ports.memory}, which blocks with '
+        'attention read, but diffusion.attention is 0; set it to at least 1'
+      )
 
   @property
   def divisor(self) -> int:
@@ -97,6 +106,11 @@ class DiffusionConfig(UNetConfig):
   def canvas_channels(self) -> int:
     """Return the number of channels of the canvas; see `conditions`."""
     return self.channels + 1 if self.values == 'latents' else 6
+
+  @property
+  def image_width(self) -> int:
+    """Return the width of the vectors of an image in the memory."""
+    return self.channels * self.divisor**2
 
   @property
   def process(self) -> NoiseProcess:

@@ -5,6 +5,7 @@ the same functions.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -14,7 +15,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from phenaki_jax.diffusion.conditions import Conditions
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.unet import UNet
-from phenaki_jax.generator import EncodedTexts, Texts
+from phenaki_jax.generator import EncodedTexts, Texts, remember
+from phenaki_jax.nn.conditions import Conditions as PortConditions
+from phenaki_jax.nn.conditions import blank
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 
@@ -39,6 +42,13 @@ class Denoiser:
     config = self.config
     side = config.divisor
     given = Conditions(scalars={name: jnp.zeros(1) for name in config.scalars})
+    ports = blank(
+      config.ports,
+      (2, side // config.patch, side // config.patch),
+      text_width=self.text.width if config.reads_text else 0,
+      image_width=config.image_width,
+    )
+    given = dataclasses.replace(given, ports=ports)
     params = {}
     if config.reads_text:
       ids = jnp.ones((1, self.text.max_length), jnp.int32)
@@ -74,6 +84,13 @@ class Denoiser:
     )
     return EncodedTexts(vectors=vectors, mask=texts > 0)
 
+  def remember(
+    self, params: Any, ports: PortConditions | None
+  ) -> PortConditions | None:
+    """Encode the captions of a history, unless they are vectors already."""
+    encode = functools.partial(self.encode, params)
+    return remember(ports, encode if self.config.reads_text else None)
+
   def predict(
     self,
     params: Any,
@@ -82,4 +99,5 @@ class Denoiser:
     given: Conditions,
   ) -> Float[Array, 'B T H W C']:
     """Predict the target of the process in noisy clips."""
+    given = dataclasses.replace(given, ports=self.remember(params, given.ports))
     return UNet(self.config).apply({'params': params['unet']}, x, level, given)

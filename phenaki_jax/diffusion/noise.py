@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from phenaki_jax import rng as rngs
-from phenaki_jax.diffusion.process import Corrupted
+from phenaki_jax.diffusion.process import Corrupted, Predict, sample
 from phenaki_jax.diffusion.schedule import NUM_STEPS, Schedule, mix_like
 from phenaki_jax.diffusion.targets import (
   Estimate,
@@ -92,6 +92,28 @@ class NoiseProcess:
     parts = self.estimate(output, x, level)
     then = mix_like(self.schedule, next_level, x)
     return then.signal * parts.clean + then.noise * parts.noise
+
+  def invert(
+    self,
+    predict: Predict,
+    x: Float[Array, 'B T *r'],
+    levels: Float[Array, 'N'],
+    keys: Key[Array, 'B'],
+  ) -> Float[Array, 'B T *r']:
+    """Follow the steps of `sample` backwards (arXiv 2010.02502, section 4.3).
+
+    Sampling from the result gives back the values, up to the error of steps of
+    finite length.
+
+    Args:
+      predict: the network.
+      x: clean values.
+      levels: as for `sample`: falling to 0.
+      keys: one for each sample; nothing is drawn.
+    """
+    # An estimate of clean values that is clipped says nothing of the noise.
+    exact = dataclasses.replace(self, limit=None)
+    return sample(exact, predict, x, levels[::-1], keys)
 
   def estimate(
     self,

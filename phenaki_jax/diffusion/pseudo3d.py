@@ -23,6 +23,7 @@ from phenaki_jax.nn.layers import (
   fan_in_normal,
   multiply,
 )
+from phenaki_jax.nn.ports import Memory, MemoryAttention
 from phenaki_jax.nn.positions import grid_coordinates, rotary_angles
 from phenaki_jax.sharding import logical
 
@@ -186,7 +187,7 @@ class TimeAttention(nn.Module):
 
 
 class SpaceTimeAttention(nn.Module):
-  """Attention within frames, over time, and to the text of the clip.
+  """Attention within frames, over time, to the text and to the memory.
 
   The output of each of them is zero at initialisation, and is added. If
   `mlp_ratio` is not 0, an MLP of that multiple of the width follows.
@@ -203,6 +204,7 @@ class SpaceTimeAttention(nn.Module):
     time: Bool[Array, 'B'] | None,
     text: Float[Array, 'B L E'] | None = None,
     text_mask: Bool[Array, 'B L'] | None = None,
+    memory: Memory | None = None,
   ) -> Float[Array, 'B T H W D']:
     """Return an output of the shape of the input."""
     batch, length, height, width, channels = x.shape
@@ -222,6 +224,11 @@ class SpaceTimeAttention(nn.Module):
       y = RMSNorm(name='cross_norm')(x)
       y = y.reshape(batch, length, height * width, channels)
       y = CrossAttention(config, name='cross')(y, text, text_mask)
+      x = x + y.reshape(x.shape)
+    if memory is not None:
+      y = RMSNorm(name='memory_norm')(x)
+      y = y.reshape(batch, length, height * width, channels)
+      y = MemoryAttention(config, name='memory')(y, memory)
       x = x + y.reshape(x.shape)
     if not self.mlp_ratio:
       return x

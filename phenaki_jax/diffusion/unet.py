@@ -7,6 +7,8 @@ attention whose output is zero. A port that is added to a trained network
 therefore leaves its outputs unchanged.
 """
 
+import dataclasses
+import itertools
 from typing import Any
 
 import flax.linen as nn
@@ -22,7 +24,11 @@ from phenaki_jax.diffusion.pseudo3d import (
   SpaceTimeAttention,
 )
 from phenaki_jax.nn.blocks import REMAT_POLICIES
+from phenaki_jax.nn.conditions import Conditions as PortConditions
+from phenaki_jax.nn.conditions import Entries
 from phenaki_jax.nn.layers import Dense, RMSNorm
+from phenaki_jax.nn.ports import CanvasPort, Memory, MemoryPort, ScalarPort
+from phenaki_jax.nn.positions import absolute_features
 from phenaki_jax.sharding import constrain
 
 _FREQUENCIES = np.pi * 2.0 ** np.arange(9)
@@ -130,6 +136,15 @@ class UNet(nn.Module):
       dtype=dtype,
       name='canvas',
     )(to_patches(canvas, config.patch))
+    ports = given.ports or PortConditions()
+    if ports.canvas is not None:
+      assert config.ports.patch, 'resolving the experiment sets it'
+      port = CanvasPort(
+        config.widths[0], config.ports.patch, dtype, name='pixels'
+      )
+      h = h + port(ports.canvas)
+    memory = self._memory(ports.memory, x.shape[2:4]) if ports.memory else None
+    attended = itertools.count(1)
 
     block_type: Any = ResidualBlock
     attention_type: Any = SpaceTimeAttention
@@ -147,7 +162,9 @@ class UNet(nn.Module):
         config.head_dim, dtype, config.mlp_ratio, name=f'{name}_attention'
       )
       text = given.text if config.reads_text else None
-      return attention(h, time, text, given.text_mask)
+      is_reader = next(attended) % config.ports.memory_every == 0
+      own = memory if is_reader else None
+      return attention(h, time, text, given.text_mask, own)
 
     kept = []
     stages = range(len(config.widths))
@@ -192,7 +209,42 @@ class UNet(nn.Module):
         hidden=False,
         name=f'scalar_{name}',
       )(scalar_features(given.scalars[name]))
+    ports = given.ports.scalars if given.ports else {}
+    if ports:
+      vector += Dense(
+        width,
+        names,
+        kernel_init=nn.initializers.zeros,
+        hidden=False,
+        name='port_scalars',
+      )(ScalarPort(config.ports.scalars, name='scalars')(ports))
     return nn.silu(vector)
+
+  def _memory(
+    self, memory: dict[str, Entries], size: tuple[int, ...]
+  ) -> Memory:
+    """Make the memory of images of the size of the values.
+
+    Content is without its places: what is in an image, and not where.
+    """
+    config = self.config
+    width, names = config.widths[-1], (None, 'embed')
+    grid = (1, size[0] // config.divisor, size[1] // config.divisor)
+    embed = Dense(width, names, hidden=False, name='memory_images')
+    place = Dense(width, names, hidden=False, name='memory_places')(
+      jnp.asarray(absolute_features(*grid))
+    ).reshape(1, 1, -1, width)
+
+    def vectors(role: str, entries: Entries) -> Entries:
+      values = embed(entries.values)
+      if role != 'content':
+        values = values + jnp.broadcast_to(place, values.shape)
+      return dataclasses.replace(entries, values=values)
+
+    given = {role: vectors(role, entries) for role, entries in memory.items()}
+    ports = config.ports
+    port = MemoryPort(ports.memory, ports.memory_slots, name='memory')
+    return port(given)
 
 
 def to_patches(
@@ -204,6 +256,17 @@ def to_patches(
   x = x.reshape(batch, length, h, side, w, side, channels)
   x = x.transpose(0, 1, 2, 4, 3, 5, 6)
   return x.reshape(batch, length, h, w, side * side * channels)
+
+
+def image_vectors(
+  x: Float[Array, 'N H W C'], config: DiffusionConfig
+) -> Float[Array, 'N n P']:
+  """Return the values of images as vectors of the memory: those of squares.
+
+  A square is a position of the coarsest stage.
+  """
+  patches = to_patches(x[:, None], config.divisor)
+  return patches.reshape(x.shape[0], -1, config.image_width)
 
 
 def from_patches(

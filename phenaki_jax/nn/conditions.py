@@ -90,6 +90,7 @@ def blank(
   *,
   batch: int = 1,
   text_width: int = 0,
+  image_width: int = 0,
 ) -> Conditions | None:
   """Return conditions that tell nothing, of every port; None without ports.
 
@@ -98,6 +99,7 @@ def blank(
     grid: latent frames, rows and columns.
     batch: number of rows.
     text_width: width of the vectors of captions; 0 for a network without text.
+    image_width: width of the vectors of images; 0 if they are token ids.
   """
   t, h, w = grid
   canvas = None
@@ -109,7 +111,9 @@ def blank(
       rgb=jnp.zeros((*shape, 3), jnp.uint8), known=jnp.zeros(shape, bool)
     )
   entries = Entries(
-    values=jnp.zeros((batch, 1, h * w), jnp.int32),
+    values=jnp.zeros((batch, 1, h * w, image_width))
+    if image_width
+    else jnp.zeros((batch, 1, h * w), jnp.int32),
     slots=jnp.zeros((batch, 1), jnp.int32),
     visible=jnp.zeros((batch, t, 1), bool),
   )
@@ -127,6 +131,20 @@ def blank(
     memory=memory,
     scalars={name: jnp.full(batch, ABSENT) for name in ports.scalars},
   )
+
+
+def as_values(
+  images: Int[Array, '*lead h w'] | Float[Array, '*lead n D'], *lead: int
+) -> Array:
+  """Return images as the values of entries: ids in a row, or vectors.
+
+  Args:
+    images: token ids of images, or vectors of each.
+    *lead: the leading axes of the result.
+  """
+  if jnp.issubdtype(images.dtype, jnp.integer):
+    return images.reshape(*lead, -1)
+  return images.reshape(*lead, *images.shape[-2:])
 
 
 def earlier(

@@ -54,6 +54,11 @@ class PerceptualNetwork:
     """Return the names of the layers whose features are compared."""
     return self.module.layers
 
+  def zeros(self) -> Any:
+    """Return weights of zeros, which tell their shapes."""
+    shapes = self.shapes()
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
   def features(
     self, params: Any, pixels: Float[Array, 'B *r']
   ) -> Mapping[str, Array]:

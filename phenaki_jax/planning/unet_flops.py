@@ -5,10 +5,12 @@ the edges of a frame.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.unet import NUM_FEATURES
+from phenaki_jax.nn.ports import CANVAS_CHANNELS
 from phenaki_jax.planning.flops import Flops, attention, dense
 
 
@@ -67,7 +69,7 @@ def unet(
   over_time: bool = True,
   learned_text: bool = True,
 ) -> Flops:
-  """Count the U-Net, without the text encoder.
+  """Count the U-Net, without the text encoder, scalars and captions.
 
   Args:
     config: the network.
@@ -99,6 +101,20 @@ def unet(
     + dense(own, canvas, first, learned_input=False)
     + conv(own, first, channels, learned=True)
   )
+  ports, attended = config.ports, 0
+  if ports.patch:
+    pixels = CANVAS_CHANNELS * math.prod(ports.patch)
+    flops += dense(own, pixels, first, learned_input=False)
+  images = sum(
+    ports.memory_slots if x == 'history' else 1 for x in ports.memory
+  )
+  remembered = images * size[0] * size[1] // config.divisor**2
+  flops += dense(
+    batch * remembered,
+    config.image_width,
+    config.widths[-1],
+    learned_input=False,
+  )
   for block in blocks(config, (size[0], size[1])):
     inputs, width, n = block.inputs, block.outputs, block.positions
     rows = batch * frames * n
@@ -119,6 +135,11 @@ def unet(
       flops += dense(rows, width, 2 * width)
       flops += dense(text, text_width, 2 * width, learned_input=learned_text)
       flops += attention(batch, frames * n, text_length, width)
+    attended += 1
+    if images and attended % ports.memory_every == 0:
+      flops += dense(rows, width, 2 * width)
+      flops += dense(batch * remembered, config.widths[-1], 2 * width)
+      flops += attention(batch, frames * n, remembered, width)
     flops += dense(rows, width, 2 * config.mlp_ratio * width)
   return flops
 

@@ -278,7 +278,7 @@ def assemble(
     return Run(
       experiment=experiment,
       mesh=mesh,
-      task=_diffusion(experiment, params, text_params),
+      task=_diffusion(experiment, params, text_params, read=True),
       vocabulary=vocabulary,
       words=words,
     )
@@ -387,7 +387,7 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
       )
     return ReaderTask(config=experiment.reader)
   if experiment.kind == 'diffusion':
-    return _diffusion(experiment, None, None)
+    return _diffusion(experiment, None, None, read=read)
   losses = experiment.losses
   return TokenizerTask(
     config=experiment.tokenizer,
@@ -402,8 +402,13 @@ def _task(experiment: Experiment, *, read: bool) -> Task:
 
 
 def _diffusion(
-  experiment: Experiment, tokenizer_params: Any, text_params: Any
+  experiment: Experiment,
+  tokenizer_params: Any,
+  text_params: Any,
+  *,
+  read: bool,
 ) -> DiffusionTask:
+  weights = experiment.task.depth_weights
   return DiffusionTask(
     config=experiment.diffusion,
     text=experiment.text,
@@ -411,6 +416,10 @@ def _diffusion(
     training=experiment.task,
     tokenizer_params=tokenizer_params,
     text_params=text_params,
+    depth_network=depth_network(weights, field='task.depth_weights', read=read)
+    if weights
+    else None,
+    fps=experiment.data.fps,
   )
 
 

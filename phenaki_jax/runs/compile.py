@@ -213,10 +213,7 @@ def lower_sampler(run: Run) -> jax.stages.Lowered:
   texts = described((batch, text.max_length), jnp.int32)
   with jax.set_mesh(mesh):
     if 'text' not in params and experiment.generator.text_width:
-      boxed = jax.eval_shape(T5Encoder(text).init, rng.described(), texts)[
-        'params'
-      ]
-      params['text'] = sharding.describe(boxed, mesh)
+      params['text'] = _encoder(text, texts, mesh)
     sampling = experiment.sampling
     guided = Guided.by(sampling)
     return uncover_tokens.lower(
@@ -243,18 +240,18 @@ def _lower_denoising(run: Run) -> jax.stages.Lowered:
   experiment, mesh = run.experiment, run.mesh
   models = models_of(experiment)
   batch = sharding.batch_ways(mesh)
-  values = (batch, *models.grid(experiment.data.size))
+  values = (batch, *models.grid(models.frames, experiment.data.size))
   place = sharding.batch_sharding(mesh)
 
   def described(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
 
   params = dict(run.state.params)
-  if experiment.text.encodes_in_step:
-    params['text'] = run.frozen['text']
   texts = described((batch, experiment.text.max_length), jnp.int32)
   guided = Guided.by(experiment.sampling)
   with jax.set_mesh(mesh):
+    # A frozen encoder is no part of the state.
+    params.setdefault('text', _encoder(experiment.text, texts, mesh))
     return denoise.lower(
       models,
       experiment.sampling.steps,
@@ -263,10 +260,16 @@ def _lower_denoising(run: Run) -> jax.stages.Lowered:
       described((*values, experiment.diffusion.channels), jnp.float32),
       described(values, jnp.bool_),
       described((batch,), rng.described().dtype),
-      described((batch,), jnp.float32),
+      described((batch, 2), jnp.float32),
       guided=guided,
       away=texts if guided and guided.is_negative else None,
     )
+
+
+def _encoder(config: TextConfig, texts: Any, mesh: Any) -> Any:
+  """Describe the parameters of a text encoder."""
+  boxed = jax.eval_shape(T5Encoder(config).init, rng.described(), texts)
+  return sharding.describe(boxed['params'], mesh)
 
 
 def _t5(width: int, max_length: int) -> TextConfig:

@@ -186,6 +186,7 @@ def load_any(
     params=params,
     tokenizer_params=jax.tree.map(jax.numpy.asarray, frozen.get('tokenizer')),
     vocabulary=vocabulary,
+    fps=data.fps,
   )
   if not data.clip_captions:
     sampler = StillFirst(sampler=sampler)
@@ -252,6 +253,7 @@ def sample_of(
       params={**state.ema, **frozen},
       tokenizer_params=tokenizer,
       vocabulary=vocabulary,
+      fps=experiment.data.fps,
     )
     if not experiment.data.clip_captions:
       sampler = StillFirst(sampler=sampler)

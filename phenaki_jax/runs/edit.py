@@ -16,15 +16,8 @@ from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.depth import Depth, depth_of
 from phenaki_jax.runs.footage import IMAGES, read_footage
 from phenaki_jax.runs.model import Model
-from phenaki_jax.stories.edit import Brush, Structure, content_tokens, outside
+from phenaki_jax.stories.edit import Brush, Structure, content_of, outside
 from phenaki_jax.types import ImageU8, VideoU8
-
-# Settings that other actions do not read.
-_READ_BY: dict[str, tuple[str, ...]] = {
-  **dict.fromkeys(('content', 'depth', 'structure_level'), ('restyle',)),
-  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
-  'margins': ('extend',),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +39,7 @@ class Edit:
       which takes the place of an empty prompt.
     depth: of 'restyle': see `runs.depth.depth_of`.
     structure_level: of 'restyle': how far depth is blurred, 0 to 7.
+    invert: of 'restyle': start from the noise of the clip (DDIM inversion).
     margins: of 'extend': left, top, right, bottom.
     seed: 0 to 2**32 - 1.
     settings: sampling settings that replace the defaults of the model.
@@ -62,18 +56,10 @@ class Edit:
   content: str | None = None
   depth: str | None = None
   structure_level: int = 0
+  invert: bool = False
   margins: tuple[int, int, int, int] | None = None
   seed: int = 0
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-  def __post_init__(self) -> None:
-    """Check that the action reads every setting that is given."""
-    for name, actions in _READ_BY.items():
-      if getattr(self, name) and self.action not in actions:
-        raise UserError(
-          f'{self.action} does not read --{name.replace("_", "-")}, which is '
-          f'for {" and ".join(actions)}; leave it out'
-        )
 
 
 def edit(
@@ -99,7 +85,7 @@ def edit(
     brush = Brush(
       sampler=model.sampler,
       prompt=request.prompt or text or '',
-      content=None if image is None else content_tokens(model.sampler, image),
+      content=None if image is None else content_of(model.sampler, image),
       settings=dataclasses.replace(model.defaults.settings, **request.settings),
       seed=request.seed,
       context_frames=model.defaults.context_frames,
@@ -216,7 +202,11 @@ def _apply(
     case 'fill':
       return brush.complete(frames, ~_unknown(request, frames))
     case 'restyle' if depth is not None:
-      structure = Structure(depth=depth.maps, level=request.structure_level)
+      structure = Structure(
+        depth=depth.maps,
+        level=request.structure_level,
+        frames=frames if request.invert else None,
+      )
       return brush.restyle(frames, structure, _unknown(request, frames))
     case 'extend' if request.margins is not None:
       return brush.extend(frames, request.margins)

@@ -169,20 +169,19 @@ def resolve_values(config: Any, overrides: Iterable[str] = ()) -> Experiment:
     ):
       # It has those of another, which may predict ids as a whole.
       del derived['generator']['code_levels']
-    if experiment.generator.ports.canvas:
-      ports = values['generator']['ports']
-      patch = [tokenizer.tubelet, *tokenizer.patch]
-      if (ports.get('patch') or patch) != patch:
-        raise UserError(
-          f'generator.ports.patch is {ports["patch"]}, but {source} makes it '
-          f'{patch}; leave it out, or name another tokenizer_dir'
-        )
-      ports['patch'] = patch
+    patch = [tokenizer.tubelet, *tokenizer.patch]
+    _set_patch(values, 'generator', patch, source)
   elif experiment.uses_tokenizer:
     derived['diffusion'] = {'channels': tokenizer.latent_width}
+    side = experiment.diffusion.patch
+    rows, columns = tokenizer.patch
+    patch = [tokenizer.tubelet, side * rows, side * columns]
+    _set_patch(values, 'diffusion', patch, source)
   else:
     side, source = experiment.diffusion.divisor, 'the diffusion of pixels'
     derived['tokenizer'] = {'tubelet': 1, 'patch': (side, side)}
+    patch = [1, experiment.diffusion.patch, experiment.diffusion.patch]
+    _set_patch(values, 'diffusion', patch, source)
   if experiment.reads_text and experiment.text.is_frozen:
     text = resolve_text(experiment.text)
     values['text'] = config_lib.to_dict(text)
@@ -204,6 +203,21 @@ def resolve_values(config: Any, overrides: Iterable[str] = ()) -> Experiment:
           f'leave {group}.{name} out, or name another tokenizer_dir'
         )
   return config_lib.build(Experiment, values)
+
+
+def _set_patch(
+  values: dict[str, Any], kind: str, patch: list[int], source: str
+) -> None:
+  """Set the patches of a canvas to what one position of the network sees."""
+  ports = (values.get(kind) or {}).get('ports') or {}
+  if not ports.get('canvas'):
+    return
+  if list(ports.get('patch') or patch) != patch:
+    raise UserError(
+      f'{kind}.ports.patch is {ports["patch"]}, but {source} makes it '
+      f'{patch}; leave it out, or name another tokenizer_dir'
+    )
+  ports['patch'] = patch
 
 
 def _taught(values: dict[str, Any]) -> dict[str, Any]:

@@ -76,12 +76,6 @@ class Model:
       NotFoundError, UserError: it cannot be read, or the model sees none.
     """
     assert story.size is not None, 'the story is not resolved'
-    if not hasattr(self.sampler, 'with_source'):
-      raise UserError(
-        f'{self.name} is a diffusion model, which reads no source frame; use a '
-        'generator that was trained with --set generator.ports.memory=source, '
-        'or leave --source out'
-      )
     frame = read_footage(path, size=story.size, fps=self.defaults.fps)[0]
     digest = hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
     return dataclasses.replace(

@@ -31,13 +31,15 @@ def has_depth(experiment: Experiment) -> bool:
   """Return whether the clips of a batch have their depth."""
   task = experiment.task
   is_given = task.structure_share > 0 and not task.depth_weights
-  return experiment.kind == 'generator' and is_given
+  return experiment.kind in ('generator', 'diffusion') and is_given
 
 
 def history_slots(experiment: Experiment) -> int:
   """Return how many earlier scenes a clip of a batch has; 0 for none."""
-  is_told = experiment.kind == 'generator' and experiment.task.history_share
-  return experiment.generator.ports.memory_slots if is_told else 0
+  if experiment.kind not in ('generator', 'diffusion'):
+    return 0
+  ports = getattr(experiment, experiment.kind).ports
+  return ports.memory_slots if experiment.task.history_share else 0
 
 
 def open_pipeline(

@@ -190,13 +190,13 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   is_diffusion = experiment.kind == 'diffusion'
   name = 'U-Net' if is_diffusion else 'masked transformer'
   parts = {name: step_flops(run).training}
-  given = None if is_diffusion else _conditions(run)
-  memory = [] if given is None else list(given.memory.values())
+  network = experiment.diffusion if is_diffusion else experiment.generator
+  slots, shares = network.ports.memory_slots, experiment.task.memory_shares
+  told = slots if 'history' in shares else 0
   if experiment.reads_text:
     # The captions in the memory of a clip are encoded, too.
-    told = [one for one in memory if one.captions is not None]
-    texts = made.num_clips * (1 + sum(one.values.shape[1] for one in told))
-    text = flops.text_encoder(experiment.text, batch=texts + made.num_images)
+    texts = made.num_clips * (1 + told) + made.num_images
+    text = flops.text_encoder(experiment.text, batch=texts)
     is_given = not is_diffusion and experiment.generator.text_width is not None
     if experiment.text.encodes_in_step:
       parts['frozen text encoder'] = text.forward
@@ -205,7 +205,7 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   if experiment.uses_tokenizer and not experiment.data.token_cache:
     size = experiment.data.size
     # So are the images there.
-    of_clip = sum(entries.values.shape[1] for entries in memory)
+    of_clip = told + len(experiment.task.frame_shares)
     images = made.num_images + made.num_clips * of_clip
     for count, frames in (
       (made.num_clips, experiment.data.frames),

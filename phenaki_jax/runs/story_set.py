@@ -120,7 +120,7 @@ def _reads_source(model: Model) -> bool:
   """Return whether the model continues a given picture."""
   if not hasattr(model.sampler, 'with_source'):
     return False
-  return 'source' in model.sampler.models.generator.ports.memory
+  return 'source' in model.sampler.models.ports.memory
 
 
 def _told(

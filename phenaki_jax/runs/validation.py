@@ -6,7 +6,7 @@ from phenaki_jax.data.spec import composition
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.training.distillation_config import DistillationConfig
-from phenaki_jax.training.generator_config import DIFFUSION_SETTINGS
+from phenaki_jax.training.generator_config import GENERATOR_SETTINGS
 from phenaki_jax.training.writers import check_wandb
 
 
@@ -61,11 +61,12 @@ def validate(
   if experiment.kind == 'tokenizer':
     return
   config = experiment.diffusion
-  if experiment.kind == 'diffusion':
+  is_diffusion = experiment.kind == 'diffusion'
+  if is_diffusion:
     _check_diffusion(experiment)
     if config.values == 'residual':
       return  # Nothing is known of a clip but its small copy.
-  if experiment.uses_tokenizer and experiment.kind == 'diffusion':
+  if experiment.uses_tokenizer and is_diffusion:
     if any(side % config.divisor for side in grid[1:]):
       raise UserError(
         f'the latents of a frame are {grid[1]} by {grid[2]}, and '
@@ -88,7 +89,8 @@ def validate(
         f'{name} is {frames}; it must be 1 + k * {tokenizer.tubelet} frames, '
         'so that it ends where a latent frame ends'
       )
-  experiment.task.check(experiment.generator, is_cached=bool(data.token_cache))
+  network = experiment.diffusion if is_diffusion else experiment.generator
+  experiment.task.check(network, is_cached=bool(data.token_cache))
   _check_distillation(experiment)
   _check_added(experiment)
   if experiment.reads_text and experiment.text.max_length < 2:
@@ -212,12 +214,14 @@ def _check_diffusion(experiment: Experiment) -> None:
       f'data.size is {experiment.data.size}; diffusion.enlarge='
       f'{config.enlarge} must divide both sides'
     )
-  read = () if enlarges else DIFFUSION_SETTINGS
   ignored = [
     f'task.{field.name}'
     for field in dataclasses.fields(task)
-    if field.name not in read and getattr(task, field.name) != field.default
+    if (enlarges or field.name in GENERATOR_SETTINGS)
+    and getattr(task, field.name) != field.default
   ]
+  if enlarges and config.ports.is_used:
+    ignored.append('diffusion.ports')
   ignored += ['start_from'] if experiment.start_from else []
   if ignored:
     raise UserError(

@@ -7,9 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.structure import with_structure
-from phenaki_jax.nn.conditions import Canvas, Conditions, Entries, repeat
+from phenaki_jax.nn.conditions import (
+  Canvas,
+  Conditions,
+  Entries,
+  as_values,
+  repeat,
+)
+from phenaki_jax.nn.config import PortsConfig
 
 
 @jax.tree_util.register_dataclass
@@ -18,7 +24,8 @@ class Given:
   """What is known of clips before they are sampled.
 
   Attributes:
-    ids: int32 [B, t, h, w]; only known tokens are read.
+    ids: token ids [B, t, h, w], or values of diffusion [B, t, h, w, C]; only
+      known ones are read.
     known: bool [B, t, h, w].
     conditions: what the ports of the generator read of the context.
   """
@@ -29,18 +36,18 @@ class Given:
 
 
 def of_pixels(
-  config: GeneratorConfig,
+  ports: PortsConfig,
   frames: UInt8[np.ndarray, 'B T H W 3'],
   known: Bool[np.ndarray, 'B T H W'],
 ) -> Conditions | None:
-  """Return known pixels as conditions; None for a generator without a canvas.
+  """Return known pixels as conditions; None for a network without a canvas.
 
   Args:
-    config: settings of the generator.
+    ports: those of the network.
     frames: the pixels; those that are not known are replaced by zeros.
     known: True at known pixels.
   """
-  if not config.ports.canvas:
+  if not ports.canvas:
     return None
   rgb = np.where(known[..., None], frames, 0).astype(np.uint8)
   canvas = Canvas(rgb=jnp.asarray(rgb), known=jnp.asarray(known))
@@ -48,9 +55,9 @@ def of_pixels(
 
 
 def of_context(
-  config: GeneratorConfig,
+  ports: PortsConfig,
   context: UInt8[np.ndarray, 'B K H W 3'],
-  tokens: Int[np.ndarray, 'B _ h w'],
+  tokens: Int[np.ndarray, 'B _ h w'] | Float[np.ndarray, 'B _ h w C'],
   *,
   frames: int,
   latent_frames: int,
@@ -58,19 +65,20 @@ def of_context(
   """Return what context frames make known of clips.
 
   Args:
-    config: settings of the generator.
+    ports: those of the network.
     context: K frames.
-    tokens: of the context.
+    tokens: of the context, or its values.
     frames: of a clip.
     latent_frames: of a clip.
   """
+  after = [(0, 0), (0, latent_frames - tokens.shape[1])]
   ids, known = (
-    np.pad(x, [(0, 0), (0, latent_frames - x.shape[1]), (0, 0), (0, 0)])
-    for x in (tokens, np.ones(tokens.shape, bool))
+    np.pad(x, after + [(0, 0)] * (x.ndim - 2))
+    for x in (tokens, np.ones(tokens.shape[:4], bool))
   )
   missing = [(0, 0), (0, frames - context.shape[1]), (0, 0), (0, 0)]
   conditions = of_pixels(
-    config,
+    ports,
     np.pad(context, [*missing, (0, 0)]),
     np.pad(np.ones(context.shape[:-1], bool), missing),
   )
@@ -96,7 +104,7 @@ def with_fps(
 
 def with_source(
   conditions: Conditions | None,
-  source: Int[np.ndarray, 'h w'],
+  source: Int[np.ndarray, 'h w'] | Float[np.ndarray, 'n D'],
   *,
   batch: int,
   latent_frames: int,
@@ -106,13 +114,14 @@ def with_source(
 
   Args:
     conditions: further conditions.
-    source: tokens of the frame.
+    source: tokens or vectors of the frame.
     batch: number of samples.
     latent_frames: of each sample.
     role: its role in the memory.
   """
+  values = as_values(jnp.asarray(source), 1, 1)
   entries = Entries(
-    values=jnp.tile(jnp.asarray(source).reshape(1, 1, -1), (batch, 1, 1)),
+    values=jnp.repeat(values, batch, axis=0),
     slots=jnp.zeros((batch, 1), jnp.int32),
     visible=jnp.ones((batch, latent_frames, 1), bool),
   )

@@ -24,13 +24,16 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.diffusion.process import sample
 from phenaki_jax.diffusion.schedule import even_levels
-from phenaki_jax.errors import UserError
-from phenaki_jax.generator import Texts, empty_texts
+from phenaki_jax.diffusion.unet import image_vectors
+from phenaki_jax.generator import empty_texts
+from phenaki_jax.nn.conditions import Conditions as PortConditions
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.pixels import normalise, to_uint8
+from phenaki_jax.sampling.clip_sampler import ClipSampler
+from phenaki_jax.sampling.conditions import for_passes
 from phenaki_jax.sampling.guidance import SCHEDULES, guide
 from phenaki_jax.sampling.sampler import Guided, SamplingSettings
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 
@@ -61,13 +64,32 @@ class DiffusionModels:
     """Return whether the values are latents of the tokenizer."""
     return self.diffusion.values == 'latents'
 
-  def grid(self, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Return frames, rows and columns of the values of a training clip."""
-    grid = self.tokenizer.grid(self.frames, size)
-    return grid if self.is_latent else (self.frames, *size)
+  @property
+  def kind(self) -> str:
+    """Return the name of the group of settings of the network."""
+    return 'diffusion'
+
+  @property
+  def ports(self) -> PortsConfig:
+    """Return what the network reads beside its values and text."""
+    return self.diffusion.ports
+
+  @property
+  def cell(self) -> tuple[int, int, int]:
+    """Return frames, rows and columns of the pixels of a value."""
+    if not self.is_latent:
+      return (1, 1, 1)
+    return (self.tokenizer.tubelet, *self.tokenizer.patch)
+
+  def grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return frames, rows and columns of the values of clips."""
+    grid = self.tokenizer.grid(frames, size)
+    return grid if self.is_latent else (frames, *size)
 
 
-@functools.partial(jax.jit, static_argnames=('models', 'steps', 'guided'))
+@functools.partial(
+  jax.jit, static_argnames=('models', 'steps', 'guided', 'is_inverse')
+)
 def denoise(
   models: DiffusionModels,
   steps: int,
@@ -76,53 +98,76 @@ def denoise(
   values: Float[Array, 'B T H W C'],
   known: Bool[Array, 'B T H W'],
   keys: Key[Array, 'B'],
-  guidance: Float[Array, 'B'],
+  scales: Float[Array, 'B 2'],
   guided: Guided | None = None,
   away: Int[Array, 'B L'] | None = None,
+  ports: PortConditions | None = None,
+  noise: Float[Array, 'B T H W C'] | None = None,
+  *,
+  is_inverse: bool = False,
 ) -> Float[Array, 'B T H W C']:
-  """Sample values from noise.
+  """Sample values from noise, or find the noise of which values are made.
 
   Args:
     models: settings of the networks.
     steps: number of DDIM steps.
     params: of the denoiser.
     texts: token ids of the prompts.
-    values: only known values are read.
+    values: only known values are read, and all of them by an inversion.
     known: True at known values, which are shown on the canvas.
     keys: one for each sample.
-    guidance: guidance scale of each sample.
+    scales: scale of the guidance and of the temporal guidance of each sample.
     guided: how to guide; None for no guidance.
     away: token ids of the negative texts, if `guided.is_negative`.
+    ports: what the ports of the network read.
+    noise: where the steps start; None draws it.
+    is_inverse: return the noise from which the steps without guidance lead to
+      the values (DDIM inversion).
   """
   denoiser, config = models.denoiser, models.diffusion
   batch = values.shape[0]
   show = latent_canvas if models.is_latent else pixel_canvas
+  passes = 1 if guided is None else 3 if guided.is_temporal else 2
+  canvas = jnp.repeat(show(values, known), passes, axis=0)
   # The layers over time are off in images, as in training.
-  time = jnp.ones(batch, bool) if values.shape[1] > 1 else None
-  given = Conditions(canvas=show(values, known), time=time)
-
-  def read(texts: Texts) -> Conditions:
-    found = denoiser.encode(params, texts)
-    return dataclasses.replace(given, text=found.vectors, text_mask=found.mask)
-
-  own, other = read(texts), None
-  if guided is not None:
-    other = read(empty_texts(texts) if away is None else away)
-    doubled = jax.tree.map(lambda *parts: jnp.concatenate(parts), own, other)
+  time = None
+  if values.shape[1] > 1:
+    time = jnp.arange(passes * batch) % passes < 2
+  own = denoiser.encode(params, texts)
+  other = denoiser.encode(params, empty_texts(texts) if away is None else away)
+  # The rows of a sample stand together, as in `uncover_tokens`.
+  read = jax.tree.map(
+    lambda one, two: jnp.stack([one, two, two][:passes], 1).reshape(
+      passes * batch, *one.shape[1:]
+    ),
+    own,
+    other,
+  )
+  given = Conditions(
+    canvas=canvas,
+    text=read.vectors,
+    text_mask=read.mask,
+    time=time,
+    ports=for_passes(denoiser.remember(params, ports), passes),
+  )
 
   def predict(x: Array, level: Array) -> Array:
+    # One forward pass on a larger batch predicts with and without the text, and
+    # without both text and time.
+    copies, levels = (jnp.repeat(one, passes, axis=0) for one in (x, level))
+    found = denoiser.predict(params, copies, levels, given)
+    found = found.reshape(batch, passes, *found.shape[1:])
     if guided is None:
-      return denoiser.predict(params, x, level, own)
-    # One forward pass on a doubled batch predicts with and without the text.
-    both = denoiser.predict(
-      params, jnp.concatenate([x, x]), jnp.concatenate([level, level]), doubled
-    )
-    scale = guidance * SCHEDULES[guided.schedule](1.0 - level)
-    return guide(both[:batch], both[batch:], scale)
+      return found[:, 0]
+    scale = scales[:, 0] * SCHEDULES[guided.schedule](1.0 - level)
+    still = found[:, 2] if passes == 3 else None
+    return guide(found[:, 0], found[:, 1], scale, still, scales[:, 1])
 
-  process = config.process
-  start = process.start(values.shape, keys)
-  return sample(process, predict, start, jnp.asarray(even_levels(steps)), keys)
+  process, levels = config.process, jnp.asarray(even_levels(steps))
+  if is_inverse:
+    return process.invert(predict, values, levels, keys)
+  start = process.start(values.shape, keys) if noise is None else noise
+  return sample(process, predict, start, levels, keys)
 
 
 @functools.partial(jax.jit, static_argnames='models')
@@ -149,142 +194,121 @@ def _pixels(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiffusionSampler:
-  """Samples clips from prompts, optionally continuing given frames.
+class DiffusionSampler(ClipSampler):
+  """Samples clips of latents or pixels; see `ClipSampler`.
 
   Attributes:
-    models: settings of the networks.
     params: parameters of 'unet' and 'text'.
-    tokenizer_params: parameters of the tokenizer of latents; None for pixels.
-    vocabulary: encodes prompts as token ids.
   """
 
   models: DiffusionModels
   params: Any
-  tokenizer_params: Any
-  vocabulary: Vocabulary
-
-  def frames_of(self, num_latent: int) -> int:
-    """Return the number of frames of a number of latent frames."""
-    return 1 + (num_latent - 1) * self.models.tokenizer.tubelet
 
   @property
   def clip_frames(self) -> int:
     """Return the number of frames of a training clip."""
     return self.models.frames
 
-  def clips(
-    self,
-    prompts: Sequence[str],
-    *,
-    size: tuple[int, int],
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-    context: np.ndarray | None = None,
-  ) -> np.ndarray:
-    """Sample one clip of the training length for each prompt.
-
-    Args:
-      prompts: one per clip.
-      size: height and width in pixels.
-      seeds: one per clip, 0 to 2**32 - 1.
-      settings: `steps`, `guidance`, `guidance_schedule` and `negative` are
-        read; the others are of masked transformers.
-      context: uint8 [B, K, H, W, 3], the context frames that the clips
-        continue; K is 1 + k * tubelet and less than the length of a clip.
-
-    Returns:
-      uint8 [B, T, H, W, 3]; the clip starts with the context frames, which
-      latents decode.
-
-    Raises:
-      UserError: prompts, seeds and context differ in number, sizes or
-        lengths do not fit the model, or `time_guidance` is not 1.
-    """
-    models, count = self.models, len(prompts)
-    if not count == len(seeds) > 0:
-      raise UserError(
-        f'{count} prompts and {len(seeds)} seeds; give one seed for each '
-        'prompt, and at least one prompt.'
-      )
-    length = self.clip_frames
-    shape = models.grid(size)
-    values = np.zeros((count, *shape, models.diffusion.channels), np.float32)
-    known = np.zeros(values.shape[:-1], bool)
-    seen = 0
-    if context is not None:
-      given = (context.shape[0], *context.shape[2:])
-      if given != (count, *size, 3) or context.shape[1] >= length:
-        raise UserError(
-          f'context frames of shape {context.shape}; give uint8 [{count}, K, '
-          f'{size[0]}, {size[1]}, 3] with K below the clip length of {length}.'
-        )
-      seen = models.tokenizer.grid(context.shape[1], size)[0]
-      values[:, :seen] = self._encode(context)
-      known[:, :seen] = True
-    made = self._denoised(prompts, values, known, seeds, settings)
-    # Known values are given, whatever the network makes of them.
-    made = jnp.concatenate([jnp.asarray(values[:, :seen]), made[:, seen:]], 1)
-    return np.asarray(_pixels(models, self.tokenizer_params, made))
-
-  def stills(
-    self,
-    prompts: Sequence[str],
-    *,
-    size: tuple[int, int],
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-  ) -> np.ndarray:
-    """Sample one image for each prompt, uint8 [B, 1, H, W, 3]."""
-    rows, columns = self.models.grid(size)[1:]
-    known = np.zeros((len(prompts), 1, rows, columns), bool)
-    channels = self.models.diffusion.channels
-    values = np.zeros((*known.shape, channels), np.float32)
-    made = self._denoised(prompts, values, known, seeds, settings)
-    return np.asarray(_pixels(self.models, self.tokenizer_params, made))
-
-  def _denoised(
-    self,
-    prompts: Sequence[str],
-    values: np.ndarray,
-    known: np.ndarray,
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-  ) -> Float[Array, 'B T H W C']:
-    """Sample the values of clips, or of images if there is one frame."""
-    if settings.time_guidance != 1.0:
-      raise UserError(
-        f'time_guidance is {settings.time_guidance}, which diffusion models do '
-        'not have; leave it out, or at 1'
-      )
-    guided, away = None, None
-    if settings.guidance:
-      guided = Guided(
-        schedule=settings.guidance_schedule, is_negative=bool(settings.negative)
-      )
-      if settings.negative:
-        away = self._texts([settings.negative] * len(prompts))
-    return denoise(
-      self.models,
-      settings.steps,
-      self.params,
-      self._texts(prompts),
-      jnp.asarray(values),
-      jnp.asarray(known),
-      jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32)),
-      jnp.full(len(prompts), settings.guidance, jnp.float32),
-      guided=guided,
-      away=away,
-    )
-
-  def _encode(self, frames: np.ndarray) -> np.ndarray:
+  def encode(self, pixels: np.ndarray) -> np.ndarray:
+    """Encode uint8 frames [B, T, H, W, 3] as values [B, t, h, w, C]."""
     if self.models.is_latent:
-      return np.asarray(_latents(self.models, self.tokenizer_params, frames))
-    return np.asarray(normalise(jnp.asarray(frames))) / (
+      return np.asarray(_latents(self.models, self.tokenizer_params, pixels))
+    return np.asarray(normalise(jnp.asarray(pixels))) / (
       self.models.diffusion.scale
     )
 
-  def _texts(self, prompts: Sequence[str]) -> Int[Array, 'B L']:
-    length = self.models.text.max_length
-    texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
-    return jnp.asarray(np.stack(texts), jnp.int32)
+  def decode(self, ids: np.ndarray) -> np.ndarray:
+    """Decode values [B, t, h, w, C] to uint8 frames [B, T, H, W, 3]."""
+    return np.asarray(_pixels(self.models, self.tokenizer_params, ids))
+
+  def image(self, frames: np.ndarray) -> np.ndarray:
+    """Return uint8 frames [N, H, W, 3] as the memory has images: as vectors."""
+    values = jnp.asarray(self.encode(frames[:, None])[:, 0])
+    return np.asarray(image_vectors(values, self.models.diffusion))
+
+  def blank(self, batch: int, frames: int, size: tuple[int, int]) -> np.ndarray:
+    """Return values of zeros; raise a UserError if the size does not fit."""
+    shape = (batch, *self.models.grid(frames, size))
+    return np.zeros((*shape, self.models.diffusion.channels), np.float32)
+
+  def completed(
+    self,
+    prompts: Sequence[str],
+    *,
+    ids: np.ndarray,
+    known: np.ndarray,
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    conditions: PortConditions | None = None,
+    fps: float | int | None = None,
+    noise: np.ndarray | None = None,
+  ) -> np.ndarray:
+    """Sample the values that are not known.
+
+    Args:
+      prompts: one per sample.
+      ids: float32 [B, t, h, w, C]; only known values are read.
+      known: bool [B, t, h, w].
+      seeds: one per sample.
+      settings: `steps`, `guidance`, `guidance_schedule`, `negative` and
+        `time_guidance` are read; the others are of masked transformers.
+      conditions: what the ports read beside the source and the frame rate.
+      fps: see `Sampler.uncover`.
+      noise: from `invert`; None draws it.
+
+    Returns:
+      float32 [B, t, h, w, C]; known values are as given, whatever the network
+      makes of them.
+    """
+    guided, away = Guided.by(settings), None
+    if guided and guided.is_negative:
+      away = self.texts([settings.negative] * len(prompts))
+    values = jnp.asarray(ids)
+    scales = jnp.array([settings.guidance, settings.time_guidance], jnp.float32)
+    made = denoise(
+      self.models,
+      settings.steps,
+      self.params,
+      self.texts(prompts),
+      values,
+      jnp.asarray(known),
+      jax.vmap(rng.root)(jnp.asarray(list(seeds), jnp.uint32)),
+      jnp.tile(scales, (len(prompts), 1)),
+      guided=guided,
+      away=away,
+      ports=self.told(conditions, ids, fps),
+      noise=None if noise is None else jnp.asarray(noise),
+    )
+    return np.asarray(jnp.where(known[..., None], values, made))
+
+  def invert(
+    self,
+    ids: np.ndarray,
+    *,
+    steps: int,
+    conditions: PortConditions | None = None,
+    fps: float | int | None = None,
+  ) -> np.ndarray:
+    """Return the noise of which the model makes clips, without a text.
+
+    Args:
+      ids: float32 [B, t, h, w, C]: the values of the clips.
+      steps: number of DDIM steps.
+      conditions: see `completed`.
+      fps: see `completed`.
+    """
+    batch, values = len(ids), jnp.asarray(ids)
+    return np.asarray(
+      denoise(
+        self.models,
+        steps,
+        self.params,
+        self.texts([''] * batch),
+        values,
+        jnp.zeros(values.shape[:4], bool),
+        jax.vmap(rng.root)(jnp.zeros(batch, jnp.uint32)),
+        jnp.zeros((batch, 2)),
+        ports=self.told(conditions, ids, fps),
+        is_inverse=True,
+      )
+    )

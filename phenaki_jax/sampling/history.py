@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
-from phenaki_jax.nn.conditions import Conditions, Entries, earlier
+from phenaki_jax.nn.conditions import (
+  Conditions,
+  Entries,
+  as_values,
+  earlier,
+)
 from phenaki_jax.sampling.conditions import Given
 
 
@@ -59,7 +64,8 @@ def with_history(
   Args:
     given: what else is known of the clips.
     history: the earlier scenes.
-    encode: encodes uint8 frames [N, 1, H, W, 3] as token ids [N, 1, h, w].
+    encode: returns uint8 frames [N, H, W, 3] as token ids [N, h, w], or as
+      vectors [N, n, D].
     tokenize: returns the token ids of captions, [N, L].
   """
   frames = history.frames
@@ -68,9 +74,9 @@ def with_history(
   count = jnp.asarray([len(captions) for captions in history.captions])
   # The clips show the scene after those of their history.
   scenes = jnp.broadcast_to(count[:, None], (batch, given.ids.shape[1]))
-  tokens = encode(frames.reshape(batch * slots, 1, *frames.shape[2:]))
+  images = encode(frames.reshape(batch * slots, *frames.shape[2:]))
   entries = Entries(
-    values=jnp.asarray(tokens).reshape(batch, slots, -1),
+    values=as_values(jnp.asarray(images), batch, slots),
     slots=index,
     visible=earlier(scenes, index),
     captions=tokenize(history.padded_captions).reshape(batch, slots, -1),

@@ -22,20 +22,15 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import Conditions
-from phenaki_jax.sampling.conditions import (
-  Given,
-  for_passes,
-  of_context,
-  with_fps,
-  with_source,
-)
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.clip_sampler import ClipSampler, check_prompts
+from phenaki_jax.sampling.conditions import for_passes
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
 from phenaki_jax.sampling.guidance import SCHEDULES, GuidanceSchedule, guide
-from phenaki_jax.sampling.history import History, with_history
+from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.scored_clips import ScoredClips, criticise
 from phenaki_jax.sampling.tokens import decode_tokens, encode_pixels
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.text.vocab import Vocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 
 
@@ -84,6 +79,21 @@ class Models:
         f'the tokenizer has {codes}; use the tokenizer that the generator '
         'was trained with.'
       )
+
+  @property
+  def kind(self) -> str:
+    """Return the name of the group of settings of the network."""
+    return 'generator'
+
+  @property
+  def ports(self) -> PortsConfig:
+    """Return what the generator reads beside tokens and text."""
+    return self.generator.ports
+
+  @property
+  def cell(self) -> tuple[int, int, int]:
+    """Return frames, rows and columns of the pixels of a token."""
+    return (self.tokenizer.tubelet, *self.tokenizer.patch)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,40 +224,20 @@ def uncover_tokens(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampler:
-  """Samples clips from prompts, optionally continuing given frames.
+class Sampler(ClipSampler):
+  """Samples clips of tokens; see `ClipSampler`.
 
   Attributes:
-    models: settings of the networks.
-    tokenizer_params: the tokenizer's parameters.
     generator_params: parameters of 'text' and 'generator'.
-    vocabulary: encodes prompts as token ids.
-    source: tokens of an image that all clips see; see `with_source`.
-    fps: frames per second of the training data, which a generator that reads
-      the frame rate is told; 0 if they are not known.
   """
 
   models: Models
-  tokenizer_params: Any
   generator_params: Any
-  vocabulary: Vocabulary
-  source: np.ndarray | None = None
-  fps: float = 0.0
-
-  def frames_of(self, num_latent: int) -> int:
-    """Return the number of frames of a number of latent frames."""
-    return 1 + (num_latent - 1) * self.models.tokenizer.tubelet
 
   @property
   def clip_frames(self) -> int:
     """Return the number of frames of a training clip."""
     return self.frames_of(self.models.generator.grid[0])
-
-  @property
-  def history_slots(self) -> int:
-    """Return how many earlier scenes of a story a clip sees; 0 for none."""
-    ports = self.models.generator.ports
-    return ports.memory_slots if 'history' in ports.memory else 0
 
   def encode(self, pixels: np.ndarray) -> np.ndarray:
     """Encode uint8 frames [B, T, H, W, 3] as ids [B, t, h, w]."""
@@ -261,22 +251,14 @@ class Sampler:
       decode_tokens(self.models.tokenizer, self.tokenizer_params, ids)
     )
 
-  def with_source(self, frame: np.ndarray) -> 'Sampler':
-    """Return a sampler of clips that see an image: the source of a story.
+  def image(self, frames: np.ndarray) -> np.ndarray:
+    """Return uint8 frames [N, H, W, 3] as the memory has images: as ids."""
+    return self.encode(frames[:, None])[:, 0]
 
-    Args:
-      frame: uint8 [H, W, 3], of the size of the clips.
-
-    Raises:
-      UserError: the generator does not read one.
-    """
-    if 'source' not in self.models.generator.ports.memory:
-      raise UserError(
-        'the model reads no source frame; use one that was trained with '
-        '--set generator.ports.memory=source and a share task.source_share'
-      )
-    ids = self.encode(frame[None, None])[0, 0]
-    return dataclasses.replace(self, source=ids)
+  def blank(self, batch: int, frames: int, size: tuple[int, int]) -> np.ndarray:
+    """Return ids of zeros; raise a UserError if the size does not fit."""
+    grid = self.models.tokenizer.grid(frames, size)
+    return np.zeros((batch, *grid), np.int32)
 
   def uncover(
     self,
@@ -333,145 +315,33 @@ class Sampler:
       settings.choice_temperature,
     ]
     if guided and guided.is_negative:
-      away = self._texts([settings.negative] * len(prompts))
+      away = self.texts([settings.negative] * len(prompts))
     state = uncover_tokens(
       self.models,
       DecodeConfig(
         steps=settings.steps, schedule=settings.schedule, order=settings.order
       ),
       self.generator_params,
-      self._texts(prompts),
+      self.texts(prompts),
       jnp.asarray(ids, jnp.int32),
       jnp.asarray(known, bool),
       keys,
       jnp.tile(jnp.asarray(values, jnp.float32), (len(prompts), 1)),
       guided=guided,
       away=away,
-      conditions=self._told(conditions, ids, fps),
+      conditions=self.told(conditions, ids, fps),
       time_guidance=time,
     )
     return jax.tree.map(np.asarray, state)
 
-  def _told(
-    self,
-    conditions: Conditions | None,
-    ids: Int[np.ndarray, 'B t h w'],
-    fps: float | int | None = None,
-  ) -> Conditions | None:
-    """Add the source and the frame rate, if the generator reads them."""
-    batch, latent_frames = ids.shape[:2]
-    if self.source is not None:
-      conditions = with_source(
-        conditions, self.source, batch=batch, latent_frames=latent_frames
-      )
-    rate = self.fps if fps is None else fps
-    if 'fps' in self.models.generator.ports.scalars and 0 < rate <= self.fps:
-      conditions = with_fps(conditions, rate, batch=batch)
-    return conditions
-
-  def _texts(self, prompts: Sequence[str]) -> Int[Array, 'B L']:
-    length = self.models.text.max_length
-    texts = [self.vocabulary.encode_padded(p, length) for p in prompts]
-    return jnp.asarray(np.stack(texts), jnp.int32)
-
-  def clips(
-    self,
-    prompts: Sequence[str],
-    *,
-    size: tuple[int, int],
-    seeds: Sequence[int],
-    settings: SamplingSettings,
-    context: np.ndarray | None = None,
-    history: History | None = None,
+  def completed(
+    self, prompts: Sequence[str], *, ids: np.ndarray, **options: Any
   ) -> np.ndarray:
-    """Sample one clip of the training length for each prompt.
+    """Return all tokens [B, t, h, w]; the options are those of `uncover`."""
+    state = self.uncover(prompts, ids=ids, **options)
+    return np.asarray(state.ids).reshape(ids.shape)
 
-    Args:
-      prompts: one per clip.
-      size: height and width in pixels.
-      seeds: one per clip, 0 to 2**32 - 1.
-      settings: how to sample.
-      context: uint8 [B, K, H, W, 3], the context frames that the clips
-        continue; K is 1 + k * tubelet and less than the length of a clip.
-      history: earlier scenes, for a model with `history_slots`.
-
-    Returns:
-      uint8 [B, T, H, W, 3]; the clip starts with the decoded context frames.
-
-    Raises:
-      UserError: prompts, seeds and context differ in number, or sizes or
-        lengths do not fit the tokenizer.
-    """
-    options: dict[str, Any] = {'context': context, 'history': history}
-    options |= {'size': size, 'seeds': seeds, 'settings': settings}
-    return self.decode(self._sample(prompts, **options)[1])
-
-  def scored_clips(self, prompts: Sequence[str], **options: Any) -> ScoredClips:
-    """Sample clips with their scores; the options are those of `clips`."""
-    given, tokens, state = self._sample(prompts, **options)
-    new = ~given.known.reshape(len(prompts), -1)
-    critic = None
-    if self.models.generator.critic != 'none':
-      real = criticise(
-        Generator(config=self.models.generator, text=self.models.text),
-        self.generator_params,
-        self._texts(prompts),
-        tokens,
-        self._told(given.conditions, tokens),
-      )
-      critic = np.asarray(real).reshape(new.shape).mean(-1, where=new)
-    return ScoredClips(
-      frames=self.decode(tokens),
-      likelihood=np.asarray(state.confidence).mean(-1, where=new),
-      critic=critic,
-    )
-
-  def given(
-    self,
-    context: np.ndarray | None,
-    *,
-    size: tuple[int, int],
-    batch: int,
-    history: History | None = None,
-  ) -> Given:
-    """Return what context frames and a history make known of clips.
-
-    Args:
-      context: see `clips`.
-      size: height and width in pixels.
-      batch: number of clips.
-      history: see `clips`.
-
-    Raises:
-      UserError: the context has another shape, or sizes or lengths do not fit
-        the tokenizer.
-    """
-    tokenizer = self.models.tokenizer
-    grid = tokenizer.grid(self.clip_frames, size)
-    if history is not None:
-      given = self.given(context, size=size, batch=batch)
-      return with_history(given, history, self.encode, self._texts)
-    if context is None:
-      ids = np.zeros((batch, *grid), np.int32)
-      return Given(ids=ids, known=np.zeros(ids.shape, bool))
-    wanted = (batch, *size, 3)
-    shape = (context.shape[0], *context.shape[2:])
-    if shape != wanted or context.shape[1] >= self.clip_frames:
-      raise UserError(
-        f'context frames of shape {context.shape}; give uint8 '
-        f'[{batch}, K, {size[0]}, {size[1]}, 3] with K below the clip length '
-        f'of {self.clip_frames}.'
-      )
-    tokenizer.grid(context.shape[1], size)  # Checks the number of frames.
-    return of_context(
-      self.models.generator,
-      context,
-      self.encode(context),
-      frames=self.clip_frames,
-      latent_frames=grid[0],
-    )
-
-  def _sample(
+  def scored_clips(
     self,
     prompts: Sequence[str],
     *,
@@ -480,15 +350,10 @@ class Sampler:
     settings: SamplingSettings,
     context: np.ndarray | None = None,
     history: History | None = None,
-  ) -> tuple[Given, np.ndarray, DecodeState]:
-    """Return what was known, the tokens [B, t, h, w] and the last state."""
-    if not len(prompts) == len(seeds) > 0:
-      raise UserError(
-        f'{len(prompts)} prompts and {len(seeds)} seeds; give one seed for '
-        'each prompt, and at least one prompt.'
-      )
-    batch = len(prompts)
-    given = self.given(context, size=size, batch=batch, history=history)
+  ) -> ScoredClips:
+    """Sample clips with their scores; the options are those of `clips`."""
+    check_prompts(prompts, seeds)
+    given = self.given(context, size=size, batch=len(prompts), history=history)
     state = self.uncover(
       prompts,
       ids=given.ids,
@@ -497,4 +362,20 @@ class Sampler:
       settings=settings,
       conditions=given.conditions,
     )
-    return given, np.asarray(state.ids).reshape(given.ids.shape), state
+    tokens = np.asarray(state.ids).reshape(given.ids.shape)
+    new = ~given.known.reshape(len(prompts), -1)
+    critic = None
+    if self.models.generator.critic != 'none':
+      real = criticise(
+        Generator(config=self.models.generator, text=self.models.text),
+        self.generator_params,
+        self.texts(prompts),
+        tokens,
+        self.told(given.conditions, tokens),
+      )
+      critic = np.asarray(real).reshape(new.shape).mean(-1, where=new)
+    return ScoredClips(
+      frames=self.decode(tokens),
+      likelihood=np.asarray(state.confidence).mean(-1, where=new),
+      critic=critic,
+    )

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.diffusion_sampler import DiffusionSampler
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.clip_sampler import ClipSampler
+from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
 from phenaki_jax.sampling.scored_clips import ScoredClips
 
 
 def stills(
-  sampler: Sampler | DiffusionSampler,
+  sampler: ClipSampler,
   prompts: Sequence[str],
   *,
   size: tuple[int, int],
@@ -30,22 +30,21 @@ def stills(
   Raises:
     UserError: the model has positions of clips alone.
   """
-  if isinstance(sampler, DiffusionSampler):
-    return sampler.stills(prompts, size=size, seeds=seeds, settings=settings)
-  if sampler.models.generator.positions == 'learned':
+  models = sampler.models
+  if isinstance(models, Models) and models.generator.positions == 'learned':
     raise UserError(
       "the model has generator.positions='learned', which are those of whole "
       "clips; a single image needs a model with 'rotary' positions"
     )
-  shape = (len(prompts), *sampler.models.tokenizer.grid(1, size))
-  state = sampler.uncover(
+  ids = sampler.blank(len(prompts), 1, size)
+  made = sampler.completed(
     prompts,
-    ids=np.zeros(shape, np.int32),
-    known=np.zeros(shape, bool),
+    ids=ids,
+    known=np.zeros(ids.shape[:4], bool),
     seeds=seeds,
     settings=settings,
   )
-  return sampler.decode(np.asarray(state.ids).reshape(shape))
+  return sampler.decode(made)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class StillFirst:
     sampler: makes both stages.
   """
 
-  sampler: Sampler | DiffusionSampler
+  sampler: ClipSampler
 
   def __getattr__(self, name: str) -> Any:
     """Return what the sampler has; those that it makes have two stages, too."""

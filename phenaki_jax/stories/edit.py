@@ -18,18 +18,20 @@ pixels (Gen-1, arXiv 2302.03011); an image or the prompt says what it shows.
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.clip_sampler import ClipSampler
 from phenaki_jax.sampling.conditions import (
   of_pixels,
   with_depth,
   with_source,
 )
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.diffusion_sampler import DiffusionSampler
+from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.seeds import window_seed
 from phenaki_jax.types import ImageU8, VideoU8
 
@@ -46,15 +48,20 @@ class Structure:
   Attributes:
     depth: relative inverse depth, 0 to 1, near is large.
     level: how far it is blurred, 0 to 7; 0 keeps shapes exactly.
+    frames: the clip itself, if the result is to start from its noise.
   """
 
   depth: Float[np.ndarray, 'T H W']
   level: int = 0
+  frames: VideoU8 | None = None
 
   def part(self, start: int, stop: int, length: int) -> 'Structure':
     """Return that of some of the frames, of which the last is repeated."""
     depth = _padded(self.depth[start:stop], length)
-    return dataclasses.replace(self, depth=depth)
+    frames = self.frames
+    if frames is not None:
+      frames = _padded(frames[start:stop], length)
+    return dataclasses.replace(self, depth=depth, frames=frames)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,18 +76,18 @@ class Brush:
     context_frames: known frames that a later window sees, 1 + k * tubelet.
     fps: frames per second of the result, for a generator that reads it; None
       are those of the training data.
-    content: tokens of an image of what the result shows (see
-      `content_tokens`); None: the prompt alone tells it.
+    content: an image of what the result shows, as tokens or vectors (see
+      `content_of`); None: the prompt alone tells it.
     on_frames: called with the number of finished frames since the last call.
   """
 
-  sampler: Sampler
+  sampler: ClipSampler
   prompt: str
   settings: SamplingSettings
   seed: int = 0
   context_frames: int = 5
   fps: float | None = None
-  content: Int[np.ndarray, 'h w'] | None = None
+  content: np.ndarray | None = None
   on_frames: Callable[[int], object] = lambda count: None
 
   def complete(
@@ -135,12 +142,13 @@ class Brush:
     structure: Structure | None = None,
   ) -> VideoU8:
     """Make the unknown pixels of one clip of the model's length."""
-    sampler, tokenizer = self.sampler, self.sampler.models.tokenizer
-    tokenizer.grid(len(frames), frames.shape[1:3])  # Checks the size.
-    conditions = of_pixels(sampler.models.generator, frames[None], known[None])
+    sampler, models = self.sampler, self.sampler.models
+    models.tokenizer.grid(len(frames), frames.shape[1:3])  # Checks the size.
+    conditions = of_pixels(models.ports, frames[None], known[None])
     ids = sampler.encode(frames[None])
-    held = known_tokens(known, tokenizer.patch, tokenizer.tubelet)
-    if conditions is not None:
+    tubelet, *patch = models.cell
+    held = known_tokens(known, (patch[0], patch[1]), tubelet)
+    if conditions is not None and patch != [1, 1]:
       # The leading latent frames that are known whole.
       held &= np.logical_and.accumulate(held.all((1, 2)))[:, None, None]
     if structure is not None:
@@ -150,7 +158,16 @@ class Brush:
         structure.depth[None],
         structure.level,
         # A model of exact depth alone reads no level.
-        is_told='level' in sampler.models.generator.ports.scalars,
+        is_told='level' in models.ports.scalars,
+      )
+    options: dict[str, Any] = {}
+    if structure is not None and structure.frames is not None:
+      assert isinstance(sampler, DiffusionSampler), '`restyle` checks it'
+      options['noise'] = sampler.invert(
+        sampler.encode(structure.frames[None]),
+        steps=self.settings.steps,
+        conditions=conditions,
+        fps=self.fps,
       )
     if self.content is not None:
       conditions = with_source(
@@ -160,7 +177,7 @@ class Brush:
         latent_frames=ids.shape[1],
         role='content',
       )
-    state = sampler.uncover(
+    made = sampler.completed(
       [self.prompt],
       ids=ids,
       known=held[None],
@@ -168,9 +185,15 @@ class Brush:
       settings=self.settings,
       conditions=conditions,
       fps=self.fps,
+      **options,
     )
-    decoded = sampler.decode(np.asarray(state.ids).reshape(ids.shape))[0]
-    return np.where(known[..., None], frames, decoded)
+    return np.where(known[..., None], frames, sampler.decode(made)[0])
+
+  @property
+  def _has_canvas(self) -> bool:
+    """Return whether the model reads any frames that are known."""
+    is_pixels = self.sampler.models.cell == (1, 1, 1)
+    return is_pixels or self.sampler.models.ports.canvas
 
   def _whole(self, frames: int) -> int:
     """Return the largest 1 + k * tubelet that is at most `frames`."""
@@ -201,7 +224,7 @@ class Brush:
       UserError: there is one frame, or a gap is longer than a clip.
     """
     length = self.sampler.clip_frames
-    has_canvas = self.sampler.models.generator.ports.canvas
+    has_canvas = self._has_canvas
     most = length - 2
     if not has_canvas:
       most = length - 1 - self.sampler.models.tokenizer.tubelet
@@ -273,13 +296,19 @@ class Brush:
       unknown: True at pixels that are made anew; None: all.
 
     Raises:
-      UserError: the model reads no depth, or not how far it is blurred.
+      UserError: the model reads no depth, or not how far it is blurred; or it
+        has no noise to start from.
     """
-    ports = self.sampler.models.generator.ports
+    ports, kind = self.sampler.models.ports, self.sampler.models.kind
+    if structure.frames is not None and kind != 'diffusion':
+      raise UserError(
+        '--invert starts from the noise of the clip, which only a diffusion '
+        'model has; leave it out, or name one with --model'
+      )
     if not ports.canvas or (structure.level and 'level' not in ports.scalars):
       raise UserError(
         'the model reads no depth; use one that was trained with --set '
-        'generator.ports.canvas=True --set generator.ports.scalars=level and a '
+        f'{kind}.ports.canvas=True --set {kind}.ports.scalars=level and a '
         'share task.structure_share'
       )
     if unknown is None:
@@ -311,19 +340,23 @@ class Brush:
     return self.complete(np.pad(frames, (*sides, (0, 0)), mode='edge'), known)
 
 
-def content_tokens(sampler: Sampler, image: ImageU8) -> Int[np.ndarray, 'h w']:
-  """Return the tokens of an image of what a clip is to show.
+def content_of(
+  sampler: ClipSampler, image: ImageU8
+) -> Int[np.ndarray, 'h w'] | Float[np.ndarray, 'n D']:
+  """Return an image of what a clip is to show, as tokens or vectors.
 
   Raises:
     UserError: the model reads none.
   """
-  if 'content' not in sampler.models.generator.ports.memory:
+  models = sampler.models
+  if 'content' not in models.ports.memory:
     raise UserError(
       'the model reads no image of the content; use one that was trained with '
-      '--set generator.ports.memory=content and a share task.content_share, '
+      f'--set {models.kind}.ports.memory=content and a share '
+      'task.content_share, '
       'or give a text'
     )
-  return sampler.encode(image[None, None])[0, 0]
+  return sampler.image(image[None])[0]
 
 
 def outside(

@@ -2,8 +2,9 @@
 
 It denoises frames, the continuous latents of a frozen tokenizer, or what is
 missing in enlarged frames. Images are clips of one frame, in which the layers
-over time are off. Which part of a clip is known is drawn as for the masked
-transformer, and is shown on the canvas.
+over time are off. What a clip is told beside its caption is drawn as for the
+masked transformer: known parts are shown on the canvas, and depth, own frames,
+earlier scenes and numbers are read by the same ports.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from typing import Any, no_type_check
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from phenaki_jax.diffusion.conditions import (
   Conditions,
@@ -24,19 +25,24 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.diffusion.enlargement import enlarge, reduce_uint8
 from phenaki_jax.diffusion.process import Corrupted
+from phenaki_jax.diffusion.unet import image_vectors
 from phenaki_jax.generator import EncodedTexts, Texts, empty_texts
 from phenaki_jax.masked_transformer.masking import prefix_mask
 from phenaki_jax.masked_transformer.tasks import Clips, known_tokens
+from phenaki_jax.perceptual.network import PerceptualNetwork
 from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.t5 import T5Encoder
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
+from phenaki_jax.training.generator_conditions import Told, prepared, tell
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.history import tokenized as with_history
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.micro_batches import Divided, Each, split
 from phenaki_jax.training.state import Task
+from phenaki_jax.training.structure_task import estimated
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 
@@ -72,6 +78,8 @@ class DiffusionTask(Task):
     tokenizer_params: parameters of the tokenizer of latents.
     text_params: those of a frozen text encoder that encodes captions in the
       step.
+    depth_network: estimates the depth of clips in the step.
+    fps: frames per second of the clips.
   """
 
   config: DiffusionConfig
@@ -80,6 +88,8 @@ class DiffusionTask(Task):
   training: GeneratorTaskConfig = GeneratorTaskConfig()
   tokenizer_params: Any = None
   text_params: Any = None
+  depth_network: PerceptualNetwork | None = None
+  fps: float = 0.0
 
   @property
   def denoiser(self) -> Denoiser:
@@ -88,7 +98,15 @@ class DiffusionTask(Task):
 
   @property
   def frozen(self) -> Any:
-    """Return the parameters of the tokenizer and of a frozen text encoder."""
+    """Return the parameters of all networks that are not trained."""
+    found = self.bound
+    if self.depth_network is not None:
+      found['depth'] = self.depth_network.params
+    return found
+
+  @property
+  def bound(self) -> Any:
+    """Return those without which the model does not work."""
     found = {}
     if self.config.values == 'latents':
       found['tokenizer'] = self.tokenizer_params
@@ -112,6 +130,8 @@ class DiffusionTask(Task):
     if self._encodes_frozen:
       ids = jnp.ones((1, self.text.max_length), jnp.int32)
       found['text'] = T5Encoder(self.text).init(rng, ids)['params']
+    if self.depth_network is not None:
+      found['depth'] = self.depth_network.zeros()
     return found
 
   def examples(
@@ -126,25 +146,35 @@ class DiffusionTask(Task):
   def _examples(
     self, frozen: Any, part: dict[str, Any], rng: PRNGKeyArray
   ) -> Examples:
-    pixels = normalise(part['pixels'])
     is_clips = 'num_frames' in part
+    if is_clips:
+      options = {'tubelet': self.tokenizer.tubelet}
+      part = prepared({'clips': part}, self.training, rng, **options)['clips']
+    pixels = normalise(part['pixels'])
     if not is_clips:
       pixels = pixels[:, None]
     count, frames = pixels.shape[:2]
     num_frames = part.get('num_frames', jnp.full(count, frames, jnp.int32))
-    scalars: dict[str, Array] = {}
+    given = Conditions(time=jnp.ones(count, bool) if is_clips else None)
     if self.config.values == 'residual':
       x, canvas, scalars = self._missing(pixels, rng)
+      given = dataclasses.replace(given, canvas=canvas, scalars=scalars)
       length = num_frames
     else:
-      x, length = pixels / self.config.scale, num_frames
+      x, length = self._values(frozen, pixels), num_frames
       if self.config.values == 'latents':
-        x, length = self._latents(frozen, pixels), self._latent(num_frames)
+        length = self._latent(num_frames)
       known = jnp.zeros(x.shape[:-1], bool)
       if is_clips:
-        known = self._known(x, length, part['context_frames'], rng)
+        told = self._told(frozen, part, x, length, rng)
+        known = told.tokens.reshape(known.shape)
+        given = dataclasses.replace(given, ports=told.conditions)
+        if told.conditions and told.conditions.over_time is not None:
+          given = dataclasses.replace(
+            given, time=told.conditions.over_time[:, 0]
+          )
       show = latent_canvas if self.config.values == 'latents' else pixel_canvas
-      canvas = show(x, known)
+      given = dataclasses.replace(given, canvas=show(x, known))
     corrupted = self.config.process.corrupt(x, stream(rng, 'corrupt'))
     real = jnp.arange(x.shape[1])[None] < length[:, None]
     real = jnp.broadcast_to(real[:, :, None, None], corrupted.mask.shape)
@@ -154,11 +184,7 @@ class DiffusionTask(Task):
     return Examples(
       x=x,
       corrupted=dataclasses.replace(corrupted, mask=corrupted.mask & real),
-      given=Conditions(
-        canvas=canvas,
-        scalars=scalars,
-        time=jnp.ones(count, bool) if is_clips else None,
-      ),
+      given=given,
       texts=texts,
     )
 
@@ -207,32 +233,66 @@ class DiffusionTask(Task):
     canvas = pixel_canvas(large, jnp.ones(large.shape[:-1], bool))
     return (pixels - large) / config.scale, canvas, scalars
 
-  def _known(
+  def _told(
     self,
+    frozen: Any,
+    clips: dict[str, Any],
     x: Float[Array, 'B T H W C'],
     length: Array,
-    context: Array,
     rng: PRNGKeyArray,
-  ) -> Bool[Array, 'B T H W']:
+  ) -> Told:
     """Draw what is known of each clip: its context, or that of a task."""
-    prefix: Any = self.training.prediction_frames
+    training, prefix = self.training, self.training.prediction_frames
+    context = clips['context_frames']
     if self.config.values == 'latents':
       prefix = self._latent(prefix)
       context = jnp.where(context > 0, self._latent(context), 0)
     grid = (x.shape[1], x.shape[2], x.shape[3])
-    of_task = known_tokens(
-      Clips(
-        key=stream(rng, 'known'), grid=grid, num_latent=length, prefix=prefix
-      ),
-      self.training.task_shares,
+    of_clips = Clips(
+      key=stream(rng, 'known'), grid=grid, num_latent=length, prefix=prefix
     )
-    of_context = prefix_mask(jnp.minimum(context, length - 1), grid)
-    known = jnp.where((context > 0)[:, None], of_context, of_task)
-    return known.reshape(x.shape[:-1])
+    return tell(
+      self._shown(frozen, clips),
+      rng,
+      of_clips=of_clips,
+      of_task=known_tokens(of_clips, training.task_shares),
+      of_context=prefix_mask(jnp.minimum(context, length - 1), grid),
+      training=training,
+      scalars=self.config.ports.scalars,
+      tubelet=self.tokenizer.tubelet,
+      fps=self.fps,
+    )
 
-  def _latents(
+  def _shown(self, frozen: Any, clips: dict[str, Any]) -> dict[str, Any]:
+    """Return clips with the depth and the images that they are told."""
+
+    def encode(frames: Array) -> Array:
+      values = self._values(frozen, frames)[:, 0]
+      return image_vectors(values, self.config)[:, None]
+
+    def encode_texts(ids: Array) -> Array:
+      return self.denoiser.encode(frozen, ids).vectors
+
+    found = with_history(
+      clips, encode, encode_texts if self._encodes_frozen else None
+    )
+    for role in self.training.frame_shares:
+      found[role] = encode(normalise(found[f'{role}_pixels'])[:, None])[:, 0]
+    if self.depth_network is not None:
+      found['depth'] = estimated(
+        self.depth_network,
+        frozen['depth'],
+        clips['pixels'],
+        clips['num_frames'],
+      )
+    return found
+
+  def _values(
     self, frozen: Any, pixels: Float[Array, 'B T H W C']
   ) -> Float[Array, 'B t h w I']:
+    """Return what is denoised of clips."""
+    if self.config.values != 'latents':
+      return pixels / self.config.scale
     latents: Any = CViViT(self.tokenizer).apply(
       {'params': frozen['tokenizer']}, pixels, method='latents'
     )

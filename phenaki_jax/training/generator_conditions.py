@@ -14,7 +14,6 @@ from phenaki_jax.masked_transformer.canvas_tasks import (
   draw_shown,
   shown_tokens,
 )
-from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.tasks import Clips
 from phenaki_jax.nn.conditions import ABSENT, Canvas, Conditions
 from phenaki_jax.pixels import normalise, to_uint8
@@ -106,7 +105,7 @@ def tell(
   of_task: Bool[Array, 'B N'],
   of_context: Bool[Array, 'B N'],
   training: GeneratorTaskConfig,
-  config: GeneratorConfig,
+  scalars: tuple[str, ...],
   tubelet: int,
   fps: float,
 ) -> Told:
@@ -119,14 +118,14 @@ def tell(
     of_task: tokens that a task without a canvas shows of clips without context.
     of_context: tokens of the context frames.
     training: how training examples are made.
-    config: settings of the masked transformer.
+    scalars: names of those that the network reads.
     tubelet: frames of a latent frame after the first.
     fps: frames per second of the clips.
   """
   context = clips['context_frames']
   has_context = context > 0
   conditions: dict[str, Any] = {}
-  scalars: dict[str, Array] = {}
+  numbers: dict[str, Array] = {}
   if training.uses_canvas:
     pixels = jnp.asarray(clips['pixels'])
     with_pixels = CanvasClips(
@@ -160,10 +159,10 @@ def tell(
     if training.structure_share:
       found = with_depth(conditions['canvas'], level, clips, rng, training)
       conditions['canvas'], level = found.canvas, found.level
-    if 'level' in config.ports.scalars:
-      scalars['level'] = level
-  if 'fps' in config.ports.scalars:
-    scalars['fps'] = _rates(clips, rng, fps)
+    if 'level' in scalars:
+      numbers['level'] = level
+  if 'fps' in scalars:
+    numbers['fps'] = _rates(clips, rng, fps)
   memory = {
     role: entries(
       clips[role],
@@ -187,8 +186,8 @@ def tell(
     conditions['over_time'] = _switches(
       rng, 'time_off_clips', training.time_off_clips, has_context.shape
     )[:, None].repeat(of_clips.grid[0], 1)
-  if scalars:
-    conditions['scalars'] = scalars
+  if numbers:
+    conditions['scalars'] = numbers
   return Told(
     tokens=jnp.where(has_context[:, None], of_context, of_task),
     conditions=Conditions(**conditions) if conditions else None,

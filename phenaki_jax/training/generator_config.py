@@ -5,20 +5,18 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from phenaki_jax.config import Share, validated
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.schedules import Schedule
 from phenaki_jax.masked_transformer.structure import MAX_LEVEL
 
-DIFFUSION_SETTINGS = (
-  'text_dropout',
-  'prediction_share',
-  'prediction_frames',
-  'interpolation_share',
-  'inpainting_share',
-  'outpainting_share',
+GENERATOR_SETTINGS = (
+  *('time_off_images', 'reencoded_context', 'context_noise'),
+  *('midway_frames', 'midway_share', 'schedule', 'balance'),
+  *('critic_weight', 'trained'),
 )
-"""The settings that the diffusion of pixels or latents reads, too."""
+"""The settings that the diffusion of pixels or latents does not read."""
 
 
 Level = Annotated[int, Field(ge=0, le=MAX_LEVEL)]
@@ -174,17 +172,20 @@ class GeneratorTaskConfig:
     }
     return [name for name, value in shares.items() if value]
 
-  def check(self, generator: GeneratorConfig, *, is_cached: bool) -> None:
-    """Check that a generator can read what its examples tell.
+  def check(
+    self, network: GeneratorConfig | DiffusionConfig, *, is_cached: bool
+  ) -> None:
+    """Check that a network can read what its examples tell.
 
     Args:
-      generator: its settings.
+      network: its settings.
       is_cached: whether the clips are read from a cache of tokens.
 
     Raises:
       UserError: it has no port for that, or there are no pixels.
     """
-    ports = generator.ports
+    ports, is_diffusion = network.ports, isinstance(network, DiffusionConfig)
+    name = 'diffusion' if is_diffusion else 'generator'
     if is_cached and (names := self.pixel_settings):
       raise UserError(
         f'task.{names[0]} is {getattr(self, names[0])}, which takes the pixels '
@@ -199,11 +200,11 @@ class GeneratorTaskConfig:
     if self.uses_canvas and not ports.canvas:
       raise UserError(
         f'task.{self.pixel_settings[0]} needs a canvas; set '
-        'generator.ports.canvas=True'
+        f'{name}.ports.canvas=True'
       )
     if self.canvas_enlarged_share:
       what = 'a canvas of low resolution from an exact one'
-      _check_level(generator, 'canvas_enlarged_share', what)
+      _check_level(network, name, 'canvas_enlarged_share', what)
     if self.depth_weights and not self.structure_share:
       raise UserError(
         f'task.depth_weights is {self.depth_weights}, but no clip shows its '
@@ -211,25 +212,30 @@ class GeneratorTaskConfig:
       )
     if self.structure_share and self.structure_levels:
       what = 'how far depth is blurred'
-      _check_level(generator, 'structure_share', what)
+      _check_level(network, name, 'structure_share', what)
     for role in self.memory_shares:
       if role not in ports.memory:
         raise UserError(
           f'task.{role}_share needs the role {role!r}; add it to '
-          'generator.ports.memory'
+          f'{name}.ports.memory'
         )
     is_off = self.time_off_clips or self.time_off_images
-    if is_off and generator.attention != 'factorized':
+    if is_off and not is_diffusion and network.attention != 'factorized':
       raise UserError(
         'task.time_off_clips and task.time_off_images need layers over time; '
         'set generator.attention=factorized'
       )
 
 
-def _check_level(generator: GeneratorConfig, setting: str, what: str) -> None:
-  """Raise a UserError for a generator without the scalar 'level'."""
-  if 'level' not in generator.ports.scalars:
+def _check_level(
+  network: GeneratorConfig | DiffusionConfig,
+  name: str,
+  setting: str,
+  what: str,
+) -> None:
+  """Raise a UserError for a network without the scalar 'level'."""
+  if 'level' not in network.ports.scalars:
     raise UserError(
       f"task.{setting} needs the scalar 'level', which tells {what}; add it to "
-      'generator.ports.scalars'
+      f'{name}.ports.scalars'
     )

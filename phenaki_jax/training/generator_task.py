@@ -281,7 +281,7 @@ class GeneratorTask(Task):
       of_task=known_tokens(of_clips, training.task_shares),
       of_context=of_context,
       training=training,
-      config=self.config,
+      scalars=self.config.ports.scalars,
       tubelet=self.tokenizer.tubelet,
       fps=self.fps,
     )

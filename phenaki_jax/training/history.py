@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from phenaki_jax.nn.conditions import Entries, earlier
+from phenaki_jax.nn.conditions import Entries, as_values, earlier
 from phenaki_jax.pixels import normalise
 from phenaki_jax.rng import stream
 
@@ -25,7 +25,8 @@ def tokenized(
 
   Args:
     clips: see `data.spec`; they may have no earlier scenes.
-    encode: encodes normalised frames [N, 1, H, W, 3] as ids [N, 1, h, w].
+    encode: encodes normalised frames [N, 1, H, W, 3] as ids [N, 1, h, w], or as
+      vectors [N, 1, n, D].
     encode_texts: a frozen text encoder, from token ids [N, L] to vectors;
       None: the captions are encoded elsewhere.
   """
@@ -38,8 +39,8 @@ def tokenized(
   if tokens is None:
     pixels = found.pop('history_pixels')
     frames = normalise(pixels).reshape(batch * slots, 1, *pixels.shape[2:])
-    tokens = encode(frames)
-  found['history'] = tokens.reshape(batch, slots, -1)
+    tokens = encode(frames)[:, 0]
+  found['history'] = as_values(tokens, batch, slots)
   if encode_texts is not None:
     vectors = encode_texts(texts.reshape(batch * slots, -1))
     found['history_text_vectors'] = vectors.reshape(*texts.shape, -1)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from phenaki_jax.masked_transformer.structure import with_structure
-from phenaki_jax.nn.conditions import ABSENT, Canvas, Entries
+from phenaki_jax.nn.conditions import ABSENT, Canvas, Entries, as_values
 from phenaki_jax.rng import stream
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 
@@ -85,12 +85,14 @@ def own_frames(
 
 
 def entries(
-  ids: Int[Array, 'B h w'], is_seen: Bool[Array, 'B'], latent_frames: int
+  image: Int[Array, 'B h w'] | Float[Array, 'B n D'],
+  is_seen: Bool[Array, 'B'],
+  latent_frames: int,
 ) -> Entries:
   """Return an image as an entry of the memory, of the clips that see it."""
-  batch = ids.shape[0]
+  batch = image.shape[0]
   return Entries(
-    values=ids.reshape(batch, 1, -1),
+    values=as_values(image, batch, 1),
     slots=jnp.zeros((batch, 1), jnp.int32),
     visible=jnp.broadcast_to(is_seen[:, None, None], (batch, latent_frames, 1)),
   )

@@ -34,11 +34,7 @@ class StructureTask(GeneratorTask):
 
   def init_frozen(self, rng: PRNGKeyArray) -> Any:
     """Create what `frozen` returns, boxed with logical names."""
-    depth = jax.tree.map(
-      lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-      self.depth_network.shapes(),
-    )
-    return {**super().init_frozen(rng), 'depth': depth}
+    return {**super().init_frozen(rng), 'depth': self.depth_network.zeros()}
 
   def tokenized(self, frozen: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Replace pixels by tokens, and add the depth of clips."""

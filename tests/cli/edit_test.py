@@ -112,6 +112,25 @@ BAD = {
     ['continue', 'a.npy', '--structure-level', '2'],
     'continue does not read --structure-level, which is for restyle',
   ),
+  'frames': (
+    ['fps', 'a.npy', '--frames', '4'],
+    'fps does not read --frames, which is for animate and continue',
+  ),
+  'enlarge': (
+    ['enlarge', 'a.npy', '--box', '0,0,8,8'],
+    'enlarge does not read --box, which is for fill and restyle',
+  ),
+  'prompt': (
+    ['enlarge', 'a.npy'],
+    'enlarge does not read --prompt, which is for the others; leave it out',
+  ),
+  'invert': (
+    [
+      *('restyle', 'a.npy', '--depth', 'd.npy', '--content', 'a red circle'),
+      '--invert',
+    ],
+    '--invert starts from the noise of the clip, which only a diffusion model',
+  ),
   'clip': (['animate', 'a.npy'], 'has 3 frames; use continue'),
   'two': (['fill', 'a.npy', 'a.npy', '--box', '0,0,8,8'], 'takes one input'),
   'name': (['continue', 'a.npy', '--out', 'b.gif'], 'must end in .mp4'),

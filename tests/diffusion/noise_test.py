@@ -84,6 +84,32 @@ def test_ddim_reproduces_the_distribution_of_the_values(schedule, target):
   np.testing.assert_allclose(made, expected, atol=0.01)
 
 
+@pytest.mark.parametrize(
+  ('schedule', 'target'), [('cosine', 'velocity'), ('scaled_linear', 'noise')]
+)
+def test_an_inversion_finds_the_noise_of_which_values_are_made(
+  schedule, target
+):
+  """What is sampled from it is what was given, up to the length of steps."""
+  limited = NoiseProcess(schedule=schedule, target=target, limit=3.0)
+  distance = jnp.linspace(-2.0, 2.0, 9).reshape(9, 1, 1)
+  x = gaussian.MEAN + gaussian.DEVIATION * distance
+  predict, keys = gaussian.predictor(limited), _keys(9)
+  errors = {}
+  for steps in (50, 400):
+    levels = jnp.asarray(even_levels(steps))
+    noise = jax.jit(limited.invert, static_argnums=0)(predict, x, levels, keys)
+    made = _sampler(limited, steps)(keys, noise)
+    errors[steps] = np.abs(made - x).max()
+  assert errors[400] < 0.02 and errors[400] < errors[50] / 4, errors
+  # The noise of a value is as far from the mean as the value is.
+  end = mix(schedule, jnp.ones(()))
+  expected = (
+    end.signal * gaussian.MEAN + gaussian.variance(end) ** 0.5 * distance
+  )
+  np.testing.assert_allclose(noise, expected, atol=0.05)
+
+
 def test_a_sample_depends_on_its_own_seed_only():
   process = NoiseProcess()
 

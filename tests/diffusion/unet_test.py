@@ -13,6 +13,9 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.diffusion.unet import from_patches, to_patches
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.conditions import ABSENT, Canvas, Entries
+from phenaki_jax.nn.conditions import Conditions as PortConditions
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.text.config import TextConfig
 
 CONFIG = DiffusionConfig(
@@ -22,6 +25,13 @@ CONFIG = DiffusionConfig(
   widths=(8, 16),
   head_dim=8,
   condition_width=16,
+  ports=PortsConfig(
+    canvas=True,
+    patch=(1, 2, 2),
+    memory=('content', 'history'),
+    memory_every=1,
+    scalars=('level',),
+  ),
 )
 TEXT = TextConfig(
   vocab_size=16,
@@ -41,6 +51,8 @@ QUICK = functools.partial(
   },
 )
 TIME, PORTS = 'time', ('canvas', 'scalar_degradation', 'cross')
+# Those of all networks.
+SHARED_PORTS = ('pixels', 'port_scalars', 'memory')
 ON = jnp.ones(2, bool)
 
 
@@ -82,6 +94,32 @@ def _given(time=None, frames=3, seed=0, shown=True, share=0.4):
     text_mask=jnp.ones((2, 4), bool),
     time=time,
   )
+
+
+def _with_ports(seed=0, level=2.0, seen=True):
+  """Return conditions with a canvas, memories and a level."""
+  bits = np.random.default_rng(seed)
+  shape = (2, 3, 8, 8)
+  given = (bits.random(shape) < 0.5) & seen
+  entries = Entries(
+    values=jnp.asarray(bits.normal(size=(2, 1, 4, 48)), jnp.float32),
+    slots=jnp.zeros((2, 1), jnp.int32),
+    visible=jnp.full((2, 3, 1), seen),
+  )
+  history = entries.replace(
+    captions=jnp.asarray(bits.integers(2, 16, (2, 1, 4)), jnp.int32)
+  )
+  ports = PortConditions(
+    canvas=Canvas(
+      rgb=jnp.asarray(bits.integers(0, 256, (*shape, 3)), jnp.uint8),
+      known=jnp.asarray(given),
+      depth=jnp.asarray(bits.random(shape), jnp.float32),
+      has_depth=jnp.asarray(given),
+    ),
+    memory={'content': entries, 'history': history},
+    scalars={'level': jnp.full(2, level)},
+  )
+  return _given(ON).replace(ports=ports)
 
 
 def _predict(params, x, given):
@@ -158,16 +196,19 @@ def test_layers_over_time_learn_from_moving_clips_alone(gradients):
 
 @pytest.mark.slow
 def test_ports_change_nothing_until_they_learn(gradients):
-  params, x = _params(*PORTS, seed=1), _clips()
+  params, x = _params(*PORTS, *SHARED_PORTS, seed=1), _clips()
   expected = _run(params, x, _given(ON))
+  np.testing.assert_allclose(
+    _run(params, x, _with_ports()), expected, atol=1e-5
+  )
   for other in (
     _given(ON, seed=9),
     _given(ON, shown=False),
     _given(ON, share=0.9),
   ):
     np.testing.assert_array_equal(_run(params, x, other), expected)
-  found = gradients(params, x, _given(ON))
-  for name in PORTS:
+  found = gradients(params, x, _with_ports())
+  for name in (*PORTS, *SHARED_PORTS):
     assert any(_norms(found, name)), name
   trained = _params(seed=1)
   expected = _run(trained, x, _given(ON))
@@ -175,6 +216,22 @@ def test_ports_change_nothing_until_they_learn(gradients):
     assert np.abs(_run(trained, x, other) - expected).max() > 1e-3
   again = _given(ON).replace(text=_given(ON, seed=9).text)
   assert np.abs(_run(trained, x, again) - expected).max() > 1e-3
+
+
+def test_the_ports_of_all_networks_change_nothing_until_they_learn():
+  params, x = _params(*SHARED_PORTS, seed=1), _clips()
+  hidden = _with_ports(level=ABSENT, seen=False)
+  expected = _run(params, x, hidden)
+  np.testing.assert_array_equal(_run(params, x, _with_ports()), expected)
+  trained = _params(seed=1)
+  expected = _run(trained, x, _with_ports())
+  for other in (_with_ports(level=3.0), _with_ports(seed=1), hidden):
+    assert np.abs(_run(trained, x, other) - expected).max() > 1e-3
+  # What is absent has no effect, whatever is learned.
+  other = _with_ports(seed=1, level=ABSENT, seen=False)
+  np.testing.assert_array_equal(
+    _run(trained, x, hidden), _run(trained, x, other)
+  )
 
 
 def test_a_new_network_predicts_zero_at_every_level():

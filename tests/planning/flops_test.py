@@ -17,7 +17,8 @@ from phenaki_jax.masked_transformer import config as generator_config
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.nn.attention import Packing
-from phenaki_jax.nn.conditions import blank
+from phenaki_jax.nn.conditions import Canvas, Conditions, Entries, blank
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.planning import flops
 from phenaki_jax.planning.unet_flops import unet
 from phenaki_jax.runs import experiment, plan
@@ -216,6 +217,15 @@ def test_formula_of_the_ports_equals_traced_flops(attention, ports, width):
     (True, {'widths': (32, 64), 'remat': 'none', 'mlp_ratio': 4}),
     (False, {'widths': (32, 64), 'values': 'latents', 'channels': 4}),
     (True, {'widths': (32,), 'reads_text': False, 'degradation': 0.1}),
+    (
+      True,
+      {
+        'widths': (32, 64),
+        'ports': PortsConfig(
+          canvas=True, patch=(1, 1, 1), memory=('content',), memory_every=2
+        ),
+      },
+    ),
   ],
 )
 def test_unet_formula_equals_traced_flops(over_time, sizes):
@@ -228,6 +238,18 @@ def test_unet_formula_equals_traced_flops(over_time, sizes):
     text_mask=_shaped(2, 8, dtype=bool) if config.reads_text else None,
     time=_shaped(2, dtype=bool) if over_time else None,
   )
+  if config.ports.is_used:
+    canvas = Canvas(
+      rgb=_shaped(2, *grid, 3, dtype=jnp.uint8),
+      known=_shaped(2, *grid, dtype=bool),
+    )
+    content = Entries(
+      values=_shaped(2, 1, 96, config.image_width),
+      slots=_shaped(2, 1, dtype=jnp.int32),
+      visible=_shaped(2, 3, 1, dtype=bool),
+    )
+    ports = Conditions(canvas=canvas, memory={'content': content})
+    given = given.replace(ports=ports)
   counted = unet(
     config,
     batch=2,

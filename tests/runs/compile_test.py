@@ -127,6 +127,12 @@ def test_the_programs_of_diffusion_lower_from_descriptions():
   run = assemble_abstract(chosen, mesh=sharding.make_mesh(chosen.mesh))
   assert 'f32[8,3,8,8,8]' in run.lower().as_text('hlo')
   assert 'while' in compile_lib.lower_sampler(run).as_text('hlo')
+  # A run whose captions are vectors of a cache has no text encoder.
+  text = dataclasses.replace(chosen.text, source='vectors')
+  cached = dataclasses.replace(chosen, text=text)
+  run = assemble_abstract(cached, mesh=sharding.make_mesh(chosen.mesh))
+  assert 'text' not in run.state.params
+  assert 'while' in compile_lib.lower_sampler(run).as_text('hlo')
 
 
 def test_super_resolution_has_no_sampler():

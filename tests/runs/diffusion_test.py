@@ -126,6 +126,59 @@ def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
     diffusion.load_any(part)
 
 
+@pytest.mark.slow
+@pytest.mark.unoptimized
+def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
+  """Structure, level, content and the noise of the clip matter."""
+  options = [
+    *('diffusion.ports.canvas=True', 'diffusion.ports.scalars=level'),
+    *('diffusion.ports.memory=content', 'diffusion.ports.memory_every=1'),
+    *('task.structure_share=0.5', 'task.content_share=0.5'),
+  ]
+  found = _resolve(*options)
+  assert found.diffusion.ports.patch == (1, 2, 2)
+  validation.validate(found, num_devices=8)
+  found = dataclasses.replace(found, text=tiny_sampler.models.text)
+  task = DiffusionTask(
+    config=found.diffusion, text=found.text, tokenizer=found.tokenizer
+  )
+  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  bits = np.random.default_rng(0)
+  bundle_lib.write_bundle(
+    tmp_path / 'gen1',
+    generator_params=jax.tree.map(
+      lambda leaf: bits.normal(0, 0.3, leaf.shape).astype(np.float32), shapes
+    ),
+    tokenizer_params=None,
+    config=diffusion.bundle_config(found, 'gen1'),
+    vocabulary=tiny_sampler.vocabulary.model,
+    model_card='# gen1\n',
+    words=(bundle_lib.reference_dir() / 'words.json').read_bytes(),
+  )
+  np.save(tmp_path / 'a.npy', bits.integers(0, 256, (3, 16, 16, 3), np.uint8))
+  depth = bits.random((3, 16, 16))
+  np.save(tmp_path / 'depth.npy', depth)
+  np.save(tmp_path / 'other.npy', 1 - depth)
+  for value in (0, 255):
+    image = np.full((1, 16, 16, 3), value, np.uint8)
+    np.save(tmp_path / f'{value}.npy', image)
+
+  def made(depth='depth', content='0', *flags):
+    film = tmp_path / 'film.mp4'
+    argv = ['edit', '--structure', str(tmp_path / 'a.npy'), '--out', str(film)]
+    argv += ['--model', str(tmp_path / 'gen1'), '--guidance', '0', '--steps']
+    argv += ['2', '--content', str(tmp_path / f'{content}.npy'), '--depth']
+    assert main([*argv, str(tmp_path / f'{depth}.npy'), *flags]) == 0
+    return np.load(film.with_suffix('.npy'))
+
+  expected = made()
+  np.testing.assert_array_equal(made(), expected)
+  assert (made('other') != expected).any()
+  assert (made(content='255') != expected).any()
+  assert (made('depth', '0', '--structure-level', '2') != expected).any()
+  assert (made('depth', '0', '--invert') != expected).any()
+
+
 def _train(folder, *overrides):
   """Train in a process of its own, which has one device."""
   config = CONFIGS / 'diffusion' / 'tiny.py'
@@ -229,7 +282,12 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
     (['diffusion.reads_text=False'], 'reads_text is False, .*set it to True'),
     (['diffusion.degradation=0.1'], 'values=pixels has no small copies'),
     (['task.balance=examples'], 'task.balance has no effect on the diffusion'),
-    (['task.source_share=0.1'], 'task.source_share has no effect'),
+    (['task.source_share=0.1'], "needs the role 'source'; add it to diffusion"),
+    (['task.structure_share=0.1'], 'set diffusion.ports.canvas=True'),
+    (
+      ['task.structure_share=0.1', 'diffusion.ports.canvas=True'],
+      "needs the scalar 'level', .*; add it to diffusion.ports.scalars",
+    ),
     (['task.trained=critic'], 'task.trained has no effect'),
     (['start_from=runs/other'], 'start_from has no effect'),
     (

@@ -7,12 +7,7 @@ import pytest
 
 import phenaki_jax as phenaki
 from phenaki_jax.cli.main import main
-from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.diffusion_sampler import (
-  DiffusionModels,
-  DiffusionSampler,
-)
 from phenaki_jax.sampling.still_first import StillFirst
 
 PROMPTS = ['a red circle moves left', 'it turns green']
@@ -141,22 +136,3 @@ def test_prompts_that_uncaptioned_clips_cannot_follow_are_named(model):
   *_, found = other.remarks(story)
   assert len(other.remarks(story)) == before + 1
   assert found.scene == 3 and 'set cut: true' in found.sentence
-
-
-def test_a_diffusion_model_reads_no_source(model):
-  models = model.sampler.models
-  sampler = DiffusionSampler(
-    models=DiffusionModels(
-      diffusion=DiffusionConfig(),
-      text=models.text,
-      tokenizer=models.tokenizer,
-      frames=3,
-    ),
-    params={},
-    tokenizer_params=None,
-    vocabulary=model.sampler.vocabulary,
-  )
-  other = dataclasses.replace(model, sampler=sampler)
-  story = phenaki.Story(scenes=(phenaki.Scene(prompt='a'),), size=(16, 16))
-  with pytest.raises(UserError, match='diffusion model, which reads no source'):
-    other.with_source('a.png', story)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import pytest
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.runs import experiment, plan
 from phenaki_jax.runs.assemble import assemble_abstract
 from phenaki_jax.text import config as text_config
@@ -114,7 +116,12 @@ def test_the_published_shapes_of_the_neighbours_have_their_parameters():
     golden.write_text(text)
   assert golden.read_text() == text
   # 860M of Stable Diffusion 1.x, with layers over time; 700M of unCLIP.
-  assert counts['ar_ldm.py']['unet'] == pytest.approx(860e6, rel=0.06)
+  chosen = experiment.resolve(f'{CONFIGS}/neighbours/ar_ldm.py')
+  plain = dataclasses.replace(chosen.diffusion, ports=PortsConfig())
+  denoiser = Denoiser(config=plain, text=chosen.text)
+  boxed = jax.eval_shape(denoiser.init, rng.described())['unet']
+  size = sum(leaf.size for leaf in jax.tree.leaves(boxed))
+  assert size == pytest.approx(860e6, rel=0.06)
   assert counts['make_a_video.py:low']['unet'] == pytest.approx(7e8, rel=0.02)
 
 

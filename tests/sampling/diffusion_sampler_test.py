@@ -10,11 +10,13 @@ from phenaki_jax import sharding
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.errors import UserError
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
   denoise,
 )
+from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -24,7 +26,7 @@ FAST = SamplingSettings(steps=2, guidance=2.0)
 PROMPTS = ['a red circle', 'a blue square']
 
 
-def _sampler(tiny_sampler, tokenizer, frames, **options):
+def _sampler(tiny_sampler, tokenizer, frames, *, fps=0.0, **options):
   config = DiffusionConfig(
     widths=(8,), head_dim=8, condition_width=8, **options
   )
@@ -41,6 +43,7 @@ def _sampler(tiny_sampler, tokenizer, frames, **options):
     ),
     tokenizer_params=tiny_sampler.tokenizer_params,
     vocabulary=tiny_sampler.vocabulary,
+    fps=fps,
   )
 
 
@@ -48,6 +51,32 @@ def _sampler(tiny_sampler, tokenizer, frames, **options):
 def sampler(tiny_sampler):
   tokenizer = TokenizerConfig(tubelet=1, patch=(1, 1))
   return _sampler(tiny_sampler, tokenizer, 3)
+
+
+@pytest.fixture(scope='module')
+def ported(tiny_sampler):
+  ports = PortsConfig(
+    canvas=True,
+    patch=(1, 1, 1),
+    memory=('source', 'history'),
+    memory_every=1,
+    memory_slots=2,
+    scalars=('fps',),
+  )
+  tokenizer = TokenizerConfig(tubelet=1, patch=(1, 1))
+  made = _sampler(tiny_sampler, tokenizer, 3, ports=ports, fps=8.0)
+  # Otherwise images hardly matter beside all else that is drawn.
+  return dataclasses.replace(
+    made,
+    params=jax.tree_util.tree_map_with_path(
+      lambda path, leaf: (
+        100 * leaf
+        if {'memory', 'out'} <= {entry.key for entry in path}
+        else leaf
+      ),
+      made.params,
+    ),
+  )
 
 
 def _clips(sampler, prompts=tuple(PROMPTS), seeds=(1, 2), **options):
@@ -88,6 +117,17 @@ def test_guidance_is_linear_in_what_is_predicted(sampler):
   assert inside.sum() > 100
   assert np.abs(expected - values[3.0])[inside].max() <= 4
   assert np.nanmax(np.abs(values[3.0] - values[0.0])) > 10
+  # So are they in that of the temporal guidance, of which 1 is none.
+  for scale in (0.0, 1.5):
+    settings = dataclasses.replace(FAST, steps=1, time_guidance=scale)
+    values[scale] = _clips(sampler, settings=settings).astype(int)
+  middle = _clips(sampler, settings=dataclasses.replace(FAST, steps=1))
+  expected = values[0.0] + (values[1.5] - values[0.0]) / 1.5
+  inside = [(one > 0) & (one < 255) for one in (values[0.0], values[1.5])]
+  inside = inside[0] & inside[1] & (middle > 0) & (middle < 255)
+  assert inside.sum() > 100
+  assert np.abs(expected - middle)[inside].max() <= 4
+  assert np.abs(values[0.0] - middle).max() > 10
   away = dataclasses.replace(FAST, negative='it turns green')
   assert (_clips(sampler, settings=away) != _clips(sampler)).any()
 
@@ -118,14 +158,46 @@ def test_latents_are_decoded_with_their_context(tiny_sampler):
   assert difference.max() <= 1
 
 
+def test_a_scene_reads_its_source_and_earlier_scenes_alone(ported):
+  """Scene l reads slot j of its history only if j < l, to the last bit."""
+  bits = np.random.default_rng(2)
+  frames = bits.integers(0, 256, (1, 2, *SIZE, 3), np.uint8)
+  other = frames.copy()
+  other[:, 1] = 255 - other[:, 1]
+  source = bits.integers(0, 256, (*SIZE, 3), np.uint8)
+  settings = dataclasses.replace(FAST, guidance=0.0)
+
+  def made(frames, captions, source=source, maker=ported):
+    return _clips(
+      maker.with_source(source),
+      ['it turns green'],
+      seeds=[1],
+      history=History(frames=frames, captions=(captions,)),
+      settings=settings,
+    )
+
+  expected = made(frames, ('a red circle',))
+  np.testing.assert_array_equal(made(other, ('a red circle',)), expected)
+  assert (made(255 - frames, ('a red circle',)) != expected).any()
+  assert (made(frames, ('a blue square',)) != expected).any()
+  assert (made(frames, ('a red circle',), 255 - source) != expected).any()
+  slower = dataclasses.replace(ported, fps=2.0)
+  assert (made(frames, ('a red circle',), maker=slower) != expected).any()
+  empty = made(frames, ())
+  np.testing.assert_array_equal(made(255 - frames, ()), empty)
+  assert (empty != expected).any()
+
+
+def test_a_model_without_ports_reads_no_source(sampler):
+  with pytest.raises(UserError, match='set diffusion.ports.memory=source'):
+    sampler.with_source(_context(1)[0, 0])
+  assert sampler.history_slots == 0
+
+
 @pytest.mark.parametrize(
   ('options', 'words'),
   [
     ({'seeds': (1,)}, '2 prompts and 1 seeds'),
-    (
-      {'settings': dataclasses.replace(FAST, time_guidance=2.0)},
-      'time_guidance is 2.0, which diffusion models do not have',
-    ),
     ({'context': _context(3)}, 'with K below the clip length of 3'),
     ({'context': _context(1, (4, 8))}, r'give uint8 \[2, K, 8, 8, 3\]'),
   ],

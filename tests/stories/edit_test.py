@@ -12,7 +12,7 @@ from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.stories.edit import (
   Brush,
   Structure,
-  content_tokens,
+  content_of,
   known_tokens,
   same_patches,
 )
@@ -215,7 +215,7 @@ def _restyling(seeing, seed=2):
   """Return a brush with an image of the content."""
   image = _frames(1, seed=seed)[0]
   brush = _drawing(seeing)
-  return dataclasses.replace(brush, content=content_tokens(seeing, image))
+  return dataclasses.replace(brush, content=content_of(seeing, image))
 
 
 def test_a_clip_is_made_anew_from_its_depth_and_an_image(seeing):
@@ -262,7 +262,7 @@ def test_a_model_that_reads_no_depth_and_no_image_says_so(tiny_sampler):
   with pytest.raises(UserError, match='reads no depth; .*task.structure_share'):
     _brush(tiny_sampler).restyle(_frames(3), structure)
   with pytest.raises(UserError, match='reads no image of the content'):
-    content_tokens(tiny_sampler, _frames(1)[0])
+    content_of(tiny_sampler, _frames(1)[0])
 
 
 def test_tokens_are_known_if_all_their_pixels_are():

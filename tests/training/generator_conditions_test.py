@@ -414,7 +414,7 @@ def test_frames_on_the_canvas_alone_are_interpolated():
     made = np.asarray(state.ids).reshape(ids.shape)
     return (made[:, 1:4] == ids[:, 1:4]).all((1, 2, 3)).mean()
 
-  shown = right(of_pixels(task.config, films, known))
+  shown = right(of_pixels(task.config.ports, films, known))
   hold_first = (ids[:, 1:4] == ids[:, :1]).all((1, 2, 3)).mean()
   without = right(None)
   assert shown > 0.8, shown

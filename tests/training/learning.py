@@ -39,13 +39,26 @@ def train(task, draw, *, steps, vocabulary, adam_learning_rate=2e-2):
     vocabulary: of the sampler.
     adam_learning_rate: of what Muon does not update.
   """
-  optim = OptimConfig(
-    optimizer='muon',
-    learning_rate=5e-3,
-    adam_learning_rate=adam_learning_rate,
-    warmup_steps=20,
-    ema_decay=0.98,
+  return Sampler(
+    models=Models(
+      tokenizer=task.tokenizer, generator=task.config, text=task.text
+    ),
+    tokenizer_params=task.tokenizer_params,
+    generator_params=fit(
+      task,
+      draw,
+      steps,
+      optimizer='muon',
+      learning_rate=5e-3,
+      adam_learning_rate=adam_learning_rate,
+    ),
+    vocabulary=vocabulary,
   )
+
+
+def fit(task, draw, steps, **optim):
+  """Train any task as `OptimConfig` says; return the averaged parameters."""
+  optim = OptimConfig(warmup_steps=20, ema_decay=0.98, **optim)
   optimizer = make_optimizer(optim, steps=steps, params=boxed_params(task))
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]
@@ -58,12 +71,5 @@ def train(task, draw, *, steps, vocabulary, adam_learning_rate=2e-2):
   bits = np.random.default_rng(0)
   for _ in range(steps):
     batch = {'clips': draw(bits)}
-    state, _ = step(state, batch, rng.root(1), task.tokenizer_params)
-  return Sampler(
-    models=Models(
-      tokenizer=task.tokenizer, generator=task.config, text=task.text
-    ),
-    tokenizer_params=task.tokenizer_params,
-    generator_params=state.ema,
-    vocabulary=vocabulary,
-  )
+    state, _ = step(state, batch, rng.root(1), task.frozen)
+  return state.ema

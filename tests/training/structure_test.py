@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import ABSENT
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_source
+from phenaki_jax.sampling.diffusion_sampler import (
+  DiffusionModels,
+  DiffusionSampler,
+)
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
@@ -23,6 +30,7 @@ WORLD = learning.TOKENIZER
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
 SIDE, FRAMES = 4, 2  # patches in a row; frames
 STEPS = 900
+DIFFUSION_STEPS = 260
 LEVELS = (0, 3, 4)
 
 
@@ -103,7 +111,25 @@ def _draw(bits):
   }
 
 
-def _measured(sampler):
+def _reader_of_tokens(sampler):
+  """Return what reads where shapes are, and their colours, in tokens."""
+  tokens = sampler.encode(
+    _clips(np.ones((3, 1, SIDE, SIDE), bool), np.arange(3))[0]
+  )
+  tokens = tokens[:, 0, 0, 0]  # of the colours
+  assert len(set(tokens)) == 3
+  return lambda ids: [ids == token for token in tokens]
+
+
+def _read_pixels(values):
+  """Return where each colour is, in pixels from -1 to 1."""
+  shape = (*values.shape[:2], SIDE, 4, SIDE, 4, 3)
+  mean = values.reshape(shape).mean((3, 5))
+  near = mean.max(-1) > 0
+  return [near & (mean.argmax(-1) == colour) for colour in range(3)]
+
+
+def _measured(sampler, read):
   """Return IoU and colours by level, and both of the ablations."""
   bits, count = np.random.default_rng(1), 40
   shapes, colours = _shapes(bits, count), bits.integers(0, 3, count)
@@ -111,17 +137,12 @@ def _measured(sampler):
   # Images of another shape, in another place and another colour.
   wanted = (colours + bits.integers(1, 3, count)) % 3
   images = _clips(_shapes(bits, count), wanted)[0][:, :1]
-  content = sampler.encode(images)[:, 0]
-  tokens = sampler.encode(
-    _clips(np.ones((3, 1, SIDE, SIDE), bool), np.arange(3))[0]
-  )
-  tokens = tokens[:, 0, 0, 0]  # of the colours
-  assert len(set(tokens)) == 3
+  content = sampler.image(images[:, 0])
 
   def made(level, *, has_image=True, has_depth=True):
     """Return the IoU with the shapes, and the share of patches as wanted."""
     empty = np.zeros(pixels.shape[:-1], bool)
-    conditions = of_pixels(sampler.models.generator, pixels, empty)
+    conditions = of_pixels(sampler.models.ports, pixels, empty)
     conditions = with_depth(conditions, depth / np.float32(255), level)
     each = [
       with_source(None, one, batch=1, latent_frames=FRAMES, role='content')
@@ -142,20 +163,20 @@ def _measured(sampler):
       # As in training, a clip without depth has no level.
       scalars={'level': told if has_depth else np.full_like(told, ABSENT)},
     )
-    ids = np.zeros(shapes.shape, np.int32)
-    state = sampler.uncover(
+    ids = sampler.blank(count, FRAMES, (4 * SIDE, 4 * SIDE))
+    values = sampler.completed(
       ['a clip'] * count,
       ids=ids,
-      known=np.zeros(ids.shape, bool),
+      known=np.zeros(ids.shape[:4], bool),
       seeds=range(count),
       settings=SamplingSettings(steps=8, order='random', guidance=0.0),
       conditions=conditions,
     )
-    ids = np.asarray(state.ids).reshape(ids.shape)
-    near = np.isin(ids, tokens)
+    found_colours = np.stack(read(values))
+    near = found_colours.any(0)
     union = (near | shapes).sum((1, 2, 3))
     found = (near & shapes).sum((1, 2, 3)) / union
-    right = (ids == tokens[wanted][:, None, None, None]) & near
+    right = found_colours[wanted, np.arange(count)]
     return found.mean(), right.sum() / max(near.sum(), 1)
 
   by_level = [made(level) for level in LEVELS]
@@ -172,7 +193,47 @@ def test_shapes_follow_the_depth_and_colours_the_image():
   """Less of the shape is kept at higher levels; without an image, no colour."""
   vocabulary = SentencePieceVocabulary.learn(['a clip'], 32)
   sampler = learning.train(_task(), _draw, steps=STEPS, vocabulary=vocabulary)
-  found = _measured(sampler)
+  _check(_measured(sampler, _reader_of_tokens(sampler)))
+
+
+@pytest.mark.slow
+def test_so_do_those_of_a_diffusion_model():
+  """The same measures as above, of pixels that are denoised."""
+  vocabulary = SentencePieceVocabulary.learn(['a clip'], 32)
+  config = DiffusionConfig(
+    patch=4,
+    widths=(32,),
+    head_dim=16,
+    condition_width=64,
+    ports=PortsConfig(
+      canvas=True,
+      patch=(1, 4, 4),
+      memory=('content',),
+      memory_every=1,
+      scalars=('level',),
+    ),
+  )
+  generator = _task()
+  task = DiffusionTask(
+    config=config,
+    text=TEXT,
+    tokenizer=TokenizerConfig(tubelet=1, patch=(4, 4)),
+    training=generator.training,
+  )
+  sampler = DiffusionSampler(
+    models=DiffusionModels(
+      diffusion=config, text=TEXT, tokenizer=task.tokenizer, frames=FRAMES
+    ),
+    params=learning.fit(
+      task, _draw, DIFFUSION_STEPS, optimizer='adamw', learning_rate=5e-3
+    ),
+    tokenizer_params=None,
+    vocabulary=vocabulary,
+  )
+  _check(_measured(sampler, _read_pixels))
+
+
+def _check(found):
   print(found)
   assert found['overlap'][0] > 0.9 and min(found['colour']) > 0.9, found
   assert found['overlap'] == sorted(found['overlap'], reverse=True), found

@@ -1,0 +1,55 @@
+"""Which options each action of `phenaki edit` reads, and which it needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from phenaki_jax.errors import UserError
+
+_GENERATING = (
+  *('animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle'),
+  'extend',
+)
+ACTIONS = (*_GENERATING, 'enlarge')
+_SOME = (*('prompt', 'guidance', 'temperature', 'time_guidance'), 'tokenizer')
+
+# What some actions do not read.
+READ_BY: dict[str, tuple[str, ...]] = {
+  'frames': ('animate', 'continue'),
+  'between': ('interpolate',),
+  'times': ('fps',),
+  **dict.fromkeys(
+    ('content', 'depth', 'structure_level', 'invert'), ('restyle',)
+  ),
+  **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
+  'margins': ('extend',),
+  'degradation': ('enlarge',),
+  **dict.fromkeys((*_SOME, 'encoder'), _GENERATING),
+}
+
+
+def check_options(action: str, options: Mapping[str, Any]) -> None:
+  """Check that an action reads all that is given, and gets what it needs.
+
+  Args:
+    action: one of `ACTIONS`.
+    options: by name; those that are None or '' are not given.
+
+  Raises:
+    UserError: an option is for another action, or is missing.
+  """
+  given = {name for name, x in options.items() if x is not None and x != ''}
+  for name, actions in READ_BY.items():
+    if name in given and action not in actions:
+      what = 'the others' if len(actions) > 2 else ' and '.join(actions)
+      raise UserError(
+        f'{action} does not read --{name.replace("_", "-")}, which is for '
+        f'{what}; leave it out'
+      )
+  if action == 'fill' and not given & {'box', 'mask'}:
+    raise UserError('fill needs --box left,top,right,bottom, or --mask FILE')
+  if action == 'extend' and 'margins' not in given:
+    raise UserError('extend needs --margins left,top,right,bottom')
+  if action == 'restyle' and not given & {'content', 'prompt'}:
+    raise UserError('restyle needs --content, an image or a text of the result')
+  if action not in ('restyle', 'enlarge') and 'prompt' not in given:
+    raise UserError(f'{action} needs --prompt, the text of the result')
