@@ -157,7 +157,8 @@ class DiffusionTask(Task):
       given=Conditions(
         canvas=canvas,
         scalars=scalars,
-        time=jnp.ones(count, bool) if is_clips else None,
+        # A clip of one frame is an image.
+        time=jnp.ones(count, bool) if is_clips and frames > 1 else None,
       ),
       texts=texts,
     )
