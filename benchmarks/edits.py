@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from phenaki_jax.data.config import SourceConfig
 from phenaki_jax.diffusion.enlargement import enlarge, reduce_uint8
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.reconstruction import psnr
@@ -263,7 +264,11 @@ def measure_restyle(
 
 
 def measure_enlarge(
-  place: str, folder: pathlib.Path, clips: int, manifest: str = ''
+  place: str,
+  folder: pathlib.Path,
+  clips: int,
+  manifest: str = '',
+  size: int = 0,
 ) -> list[Row]:
   """Make small copies of held-out clips large again.
 
@@ -271,7 +276,8 @@ def measure_enlarge(
     place: run or bundle of super-resolution.
     folder: for files.
     clips: number of clips.
-    manifest: of other clips than those of the model's data.
+    manifest: of other clips than those of the model's data, all held out.
+    size: side of the large clips; 0 for that of the model's data.
   """
   experiment = experiment_lib.read(place)
   factor = experiment.diffusion.enlarge
@@ -285,8 +291,12 @@ def measure_enlarge(
     prefetch=0,
   )
   if manifest:
-    source = dataclasses.replace(data.sources[0], path=manifest)
-    data = dataclasses.replace(data, sources=(source,))
+    source = SourceConfig(layout='manifest', path=manifest)
+    data = dataclasses.replace(
+      data, sources=(source,), split='train', heldout_share=0.0
+    )
+  if size:
+    data = dataclasses.replace(data, size=(size, size))
   ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     'pixels repeated': lambda small: small.repeat(factor, 1).repeat(factor, 2),
     'bicubic': lambda small: np.asarray(
@@ -375,12 +385,15 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--model', required=True)
   parser.add_argument('--clips', type=int, default=16)
   parser.add_argument('--manifest', default='', help='other clips of enlarge')
+  parser.add_argument('--size', type=int, default=0, help='of these clips')
   parser.add_argument('--out', type=pathlib.Path, help='picture to write')
   args = parser.parse_args(argv)
   with tempfile.TemporaryDirectory() as place:
     folder = pathlib.Path(place)
     if args.action == 'enlarge':
-      rows = measure_enlarge(args.model, folder, args.clips, args.manifest)
+      rows = measure_enlarge(
+        args.model, folder, args.clips, args.manifest, args.size
+      )
     else:
       rows = edits[args.action](load(args.model), folder, args.clips)
   print(to_markdown(rows))
