@@ -13,6 +13,7 @@ from etils import epath
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.errors import UserError
+from phenaki_jax.export.bundle import is_bundle
 from phenaki_jax.runs import worlds
 from phenaki_jax.runs.ablate_sweep import Sweep
 from phenaki_jax.runs.ablate_unit import Unit
@@ -83,8 +84,10 @@ def _check_unit(
   """Check a unit; `opened` are the data that were opened for others."""
   experiment = unit.experiment
   check_tokenizer_dir(experiment)
-  folder = epath.Path(experiment.tokenizer_dir) / checkpoint_files.FOLDER
-  if not folder.is_dir() or not checkpoint_files.finished(folder):
+  tokenizer = epath.Path(experiment.tokenizer_dir)
+  folder = tokenizer / checkpoint_files.FOLDER
+  is_run = folder.is_dir() and checkpoint_files.finished(folder)
+  if not is_run and not is_bundle(tokenizer):
     raise UserError(
       f'tokenizer_dir={experiment.tokenizer_dir} has no checkpoint yet; train '
       'the tokenizer first, with `phenaki train`'

@@ -107,6 +107,7 @@ def test_a_wrong_unit_ends_in_one_sentence(call, tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
   monkeypatch.setenv('PYTHONPATH', str(ROOT))
   tokenizer, out = tmp_path / 'tokenizer', tmp_path / 'out'

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.export.bundle import find_model
 from phenaki_jax.runs import ablate_check
 from phenaki_jax.runs.ablate_check import check_sweep
 
@@ -79,6 +80,18 @@ def test_a_sweep_that_can_run_passes(load_halves):
   sweep = load_halves()
   for number in range(2):  # opening the network takes seconds
     sweep = _changed(sweep, number, evaluation={'frechet': False})
+  check_sweep(sweep, num_devices=1)
+
+
+def test_a_tokenizer_may_be_that_of_a_bundle(load_halves):
+  sweep = load_halves()
+  for number in range(2):
+    sweep = _changed(
+      sweep,
+      number,
+      evaluation={'frechet': False},
+      experiment={'tokenizer_dir': str(find_model('storyworld'))},
+    )
   check_sweep(sweep, num_devices=1)
 
 

@@ -46,6 +46,7 @@ print(json.dumps([of_tokenizer, collections.Counter(names)]))
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_training_evaluation_and_20_prompts_compile_each_program_once(tmp_path):
   done = subprocess.run(
     [sys.executable, '-c', PROGRAM, str(tmp_path)],

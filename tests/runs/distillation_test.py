@@ -178,6 +178,7 @@ def _trained(experiment, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_students_are_models_like_others(tiny_bundle, tmp_path):
   teacher = load(tiny_bundle)
   before = digest_tree(teacher.sampler.generator_params)

@@ -57,6 +57,7 @@ print(json.dumps(counts))
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_tokenizer_and_a_generator_train_on_several_shapes(tmp_path):
   done = subprocess.run(
     [sys.executable, '-c', PROGRAM, str(tmp_path), json.dumps(SMALL)],
