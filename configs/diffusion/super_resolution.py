@@ -5,9 +5,9 @@ r"""Super-resolution of the sprite world: twice the rows and columns.
     phenaki edit enlarge small.mp4 --model runs/large --out large.mp4
 
 The data are `runs/lpc_data_72`, a manifest of clips of 72 pixels, which a
-character nearly fills, or that of the argument `manifest=DIR`; with `storyworld`,
-clips of StoryWorld. The network reads single frames, of any size: 48 pixels are
-made 96. One CPU core: six minutes.
+character nearly fills, or that of the argument `manifest=DIR`; with
+`storyworld`, clips of StoryWorld. The network reads single frames, of any size:
+48 pixels are made 96. One CPU core: six minutes.
 """
 
 import ml_collections

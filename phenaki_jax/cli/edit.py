@@ -12,10 +12,10 @@
                which reads no prompt
 
 The input is scaled to the size of the model; enlarge takes any size. A model
-with a canvas reads known pixels there (docs/conditioning.md); for others, tokens
-of known pixels never change. Known pixels come back bit for bit. H.264 loses some
-of them again, so that the frames are also written as EDIT.npy (uint8, [T, H, W,
-3]), which can be the input of another edit.
+with a canvas reads known pixels there (docs/conditioning.md); for others, the
+tokens of known pixels never change. Known pixels come back bit for bit. H.264
+loses some of them again, so that the frames are also written as EDIT.npy
+(uint8, [T, H, W, 3]), which can be the input of another edit.
 """
 
 import argparse
