@@ -220,19 +220,18 @@ def measure_restyle(
 ) -> list[Row]:
   """Make each clip in the looks of another one."""
   world = StoryWorld(subset=subset_named(model.subset), fps=model.defaults.fps)
-  examples = moving_clips(model, 4 * clips)
+  examples = moving_clips(model, 2 * clips)
   contents, made = [], []
   values: dict[str, list[float]] = {
     name: [] for name in ('IoU', 'colour', 'place', 'motion')
   }
-  for clip in examples[:clips]:
+  for number, clip in enumerate(examples[:clips]):
     content = next(
       other
-      for other in examples[clips:]
+      for other in examples[clips + number :] + examples
       if other.facts.colour != clip.facts.colour
       and other.facts.place != clip.facts.place
     )
-    examples.remove(content)
     contents.append(content)
     np.save(folder / 'clip.npy', clip.frames)
     Image.fromarray(content.frames[0]).save(folder / 'content.png')
