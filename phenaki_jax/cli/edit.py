@@ -11,11 +11,11 @@
   enlarge      a clip: more rows and columns, by a model of super-resolution,
                which reads no prompt
 
-The input is scaled to the size of the model. A model with a canvas reads known
-pixels there (docs/conditioning.md); for others, tokens of known pixels never
-change. Known pixels come back bit for bit. H.264 loses some of them again, so
-that the frames are also written as EDIT.npy (uint8, [T, H, W, 3]), which can be
-the input of another edit.
+The input is scaled to the size of the model; enlarge takes any size. A model
+with a canvas reads known pixels there (docs/conditioning.md); for others, the
+tokens of known pixels never change. Known pixels come back bit for bit. H.264
+loses some of them again, so that the frames are also written as EDIT.npy
+(uint8, [T, H, W, 3]), which can be the input of another edit.
 """
 
 import argparse

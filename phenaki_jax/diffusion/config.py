@@ -81,6 +81,8 @@ class DiffusionConfig(UNetConfig):
     schedule: how noise grows with the level.
     target: what the network predicts.
     shared_noise: whether all frames of a clip have the same noise.
+    start_share: share of the training examples that are noise alone, for a
+      model that samples in one step; the others have all levels.
     enlarge: of 'residual': the sides of frames are this multiple of those of
       their small copies.
     degradation: of 'residual': in training, up to this deviation of noise is
@@ -94,6 +96,7 @@ class DiffusionConfig(UNetConfig):
   schedule: Schedule = 'cosine'
   target: Target = 'velocity'
   shared_noise: bool = False
+  start_share: Share = 0.0
   enlarge: PositiveInt = 2
   degradation: Share = 0.0
 
@@ -119,5 +122,6 @@ class DiffusionConfig(UNetConfig):
       schedule=self.schedule,
       target=self.target,
       shared=self.shared_noise,
+      start_share=self.start_share,
       limit=1.0 / self.scale if self.values == 'pixels' else None,
     )

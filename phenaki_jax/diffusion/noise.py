@@ -31,12 +31,15 @@ class NoiseProcess:
       clip stays still (Make-A-Video, arXiv 2209.14792, section 3.2).
     limit: bound of the clean values, to which estimates are clipped; None for
       no bound.
+    start_share: share of the levels that are 1, noise alone, from which a model
+      that samples in one step starts; the others are evenly spaced.
   """
 
   schedule: Schedule = 'cosine'
   target: Target = 'velocity'
   shared: bool = False
   limit: float | None = None
+  start_share: float = 0.0
 
   def corrupt(
     self, x: Float[Array, 'B T *r'], key: Key[Array, '']
@@ -49,7 +52,8 @@ class NoiseProcess:
     count = x.shape[0]
     first = jax.random.uniform(rngs.stream(key, 'level'), (), jnp.float32)
     share = (jnp.arange(count) / count + first) % 1.0
-    level = (1.0 + jnp.floor(share * NUM_STEPS)) / NUM_STEPS
+    share = share / max(1.0 - self.start_share, 1e-6)  # Above 1 at the start.
+    level = jnp.minimum((1.0 + jnp.floor(share * NUM_STEPS)) / NUM_STEPS, 1.0)
     keys = jax.random.split(rngs.stream(key, 'noise'), count)
     noise = self._noise(x.shape, keys)
     found = mix_like(self.schedule, level, x)

@@ -88,10 +88,9 @@ def enlarge_film(
   if len(request.inputs) > 1:
     raise UserError(f'enlarge takes one input, not {len(request.inputs)}')
   trained = read_trained(folder)
-  data = trained.experiment.data
-  factor = trained.experiment.diffusion.enlarge
-  height, width = (side // factor for side in data.size)
-  frames = read_footage(request.inputs[0], size=(height, width), fps=data.fps)
+  fps = trained.experiment.data.fps
+  # The network has no size of its own.
+  frames = read_footage(request.inputs[0], size=None, fps=fps)
   made = _enlarger(trained)(
     frames,
     seed=request.seed,
@@ -102,7 +101,7 @@ def enlarge_film(
     'model': {'name': trained.name, 'fingerprint': trained.fingerprint},
     'edit': {'action': 'enlarge', **dataclasses.asdict(request)},
   }
-  return write_edit(film, made, fps=data.fps, provenance=provenance)
+  return write_edit(film, made, fps=fps, provenance=provenance)
 
 
 def predict_of(config: DiffusionConfig) -> Callable[[Any, Any, Any], Any]:

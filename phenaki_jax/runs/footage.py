@@ -18,7 +18,10 @@ IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
 
 
 def read_footage(
-  path: str | os.PathLike[str], *, size: tuple[int, int], fps: float | int
+  path: str | os.PathLike[str],
+  *,
+  size: tuple[int, int] | None,
+  fps: float | int,
 ) -> VideoU8:
   """Read an image, as one frame, or all frames of a clip.
 
@@ -27,7 +30,7 @@ def read_footage(
       frames, uint8 [T, H, W, 3], which are taken as they are; any other file is
       read as a clip.
     size: height and width to which the frames are scaled, and cropped around
-      their centre.
+      their centre; None for their own size.
     fps: frames per second at which a clip is read.
 
   Raises:
@@ -42,7 +45,9 @@ def read_footage(
   data = path.read_bytes()
   try:
     if path.suffix.lower() in IMAGES:
-      return transforms.fit(image.decode(data), size)[None]
+      picture = image.decode(data)
+      own = (picture.height, picture.width)
+      return transforms.fit(picture, size or own)[None]
     if _is_generated(path):
       _log.warning(
         '%s is a generated film; the model sees its label %r, too, if it has '
@@ -51,8 +56,9 @@ def read_footage(
         path,
         NOTICE,
       )
-    seconds = video.examine(data).duration
-    count = max(1, int(np.ceil(seconds * fps - 1e-6)))
+    info = video.examine(data)
+    count = max(1, int(np.ceil(info.duration * fps - 1e-6)))
+    size = size or (info.height, info.width)
     return video.decode(data, size=size).at(np.arange(count) / fps)
   except schema.DecodeError as error:
     raise UserError(

@@ -110,17 +110,16 @@ def render_depth(
 ) -> UInt8[np.ndarray, 'T H W']:
   """Return the relative inverse depth of the frames of `render_clip`.
 
-  The place is 0, the second object, which is behind, 128, and the first 255.
+  The place is 0 and objects are 255, the second one, too: `read_depth` cannot
+  tell which of two objects in a clip is behind the other.
   """
-  height, width = frame_size(size)
   facts = scene.facts
   track = scene_lib.track(scene, start, start + frames, fps)
-  depth = np.zeros((1, height, width), np.float32)
+  near = coverage(facts.shape, track, size)
   if facts.second is not None:
     second = coverage(facts.second.shape, _spot(scene), size)
-    depth = depth + 128 * second
-  first = coverage(facts.shape, track, size)
-  return (depth + first * (255 - depth) + 0.5).astype(np.uint8)
+    near = np.maximum(near, np.broadcast_to(second, near.shape))
+  return (255 * near + 0.5).astype(np.uint8)
 
 
 def _spot(scene: scene_lib.Scene) -> scene_lib.Track:

@@ -155,7 +155,9 @@ class DiffusionTask(Task):
       pixels = pixels[:, None]
     count, frames = pixels.shape[:2]
     num_frames = part.get('num_frames', jnp.full(count, frames, jnp.int32))
-    given = Conditions(time=jnp.ones(count, bool) if is_clips else None)
+    # A clip of one frame is an image.
+    moves = is_clips and frames > 1
+    given = Conditions(time=jnp.ones(count, bool) if moves else None)
     if self.config.values == 'residual':
       x, canvas, scalars = self._missing(pixels, rng)
       given = dataclasses.replace(given, canvas=canvas, scalars=scalars)

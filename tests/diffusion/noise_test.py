@@ -40,6 +40,14 @@ def test_noisy_values_have_the_mean_and_the_variance_of_their_level(schedule):
   assert (other.level != found.level).all()
 
 
+def test_a_share_of_the_examples_is_noise_alone():
+  corrupt = jax.jit(NoiseProcess(start_share=0.75).corrupt)
+  level = np.sort(corrupt(jnp.full((16, 1, 3), 0.7), rng.root(0)).level)
+  assert (level == 1.0).sum() == 12
+  # The others are spread over all levels.
+  assert (np.floor(level[:4] * 4 - 1e-3) == np.arange(4)).all()
+
+
 @BOTH
 def test_the_loss_is_zero_for_the_true_target_alone(target):
   process = NoiseProcess(target=target)

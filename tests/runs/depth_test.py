@@ -7,6 +7,8 @@ from PIL import Image
 from phenaki_jax import storyworld
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.runs.depth import depth_of
+from phenaki_jax.storyworld import renderer
+from phenaki_jax.storyworld.facts import SecondObject
 
 FRAMES = np.zeros((3, 16, 24, 3), np.uint8)
 MAPS = np.random.default_rng(0).integers(50, 200, (3, 16, 24)).astype(np.uint8)
@@ -41,6 +43,26 @@ def test_depth_of_storyworld_is_read_from_the_clip():
   found = _of(None, clip.frames, 'easy').maps
   near, true = found > 0.5, clip.depth > 127
   assert (near & true).sum() > 0.85 * (near | true).sum()
+
+
+def test_a_second_object_is_as_near_in_training_as_in_an_edit():
+  facts = storyworld.Facts(
+    shape='circle',
+    colour='red',
+    place='grass',
+    motion='still',
+    second=SecondObject(shape='square', colour='blue'),
+  )
+  scene = storyworld.Scene(
+    facts=facts, x=0.3, y=0.3, second_x=0.8, second_y=0.8
+  )
+  clip = storyworld.render_clip(scene, 2, 64)
+  true = renderer.render_depth(scene, 2, 64)
+  read = _of(None, clip, 'full').maps
+  # Both objects; their edges are soft in training.
+  assert read[0, 19, 19] == read[0, 51, 51] == 1
+  np.testing.assert_array_equal(read[true == 255], 1)
+  assert ((read == 1) != (true > 127)).mean() < 0.03
 
 
 def test_what_is_not_depth_of_the_clip_is_refused(tmp_path):

@@ -24,12 +24,16 @@ def test_an_image_is_one_frame_of_the_size(tmp_path):
   frames = read_footage(tmp_path / 'a.png', size=(16, 16), fps=8)
   assert frames.shape == (1, 16, 16, 3)
   assert (frames > 240).all()  # Its centre.
+  own = read_footage(tmp_path / 'a.png', size=None, fps=8)
+  np.testing.assert_array_equal(own[0], picture)
 
 
 @pytest.mark.parametrize(('fps', 'count'), [(8, 12), (4, 6), (16, 24)])
 def test_a_clip_is_read_at_the_frame_rate(tmp_path, fps, count):
   clip = _clip(tmp_path / 'a.mp4')
   frames = read_footage(tmp_path / 'a.mp4', size=(32, 32), fps=fps)
+  own = read_footage(tmp_path / 'a.mp4', size=None, fps=fps)
+  np.testing.assert_array_equal(own, frames)
   assert len(frames) == count
   shown = np.arange(count) * 8 // fps
   assert np.abs(frames.astype(int) - clip[shown]).max() < 8

@@ -74,6 +74,19 @@ def test_images_are_clips_of_one_frame_without_time():
   )
 
 
+def test_clips_of_one_frame_are_images():
+  batch = real.batch(0)
+  clips = batch['clips']
+  clips['pixels'], clips['num_frames'] = (
+    clips['pixels'][:, :1],
+    np.ones(8, np.int32),
+  )
+  task = _task()
+  found = jax.eval_shape(task.examples, task.frozen, batch, rngs.root(0))
+  assert found['clips'].given.time is None
+  assert found['clips'].x.shape == found['images'].x.shape
+
+
 def test_what_is_known_is_on_the_canvas():
   batch = real.batch(0)
   batch['clips']['context_frames'][:2] = 2
