@@ -46,6 +46,21 @@ EXAMPLES = """
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
 """
 
+_NUMBERS = (
+  ('frames', arguments.positive, 'new frames of animate and continue (24)'),
+  ('between', arguments.positive, 'new frames in a gap of interpolate (3)'),
+  ('times', arguments.positive, 'multiple of the frame rate of fps (2)'),
+  ('structure-level', arguments.level, 'blur of the depth of restyle (0)'),
+  ('guidance', float, 'guidance scale; 0 for none'),
+  ('steps', int, 'decoding steps of a window'),
+  ('temperature', float, '0: most likely tokens'),
+  ('time-guidance', float, 'temporal guidance; 1: none'),
+  (
+    *('degradation', arguments.share),
+    'how far enlarge may change noisy frames; 0 keeps them exactly',
+  ),
+)
+
 
 def four_numbers(text: str) -> tuple[int, int, int, int]:
   """Parse left,top,right,bottom."""
@@ -70,42 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--prompt', default='', help='text of the result')
   arguments.add_model(parser)
   left = argparse.SUPPRESS  # What is not given is not in the arguments.
-  arguments.add_numbers(
-    parser,
-    (
-      'frames',
-      arguments.positive,
-      left,
-      'new frames of animate and continue (24)',
-    ),
-    (
-      'between',
-      arguments.positive,
-      left,
-      'new frames in a gap of interpolate (3)',
-    ),
-    (
-      'times',
-      arguments.positive,
-      left,
-      'multiple of the frame rate of fps (2)',
-    ),
-    (
-      'structure-level',
-      arguments.level,
-      left,
-      'blur of the depth of restyle (0)',
-    ),
-    ('seed', arguments.seed, 0, 'of the result'),
-    ('guidance', float, left, 'guidance scale; 0 for none'),
-    ('steps', int, left, 'decoding steps of a window'),
-    ('temperature', float, left, '0: most likely tokens'),
-    ('time-guidance', float, left, 'temporal guidance; 1: none'),
-    (
-      *('degradation', arguments.share, left),
-      'how far enlarge may change noisy frames; 0 keeps them exactly',
-    ),
-  )
+  numbers = [(name, kind, left, words) for name, kind, words in _NUMBERS]
+  numbers.append(('seed', arguments.seed, 0, 'of the result'))
+  arguments.add_numbers(parser, *numbers)
   parser.add_argument(
     '--invert',
     action='store_true',

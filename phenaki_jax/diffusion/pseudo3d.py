@@ -23,7 +23,7 @@ from phenaki_jax.nn.layers import (
   fan_in_normal,
   multiply,
 )
-from phenaki_jax.nn.ports import Memory, MemoryAttention
+from phenaki_jax.nn.ports import Memory, read_memory
 from phenaki_jax.nn.positions import grid_coordinates, rotary_angles
 from phenaki_jax.sharding import logical
 
@@ -228,7 +228,7 @@ class SpaceTimeAttention(nn.Module):
     if memory is not None:
       y = RMSNorm(name='memory_norm')(x)
       y = y.reshape(batch, length, height * width, channels)
-      y = MemoryAttention(config, name='memory')(y, memory)
+      y = read_memory(y, memory, config)
       x = x + y.reshape(x.shape)
     if not self.mlp_ratio:
       return x

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from phenaki_jax.nn.attention import CrossAttention, Packing, SelfAttention
 from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import MLP, RMSNorm, dropout
-from phenaki_jax.nn.ports import Gain, Memory, MemoryAttention
+from phenaki_jax.nn.ports import Gain, Memory, read_memory
 
 REMAT_POLICIES = {
   'none': None,
@@ -106,10 +106,7 @@ class Block(nn.Module):
       x = x + drop(cross(y, text, text_mask, packing))
     if memory is not None:
       y = RMSNorm(name='memory_norm')(x)
-      x = x + drop(MemoryAttention(config, rate, name='memory')(y, memory))
-      if memory.captions is not None:
-        read = MemoryAttention(config, rate, 'text', name='captions')
-        x = x + drop(read(y, memory.captions))
+      x = x + drop(read_memory(y, memory, config, rate))
     y = norm('mlp', x)
     return x + drop(MLP(config.mlp_dim, dtype=config.dtype, name='mlp')(y))
 

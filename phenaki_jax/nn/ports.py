@@ -220,6 +220,29 @@ class MemoryAttention(nn.Module):
     return project_out(self.config, out.reshape(batch, t, n, *heads))
 
 
+def read_memory(
+  y: Float[Array, 'B t n D'],
+  memory: Memory,
+  config: TransformerConfig,
+  rate: float = 0.0,
+) -> Float[Array, 'B t n D']:
+  """Return what tokens read of the images of a memory, and of their captions.
+
+  The layers belong to the module whose compact method calls this.
+
+  Args:
+    y: the tokens, after their norm.
+    memory: what they may read.
+    config: the shape of the block.
+    rate: of the dropout of attention weights.
+  """
+  read = MemoryAttention(config, rate, name='memory')(y, memory)
+  if memory.captions is None:
+    return read
+  captions = MemoryAttention(config, rate, 'text', name='captions')
+  return read + captions(y, memory.captions)
+
+
 def sinusoids(x: Float[Array, 'B']) -> Float[Array, 'B features']:
   """Return sines and cosines of numbers, with geometric wavelengths."""
   count = SCALAR_WIDTH // 2

@@ -52,7 +52,7 @@ QUICK = functools.partial(
 )
 TIME, PORTS = 'time', ('canvas', 'scalar_degradation', 'cross')
 # Those of all networks.
-SHARED_PORTS = ('pixels', 'port_scalars', 'memory')
+SHARED_PORTS = ('pixels', 'port_scalars', 'memory', 'captions')
 ON = jnp.ones(2, bool)
 
 
