@@ -19,6 +19,7 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -330,7 +331,7 @@ def measure_enlarge(
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-  return float(np.asarray(psnr(a, b)).mean())
+  return float(psnr(jnp.asarray(a), jnp.asarray(b)).mean())
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
