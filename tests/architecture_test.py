@@ -348,7 +348,7 @@ def test_folder_is_a_package(folder):
 # Tests of several modules together.
 WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'notebooks'),
-  'readme',
+  *('readme', 'docs'),
   'parameters',
   *('runs/compilations', 'runs/distillation'),
   *('training/resume', 'training/distributed'),

@@ -70,26 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--prompt', default='', help='text of the result')
   arguments.add_model(parser)
   left = argparse.SUPPRESS  # What is not given is not in the arguments.
+  number = arguments.positive
   arguments.add_numbers(
     parser,
-    (
-      'frames',
-      arguments.positive,
-      left,
-      'new frames of animate and continue (24)',
-    ),
-    (
-      'between',
-      arguments.positive,
-      left,
-      'new frames in a gap of interpolate (3)',
-    ),
-    (
-      'times',
-      arguments.positive,
-      left,
-      'multiple of the frame rate of fps (2)',
-    ),
+    ('frames', number, left, 'new frames of animate, continue (24)'),
+    ('between', number, left, 'new frames in a gap of interpolate (3)'),
+    ('times', number, left, 'multiple of the rate of fps (2)'),
     (
       'structure-level',
       arguments.level,
