@@ -85,9 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--prompt', default='', help='text of the result')
   arguments.add_model(parser)
   left = argparse.SUPPRESS  # What is not given is not in the arguments.
-  numbers = [(name, kind, left, words) for name, kind, words in _NUMBERS]
-  numbers.append(('seed', arguments.seed, 0, 'of the result'))
-  arguments.add_numbers(parser, *numbers)
+  arguments.add_numbers(
+    parser,
+    *((name, kind, left, words) for name, kind, words in _NUMBERS),
+    ('seed', arguments.seed, 0, 'of the result'),
+  )
   parser.add_argument(
     '--invert',
     action='store_true',
