@@ -24,7 +24,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from phenaki_jax.data.config import SourceConfig
 from phenaki_jax.diffusion.enlargement import enlarge, reduce_uint8
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.reconstruction import psnr
@@ -281,20 +280,10 @@ def measure_enlarge(
   """
   experiment = experiment_lib.read(place)
   factor = experiment.diffusion.enlarge
-  data = dataclasses.replace(
-    experiment.data,
-    split='heldout',
-    image_share=0.0,
-    continuation_share=0.0,
-    batch_size=1,
-    num_threads=0,
-    prefetch=0,
-  )
+  data = experiment.data
   if manifest:
-    source = SourceConfig(layout='manifest', path=manifest)
-    data = dataclasses.replace(
-      data, sources=(source,), split='train', heldout_share=0.0
-    )
+    data = dataclasses.replace(data, heldout_share=0.0)
+  data = data.heldout(manifest)
   if size:
     data = dataclasses.replace(data, size=(size, size))
   ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {

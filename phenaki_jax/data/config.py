@@ -154,6 +154,33 @@ class DataConfig:
       for number, bucket in enumerate(self.buckets)
     ]
 
+  def heldout(self, manifest: str = '') -> 'DataConfig':
+    """Return the config of single held-out clips, read in their order.
+
+    Args:
+      manifest: folder of a manifest to read in place of the sources. All of
+        its clips are held out if `heldout_share` is 0.
+    """
+    data = dataclasses.replace(
+      self,
+      split='heldout',
+      image_share=0.0,
+      continuation_share=0.0,
+      batch_size=1,
+      row_multiple=1,
+      num_threads=0,
+      prefetch=0,
+      frame_cache_bytes=0,
+      token_cache='',
+    )
+    if not manifest:
+      return data
+    return dataclasses.replace(
+      data,
+      sources=(SourceConfig(layout='manifest', path=manifest),),
+      split='heldout' if self.heldout_share else 'train',
+    )
+
   @property
   def has_continuations(self) -> bool:
     """Return whether any clip continues an earlier scene of StoryWorld."""

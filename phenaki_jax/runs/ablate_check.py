@@ -101,13 +101,10 @@ def _check_unit(
       f'{made.num_images} images; use a larger batch, or a share of 0 or 1'
     )
   data = dataclasses.replace(experiment.data, token_cache='', num_threads=0)
-  heldout = dataclasses.replace(
-    data, split='heldout', image_share=0.0, continuation_share=0.0
-  )
   request = Request(**unit.evaluation)
   parts = [data]
   if request.frechet or request.reconstructions:
-    parts.append(heldout)
+    parts.append(data.heldout())
   tubelet = experiment.tokenizer.tubelet
   for part in parts:
     if (part, tubelet) not in opened:

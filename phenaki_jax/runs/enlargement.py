@@ -14,7 +14,6 @@ from pydantic import PositiveInt
 
 from phenaki_jax import progress, rng
 from phenaki_jax.config import Seed, Share, validated
-from phenaki_jax.data.config import SourceConfig
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.enlargement import enlarge, reduce
 from phenaki_jax.errors import UserError
@@ -159,18 +158,7 @@ def report_enlargement(
   trained = read_trained(folder, step=step)
   experiment, make = trained.experiment, _enlarger(trained)
   factor = experiment.diffusion.enlarge
-  data = dataclasses.replace(
-    experiment.data,
-    split='heldout',
-    image_share=0.0,
-    continuation_share=0.0,
-    batch_size=1,
-    num_threads=0,
-    prefetch=0,
-  )
-  if request.manifest:
-    source = SourceConfig(layout='manifest', path=request.manifest)
-    data = dataclasses.replace(data, sources=(source,))
+  data = experiment.data.heldout(request.manifest)
   found: dict[str, list[float]] = {'model': [], 'bicubic': []}
   pipeline = open_pipeline(experiment, data, None)
   with progress.bar(total=clips, unit='clip', desc='enlarged') as bar:

@@ -19,7 +19,7 @@ import phenaki_jax
 from phenaki_jax import config as config_lib
 from phenaki_jax import progress
 from phenaki_jax.config import validated
-from phenaki_jax.data.config import DataConfig, SourceConfig
+from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.manifest import Manifest
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.data.schema import CLIP, Example
@@ -147,25 +147,17 @@ def _examples(
   """Yield the real clips, long enough for the tokenizer."""
   tubelet = subject.tokenizer.tubelet
   length = 1 + math.ceil((protocol.frames - 1) / tubelet) * tubelet
+  data = subject.data
+  if manifest:
+    # A set of others, of which no clip was trained on.
+    data = dataclasses.replace(data, heldout_share=0.0)
   data = dataclasses.replace(
-    subject.data,
-    split='heldout',
+    data.heldout(manifest),
     size=protocol.size,
     fps=protocol.fps,
     frames=length,
-    image_share=0.0,
-    continuation_share=0.0,
     clip_captions=True,
-    batch_size=1,
-    row_multiple=1,
-    num_threads=0,
-    prefetch=0,
   )
-  if manifest:
-    source = SourceConfig(layout='manifest', path=manifest)
-    data = dataclasses.replace(
-      data, sources=(source,), split='train', heldout_share=0.0
-    )
   pipeline = Pipeline(
     data, lambda caption: np.ones(1, np.int32), tubelet=tubelet, text_length=1
   )

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 import phenaki_jax
-from phenaki_jax.data.config import DataConfig, SourceConfig
+from phenaki_jax.data.config import DataConfig
 from phenaki_jax.data.pipeline import Pipeline
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
@@ -90,21 +90,8 @@ class Subject:
       UserError: the data cannot be read, or has no held-out clips.
     """
     data = dataclasses.replace(
-      self.data,
-      split='heldout',
-      image_share=0.0,
-      continuation_share=0.0,
-      batch_size=min(number, batch_size),
-      row_multiple=1,
-      num_threads=0,
-      prefetch=0,
-      frame_cache_bytes=0,
+      self.data.heldout(manifest), batch_size=min(number, batch_size)
     )
-    if manifest:
-      source = SourceConfig(layout='manifest', path=manifest)
-      data = dataclasses.replace(data, sources=(source,))
-      if not data.heldout_share:
-        data = dataclasses.replace(data, split='train')
     pipeline = self._open(data)
 
     def batches() -> Iterator[Mapping[str, np.ndarray]]:

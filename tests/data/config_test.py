@@ -52,3 +52,17 @@ def test_config_survives_its_json():
 )
 def test_context_is_not_limited_if_no_clip_has_any(fields):
   config_lib.DataConfig(**fields)
+
+
+@pytest.mark.parametrize(('share', 'split'), [(0.0, 'train'), (0.1, 'heldout')])
+def test_clips_of_another_manifest_are_held_out(share, split):
+  data = config_lib.DataConfig(
+    heldout_share=share, image_share=0.5, batch_size=8, token_cache='tokens'
+  )
+  own, other = data.heldout(), data.heldout('other')
+  assert (own.split, own.sources) == ('heldout', data.sources)
+  assert (other.split, other.sources[0].path) == (split, 'other')
+  for found in (own, other):
+    assert (found.image_share, found.batch_size) == (0.0, 1)
+    # It holds the clips of the training.
+    assert not found.token_cache
