@@ -91,13 +91,13 @@ class Way:
   Attributes:
     placed: how they are placed on the screen.
     matrix: their colour matrix, if they do not name it.
-    is_exact: whether FFmpeg scales them down, which is faster than Pillow.
+    is_scaled: whether FFmpeg scales them down, which is faster than Pillow.
     crop: takes the part that is scaled; None for the whole frame.
   """
 
   placed: Geometry
   matrix: int | None
-  is_exact: bool = False
+  is_scaled: bool = False
   crop: av.filter.Graph | None = None
 
 
@@ -180,7 +180,7 @@ class Display:
     placed = way.placed
     if frame.interlaced_frame:
       frame = _deinterlaced(shown)
-    if way.is_exact:
+    if way.is_scaled:
       pixels = self._scaled(frame, way, size)
     elif transfer in _HDR:
       pixels = tone_mapping.to_sdr(
@@ -272,7 +272,7 @@ def _way(frame: Any, placed: Geometry, size: tuple[int, int]) -> Way:
   if (right - left, bottom - top) != (frame.width, frame.height):
     area = f'{right - left}:{bottom - top}:{left}:{top}'
     crop = _tools.crop(frame, area)
-  return Way(placed=placed, matrix=matrix, is_exact=True, crop=crop)
+  return Way(placed=placed, matrix=matrix, is_scaled=True, crop=crop)
 
 
 def check_pixels(width: int, height: int) -> None:

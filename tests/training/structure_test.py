@@ -63,6 +63,13 @@ TEXT = TextConfig(
   mlp_dim=32,
   max_length=2,
 )
+PORTS = PortsConfig(
+  canvas=True,
+  patch=(1, 4, 4),
+  memory=('content',),
+  memory_every=1,
+  scalars=('level',),
+)
 
 
 def _task():
@@ -78,13 +85,7 @@ def _task():
       mlp_dim=128,
       attention='factorized',
       text_width=0,
-      ports=PortsConfig(
-        canvas=True,
-        patch=(1, 4, 4),
-        memory=('content',),
-        memory_every=1,
-        scalars=('level',),
-      ),
+      ports=PORTS,
     ),
     text=TEXT,
     tokenizer=WORLD,
@@ -205,13 +206,7 @@ def test_so_do_those_of_a_diffusion_model():
     widths=(32,),
     head_dim=16,
     condition_width=64,
-    ports=PortsConfig(
-      canvas=True,
-      patch=(1, 4, 4),
-      memory=('content',),
-      memory_every=1,
-      scalars=('level',),
-    ),
+    ports=PORTS,
   )
   generator = _task()
   task = DiffusionTask(
