@@ -16,6 +16,9 @@ AWAY = 3
 """Scenes in which another object is there."""
 
 _TRIES = 1000
+# Of the combinations of an object some may all be in the other split, so that
+# it cannot move; another object can.
+_STORIES = 50
 
 
 def _other(rng, first, subset, split):
@@ -52,6 +55,16 @@ def sample_return(
     UserError: the subset has no such story.
   """
   subset = subset_lib.subset_named(subset)
+  for _ in range(_STORIES - 1):
+    try:
+      return _sample(rng, subset, frames_per_scene, split)
+    except UserError:
+      continue
+  return _sample(rng, subset, frames_per_scene, split)
+
+
+def _sample(rng, subset, frames_per_scene, split):
+  """Draw a story; raise a UserError if one of its objects cannot move."""
   first = random_scene.sample_facts(rng, subset, split).replace(second=None)
   start = random_scene.sample_scene(rng, first, subset)
   drawn = [(first, grammar.caption(first, rng, subset))]

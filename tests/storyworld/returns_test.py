@@ -55,3 +55,11 @@ def test_a_continuation_comes_with_the_scenes_before():
         for text in texts
       )
   assert kinds == {True, False}
+
+
+def test_every_seed_has_a_story_of_held_out_combinations():
+  """Objects whose other combinations are all trained on are left out."""
+  for seed in range(20):
+    rng = np.random.default_rng(seed)
+    story = storyworld.sample_return(rng, 'easy', 4, 'heldout')
+    assert all(storyworld.is_held_out(scene.facts) for scene in story.scenes)
