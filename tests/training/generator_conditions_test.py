@@ -409,7 +409,7 @@ def test_frames_on_the_canvas_alone_are_interpolated():
     if skip:
       known = np.zeros(films.shape[:-1], bool)
       known[:, ::skip] = True
-      conditions = of_pixels(task.config, films, known)
+      conditions = of_pixels(task.config.ports, films, known)
     state = sampler.uncover(
       ['a film'] * len(films),
       ids=np.zeros_like(ids),
