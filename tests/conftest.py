@@ -47,6 +47,10 @@ def pytest_runtest_setup(item):
   """
   marks = {mark.name for mark in item.iter_markers()}
   is_unoptimized = 'slow' not in marks or 'unoptimized' in marks
+  if is_unoptimized != jax.config.read('jax_disable_most_optimizations'):
+    # Programs that are compiled already are used again whatever the setting is,
+    # and have other bits than those of a process of its own.
+    jax.clear_caches()
   jax.config.update('jax_disable_most_optimizations', is_unoptimized)
   # For the processes that tests start.
   os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = str(int(is_unoptimized))
