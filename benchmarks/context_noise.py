@@ -28,10 +28,10 @@ import numpy as np
 from phenaki_jax.evaluation.clips import STORIES, Setup, draw_seed
 from phenaki_jax.evaluation.score import StoryScore, mean, score_story
 from phenaki_jax.evaluation.stories import film_scenes, make_story
-from phenaki_jax.evaluation.storyworld import StoryWorld
+from phenaki_jax.evaluation.world import World
+from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.open import load
-from phenaki_jax.storyworld import subset_named
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,15 @@ class Row:
   seconds: float
 
 
+def open_world(model: Model) -> World:
+  """Return the world of a model, whose facts can be read."""
+  name = worlds.name_world(model.subset, model.words)
+  assert name is not None, f'{model.name} is of no world that can be read'
+  return worlds.open_world(
+    name, subset=model.subset, reader='', fps=model.defaults.fps
+  )
+
+
 def measure(
   model: Model,
   *,
@@ -76,7 +85,7 @@ def measure(
 ) -> Row:
   """Tell stories of a number of scenes, and measure how they drift."""
   defaults = model.defaults
-  world = StoryWorld(subset=subset_named(model.subset), fps=defaults.fps)
+  world = open_world(model)
   setup = Setup(
     world=world,
     size=defaults.size,

@@ -23,7 +23,8 @@ def orders():
 def test_one_setting_varies_at_a_time(orders):
   assert set(orders.ORDERS) == set(typing.get_args(Order))
   rows = orders.grid()
-  assert len(rows) == len(orders.ORDERS) * (4 + 4 - 1)
+  each = len(orders.GUIDANCE) + len(orders.STEPS) - 1
+  assert len(rows) == len(orders.ORDERS) * each
   assert len({tuple(row.values()) for row in rows}) == len(rows)
   for row in rows:
     fixed = [row[name] == value for name, value in orders.FIXED.items()]
@@ -41,8 +42,23 @@ def test_table_and_figure_show_every_row(orders, tmp_path):
   assert len(table) == 2 + len(rows)
   number = len(orders.ORDERS) - 1
   assert (
-    f'| critic | 1 | 4 | {0.5 + number / 100:.3f} | 0.010 | 0.25 |' in table
+    f'| critic | 1 | 2 | {0.5 + number / 100:.3f} | 0.010 | 0.25 |' in table
   )
   orders.draw(rows, tmp_path / 'figure.png')
   with Image.open(tmp_path / 'figure.png') as picture:
     assert picture.width > 800
+
+
+@pytest.mark.slow
+def test_the_sprite_world_is_measured_without_a_critic(
+  orders, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(orders, 'GUIDANCE', (1.0,))
+  monkeypatch.setattr(orders, 'STEPS', (2,))
+  words = ('--model', 'lpc', '--prompts', '1', '--out', str(tmp_path))
+  orders.main([*words, '--workdir', str(tmp_path / 'work')])
+  table = (tmp_path / 'orders_lpc.md').read_text().splitlines()
+  assert [line.split(' | ')[0] for line in table[2:]] == [
+    f'| {order}' for order in orders.ORDERS if order != 'critic'
+  ]
+  assert (tmp_path / 'orders_lpc.png').stat().st_size
