@@ -135,9 +135,13 @@ def _asleep(params, port):
   return unflatten_dict(
     {
       path: 0 * x
-      if 'blocks' in path and path[-2] == last and parts & set(path)
+      if 'blocks' in path
+      and path[-2] == last
+      and parts & set(path)
       # The story is of captions in the memory.
-      or port == 'memory' and 'story' in path and path[-2] in ('out', 'wo')
+      or port == 'memory'
+      and 'story' in path
+      and path[-2] in ('out', 'wo')
       else x
       for path, x in flat.items()
     }
@@ -175,7 +179,8 @@ def _plain_logits():
   return jax.jit(functools.partial(_apply, PLAIN))(_params()[0], None)
 
 
-@pytest.mark.parametrize('port', ['canvas', 'memory', 'story', 'scalars', 'all']
+@pytest.mark.parametrize(
+  'port', ['canvas', 'memory', 'story', 'scalars', 'all']
 )
 def test_a_port_that_is_added_changes_no_bit(port):
   """The one test of all ports: of a trained network, with any conditions."""

@@ -38,8 +38,7 @@ HISTORY = Entries(
 @functools.cache
 def _params():
   shapes = jax.eval_shape(
-    lambda key: ENCODER.init(key, HISTORY, TEXT, TEXT_MASK, PACKING),
-    jax.random.key(0),
+    ENCODER.init, jax.random.key(0), HISTORY, TEXT, TEXT_MASK, PACKING
   )
   return jax.tree.map(
     lambda leaf: jnp.asarray(BITS.normal(0, 0.4, leaf.shape), jnp.float32),
@@ -47,35 +46,35 @@ def _params():
   )
 
 
-@jax.jit
-def _encode(history, text):
-  return ENCODER.apply({'params': _params()}, history, text, TEXT_MASK, PACKING)
+_apply = jax.jit(ENCODER.apply)
+_block = jax.jit(Block(CONFIG).apply)
 
 
 def _found(history=HISTORY, text=TEXT):
-  return np.asarray(_encode(history, text))
+  inputs = history, text, TEXT_MASK, PACKING
+  return np.asarray(_apply({'params': _params()}, *inputs))
+
+
+def _plain(captions):
+  """Return what a causal block adds to the last of the captions of a story."""
+  params = jax.tree.map(np.asarray, _params())
+  x = np.stack([vectors.mean(0) for vectors in captions])
+  x = x @ params['caption']['kernel']
+  x += params['slots_embedding'][: len(x)]
+  causal = np.tril(np.ones((1, len(x), len(x)), bool))
+  y = _block({'params': params['block']}, x[None], causal)
+  return np.asarray(y)[0, -1] - x[-1]
 
 
 def test_it_is_what_a_causal_block_adds_to_the_own_caption():
-  params, found = _params(), _found()
-  for row in range(2):
-    for frame in range(2):
-      count = EARLIER[row, frame]
-      own = 0 if row == 0 else 1 + frame
-      words = [
-        *(
-          HISTORY.captions[row, slot, HISTORY.spoken[row, slot]]
-          for slot in range(count)
-        ),
-        TEXT[own, TEXT_MASK[own]],
-      ]
-      vectors = np.stack([one.mean(0) for one in words])
-      x = vectors @ params['caption']['kernel']
-      x = x + params['slots_embedding'][: count + 1]
-      causal = np.tril(np.ones((count + 1,) * 2, bool))
-      y = Block(CONFIG).apply({'params': params['block']}, x[None], causal[None])
-      expected = (y[0] - x)[-1] if count else np.zeros(16)
-      np.testing.assert_allclose(found[row, frame], expected, atol=1e-5)
+  told = [
+    [words[spoken] for words, spoken in zip(*row, strict=True)]
+    for row in zip(HISTORY.captions, HISTORY.spoken, strict=True)
+  ]
+  own = [words[mask] for words, mask in zip(TEXT, TEXT_MASK, strict=True)]
+  clip = _plain([*told[0][:2], own[0]])
+  images = np.zeros(16), _plain([told[1][0], own[2]])
+  np.testing.assert_allclose(_found(), [[clip, clip], images], atol=1e-5)
 
 
 def test_absent_captions_and_padding_have_no_influence():
