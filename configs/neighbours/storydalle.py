@@ -20,14 +20,19 @@ Published numbers:
   source frame in every third block, 14 in all, whose queries are image tokens
 - minDALL-E: 16 x 16 tokens of a frame of 256 x 256, of 16,384 codes of width
   256; 64 vectors of text
+- the same: the captions of a story, each as one vector, pass through one causal
+  block of that width (the global story encoder)
 - section 4: stories of five frames, the first of which is given
 
 What differs here: tokens are masked, and not predicted from left to right; a
 picture of a story is a scene of a film, whose clip of five frames begins with
 one of the scene before; the source of a training clip is one of its own frames;
 text is not a prefix of the sequence, but vectors of T5-base
-(768 wide), read by cross-attention; the global story encoder is absent; the
-tokenizer is a ViT-VQGAN for single frames instead of a convolutional VQGAN.
+(768 wide), read by cross-attention, whose means stand for vectors of sentences;
+the vector of the story is added to the tokens; first frames and captions of
+earlier scenes are also read by the cross-attention to the source frame and by
+one to captions (99M); the tokenizer is a ViT-VQGAN for single frames instead of
+a convolutional VQGAN.
 """
 
 import ml_collections
@@ -75,12 +80,18 @@ def get_config(arg=''):
         'mlp_dim': 6144,
         'positions': 'learned',
         'text_width': 768,
-        'ports': {'memory': ('source',), 'memory_every': 3, 'memory_slots': 1},
+        'ports': {
+          'memory': ('source', 'history'),
+          'memory_every': 3,
+          'memory_slots': 4,
+          'story': True,
+        },
         'remat': 'matmuls',
         'dtype': 'bfloat16',
       },
       'task': {
         'source_share': 1.0,
+        'history_share': 1.0,
         'prediction_share': 0.0,
         'prediction_frames': 1,
       },

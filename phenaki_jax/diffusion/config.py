@@ -61,6 +61,11 @@ class UNetConfig:
         f'diffusion.ports.memory is {self.ports.memory}, which blocks with '
         'attention read, but diffusion.attention is 0; set it to at least 1'
       )
+    if self.ports.story and not self.reads_text:
+      raise UserError(
+        'diffusion.ports.story is True, but diffusion.reads_text is False, so '
+        'that no captions are read; set one of them to the other value'
+      )
 
   @property
   def divisor(self) -> int:

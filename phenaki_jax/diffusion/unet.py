@@ -26,9 +26,11 @@ from phenaki_jax.diffusion.pseudo3d import (
 from phenaki_jax.nn.blocks import REMAT_POLICIES
 from phenaki_jax.nn.conditions import Conditions as PortConditions
 from phenaki_jax.nn.conditions import Entries
+from phenaki_jax.nn.config import TransformerConfig
 from phenaki_jax.nn.layers import Dense, RMSNorm
 from phenaki_jax.nn.ports import CanvasPort, Memory, MemoryPort, ScalarPort
 from phenaki_jax.nn.positions import absolute_features
+from phenaki_jax.nn.story_encoder import StoryEncoder
 from phenaki_jax.sharding import constrain
 
 _FREQUENCIES = np.pi * 2.0 ** np.arange(9)
@@ -174,6 +176,10 @@ class UNet(nn.Module):
       for number in range(config.blocks):
         h = blocks(h, stage, f'down_{stage}_{number}')
         kept.append(h)
+    history = ports.memory.get('history')
+    if config.ports.story and history is not None and given.text is not None:
+      story = self._story(history, given)
+      h = h + story[:, :, None, None].astype(h.dtype)
     h = blocks(h, stages[-1], 'middle')
     for stage in reversed(stages):
       for number in range(config.blocks):
@@ -245,6 +251,20 @@ class UNet(nn.Module):
     ports = config.ports
     port = MemoryPort(ports.memory, ports.memory_slots, name='memory')
     return port(given)
+
+  def _story(
+    self, history: Entries, given: Conditions
+  ) -> Float[Array, 'B T D']:
+    """Return vectors of the story for the positions of the coarsest stage."""
+    width = self.config.widths[-1]
+    shape = TransformerConfig(
+      width=width,
+      num_heads=width // self.config.head_dim,
+      mlp_dim=4 * width,
+      dtype=self.config.dtype,
+    )
+    encoder = StoryEncoder(shape, self.config.ports.memory_slots, name='story')
+    return encoder(history, given.text, given.text_mask)
 
 
 def to_patches(

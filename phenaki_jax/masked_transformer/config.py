@@ -67,6 +67,11 @@ class GeneratorConfig(TransformerConfig):
         f'generator.prompt is {self.prompt}, but a model without text has no '
         'vectors that these could stand before; set it to 0'
       )
+    if self.ports.story and self.text_width == 0:
+      raise UserError(
+        'generator.ports.story is True, but a model without text reads no '
+        'captions; set it to False'
+      )
     every = self.ports.memory_every
     if self.ports.memory and every > (1 if self.scan else self.num_layers):
       raise UserError(

@@ -5,8 +5,8 @@ token. A token attends to the tokens of its segment: a clip is one segment, and
 a row of packed images has one segment per image, each with its own text.
 
 Further conditions enter by the ports that its config names (see `nn.ports`): a
-canvas where token and position embeddings are summed, a memory and scalars in
-the blocks.
+canvas and the story where token and position embeddings are summed, a memory
+and scalars in the blocks.
 """
 
 import dataclasses
@@ -31,6 +31,7 @@ from phenaki_jax.nn.positions import (
   grid_coordinates,
   rotary_angles,
 )
+from phenaki_jax.nn.story_encoder import StoryEncoder
 from phenaki_jax.sharding import constrain, logical
 
 
@@ -111,6 +112,14 @@ class MaskedTransformer(nn.Module):
       assert config.ports.patch is not None
       canvas = CanvasPort(config.width, config.ports.patch, name='canvas')
       x = x + canvas(conditions.canvas)
+    history = conditions.memory.get('history')
+    if config.ports.story and history is not None:
+      encoder = StoryEncoder(
+        config, config.ports.memory_slots, config.dropout, name='story'
+      )
+      # The vectors of a prompt stand before the caption, and are none of it.
+      own = text[:, config.prompt :], text_mask[:, config.prompt :]
+      x = x + encoder(history, *own, packing)[:, :, None, None]
     x = dropout(self, config.dropout)(x.astype(dtype))
     if not self.is_initializing():
       x = constrain(x, 'batch', 'frames', None, None, None)

@@ -28,6 +28,8 @@ class PortsConfig:
     memory_every: that cross-attention is in every such block, from the end of
       the first so many on; 1 with `scan`.
     memory_slots: number of images that one role tells apart.
+    story: whether the captions of the history are also read as one vector for
+      each latent frame (see `nn.story_encoder`).
     scalars: numbers that scale the norms: 'fps', frames per second; 'level',
       how degraded a canvas is.
   """
@@ -37,7 +39,16 @@ class PortsConfig:
   memory: tuple[MemoryRole, ...] = ()
   memory_every: PositiveInt = 3
   memory_slots: PositiveInt = 8
+  story: bool = False
   scalars: tuple[Scalar, ...] = ()
+
+  def __post_init__(self) -> None:
+    """Check that there are captions for the story encoder."""
+    if self.story and 'history' not in self.memory:
+      raise UserError(
+        'ports.story is True, which reads the captions of the history, but '
+        f"ports.memory is {self.memory}; add 'history' to it"
+      )
 
   @property
   def is_used(self) -> bool:
@@ -50,6 +61,7 @@ class PortsConfig:
       self.canvas >= other.canvas
       and other.patch in (None, self.patch)
       and set(self.memory) >= set(other.memory)
+      and self.story >= other.story
       and set(self.scalars) >= set(other.scalars)
       and (
         not other.memory

@@ -233,7 +233,7 @@ def _ports(
   grid: tuple[int, int, int],
   text_width: int,
 ) -> Flops:
-  """Count the canvas, the second cross-attention and the scalars."""
+  """Count the canvas, the second cross-attention, the story and scalars."""
   ports, width, length = config.ports, config.width, math.prod(grid)
   flops = Flops(forward=0, backward=0)
   if conditions.canvas is not None:
@@ -254,6 +254,10 @@ def _ports(
           + attention(batch, length, count + 1, width)
         )
         flops += layer * (config.num_layers // ports.memory_every)
+    if ports.story and told:
+      texts = sum(images for _, images, *_ in told) + grid[0]
+      flops += dense(batch * texts, text_width, width)
+      flops += _layer(batch, texts, width, config.mlp_dim)
   if conditions.scalars:
     gains = 3 if config.attention == 'factorized' else 2
     each = dense(batch, SCALAR_WIDTH, SCALAR_WIDTH, learned_input=False)

@@ -69,7 +69,7 @@ def unet(
   over_time: bool = True,
   learned_text: bool = True,
 ) -> Flops:
-  """Count the U-Net, without the text encoder, scalars and captions.
+  """Count the U-Net, without the text encoder, scalars, captions and story.
 
   Args:
     config: the network.

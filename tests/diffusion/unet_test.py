@@ -30,6 +30,7 @@ CONFIG = DiffusionConfig(
     patch=(1, 2, 2),
     memory=('content', 'history'),
     memory_every=1,
+    story=True,
     scalars=('level',),
   ),
 )
@@ -52,7 +53,7 @@ QUICK = functools.partial(
 )
 TIME, PORTS = 'time', ('canvas', 'scalar_degradation', 'cross')
 # Those of all networks.
-SHARED_PORTS = ('pixels', 'port_scalars', 'memory', 'captions')
+SHARED_PORTS = ('pixels', 'port_scalars', 'memory', 'captions', 'story')
 ON = jnp.ones(2, bool)
 
 

@@ -30,6 +30,7 @@ PORTS = PortsConfig(
   patch=(2, 4, 3),
   memory=('source', 'history'),
   memory_every=1,
+  story=True,
   scalars=('fps', 'level'),
 )
 PLAIN = GeneratorConfig(
@@ -134,7 +135,13 @@ def _asleep(params, port):
   return unflatten_dict(
     {
       path: 0 * x
-      if 'blocks' in path and path[-2] == last and parts & set(path)
+      if 'blocks' in path
+      and path[-2] == last
+      and parts & set(path)
+      # The story is of captions in the memory.
+      or port == 'memory'
+      and 'story' in path
+      and path[-2] in ('out', 'wo')
       else x
       for path, x in flat.items()
     }
@@ -172,7 +179,9 @@ def _plain_logits():
   return jax.jit(functools.partial(_apply, PLAIN))(_params()[0], None)
 
 
-@pytest.mark.parametrize('port', ['canvas', 'memory', 'scalars', 'all'])
+@pytest.mark.parametrize(
+  'port', ['canvas', 'memory', 'story', 'scalars', 'all']
+)
 def test_a_port_that_is_added_changes_no_bit(port):
   """The one test of all ports: of a trained network, with any conditions."""
   _, ported = _params()
@@ -203,16 +212,16 @@ def test_every_leaf_of_a_port_is_trained_after_one_step():
   moved = {path for path in new if np.any(flatten_dict(first)[path])}
   biases = {path for path in new if path[-1] == 'bias'}
   assert moved == starts_at_zero - biases
-  # The canvas has 2, the memory one for images and one for captions, and the
-  # scalars 3.
-  assert len(moved) == 2 + 2 + 3
+  # The canvas has 2, the memory one for images and one for captions, the story
+  # 2, and the scalars 3.
+  assert len(moved) == 2 + 2 + 2 + 3
   assert all(np.any(second[path]) for path in new)
 
 
-def _changed(change):
+def _changed(change, port='all'):
   """Return which latent frames change, [B, t], with a change of conditions."""
-  other = _logits(_awake(), change(CONDITIONS))
-  return (_logits(_awake()) != other).any((2, 3, 4))
+  other = _logits(_awake(port), change(CONDITIONS))
+  return (_logits(_awake(port)) != other).any((2, 3, 4))
 
 
 def test_unknown_pixels_are_never_read():
@@ -229,7 +238,8 @@ def test_unknown_pixels_are_never_read():
     assert _changed(with_other(known, name)).all()
 
 
-def test_a_frame_reads_only_earlier_slots_of_the_history():
+@pytest.mark.parametrize('port', ['all', 'story'])
+def test_a_frame_reads_only_earlier_slots_of_the_history(port):
   """Of a story in one row of images, to the last bit (AR-LDM)."""
   history = CONDITIONS.memory['history']
   for slot in range(3):
@@ -241,8 +251,9 @@ def test_a_frame_reads_only_earlier_slots_of_the_history():
         memory = {**c.memory, 'history': history.replace(**part)}
         return c.replace(memory=memory)
 
-      changed = _changed(change)
-      np.testing.assert_array_equal(changed, [np.arange(3) > slot] * 2)
+      # The story encoder alone reads captions alone.
+      is_read = (np.arange(3) > slot) & ((port, name) != ('story', 'values'))
+      np.testing.assert_array_equal(_changed(change, port), [is_read] * 2)
 
 
 def test_entries_that_none_sees_are_no_entries():
@@ -352,8 +363,9 @@ def test_ports_can_be_added_and_not_taken_away():
   for changes in (
     {'canvas': False},
     {'patch': (2, 4, 4)},
-    {'memory': ('source',)},
+    {'memory': ('history',)},
     {'memory_slots': 3},
+    {'story': False},
     {'scalars': ()},
   ):
     assert not dataclasses.replace(PORTS, **changes).extends(PORTS), changes

@@ -170,7 +170,11 @@ def test_formula_of_every_tokenizer_size_equals_its_program(name):
 @pytest.mark.parametrize(
   ('attention', 'ports', 'width'),
   [
-    ('factorized', {'memory': ['source', 'history'], 'memory_every': 2}, 96),
+    (
+      'factorized',
+      {'memory': ['source', 'history'], 'memory_every': 2, 'story': True},
+      96,
+    ),
     (
       'full',
       {'canvas': True, 'patch': [2, 4, 4], 'scalars': ['fps', 'level']},

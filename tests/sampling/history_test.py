@@ -27,7 +27,9 @@ def sampler(tiny_sampler):
   models = tiny_sampler.models
   generator = dataclasses.replace(
     models.generator,
-    ports=PortsConfig(memory=('history',), memory_every=1, memory_slots=SLOTS),
+    ports=PortsConfig(
+      memory=('history',), memory_every=1, memory_slots=SLOTS, story=True
+    ),
   )
   task = GeneratorTask(
     config=generator,

@@ -86,7 +86,9 @@ def test_the_loss_depends_on_earlier_scenes_alone():
     spatial_layers=0,
     temporal_layers=0,
   )
-  ports = PortsConfig(memory=('history',), memory_every=1, memory_slots=SLOTS)
+  ports = PortsConfig(
+    memory=('history',), memory_every=1, memory_slots=SLOTS, story=True
+  )
   task = GeneratorTask(
     config=GeneratorConfig(
       codebook_size=tokenizer.codebook_size,
