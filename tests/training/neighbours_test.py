@@ -17,9 +17,8 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import Conditions, Entries
 from phenaki_jax.nn.config import PortsConfig
-from phenaki_jax.sampling.conditions import with_source
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.stories.edit import Brush
+from phenaki_jax.stories.edit import Brush, outside
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -150,14 +149,9 @@ def _kinds(clips):
   return 1 + clips[:, 0] * len(SHAPES) + clips[:, 1]
 
 
-def _one_of_each():
-  """Return clips with each kind of sprite in the first patch."""
-  return CLIPS[(CLIPS[:, 2:] == 0).all(1)]
-
-
 def _sprites(sampler, ids):
   """Return the kinds in tokens: 0 is the background, -1 no token of either."""
-  one = _one_of_each()
+  one = CLIPS[(CLIPS[:, 2:] == 0).all(1)]  # each kind, in the first patch
   tokens = sampler.encode(_films(one))[:, 0, 0]
   assert len(np.unique(tokens)) == 1 + len(one), 'each kind has its own token'
   table = np.full(WORLD.codebook_size, -1)
@@ -179,7 +173,8 @@ def _obeyed(sprites):
     for kind, by in ((1, 1), (0, -1))
   )
   is_one = (sprites != 0).sum((2, 3)) == 1
-  return (sprites[:, 1:] == moved[:, :-1]).all((2, 3)) & is_one[:, 1:]
+  is_next = (sprites[:, 1:] == moved[:, :-1]).all((2, 3))
+  return is_next & is_one[:, 1:] & is_one[:, :-1]
 
 
 def _made(
@@ -277,31 +272,21 @@ def test_a_box_is_made_anew_as_prompted(fitted):
     np.stack([colour[i], shape[i], row, left + 2 * shape[i]], -1)
     for i in range(2)
   )
-  one = _one_of_each()
-  drawn = fitted.decode(fitted.encode(_films(one)))[:, 0, :4, :8]
-  looks = np.stack([drawn[0, :, 4:], *drawn[:, :, :4]])
   films = _films(old)
+  wanted = fitted.decode(fitted.encode(_films(new)))
 
   def right(prompts):
     found = []
-    for film, prompt, clip, edge in zip(films, prompts, new, left, strict=True):
-      box = (4 * edge, 4 * clip[2], 4 * edge + 12, 4 * clip[2] + 4)
+    for i, film in enumerate(films):
+      box = (4 * left[i], 4 * row[i], 4 * left[i] + 12, 4 * row[i] + 4)
       settings = SamplingSettings(steps=18, order='random', guidance=0.0)
-      brush = Brush(sampler=fitted, prompt=prompt, settings=settings)
-      made = brush.fill(film, box)
-      inside = np.zeros(SIZE, bool)
-      inside[box[1] : box[3], box[0] : box[2]] = True
-      np.testing.assert_array_equal(made[:, ~inside], film[:, ~inside])
-      patches = made[:, inside].reshape(FRAMES, 1, 4, 3, 4, 3)
-      patches = patches.transpose(0, 1, 3, 2, 4, 5)
-      is_look = (patches[..., None, :, :, :] == looks).all((-3, -2, -1))
-      sprites = np.where(is_look.any(-1), is_look.argmax(-1), -1)[None]
-      kind = _kinds(clip[None])[0]
-      found.append(
-        (sprites.max() == kind)
-        and _obeyed(sprites).all()
-        and (sprites >= 0).all()
+      brush = Brush(
+        sampler=fitted, prompt=prompts[i], settings=settings, seed=i
       )
+      made = brush.fill(film, box)
+      kept = outside(box, film.shape[:3])
+      np.testing.assert_array_equal(made[kept], film[kept])
+      found.append((made == wanted[i])[~kept].all())
     return float(np.mean(found))
 
   prompts = [_caption(clip) for clip in new]
@@ -315,8 +300,8 @@ def test_a_box_is_made_anew_as_prompted(fitted):
 
 @pytest.mark.slow
 def test_frames_agree_more_with_more_temporal_guidance(fitted):
-  """Of clips that are made of nothing but noise in the order."""
-  films = np.concatenate([_films(HELD_OUT)] * 2)
+  """Of clips that are made from nothing."""
+  films = _films(HELD_OUT)
 
   def coherent(scale):
     made = _made(fitted, [''] * len(films), films, time_guidance=scale)
