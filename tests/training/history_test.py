@@ -314,7 +314,12 @@ def test_so_it_does_for_a_diffusion_model():
       diffusion=config, text=TEXT, tokenizer=task.tokenizer, frames=1
     ),
     params=learning.fit(
-      task, _draw, DIFFUSION_STEPS, optimizer='adamw', learning_rate=5e-3
+      task,
+      _draw,
+      DIFFUSION_STEPS,
+      optimizer='muon',
+      learning_rate=5e-3,
+      adam_learning_rate=1e-2,
     ),
     tokenizer_params=None,
     vocabulary=VOCABULARY,
