@@ -164,7 +164,7 @@ COLOURS = {
   'white': (255, 255, 255),
 }
 SHAPES = ('circle', 'square')
-STEPS, DIFFUSION_STEPS = 300, 400
+STEPS, DIFFUSION_STEPS = 300, 500
 
 
 def _stories(bits, count):
