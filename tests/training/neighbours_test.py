@@ -165,12 +165,14 @@ def _sprites(sampler, ids):
   return table[ids]
 
 
-def _sprites_of(sampler, patches):
-  """Return the kinds in decoded patches [..., 4, 4, 3]."""
-  looks = sampler.decode(sampler.encode(_films(EACH)))[:, 0, :4]
-  looks = np.stack([looks[0, :, 4:8], *looks[:, :, :4]])
-  same = (patches[..., None, :, :, :] == looks).all((-3, -2, -1))
-  return np.where(same.any(-1), same.argmax(-1), -1)
+def _sprites_of(sampler, clips):
+  """Return the kinds in decoded clips: those that look most alike there."""
+  tokens = sampler.encode(_films(EACH))[:, 0, 0]
+  tokens = np.array([tokens[0, 1], *tokens[:, 0]]).reshape(-1, 1, 1, 1)
+  looks = sampler.decode(np.tile(tokens, (1, FRAMES, ROWS, COLUMNS)))
+  away = np.abs(clips[:, None].astype(int) - looks[None])
+  shape = (*away.shape[:3], ROWS, 4, COLUMNS, 4, 3)
+  return away.reshape(shape).sum((4, 6, 7)).argmin(1)
 
 
 def _coloured(sprites, clips):
@@ -303,9 +305,9 @@ def test_a_box_is_made_anew_as_prompted(fitted):
       filled = brush.fill(film, box)
       kept = outside(box, film.shape[:3])
       np.testing.assert_array_equal(filled[kept], film[kept])
-      patches = filled[~kept].reshape(FRAMES, 1, 4, 3, 4, 3)
-      found.append(patches.swapaxes(2, 3))
-    return _sprites_of(fitted, np.stack(found))
+      inside = _sprites_of(fitted, filled[None])[0]
+      found.append(inside[:, row[i] : row[i] + 1, left[i] : left[i] + 3])
+    return np.stack(found)
 
   def right(sprites):
     """Return the share of the sprites that have the colours of the prompts."""
