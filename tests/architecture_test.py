@@ -352,7 +352,7 @@ WHOLE = {
   *('architecture', 'configs', 'entrypoints', 'notebooks'),
   *('readme', 'docs', 'parameters'),
   *('runs/compilations', 'runs/distillation'),
-  *('training/resume', 'training/distributed'),
+  *('training/resume', 'training/distributed', 'training/neighbours'),
 }
 
 

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from phenaki_jax import rng, sharding
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.diffusion_sampler import (
+  DiffusionModels,
+  DiffusionSampler,
+)
 from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import history
+from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.rows import Layout
@@ -160,7 +166,7 @@ COLOURS = {
   'white': (255, 255, 255),
 }
 SHAPES = ('circle', 'square')
-STEPS = 300
+STEPS, DIFFUSION_STEPS = 300, 500
 
 
 def _stories(bits, count):
@@ -199,21 +205,76 @@ def _stories(bits, count):
   return filled(flat), captions, prompts, filled(last)
 
 
+VOCABULARY = SentencePieceVocabulary.learn(
+  [f'{a} {c} {s}' for a in ('a', 'the') for c in COLOURS for s in SHAPES], 40
+)
+TEXT = TextConfig(
+  vocab_size=40,
+  width=32,
+  num_layers=1,
+  num_heads=2,
+  head_dim=16,
+  mlp_dim=64,
+  max_length=8,
+)
+PORTS = PortsConfig(memory=('history',), memory_every=1, memory_slots=2)
+TRAINING = GeneratorTaskConfig(
+  prediction_share=0.0, text_dropout=0.0, history_share=0.9
+)
+
+
+def _draw(bits):
+  def encoded(texts):
+    return np.stack([VOCABULARY.encode_padded(one, 8) for one in texts])
+
+  frames, captions, prompts, last = _stories(bits, 64)
+  return {
+    'pixels': last[:, None],
+    'text': encoded(prompts),
+    'num_frames': np.ones(64, np.int32),
+    'context_frames': np.zeros(64, np.int32),
+    'history_pixels': frames,
+    'history_text': np.stack([encoded(two) for two in captions]),
+    'history_count': np.full(64, 2, np.int32),
+  }
+
+
+def _check(sampler, read):
+  """Check last frames with and without the history.
+
+  Args:
+    sampler: of the trained model.
+    read: returns what shows the colours of the patches in values.
+  """
+  frames, captions, prompts, last = _stories(np.random.default_rng(1), 200)
+  wanted = read(sampler.encode(last[:, None]))
+  assert len(np.unique(wanted)) == 4, 'each colour has a value of its own'
+
+  def right(captions):
+    """Return the share of the last frames whose patches are all right."""
+    history = History(frames=frames, captions=captions)
+    given = sampler.given(None, size=(8, 8), batch=200, history=history)
+    made = sampler.completed(
+      prompts,
+      ids=given.ids,
+      known=given.known,
+      seeds=range(200),
+      settings=SamplingSettings(steps=4, guidance=0.0),
+      conditions=given.conditions,
+    )
+    return float((read(made) == wanted).all((1, 2, 3)).mean())
+
+  found = {
+    'history': right(tuple(captions)),
+    'without': right(((),) * 200),
+  }
+  print(found)
+  assert found['history'] > 0.8 and found['without'] < 0.4, found
+
+
 @pytest.mark.slow
 def test_what_an_early_scene_alone_tells_holds_later():
   """A colour in an early frame or caption; without history it is chance."""
-  vocabulary = SentencePieceVocabulary.learn(
-    [f'{a} {c} {s}' for a in ('a', 'the') for c in COLOURS for s in SHAPES], 40
-  )
-  text = TextConfig(
-    vocab_size=40,
-    width=32,
-    num_layers=1,
-    num_heads=2,
-    head_dim=16,
-    mlp_dim=64,
-    max_length=8,
-  )
   task = GeneratorTask(
     config=GeneratorConfig(
       codebook_size=WORLD.codebook_size,
@@ -223,55 +284,52 @@ def test_what_an_early_scene_alone_tells_holds_later():
       num_layers=2,
       num_heads=4,
       mlp_dim=128,
-      ports=PortsConfig(memory=('history',), memory_every=1, memory_slots=2),
+      ports=PORTS,
     ),
-    text=text,
+    text=TEXT,
     tokenizer=WORLD,
     tokenizer_params=sharding.unbox(
       jax.jit(TokenizerTask(config=WORLD).init)(rng.root(2))
     ),
-    training=GeneratorTaskConfig(
-      prediction_share=0.0, text_dropout=0.0, history_share=0.9
-    ),
+    training=TRAINING,
   )
-
-  def encoded(texts):
-    return np.stack([vocabulary.encode_padded(one, 8) for one in texts])
-
-  def draw(bits):
-    frames, captions, prompts, last = _stories(bits, 64)
-    return {
-      'pixels': last[:, None],
-      'text': encoded(prompts),
-      'num_frames': np.ones(64, np.int32),
-      'context_frames': np.zeros(64, np.int32),
-      'history_pixels': frames,
-      'history_text': np.stack([encoded(two) for two in captions]),
-      'history_count': np.full(64, 2, np.int32),
-    }
-
   sampler = learning.train(
-    task, draw, steps=STEPS, vocabulary=vocabulary, adam_learning_rate=1e-2
+    task, _draw, steps=STEPS, vocabulary=VOCABULARY, adam_learning_rate=1e-2
   )
-  frames, captions, prompts, last = _stories(np.random.default_rng(1), 200)
-  ids = sampler.encode(last[:, None])
-  assert len(np.unique(ids)) == 4, 'each colour has a token of its own'
+  _check(sampler, lambda ids: ids)
 
-  def right(captions):
-    """Return the share of the last frames whose tokens are all right."""
-    history = History(frames=frames, captions=captions)
-    given = sampler.given(None, size=(8, 8), batch=200, history=history)
-    found = sampler.uncover(
-      prompts,
-      ids=given.ids,
-      known=given.known,
-      seeds=range(200),
-      settings=SamplingSettings(steps=4, guidance=0.0),
-      conditions=given.conditions,
-    )
-    made = np.asarray(found.ids).reshape(ids.shape)
-    return (made == ids).all((1, 2, 3)).mean()
 
-  remembered, without = right(tuple(captions)), right(((),) * 200)
-  assert remembered > 0.8, (remembered, without)
-  assert without < 0.4, (remembered, without)
+@pytest.mark.slow
+def test_so_it_does_for_a_diffusion_model():
+  """The same measures as above, of pixels that are denoised."""
+  config = DiffusionConfig(
+    patch=4, widths=(32,), head_dim=16, condition_width=64, ports=PORTS
+  )
+  task = DiffusionTask(
+    config=config,
+    text=TEXT,
+    tokenizer=TokenizerConfig(tubelet=1, patch=(4, 4)),
+    training=TRAINING,
+  )
+  sampler = DiffusionSampler(
+    models=DiffusionModels(
+      diffusion=config, text=TEXT, tokenizer=task.tokenizer, frames=1
+    ),
+    params=learning.fit(
+      task,
+      _draw,
+      DIFFUSION_STEPS,
+      optimizer='muon',
+      learning_rate=5e-3,
+      adam_learning_rate=1e-2,
+    ),
+    tokenizer_params=None,
+    vocabulary=VOCABULARY,
+  )
+
+  def colours(pixels):
+    """Return a number for the colour of each patch, from pixels of -1 to 1."""
+    mean = pixels.reshape(-1, 1, 2, 4, 2, 4, 3).mean((3, 5))
+    return (mean > 0) @ np.array([1, 2, 4])
+
+  _check(sampler, colours)

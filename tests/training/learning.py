@@ -59,7 +59,9 @@ def train(task, draw, *, steps, vocabulary, adam_learning_rate=2e-2):
 def fit(task, draw, steps, **optim):
   """Train any task as `OptimConfig` says; return the averaged parameters."""
   optim = OptimConfig(warmup_steps=20, ema_decay=0.98, **optim)
-  optimizer = make_optimizer(optim, steps=steps, params=boxed_params(task))
+  optimizer = make_optimizer(
+    optim, steps=steps, params=boxed_params(task), unoptimized=task.fixed
+  )
   mesh = sharding.make_mesh(
     sharding.MeshConfig(data=1), devices=jax.devices()[:1]
   )

@@ -1,0 +1,433 @@
+"""One generator learns what other systems do; each is compared without it.
+
+A generator of text alone learns a small world. The same is then retro-fitted
+with a source frame and a canvas, with which it animates and edits.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import learning
+import numpy as np
+import pytest
+
+from phenaki_jax import rng, sharding
+from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.conditions import Conditions, Entries
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.stories.edit import Brush, outside
+from phenaki_jax.text.config import TextConfig
+from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.diffusion_task import DiffusionTask
+from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.generator_task import GeneratorTask
+from phenaki_jax.training.metrics import finalise
+from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+# Two rows and six columns of patches, with a sprite in the middle of one. Boxes
+# move to the right, bars to the left, and come back at the other side.
+COLOURS = {
+  'red': (255, 0, 0),
+  'green': (0, 255, 0),
+  'blue': (0, 0, 255),
+  'white': (255, 255, 255),
+}
+SHAPES = {'box': 1, 'bar': -1}
+ROWS, COLUMNS, FRAMES = 2, 6, 3
+SIZE = (4 * ROWS, 4 * COLUMNS)
+CLIPS = np.array(list(np.ndindex(4, 2, ROWS, COLUMNS)))
+IS_HELD_OUT = CLIPS.sum(1) % 4 == 0
+WORLD = learning.TOKENIZER
+STEPS, PORT_STEPS, PROMPT_STEPS, DIFFUSION_STEPS = 300, 500, 80, 200
+
+
+def _films(clips):
+  """Draw clips of [colour, shape, row, column], uint8 [B, T, H, W, 3]."""
+  films = np.zeros((len(clips), FRAMES, ROWS, 4, COLUMNS, 4, 3), np.uint8)
+  colours, steps = list(COLOURS.values()), list(SHAPES.values())
+  for film, (colour, shape, row, column) in zip(films, clips, strict=True):
+    for time, frame in enumerate(film):
+      patch = frame[row, :, (column + steps[shape] * time) % COLUMNS]
+      patch[1:3, 1 : 2 if shape else 3] = colours[colour]
+  return films.reshape(len(clips), FRAMES, *SIZE, 3)
+
+
+def _caption(clip, *, has_colour=True, has_shape=True):
+  colour = list(COLOURS)[clip[0]] if has_colour else ''
+  shape = list(SHAPES)[clip[1]] if has_shape else 'one'
+  return ' '.join(['a', *filter(None, [colour]), shape])
+
+
+VOCABULARY = SentencePieceVocabulary.learn(
+  [
+    _caption(clip, has_colour=colour, has_shape=shape)
+    for clip in CLIPS
+    for colour, shape in np.ndindex(2, 2)
+  ],
+  40,
+)
+TEXT = TextConfig(
+  vocab_size=40,
+  width=32,
+  num_layers=1,
+  num_heads=2,
+  head_dim=16,
+  mlp_dim=64,
+  max_length=8,
+)
+
+
+def _texts(captions):
+  return np.stack([VOCABULARY.encode_padded(one, 8) for one in captions])
+
+
+def _draw(bits, clips=CLIPS[~IS_HELD_OUT], *, count=32, named=(0.5, 0.7)):
+  """Draw clips, of whose captions shares name the colour and the shape."""
+  chosen = clips[bits.integers(0, len(clips), count)]
+  words = bits.random((count, 2)) < named
+  return {
+    'pixels': _films(chosen),
+    'text': _texts(
+      _caption(clip, has_colour=colour, has_shape=shape)
+      for clip, (colour, shape) in zip(chosen, words, strict=True)
+    ),
+    'num_frames': np.full(count, FRAMES, np.int32),
+    'context_frames': np.zeros(count, np.int32),
+  }
+
+
+def _task(training, *, given=None, **generator):
+  """Return the task of a generator of the world, from given parameters."""
+  # Parameters of the tokenizer with which each sprite has a token of its own.
+  boxed = jax.jit(TokenizerTask(config=WORLD).init)(rng.root(3))
+  return GeneratorTask(
+    config=GeneratorConfig(
+      codebook_size=WORLD.codebook_size,
+      code_levels=WORLD.code_levels,
+      grid=WORLD.grid(FRAMES, SIZE),
+      width=64,
+      num_layers=2,
+      num_heads=4,
+      mlp_dim=128,
+      attention='factorized',
+      **generator,
+    ),
+    text=TEXT,
+    tokenizer=WORLD,
+    tokenizer_params=sharding.unbox(boxed),
+    training=GeneratorTaskConfig(prediction_share=0.0, **training),
+    given=given or {},
+  )
+
+
+@pytest.fixture(scope='module')
+def plain():
+  """Train a generator that reads text alone."""
+  task = _task({'time_off_clips': 0.125})
+  return learning.train(task, _draw, steps=STEPS, vocabulary=VOCABULARY)
+
+
+@pytest.fixture(scope='module')
+def fitted(plain):
+  """Add a source frame and a canvas to it, and train it further."""
+  ports = PortsConfig(
+    canvas=True, patch=(1, 4, 4), memory=('source',), memory_every=1
+  )
+  training = {
+    'time_off_clips': 0.125,
+    'canvas_animation_share': 0.15,
+    'canvas_region_share': 0.45,
+    'source_share': 0.5,
+  }
+  task = _task(training, given=plain.generator_params, ports=ports)
+  return learning.train(task, _draw, steps=PORT_STEPS, vocabulary=VOCABULARY)
+
+
+def _kinds(clips):
+  """Return the kind of the sprite of each clip, from 1."""
+  return 1 + clips[:, 0] * len(SHAPES) + clips[:, 1]
+
+
+# A clip of each kind, whose first frame has the sprite in the first patch.
+EACH = CLIPS[(CLIPS[:, 2:] == 0).all(1)]
+
+
+def _sprites(sampler, ids):
+  """Return the kinds in tokens: 0 is the background, -1 no token of either."""
+  tokens = sampler.encode(_films(EACH))[:, 0, 0]
+  assert len(np.unique(tokens)) == 1 + len(EACH), 'each kind has its own token'
+  table = np.full(WORLD.codebook_size, -1)
+  table[tokens[:, 0]], table[tokens[:, 1]] = _kinds(EACH), 0
+  return table[ids]
+
+
+def _sprites_of(sampler, clips):
+  """Return the kinds in decoded clips: those that look most alike there."""
+  tokens = sampler.encode(_films(EACH))[:, 0, 0]
+  tokens = np.array([tokens[0, 1], *tokens[:, 0]]).reshape(-1, 1, 1, 1)
+  looks = sampler.decode(np.tile(tokens, (1, FRAMES, ROWS, COLUMNS)))
+  away = np.abs(clips[:, None].astype(int) - looks[None])
+  shape = (*away.shape[:3], ROWS, 4, COLUMNS, 4, 3)
+  return away.reshape(shape).sum((4, 6, 7)).argmin(1)
+
+
+def _coloured(sprites, clips):
+  """Return which frames show sprites of the colours of clips, and no other."""
+  colours = clips[:, 0].reshape(-1, 1, 1, 1)
+  is_own = (sprites > 0) & ((sprites - 1) // len(SHAPES) == colours)
+  is_sprite = sprites != 0
+  return (is_own == is_sprite).all((2, 3)) & is_own.any((2, 3))
+
+
+def _obeyed(sprites):
+  """Return which frames have one sprite, where that before them leads it."""
+  moved = sum(
+    np.roll(np.where((sprites > 0) & (sprites % 2 == kind), sprites, 0), by, -1)
+    for kind, by in ((1, 1), (0, -1))
+  )
+  is_one = (sprites != 0).sum((2, 3)) == 1
+  is_next = (sprites[:, 1:] == moved[:, :-1]).all((2, 3))
+  return is_next & is_one[:, 1:] & is_one[:, :-1]
+
+
+def _made(
+  sampler,
+  prompts,
+  films,
+  *,
+  sources=None,
+  canvas=False,
+  tokens=False,
+  **settings,
+):
+  """Make clips of prompts; what is not given is absent, in one program."""
+  batch = len(films)
+  given = sampler.given(films[:, :1], size=SIZE, batch=batch)
+  seen = given.conditions.canvas
+  images = sampler.image((films if sources is None else sources)[:, 0])
+  conditions = Conditions(
+    canvas=seen.replace(known=seen.known & canvas),
+    memory={
+      'source': Entries(
+        values=images.reshape(batch, 1, -1),
+        slots=np.zeros((batch, 1), np.int32),
+        visible=np.full((batch, FRAMES, 1), sources is not None),
+      )
+    },
+  )
+  options = {'steps': 18, 'order': 'random', 'guidance': 0.0, **settings}
+  made = sampler.completed(
+    prompts,
+    ids=given.ids,
+    known=given.known & tokens,
+    seeds=range(batch),
+    settings=SamplingSettings(**options),
+    conditions=conditions,
+  )
+  return _sprites(sampler, made)
+
+
+HELD_OUT = np.tile(CLIPS[IS_HELD_OUT], (3, 1))
+
+
+@pytest.mark.slow
+def test_a_source_gives_its_colour_to_all_frames(fitted):
+  """To a model that was trained without it; of shuffled sources by chance."""
+  films = _films(HELD_OUT)
+  prompts = [_caption(clip, has_colour=False) for clip in HELD_OUT]
+
+  def right(sources):
+    """Return the share of frames in the colour of the clip's own source."""
+    made = _made(fitted, prompts, films, sources=sources)
+    return _coloured(made, HELD_OUT)
+
+  order = np.random.default_rng(1).permutation(len(films))
+  own = right(films)
+  found = {
+    'source': own.mean(),
+    'in all frames': own.all(1).mean(),
+    'shuffled': right(films[order]).mean(),
+    'none': right(None).mean(),
+  }
+  print(found)
+  assert found['source'] > 0.8, found
+  assert max(found['shuffled'], found['none']) < 0.4, found
+
+
+@pytest.mark.slow
+def test_an_image_moves_as_its_shape_does(fitted):
+  """Of clips that training did not have; the prompt tells nothing."""
+  films = _films(HELD_OUT)
+  wanted = _sprites(fitted, fitted.encode(films))
+
+  def right(**given):
+    prompts = ['a one'] * len(films)
+    made = _made(fitted, prompts, films, temperature=0.0, **given)
+    return float((made == wanted).all((1, 2, 3)).mean())
+
+  found = {
+    'canvas and tokens': right(canvas=True, tokens=True),
+    'canvas alone': right(canvas=True),
+    'neither': right(),
+  }
+  print(found)
+  assert min(list(found.values())[:2]) > 0.8 and found['neither'] < 0.1, found
+
+
+@pytest.mark.slow
+def test_a_box_is_made_anew_as_prompted(fitted):
+  """A sprite that is nowhere else seen; all other pixels stay, bit for bit."""
+  bits, count = np.random.default_rng(2), 32
+  left, row = bits.integers(0, COLUMNS - 2, count), bits.integers(0, 2, count)
+  shape = bits.integers(0, 2, (2, count))
+  colour = bits.integers(0, 4, count)
+  colour = np.stack([colour, (colour + bits.integers(1, 4, count)) % 4])
+  # The whole way of a sprite is inside a box of three patches.
+  old, new = (
+    np.stack([colour[i], shape[i], row, left + 2 * shape[i]], -1)
+    for i in range(2)
+  )
+  films = _films(old)
+
+  def made(prompts):
+    """Return the kinds inside the boxes, [B, T, 1, 3]."""
+    found = []
+    for i, film in enumerate(films):
+      box = (4 * left[i], 4 * row[i], 4 * left[i] + 12, 4 * row[i] + 4)
+      settings = SamplingSettings(steps=18, order='random', guidance=0.0)
+      brush = Brush(
+        sampler=fitted, prompt=prompts[i], settings=settings, seed=i
+      )
+      filled = brush.fill(film, box)
+      kept = outside(box, film.shape[:3])
+      np.testing.assert_array_equal(filled[kept], film[kept])
+      inside = _sprites_of(fitted, filled[None])[0]
+      found.append(inside[:, row[i] : row[i] + 1, left[i] : left[i] + 3])
+    return np.stack(found)
+
+  def right(sprites):
+    """Return the share of the sprites that have the colours of the prompts."""
+    colours = new[:, 0].reshape(-1, 1, 1, 1)
+    own = (sprites > 0) & ((sprites - 1) // len(SHAPES) == colours)
+    return own.sum() / (sprites != 0).sum()
+
+  prompts = [_caption(clip) for clip in new]
+  own = made(prompts)
+  kinds = _kinds(new).reshape(-1, 1, 1, 1)
+  found = {
+    'colour': right(own),
+    'shape, too': (own == kinds).sum() / (own != 0).sum(),
+    'frames with a sprite': (own != 0).any((2, 3)).mean(),
+    'shuffled': right(made([prompts[i] for i in bits.permutation(count)])),
+  }
+  print(found)
+  assert found['colour'] > 0.8 and found['shuffled'] < 0.4, found
+  assert found['frames with a sprite'] > 0.5, found
+
+
+@pytest.mark.slow
+def test_frames_agree_more_with_more_temporal_guidance(plain):
+  """Of clips that are made from nothing: more pairs of frames obey the law."""
+  ids = plain.blank(288, FRAMES, SIZE)
+
+  def coherent(scale):
+    made = plain.completed(
+      [''] * len(ids),
+      ids=ids,
+      known=np.zeros(ids.shape, bool),
+      seeds=range(len(ids)),
+      settings=SamplingSettings(
+        steps=18, order='random', guidance=0.0, time_guidance=scale
+      ),
+    )
+    return _obeyed(_sprites(plain, made)).mean()
+
+  found = [coherent(scale) for scale in (0.0, 1.0, 2.0)]
+  print(found)
+  assert found[0] < 0.05 and found[0] < found[1] < found[2], found
+
+
+@pytest.mark.slow
+def test_a_prompt_is_tuned_for_stories_of_one_colour(plain):
+  """The colour, which no caption tells; all else is as it was."""
+  training = {'trained': 'prompt', 'text_dropout': 0.0}
+  task = _task(training, given=plain.generator_params, prompt=4)
+  is_blue = CLIPS[:, 0] == list(COLOURS).index('blue')
+  stories = functools.partial(_draw, named=(0.0, 0.7))
+  tuned = learning.fit(
+    task,
+    functools.partial(stories, clips=CLIPS[is_blue & ~IS_HELD_OUT]),
+    PROMPT_STEPS,
+    optimizer='adamw',
+    learning_rate=0.1,
+  )
+
+  def loss(params, clips):
+    """Return that of stories, with the prompt if there is one."""
+    own = task if 'prompt' in params else _task(training)
+    batch = {'clips': stories(np.random.default_rng(3), clips, count=256)}
+    metrics = jax.jit(own.evaluate)(params, own.frozen, batch, rng.root(5))
+    return round(finalise(metrics)['loss'], 3)
+
+  held_out = CLIPS[is_blue & IS_HELD_OUT]
+  size = {
+    name: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    for name, tree in tuned.items()
+  }
+  found = {
+    'without': loss(plain.generator_params, held_out),
+    'tuned': loss(tuned, held_out),
+    'of other colours': loss(tuned, CLIPS[~is_blue & IS_HELD_OUT]),
+    'share': size['prompt'] / sum(size.values()),
+  }
+  print(found)
+  assert found['tuned'] < 0.8 * found['without'], found
+  assert found['of other colours'] > found['tuned'], found
+  assert found['share'] < 0.02, found
+
+
+@pytest.mark.slow
+def test_layers_over_time_learn_what_frames_alone_do_not_tell():
+  """Of a diffusion model in which they are off in half of the clips."""
+  task = DiffusionTask(
+    config=DiffusionConfig(
+      widths=(32,), attention=0, condition_width=64, reads_text=False
+    ),
+    text=TEXT,
+    tokenizer=TokenizerConfig(tubelet=1, patch=(1, 1)),
+    # The first frame is known.
+    training=GeneratorTaskConfig(
+      prediction_share=1.0, prediction_frames=1, time_off_clips=0.5
+    ),
+  )
+
+  def draw(bits, count=32):
+    """Draw clips of coloured pixels that move to the right."""
+    first = 255 * bits.integers(0, 2, (count, 2, 6, 3), np.uint8)
+    frames = [np.roll(first, time, 2) for time in range(FRAMES)]
+    return {
+      'pixels': np.stack(frames, 1),
+      'text': np.ones((count, 1), np.int32),
+      'num_frames': np.full(count, FRAMES, np.int32),
+      'context_frames': np.zeros(count, np.int32),
+    }
+
+  params = learning.fit(
+    task, draw, DIFFUSION_STEPS, optimizer='adamw', learning_rate=5e-3
+  )
+  clips = draw(np.random.default_rng(3), 512)
+
+  def loss(share):
+    """Return the loss where a share of the clips has no layers over time."""
+    training = dataclasses.replace(task.training, time_off_clips=share)
+    own = dataclasses.replace(task, training=training)
+    metrics = jax.jit(own.evaluate)(params, {}, {'clips': clips}, rng.root(5))
+    return round(finalise(metrics)['loss_clips'], 4)
+
+  found = {'on': loss(0.0), 'off': loss(1.0)}
+  print(found)
+  assert found['on'] < 0.8 * found['off'], found
