@@ -292,6 +292,7 @@ def test_a_box_is_made_anew_as_prompted(fitted):
     for i in range(2)
   )
   films = _films(old)
+  left, row = left.tolist(), row.tolist()
 
   def made(prompts):
     """Return the kinds inside the boxes, [B, T, 1, 3]."""
