@@ -317,6 +317,7 @@ def _fault(cls: Any, values: Any, path: list[str]) -> UserError | None:
   return None
 
 
+@functools.cache
 def _fields(kind: Any) -> dict[str, Any]:
   """Return the fields of the dataclasses in a type, with their types."""
   if not dataclasses.is_dataclass(kind):

@@ -1,7 +1,7 @@
 """The rules for the structure of the code, checked on the source.
 
-A layer may import itself and what `LAYERS` lists for it. To change a rule,
-change the tables below.
+Each test is a rule, and lists all that breaks it. A layer may import itself and
+what `LAYERS` lists for it. To change a rule, change the tables below.
 """
 
 import ast
@@ -11,8 +11,6 @@ import pathlib
 import re
 import sys
 import tomllib
-
-import pytest
 
 from phenaki_jax import types
 
@@ -149,6 +147,7 @@ SHAPED = re.compile(
 )
 
 
+@functools.cache
 def _sources():
   folders = ('phenaki_jax', 'tests', 'configs', 'launch', 'benchmarks')
   files = [ROOT / 'setup.py']
@@ -157,6 +156,7 @@ def _sources():
   return files
 
 
+@functools.cache
 def _library():
   return sorted(PACKAGE.rglob('*.py'))
 
@@ -169,9 +169,14 @@ def _layer(path):
   return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
 
 
+def _tree(path):
+  # The oldest Python that is supported.
+  return ast.parse(path.read_text(), _name(path), feature_version=(3, 11))
+
+
 @functools.cache
 def _nodes(path):
-  return tuple(ast.walk(ast.parse(path.read_text())))
+  return tuple(ast.walk(_tree(path)))
 
 
 def _imports(path):
@@ -190,33 +195,37 @@ def _is_inside(module, parent):
   return module == parent or module.startswith(parent + '.')
 
 
-library = pytest.mark.parametrize('path', _library(), ids=_name)
-sources = pytest.mark.parametrize('path', _sources(), ids=_name)
+def test_files_parse_as_python_3_11():
+  for path in _sources():
+    _tree(path)
 
 
-@sources
-def test_file_parses_as_python_3_11(path):
-  ast.parse(path.read_text(), feature_version=(3, 11))
+def test_files_are_short_and_well_named():
+  lengths = {
+    _name(path): len(path.read_text().splitlines()) for path in _sources()
+  }
+  long = {name: lines for name, lines in lengths.items() if lines > MAX_LINES}
+  assert not long, 'split these files'
+  nameless = [
+    _name(path)
+    for path in _sources()
+    if path.stem.removesuffix('_test') in NAMELESS
+  ]
+  assert not nameless, 'name these files after their content'
 
 
-@sources
-def test_file_is_short_and_well_named(path):
-  lines = len(path.read_text().splitlines())
-  assert lines <= MAX_LINES, f'{lines} lines; split the file'
-  assert path.stem.removesuffix('_test') not in NAMELESS, (
-    'name it after its content'
-  )
-
-
-@pytest.mark.parametrize('path', COMMANDS, ids=_name)
-def test_command_only_parses_and_calls(path):
-  lines = len(path.read_text().splitlines())
-  tree = ast.parse(path.read_text())
-  for node in tree.body:
-    names = [getattr(one, 'id', '') for one in getattr(node, 'targets', ())]
-    if node is tree.body[0] or names == ['EXAMPLES']:
-      lines -= node.end_lineno - node.lineno + 1
-  assert lines <= MAX_COMMAND_LINES, f'{lines} lines; move work to runs'
+def test_commands_only_parse_and_call():
+  long = {}
+  for path in COMMANDS:
+    lines = len(path.read_text().splitlines())
+    tree = _tree(path)
+    for node in tree.body:
+      names = [getattr(one, 'id', '') for one in getattr(node, 'targets', ())]
+      if node is tree.body[0] or names == ['EXAMPLES']:
+        lines -= node.end_lineno - node.lineno + 1
+    if lines > MAX_COMMAND_LINES:
+      long[_name(path)] = lines
+  assert not long, 'move the work of these commands to runs'
 
 
 def test_walks_of_the_contributors_page_are_short_and_end_alike():
@@ -231,20 +240,29 @@ def test_walks_of_the_contributors_page_are_short_and_end_alike():
     assert files[-1] == 'generator.py'
 
 
-@sources
-def test_file_has_no_unfinished_parts(path):
-  if path == pathlib.Path(__file__):
-    return
-  found = re.findall(
-    r'\b(?:TODO|FIXME|XXX|NotImplementedError)\b', path.read_text()
-  )
-  assert not found
+def test_files_have_no_unfinished_parts():
+  found = {
+    _name(path): re.findall(
+      r'\b(?:TODO|FIXME|XXX|NotImplementedError)\b', path.read_text()
+    )
+    for path in _sources()
+    if path != pathlib.Path(__file__)
+  }
+  assert not {name: words for name, words in found.items() if words}
 
 
-@library
-def test_layer_imports_only_what_is_below_it(path):
+def _check_modules(find_faults):
+  """Assert that a rule finds no fault in the package, or list all faults."""
+  faults = [fault for path in _library() for fault in find_faults(path)]
+  assert not faults, '\n'.join(faults)
+
+
+def _imports_from_above(path):
+  """Yield a sentence for each import that the layer of a file may not have."""
   layer = _layer(path)
-  assert layer in LAYERS, f'{layer} has no row in LAYERS; give it one'
+  if layer not in LAYERS:
+    yield f'{layer} has no row in LAYERS; give it one'
+    return
   if LAYERS[layer] is None:
     return
   allowed = LAYERS[layer] | {layer}
@@ -254,32 +272,39 @@ def test_layer_imports_only_what_is_below_it(path):
     if module in ('phenaki_jax', 'phenaki_jax.__version__'):
       continue
     inner = module.removeprefix('phenaki_jax.')
-    assert any(_is_inside(inner, entry) for entry in allowed), (
-      f'{_name(path)}:{line}: {layer} may not import {module}; '
-      f'it may import {sorted(allowed)}'
-    )
+    if not any(_is_inside(inner, entry) for entry in allowed):
+      yield (
+        f'{_name(path)}:{line}: {layer} may not import {module}; '
+        f'it may import {sorted(allowed)}'
+      )
 
 
-@library
-def test_outside_packages_are_where_they_may_be(path):
+def test_layers_import_only_what_is_below_them():
+  _check_modules(_imports_from_above)
+
+
+def _misplaced_packages(path):
+  """Yield a sentence for each outside package that a file may not import."""
   inner = path.relative_to(PACKAGE).as_posix()
   layer = _layer(path)
   for module, line in _imports(path):
     where = f'{_name(path)}:{line}: {module}'
     for banned, reason in BANNED.items():
-      assert not _is_inside(module, banned), f'{where}: {reason}'
+      if _is_inside(module, banned):
+        yield f'{where}: {reason}'
     for kept, keepers in KEEPERS.items():
-      if _is_inside(module, kept):
-        assert inner in keepers or layer in keepers, (
-          f'{where}: only {sorted(keepers)} import {kept}'
-        )
+      if _is_inside(module, kept) and not {inner, layer} & set(keepers):
+        yield f'{where}: only {sorted(keepers)} import {kept}'
     top = module.partition('.')[0]
-    if layer in NO_JAX:
-      assert top not in ('jax', 'flax', 'optax'), f'{where}: numpy only here'
+    if layer in NO_JAX and top in ('jax', 'flax', 'optax'):
+      yield f'{where}: numpy only here'
     if layer in OUTSIDE and top != 'phenaki_jax':
-      assert top in sys.stdlib_module_names or top in OUTSIDE[layer], (
-        f'{where}: {layer} imports only {sorted(OUTSIDE[layer])}'
-      )
+      if top not in sys.stdlib_module_names and top not in OUTSIDE[layer]:
+        yield f'{where}: {layer} imports only {sorted(OUTSIDE[layer])}'
+
+
+def test_outside_packages_are_where_they_may_be():
+  _check_modules(_misplaced_packages)
 
 
 def _normal(distribution):
@@ -320,8 +345,8 @@ def test_what_is_imported_is_what_is_declared():
   assert not unused, f'{unused} is declared, but nothing imports it'
 
 
-@library
-def test_shapes_are_spelled_with_the_legend(path):
+def _letters_outside_the_legend(path):
+  """Yield a sentence for each shape with letters that nothing explains."""
   for node in _nodes(path):
     if not isinstance(node, ast.Subscript):
       continue
@@ -332,19 +357,24 @@ def test_shapes_are_spelled_with_the_legend(path):
     if not isinstance(shape, ast.Constant) or not isinstance(shape.value, str):
       continue
     letters = set(re.findall(r'(?<!\w)[A-Za-z](?!\w)', shape.value))
-    assert letters <= set(types.AXES), (
-      f'{_name(path)}:{node.lineno}: {sorted(letters - set(types.AXES))} are '
-      'not in the legend (phenaki_jax/types.py); use a letter of it or a word'
-    )
+    if unknown := sorted(letters - set(types.AXES)):
+      yield (
+        f'{_name(path)}:{node.lineno}: {unknown} are not in the legend '
+        '(phenaki_jax/types.py); use a letter of it or a word'
+      )
 
 
-@pytest.mark.parametrize(
-  'folder',
-  sorted({path.parent for path in _library()} - {PACKAGE / 'reference'}),
-  ids=_name,
-)
-def test_folder_is_a_package(folder):
-  assert (folder / '__init__.py').is_file()
+def test_shapes_are_spelled_with_the_legend():
+  _check_modules(_letters_outside_the_legend)
+
+
+def test_folders_are_packages():
+  folders = {path.parent for path in _library()} - {PACKAGE / 'reference'}
+  assert not [
+    _name(folder)
+    for folder in folders
+    if not (folder / '__init__.py').is_file()
+  ]
 
 
 # Tests of several modules together.
@@ -356,16 +386,17 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize(
-  'path', sorted((ROOT / 'tests').rglob('*_test.py')), ids=_name
-)
-def test_tests_mirror_the_package(path):
+def _has_a_twin(path):
   inner = path.relative_to(ROOT / 'tests')
   module = inner.with_name(inner.stem.removesuffix('_test'))
   if module.as_posix() in WHOLE:
-    return
+    return True
   is_script = module.parts[0] in ('benchmarks', 'launch')
   twin = (ROOT if is_script else PACKAGE) / module
-  assert twin.is_dir() or twin.with_suffix('.py').is_file(), (
-    f'{_name(path)} tests no module; name it after the one it tests'
-  )
+  return twin.is_dir() or twin.with_suffix('.py').is_file()
+
+
+def test_tests_mirror_the_package():
+  tests = (ROOT / 'tests').rglob('*_test.py')
+  lonely = [_name(path) for path in tests if not _has_a_twin(path)]
+  assert not lonely, 'name these after the modules that they test'

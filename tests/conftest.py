@@ -18,9 +18,34 @@ import jax  # noqa: E402
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_threefry_partitionable', True)
+# Of what modules of tests compile when they are imported.
+jax.config.update('jax_disable_most_optimizations', True)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler  # noqa: E402
+
+# Without optimisations, XLA takes the least time with its older emitters, and
+# when it does not split a program into parts. No public setting of JAX holds
+# for all programs and can be changed between tests.
+QUICK = {
+  'xla_cpu_use_fusion_emitters': False,
+  'xla_cpu_parallel_codegen_split_count': 1,
+}
+_get_compile_options = compiler.get_compile_options
+
+
+def _get_quick_options(*args, **kwargs):
+  options = _get_compile_options(*args, **kwargs)
+  if jax.config.read('jax_disable_most_optimizations'):
+    options.env_option_overrides = [
+      *options.env_option_overrides,
+      *QUICK.items(),
+    ]
+  return options
+
+
+compiler.get_compile_options = _get_quick_options
 
 
 def _drawn(task, rng):

@@ -51,8 +51,8 @@ def test_reading_has_a_value_and_a_probability_of_each_fact(reader):
 @pytest.mark.parametrize('count', [1, 3, 9, 12])
 def test_reading_does_not_depend_on_padding_or_on_other_clips(reader, count):
   clips = np.stack([_frames(count, seed=seed) for seed in range(3)])
-  logits, weights = FrameReader(CONFIG).apply(
-    {'params': reader.params}, jnp.asarray(clips.reshape(-1, 16, 16, 3))
+  logits, weights = jax.jit(FrameReader(CONFIG).apply)(
+    {'params': reader.params}, clips.reshape(-1, 16, 16, 3)
   )
   joined = join_frames(
     logits.reshape(3, count, -1), weights.reshape(3, count, -1)
