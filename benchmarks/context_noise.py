@@ -14,7 +14,7 @@ trained.
       --contexts frames tokens
 
 compares the paper's way, in which windows see frames that are encoded again,
-with windows that carry on tokens.
+with windows that carry on tokens. `--models lpc` is of the sprite world.
 """
 
 import argparse
@@ -25,11 +25,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.clips import STORIES, Setup, draw_seed
 from phenaki_jax.evaluation.score import StoryScore, mean, score_story
 from phenaki_jax.evaluation.stories import film_scenes, make_story
-from phenaki_jax.evaluation.world import World
-from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.open import load
 
@@ -66,15 +65,6 @@ class Row:
   seconds: float
 
 
-def open_world(model: Model) -> World:
-  """Return the world of a model, whose facts can be read."""
-  name = worlds.name_world(model.subset, model.words)
-  assert name is not None, f'{model.name} is of no world that can be read'
-  return worlds.open_world(
-    name, subset=model.subset, reader='', fps=model.defaults.fps
-  )
-
-
 def measure(
   model: Model,
   *,
@@ -85,7 +75,9 @@ def measure(
 ) -> Row:
   """Tell stories of a number of scenes, and measure how they drift."""
   defaults = model.defaults
-  world = open_world(model)
+  world = model.world(defaults.fps)
+  if world is None:
+    raise UserError(f'{model.name} is of no world whose facts can be read')
   setup = Setup(
     world=world,
     size=defaults.size,

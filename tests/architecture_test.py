@@ -1,6 +1,6 @@
 """The rules for the structure of the code, checked on the source.
 
-Each test is a rule, and lists all that breaks it. A layer may import itself and
+Each test is a rule, and lists what breaks it. A layer may import itself and
 what `LAYERS` lists for it. To change a rule, change the tables below.
 """
 
@@ -158,7 +158,9 @@ def _sources():
 
 @functools.cache
 def _library():
-  return sorted(PACKAGE.rglob('*.py'))
+  found = sorted(PACKAGE.rglob('*.py'))
+  assert len(found) > 200, found
+  return found
 
 
 def _name(path):

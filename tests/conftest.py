@@ -18,7 +18,7 @@ import jax  # noqa: E402
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_threefry_partitionable', True)
-# Of what modules of tests compile when they are imported.
+# For what modules of tests compile when they are imported; each test sets it.
 jax.config.update('jax_disable_most_optimizations', True)
 
 import numpy as np  # noqa: E402

@@ -30,9 +30,9 @@ from matplotlib import pyplot
 from phenaki_jax import sharding
 from phenaki_jax.data.config import DataConfig, SourceConfig
 from phenaki_jax.data.pipeline import Pipeline
+from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.clips import Setup, report_clips
 from phenaki_jax.evaluation.world import World
-from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.open import load
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
@@ -58,6 +58,7 @@ class Row:
   """One line of the table.
 
   Attributes:
+    model: fingerprint of the model.
     order: which tokens are kept first.
     guidance: guidance scale.
     steps: decoding steps.
@@ -68,6 +69,7 @@ class Row:
     prompts: number of clips.
   """
 
+  model: str
   order: str
   guidance: float
   steps: int
@@ -159,15 +161,6 @@ def train_critic(
   )
 
 
-def open_world(model: Model) -> World:
-  """Return the world of a model, whose facts can be read."""
-  name = worlds.name_world(model.subset, model.words)
-  assert name is not None, f'{model.name} is of no world that can be read'
-  return worlds.open_world(
-    name, subset=model.subset, reader='', fps=model.defaults.fps
-  )
-
-
 def measure(
   sampler: Sampler,
   model: Model,
@@ -186,6 +179,7 @@ def measure(
   timed = Timed(sampler=sampler)
   right = report_clips(timed, setup, prompts=prompts).facts.total
   return Row(
+    model=model.fingerprint,
     order=settings.order,
     guidance=settings.guidance,
     steps=settings.steps,
@@ -270,7 +264,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--prompts', type=int, default=48)
   options = parser.parse_args(argv)
   model = load(options.model)
-  world = open_world(model)
+  world = model.world(model.defaults.fps)
+  if world is None:
+    raise UserError(f'{model.name} is of no world whose facts can be read')
   sampler, orders = model.sampler, ORDERS
   if model.subset:
     sampler = train_critic(model, options.workdir, steps=options.train_steps)
@@ -279,10 +275,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   options.workdir.mkdir(parents=True, exist_ok=True)
   kept = options.workdir / 'rows.jsonl'
   lines = kept.read_text().splitlines() if kept.exists() else []
-  rows = [Row(**json.loads(line)) for line in lines]
+  kept_rows = [Row(**json.loads(line)) for line in lines]
+  rows = []
   for values in grid(orders):
-    wanted = {**values, 'prompts': options.prompts}
-    if any(wanted.items() <= vars(row).items() for row in rows):
+    wanted = {**values, 'prompts': options.prompts, 'model': model.fingerprint}
+    found = [r for r in kept_rows if wanted.items() <= vars(r).items()]
+    if found:
+      rows.append(found[0])
       continue
     settings = dataclasses.replace(
       model.defaults.settings, choice_temperature=CHOICE_TEMPERATURE, **values
@@ -291,7 +290,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     with kept.open('a') as file:
       file.write(json.dumps(vars(rows[-1])) + '\n')
     print(json.dumps(vars(rows[-1])), flush=True)
-  rows = [row for row in rows if row.prompts == options.prompts]
   rows.sort(key=lambda row: (ORDERS.index(row.order), row.steps, row.guidance))
   options.out.mkdir(parents=True, exist_ok=True)
   name = f'orders_{world.name.lower()}'

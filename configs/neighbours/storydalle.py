@@ -20,8 +20,8 @@ Published numbers:
   source frame in every third block, 14 in all, whose queries are image tokens
 - minDALL-E: 16 x 16 tokens of a frame of 256 x 256, of 16,384 codes of width
   256; 64 vectors of text
-- the same: the captions of a story, each as one vector, pass through one causal
-  block of that width (the global story encoder)
+- section 3.3 and the released code: the captions of a story, each as one
+  vector, pass through a causal block of width 1536 (the global story encoder)
 - section 4: stories of five frames, the first of which is given
 
 What differs here: tokens are masked, and not predicted from left to right; a
@@ -41,7 +41,7 @@ from phenaki_jax import config
 
 
 def get_config(arg=''):
-  """Return a story model that reads one frame of each story."""
+  """Return a model that reads a source frame, and earlier scenes."""
   arg = config.parse_arg(arg, manifest='runs/pororo_data')
   return ml_collections.ConfigDict(
     {

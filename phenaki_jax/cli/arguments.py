@@ -150,7 +150,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
   filters.add_argument(
     '--score-unsafe',
     action='store_true',
-    help='compute the punsafe scores that are missing (phenaki-jax[eval])',
+    help='compute the punsafe scores that are missing (phenaki-jax[safety])',
   )
 
 

@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--frechet',
     action='store_true',
     help='also give the Frechet distances of the --prompts clips from as many '
-    'held-out ones, by the features of open_nsfw (needs phenaki-jax[eval])',
+    'held-out ones, by the features of open_nsfw (needs phenaki-jax[safety])',
   )
   parser.add_argument(
     '--features',

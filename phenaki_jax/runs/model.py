@@ -17,6 +17,7 @@ from phenaki_jax import progress
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.prompts import PromptOracle
+from phenaki_jax.evaluation.world import World
 from phenaki_jax.media.film import Film
 from phenaki_jax.runs import worlds
 from phenaki_jax.runs.footage import read_footage, read_starts
@@ -188,13 +189,18 @@ class Model:
 
     None if the model knows neither StoryWorld nor the sprite world.
     """
+    world = self.world(story.fps or 8.0)
+    return None if world is None else PromptOracle(world=world)
+
+  def world(self, fps: float) -> World | None:
+    """Return the world of the model, in which clips of a frame rate are read.
+
+    None if the model knows neither StoryWorld nor the sprite world.
+    """
     name = worlds.name_world(self.subset, self.words)
     if name is None:
       return None
-    fps = story.fps or 8.0
-    return PromptOracle(
-      world=worlds.open_world(name, subset=self.subset, reader='', fps=fps)
-    )
+    return worlds.open_world(name, subset=self.subset, reader='', fps=fps)
 
   def encode(
     self, frames: Shaped[np.ndarray, '...']

@@ -1,4 +1,4 @@
-"""The drift of a story of two scenes is measured, and printed as a table."""
+"""Drift of a story of the sprite world is measured, and printed as a table."""
 
 import importlib.util
 import pathlib
@@ -13,12 +13,12 @@ def test_both_contexts_are_measured(capsys):
   spec = importlib.util.spec_from_file_location('benchmarks_context', SCRIPT)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  words = '--scenes 2 --stories 1 --contexts frames tokens'
+  words = '--models lpc --scenes 2 --stories 1 --contexts frames tokens'
   module.main(words.split())
   rows = capsys.readouterr().out.strip().splitlines()[-2:]
   assert [row.split(' | ')[:3] for row in rows] == [
-    ['| generator_reference', 'frames', '2'],
-    ['| generator_reference', 'tokens', '2'],
+    ['| generator_lpc', 'frames', '2'],
+    ['| generator_lpc', 'tokens', '2'],
   ]
   shares = [float(one) for row in rows for one in row.split(' | ')[3:7]]
   assert all(0 <= share <= 1 for share in shares)

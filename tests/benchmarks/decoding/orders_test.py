@@ -1,6 +1,7 @@
 """The rows, the table and the figure of the comparison of orders."""
 
 import importlib.util
+import json
 import pathlib
 import typing
 
@@ -34,7 +35,12 @@ def test_one_setting_varies_at_a_time(orders):
 def test_table_and_figure_show_every_row(orders, tmp_path):
   rows = [
     orders.Row(
-      right=0.5 + i / 100, error=0.01, seconds=0.25, prompts=1, **values
+      model='a',
+      right=0.5 + i / 100,
+      error=0.01,
+      seconds=0.25,
+      prompts=1,
+      **values,
     )
     for i, values in enumerate(orders.grid())
   ]
@@ -55,10 +61,16 @@ def test_the_sprite_world_is_measured_without_a_critic(
 ):
   monkeypatch.setattr(orders, 'GUIDANCE', (1.0,))
   monkeypatch.setattr(orders, 'STEPS', (2,))
+  # A number of another model is not taken for this one's.
+  values = {'order': 'random', 'guidance': 1.0, 'steps': 2, 'prompts': 1}
+  other = {**values, 'model': 'a', 'right': 7.0, 'error': 0.0, 'seconds': 0.0}
+  (tmp_path / 'work').mkdir()
+  (tmp_path / 'work' / 'rows.jsonl').write_text(json.dumps(other) + '\n')
   words = ('--model', 'lpc', '--prompts', '1', '--out', str(tmp_path))
   orders.main([*words, '--workdir', str(tmp_path / 'work')])
   table = (tmp_path / 'orders_lpc.md').read_text().splitlines()
   assert [line.split(' | ')[0] for line in table[2:]] == [
     f'| {order}' for order in orders.ORDERS if order != 'critic'
   ]
+  assert '7.000' not in ''.join(table)
   assert (tmp_path / 'orders_lpc.png').stat().st_size
