@@ -17,8 +17,8 @@ def test_both_contexts_are_measured(capsys):
   module.main(words.split())
   rows = capsys.readouterr().out.strip().splitlines()[-2:]
   assert [row.split(' | ')[:3] for row in rows] == [
-    ['| generator_lpc', 'frames', '2'],
-    ['| generator_lpc', 'tokens', '2'],
+    ['| lpc', 'frames', '2'],
+    ['| lpc', 'tokens', '2'],
   ]
   shares = [float(one) for row in rows for one in row.split(' | ')[3:7]]
   assert all(0 <= share <= 1 for share in shares)
