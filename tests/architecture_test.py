@@ -316,7 +316,7 @@ def _normal(distribution):
 def test_what_is_imported_is_what_is_declared():
   project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
   extras = project['optional-dependencies']
-  # `eval` is for networks that only some runs compare pictures by.
+  # `eval` and `safety` are for networks that only some runs need.
   entries = [*project['dependencies']]
   for extra in ('c2pa', 'eval', 'safety', 'serve', 'stories', 'tfds', 'wandb'):
     entries += extras[extra]

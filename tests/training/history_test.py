@@ -208,15 +208,7 @@ def _stories(bits, count):
 VOCABULARY = SentencePieceVocabulary.learn(
   [f'{a} {c} {s}' for a in ('a', 'the') for c in COLOURS for s in SHAPES], 40
 )
-TEXT = TextConfig(
-  vocab_size=40,
-  width=32,
-  num_layers=1,
-  num_heads=2,
-  head_dim=16,
-  mlp_dim=64,
-  max_length=8,
-)
+TEXT = learning.TEXT
 PORTS = PortsConfig(memory=('history',), memory_every=1, memory_slots=2)
 TRAINING = GeneratorTaskConfig(
   prediction_share=0.0, text_dropout=0.0, history_share=0.9

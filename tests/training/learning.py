@@ -5,6 +5,7 @@ import numpy as np
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.sampling.sampler import Models, Sampler
+from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
 from phenaki_jax.training.optim import make_optimizer
@@ -26,6 +27,16 @@ TOKENIZER = TokenizerConfig(
   spatial_layers=0,
   temporal_layers=0,
   fsq_levels=(8, 8),
+)
+# For captions of a few words.
+TEXT = TextConfig(
+  vocab_size=40,
+  width=32,
+  num_layers=1,
+  num_heads=2,
+  head_dim=16,
+  mlp_dim=64,
+  max_length=8,
 )
 
 

@@ -19,7 +19,6 @@ from phenaki_jax.nn.conditions import Conditions, Entries
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.edit import Brush, outside
-from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.diffusion_task import DiffusionTask
@@ -70,15 +69,7 @@ VOCABULARY = SentencePieceVocabulary.learn(
   ],
   40,
 )
-TEXT = TextConfig(
-  vocab_size=40,
-  width=32,
-  num_layers=1,
-  num_heads=2,
-  head_dim=16,
-  mlp_dim=64,
-  max_length=8,
-)
+TEXT = learning.TEXT
 
 
 def _texts(captions):
