@@ -471,9 +471,9 @@ def test_a_link_to_other_content_is_refused(tmp_path):
   _save(tmp_path / 'other', 4)
   numbers = _numbers(tmp_path / 'run/checkpoints/2/ema')
   others = _numbers(tmp_path / 'other/checkpoints/4/ema')
-  for path, other in zip(numbers, others, strict=True):
+  for path in numbers:
     path.unlink()
-    path.symlink_to(other)
+    path.symlink_to(others[0])
   with pytest.raises(CheckpointError):
     load_params(tmp_path / 'run')
 
