@@ -68,11 +68,13 @@ def run(args: argparse.Namespace) -> int:
   from phenaki_jax.runs import ablate
   from phenaki_jax.runs.ablate_check import check_sweep, count_devices
   from phenaki_jax.runs.ablate_report import listing, write_report
+  from phenaki_jax.runs.ablate_shared import Shared
   from phenaki_jax.runs.ablate_sweep import load_sweep
 
   sweep = load_sweep(args.sweep, seeds=args.seeds, overrides=args.set)
   if not args.report:
     check_sweep(sweep, num_devices=count_devices())
+    Shared.of(sweep.units, cached=args.cached).check(args.out)
   if args.dry_run:
     print(listing(sweep, args.out))
     return 0

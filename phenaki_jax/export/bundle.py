@@ -167,6 +167,11 @@ def is_bundle(folder: epath.PathLike) -> bool:
   return (epath.Path(folder) / _CHECKSUMS).is_file()
 
 
+def tokenizer_digest(folder: epath.PathLike) -> str:
+  """Return the SHA-256 of the tokenizer of a bundle, as its checksums say."""
+  return _read_checksums(epath.Path(folder))[_TOKENIZER]
+
+
 def find_model(name: epath.PathLike) -> epath.Path:
   """Return the folder of a model; a name of `SHIPPED` stands for its bundle.
 

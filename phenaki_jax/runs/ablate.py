@@ -18,6 +18,7 @@ from etils import epath
 
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.runs.ablate_report import write_report
+from phenaki_jax.runs.ablate_shared import Shared
 from phenaki_jax.runs.ablate_sweep import Sweep
 from phenaki_jax.runs.ablate_tokens import SharedTokens, share_tokens
 from phenaki_jax.runs.ablate_unit import Unit, shell_line
@@ -73,6 +74,9 @@ def run_sweep(
   Returns:
     0 if all units are finished; 2 if some failed, which are named; 75 if a
     signal stopped a unit after it was saved: the same call goes on with it.
+
+  Raises:
+    UserError: `out` has units of another `cached` or of another tokenizer.
   """
   out = epath.Path(out)
   units = sweep.units
@@ -80,6 +84,7 @@ def run_sweep(
   failed: list[str] = []
   began, done = time.monotonic(), 0
   with run_lock(out, option='--out'):
+    Shared.of(units, cached=cached).keep(out)
     left = [unit for unit in units if unit.state(out) != 'finished']
     if len(left) < len(units):
       _log.info('%d units are finished already.', len(units) - len(left))

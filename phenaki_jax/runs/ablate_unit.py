@@ -19,6 +19,9 @@ from phenaki_jax.training.checkpoint_files import finished
 from phenaki_jax.training.config import WandbConfig
 from phenaki_jax.training.last_evaluation import LastEvaluation
 
+UNITS = 'units'
+"""Name of the folder of the units in the folder of a sweep."""
+
 State = Literal['new', 'interrupted', 'trained', 'finished']
 
 
@@ -61,12 +64,12 @@ class Unit:
 
   def run_dir(self, out: epath.PathLike) -> epath.Path:
     """Return the run directory of the training."""
-    return epath.Path(out) / 'units' / self.name / 'run'
+    return epath.Path(out) / UNITS / self.name / 'run'
 
   def scores_dir(self, out: epath.PathLike) -> epath.Path:
     """Return the folder of the evaluation; another one has another folder."""
     digest = digest_json(dict(self.evaluation))[:6]
-    return epath.Path(out) / 'units' / self.name / f'scores-{digest}'
+    return epath.Path(out) / UNITS / self.name / f'scores-{digest}'
 
   def state(self, out: epath.PathLike) -> State:
     """Return how far the unit is.

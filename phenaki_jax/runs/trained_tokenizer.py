@@ -7,9 +7,10 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.export import bundle as bundle_lib
+from phenaki_jax.files.digests import file_digest
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training import checkpoints
+from phenaki_jax.training import checkpoint_files, checkpoints
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,3 +57,16 @@ def read_tokenizer(folder: epath.PathLike) -> TrainedTokenizer:
     f'examples ({data.image_share:.0%} images)',
     place=f'at step {snapshot.step}',
   )
+
+
+def tokenizer_digest(folder: epath.PathLike) -> str:
+  """Return a digest of what `read_tokenizer` reads; no array is read.
+
+  Args:
+    folder: a run directory with a checkpoint, or a bundle.
+  """
+  if bundle_lib.is_bundle(folder):
+    return bundle_lib.tokenizer_digest(folder)
+  checkpoints_of_run = epath.Path(folder) / checkpoint_files.FOLDER
+  newest = str(checkpoint_files.finished(checkpoints_of_run)[0])
+  return file_digest(checkpoints_of_run / newest / checkpoint_files.MANIFEST)
