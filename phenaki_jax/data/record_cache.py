@@ -240,9 +240,14 @@ def _check_same(
   """Raise a UserError unless a build may go on in the folder."""
   found.check(folder, wanted.settings)
   if found.steps > wanted.steps:
+    what_to_do = (
+      'use it as it is'
+      if found.is_complete
+      else 'it is unfinished, so go on with the earlier number'
+    )
     raise UserError(
       f'the cache of {found.kind} in {folder} is of {found.steps} steps, more '
-      f'than {wanted.steps}; use it as it is, or name another --out'
+      f'than {wanted.steps}; {what_to_do}, or name another --out'
     )
   for name in ('counts', 'details'):
     old, new = getattr(found, name), getattr(wanted, name)

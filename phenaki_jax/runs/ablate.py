@@ -72,8 +72,9 @@ def run_sweep(
     report: writes the report of what is finished.
 
   Returns:
-    0 if all units are finished; 2 if some failed, which are named; 75 if a
-    signal stopped a unit after it was saved: the same call goes on with it.
+    0 if all units are finished; 2 if some failed, which are named, or if the
+    shared tokens could not be encoded, which ends the sweep; 75 if a signal
+    stopped a unit after it was saved: the same call goes on with it.
 
   Raises:
     UserError: `out` has units of another `cached` or of another tokenizer.
@@ -101,11 +102,21 @@ def run_sweep(
         unit.seed,
         remaining,
       )
-      code = _run_unit(unit, out, tokens.get(unit.name), launch)
+      shared = tokens.get(unit.name)
+      encoded = _encode(unit, out, shared, launch)
+      code = encoded or _run_unit(unit, out, shared, launch)
       if code in _STOPPED:
         report(sweep, out)
         _log.info('The sweep was stopped; the same command goes on with it.')
         return PREEMPTED
+      if encoded:  # The other units would fail as well.
+        report(sweep, out)
+        _log.error(
+          'The shared tokens were not encoded (exit code %d); the same command '
+          'tries it again.',
+          encoded,
+        )
+        return FAILED
       done += 1
       if code:
         failed.append(f'{unit.name} (exit code {code})')
@@ -124,6 +135,19 @@ def run_sweep(
   return 0
 
 
+def _encode(
+  unit: Unit,
+  out: epath.Path,
+  tokens: SharedTokens | None,
+  launch: Launch,
+) -> int:
+  """Encode the shared tokens if the unit needs them; return the exit code."""
+  is_trained = unit.state(out) in ('trained', 'finished')
+  if tokens is None or is_trained or tokens.is_written():
+    return 0
+  return launch(tokens.command)
+
+
 def _run_unit(
   unit: Unit,
   out: epath.Path,
@@ -136,8 +160,6 @@ def _run_unit(
   if state == 'finished':  # in the meantime, by a rendered command
     return 0
   if state != 'trained':
-    if tokens is not None and not tokens.is_written():
-      commands.append(tokens.command)
     cache = tokens.folder if tokens else None
     commands.append(unit.train_command(out, cache=cache))
   commands.append(unit.evaluate_command(out))

@@ -42,11 +42,13 @@ class Shared:
   def check(self, out: epath.PathLike) -> 'Shared':
     """Return what the folder `out` has when these units are added to it.
 
+    A folder without units may have anything.
+
     Raises:
       UserError: its units share something else.
     """
     path = epath.Path(out) / _FILE
-    if not path.is_file():
+    if not ((epath.Path(out) / UNITS).is_dir() and path.is_file()):
       return self
     found = config_lib.from_json(Shared, path.read_text())
     if found.cached != self.cached:
@@ -72,7 +74,6 @@ class Shared:
     """
     # Looked for first: another process writes the file before it adds a unit.
     has_units = (epath.Path(out) / UNITS).is_dir()
-    all_of_it = self.check(out)
     path = epath.Path(out) / _FILE
     if path.is_file() or not has_units:
-      replace_file(path, config_lib.to_json(all_of_it).encode())
+      replace_file(path, config_lib.to_json(self.check(out)).encode())

@@ -115,8 +115,12 @@ def test_shorter_cache_is_extended_to_equal_a_longer_one(folder, tmp_path):
   assert content(other) == {
     name: data for name, data in wanted.items() if name != 'other'
   }
-  with pytest.raises(UserError, match='is of 5 steps, more than 3'):
-    CacheWriter(other, dataclasses.replace(INFO, steps=3))
+  shorter = dataclasses.replace(INFO, steps=3)
+  with pytest.raises(UserError, match='of 5 steps, more than 3; use it as it'):
+    CacheWriter(other, shorter)
+  CacheWriter(other, INFO)  # Begun again, and not finished.
+  with pytest.raises(UserError, match='unfinished, so go on with the earlier'):
+    CacheWriter(other, shorter)
 
 
 def test_other_settings_are_refused_with_their_names(folder):

@@ -26,9 +26,13 @@ def load(sweep_file, tmp_path):
   return load
 
 
-def test_another_number_of_cached_examples_is_refused(load, tmp_path):
+def test_another_number_of_cached_examples_is_refused(
+  load, tmp_path, leave_files
+):
   _, sweep = load()
-  Shared.of(sweep.units, cached=60).keep(tmp_path / 'out')
+  for cached in (50, 60):  # No unit is of the first number yet.
+    Shared.of(sweep.units, cached=cached).keep(tmp_path / 'out')
+  leave_files(sweep.units[0], tmp_path / 'out')
   Shared.of(sweep.units, cached=60).keep(tmp_path / 'out')
   other = Shared.of(sweep.units, cached=50)
   sentence = '--cached is 50, but the units in .*out are of --cached 60; give'
@@ -39,9 +43,12 @@ def test_another_number_of_cached_examples_is_refused(load, tmp_path):
   assert not (tmp_path / 'elsewhere').exists()
 
 
-def test_a_tokenizer_that_was_trained_again_is_refused(load, tmp_path):
+def test_a_tokenizer_that_was_trained_again_is_refused(
+  load, tmp_path, leave_files
+):
   place, sweep = load()
   Shared.of(sweep.units, cached=0).keep(tmp_path / 'out')
+  leave_files(sweep.units[0], tmp_path / 'out')
   # Units of another tokenizer are other units, and join the first ones.
   _, others = load('another')
   Shared.of(others.units, cached=0).keep(tmp_path / 'out')

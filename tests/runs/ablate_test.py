@@ -33,7 +33,8 @@ class Phenaki:
     self.calls.append((args.command, unit and (unit.label, unit.seed)))
     code = self._codes.get(self.calls[-1], 0)
     if args.command == 'encode':
-      self._write_cache(args)
+      if not code:
+        self._write_cache(args)
     elif args.command == 'train':
       self._leave['train'](
         unit.run_dir(self._out), unit.experiment, is_done=not code
@@ -104,6 +105,14 @@ def test_tokens_are_encoded_before_the_first_unit_alone(make):
   assert calls.count(('encode', None)) == 1
 
 
+def test_a_sweep_whose_tokens_are_not_encoded_ends_at_once(make, caplog):
+  code, calls = make({('encode', None): 2}, cached=100)
+  assert (code, calls) == (2, [('encode', None)])
+  assert 'The shared tokens were not encoded (exit code 2)' in caplog.text
+  assert make({('encode', None): 75}, cached=100) == (75, [('encode', None)])
+  assert make(cached=100)[0] == 0
+
+
 def test_a_stopped_unit_ends_the_sweep_and_is_resumed(make, tmp_path):
   code, calls = make({('train', ('half', 0)): 75})
   assert code == 75
@@ -162,7 +171,7 @@ def test_rendered_commands_are_those_that_run(load_halves, tmp_path):
     launch=lambda argv: ran.append(argv) or 2,
     report=_write_table,
   )
-  # Each command fails, so that only the first one of each unit is run.
+  # Each command fails, and without the tokens nothing else is run.
   assert {ablate.shell_line(argv) for argv in ran} == set(caches)
   for unit, line in zip(sweep.units, lines, strict=True):
     train, evaluate = line.split(' && ')
