@@ -54,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--render',
     action='store_true',
     help='check the units, and print the commands of those that are left: the '
-    'shared tokens first, then one line per unit',
+    'shared tokens first, then one --unit each',
+  )
+  action.add_argument(
+    '--unit',
+    metavar='NAME',
+    help='train and evaluate this unit alone, in a job of one process',
   )
   action.add_argument(
     '--report',
@@ -73,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
 
   sweep = load_sweep(args.sweep, seeds=args.seeds, overrides=args.set)
   if not args.report:
-    check_sweep(sweep, num_devices=count_devices())
-    Shared.of(sweep.units, cached=args.cached).check(args.out)
+    chosen = sweep.only(args.unit) if args.unit else sweep
+    check_sweep(chosen, num_devices=count_devices())
+    Shared.of(chosen.units, cached=args.cached).check(args.out)
   if args.dry_run:
     print(listing(sweep, args.out))
     return 0
@@ -82,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     caches, lines = ablate.render(sweep, args.out, cached=args.cached)
     print(*caches, *lines, sep='\n')
     return 0
+  if args.unit:
+    return ablate.run_unit(sweep, args.unit, args.out, cached=args.cached)
   code = 0
   if not args.report:
     code = ablate.run_sweep(sweep, args.out, cached=args.cached)

@@ -8,20 +8,22 @@ same job. Starting a process and compiling again costs about a minute per unit.
 """
 
 import logging
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from etils import epath
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.runs.ablate_report import write_report
 from phenaki_jax.runs.ablate_shared import Shared
 from phenaki_jax.runs.ablate_sweep import Sweep
 from phenaki_jax.runs.ablate_tokens import SharedTokens, share_tokens
-from phenaki_jax.runs.ablate_unit import Unit, shell_line
+from phenaki_jax.runs.ablate_unit import Unit, as_options, shell_line
 from phenaki_jax.training.loop import PREEMPTED
 
 _log = logging.getLogger(__name__)
@@ -103,7 +105,8 @@ def run_sweep(
         remaining,
       )
       shared = tokens.get(unit.name)
-      encoded = _encode(unit, out, shared, launch)
+      missing = _missing(unit, out, shared)
+      encoded = launch(missing) if missing else 0
       code = encoded or _run_unit(unit, out, shared, launch)
       if code in _STOPPED:
         report(sweep, out)
@@ -135,17 +138,58 @@ def run_sweep(
   return 0
 
 
-def _encode(
-  unit: Unit,
-  out: epath.Path,
-  tokens: SharedTokens | None,
-  launch: Launch,
+def run_unit(
+  sweep: Sweep,
+  name: str,
+  out: epath.PathLike,
+  *,
+  cached: int,
+  launch: Launch = launch_process,
 ) -> int:
-  """Encode the shared tokens if the unit needs them; return the exit code."""
+  """Train and evaluate one unit, as a job beside those of other units.
+
+  Args:
+    sweep: whose unit of this name is checked.
+    name: of the unit.
+    out, cached, launch: as of `run_sweep`.
+
+  Returns:
+    0; 75 if a signal stopped it: the same call goes on; or the exit code of the
+    command that failed.
+
+  Raises:
+    UserError: there is no such unit, its tokens are not encoded yet, a launcher
+      has started several processes, or `out` has units of another `cached` or
+      of another tokenizer.
+  """
+  out = epath.Path(out)
+  (unit,) = sweep.only(name).units
+  joined = os.environ if 'PHENAKI_COORDINATOR' in os.environ else {}
+  for variable in ('PHENAKI_NUM_PROCESSES', 'SLURM_NTASKS'):
+    if joined.get(variable, '1') != '1':
+      raise UserError(
+        f'{variable} is {joined[variable]}, but each process would evaluate '
+        'the unit; start one process for each unit'
+      )
+  shared = share_tokens(sweep.units, out, most=cached)[name] if cached else None
+  if missing := _missing(unit, out, shared):
+    raise UserError(
+      'the shared tokens are not encoded yet; run this first: '
+      f'{shell_line(missing)}'
+    )
+  Shared.of([unit], cached=cached).keep(out)
+  code = _run_unit(unit, out, shared, launch)
+  return PREEMPTED if code in _STOPPED else code
+
+
+def _missing(
+  unit: Unit, out: epath.Path, tokens: SharedTokens | None
+) -> list[str] | None:
+  """Return the command that encodes what the unit lacks, if anything."""
   is_trained = unit.state(out) in ('trained', 'finished')
   if tokens is None or is_trained or tokens.is_written():
-    return 0
-  return launch(tokens.command)
+    return None
+  return tokens.command
 
 
 def _run_unit(
@@ -175,20 +219,19 @@ def render(
   """Return the commands of a sweep, for other machines.
 
   Returns:
-    The commands that write the shared tokens, which come first, and one line
-    for each unit that is not finished; the units may run in any order.
+    The commands that write the shared tokens, which come first, and one for
+    each unit that is not finished; the units may run in any order.
   """
   out = epath.Path(out)
-  left = [unit for unit in sweep.units if unit.state(out) != 'finished']
-  tokens: Mapping[str, SharedTokens] = (
-    share_tokens(sweep.units, out, most=cached) if cached else {}
-  )
+  tokens = share_tokens(sweep.units, out, most=cached) if cached else {}
   caches = {str(t.folder): t for t in tokens.values() if not t.is_written()}
-  lines = []
-  for unit in left:
-    cache = tokens[unit.name].folder if tokens else None
-    train = unit.train_command(out, cache=cache)
-    lines.append(
-      f'{shell_line(train)} && {shell_line(unit.evaluate_command(out))}'
-    )
-  return [shell_line(t.command) for t in caches.values()], lines
+  seeds = len(sweep.points[0].units)
+  of_all = [
+    *('ablate', sweep.spec, '--out', str(out), *as_options(sweep.overrides)),
+    *('--seeds', str(seeds), '--cached', str(cached)),
+  ]
+  return [shell_line(t.command) for t in caches.values()], [
+    shell_line([*of_all, '--unit', unit.name])
+    for unit in sweep.units
+    if unit.state(out) != 'finished'
+  ]

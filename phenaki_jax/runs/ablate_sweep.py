@@ -60,11 +60,13 @@ class Sweep:
     name: of its file.
     spec: the sweep, as `path.py[:arg]`.
     points: in the order of the file.
+    overrides: of all units, as `a.b=value`.
   """
 
   name: str
   spec: str
   points: tuple[Point, ...]
+  overrides: tuple[str, ...] = ()
 
   @property
   def units(self) -> tuple[Unit, ...]:
@@ -72,6 +74,22 @@ class Sweep:
     seeds = zip(*(point.units for point in self.points), strict=True)
     found = {unit.name: unit for of_seed in seeds for unit in of_seed}
     return tuple(found.values())
+
+  def only(self, name: str) -> 'Sweep':
+    """Return the sweep of the unit of this name alone.
+
+    Raises:
+      UserError: there is none.
+    """
+    for point in self.points:
+      units = tuple(unit for unit in point.units if unit.name == name)
+      if units:
+        alone = dataclasses.replace(point, units=units)
+        return dataclasses.replace(self, points=(alone,))
+    raise UserError(
+      f'{self.spec} has no unit {name} with these --set and --seeds; --dry-run '
+      'lists the folders of its units, which have their names'
+    )
 
 
 def load_sweep(
@@ -123,7 +141,9 @@ def load_sweep(
         'its own'
       )
     points.append(Point(label=label, series=series, units=units))
-  return Sweep(name=name, spec=spec, points=tuple(points))
+  return Sweep(
+    name=name, spec=spec, points=tuple(points), overrides=tuple(overrides)
+  )
 
 
 def _check_entry(entry: Any, number: int, overrides: Iterable[str]) -> None:

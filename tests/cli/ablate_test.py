@@ -3,6 +3,9 @@
 import csv
 import json
 import pathlib
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -81,12 +84,30 @@ def test_dry_run_lists_the_units_and_writes_nothing(call, tmp_path, capsys):
   assert not (tmp_path / 'out').exists()
 
 
-def test_render_prints_one_command_per_unit(call, tmp_path, capsys):
-  assert main([*call(tmp_path / 'out'), '--render']) == 0
-  tokens, *units = capsys.readouterr().out.splitlines()
+def test_render_prints_one_command_per_unit(call, tmp_path, capfd):
+  argv = call(tmp_path / 'out')
+  assert main([*argv, '--render']) == 0
+  tokens, *units = capfd.readouterr().out.splitlines()
   assert tokens.startswith('phenaki encode --tokens ')
   assert len(units) == 4 and len(set(units)) == 4
-  assert all(' && phenaki evaluate ' in line for line in units)
+  # Each is what a launcher takes after `--`.
+  _, *words = shlex.split(units[1])
+  launcher = [sys.executable, f'{ROOT}/launch/slurm.py', '--dry-run']
+  script = subprocess.run(
+    [*launcher, '--name', 'unit', '--', *words], capture_output=True, text=True
+  ).stdout
+  (command,) = [line for line in script.splitlines() if ' srun ' in line]
+  assert shlex.split(command)[-len(words) - 2 :] == [
+    '-m',
+    'phenaki_jax',
+    *words,
+  ]
+  assert not (tmp_path / 'out').exists()
+  # Not before the tokens are there.
+  assert main(words) == 2
+  assert f'run this first: {tokens}' in capfd.readouterr().err
+  assert main([*argv, '--unit', 'none']) == 2
+  assert 'has no unit none with these --set' in capfd.readouterr().err
   assert not (tmp_path / 'out').exists()
 
 
@@ -108,7 +129,9 @@ def test_a_wrong_unit_ends_in_one_sentence(call, tmp_path, capfd):
 
 @pytest.mark.slow
 @pytest.mark.unoptimized
-def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
+def test_a_sweep_runs_from_the_tokenizer_to_the_report(
+  tmp_path, monkeypatch, capsys
+):
   monkeypatch.setenv('PYTHONPATH', str(ROOT))
   tokenizer, out = tmp_path / 'tokenizer', tmp_path / 'out'
   config = f'{ROOT}/configs/tokenizer/tiny.py'
@@ -118,7 +141,14 @@ def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
   path.write_text(SWEEP)
   call = ['ablate', str(path), '--out', str(out), '--seeds', '1']
   call += _sets([f'tokenizer_dir={tokenizer}', *TINY_GENERATOR])
-  assert main([*call, '--cached', '64']) == 0
+  call += ['--cached', '64']
+  # The first unit as a job of its own, then the others.
+  capsys.readouterr()
+  assert main([*call, '--render']) == 0
+  tokens, unit, _ = capsys.readouterr().out.splitlines()
+  for line in (tokens, unit):
+    assert main(shlex.split(line)[1:]) == 0
+  assert main(call) == 0
 
   rows = list(csv.DictReader((out / 'units.csv').read_text().splitlines()))
   assert [row['state'] for row in rows] == ['finished', 'finished']
@@ -147,6 +177,6 @@ def test_a_sweep_runs_from_the_tokenizer_to_the_report(tmp_path, monkeypatch):
 
   # Nothing is left to run: no process is started, and it takes no time.
   before = {path: path.stat().st_mtime_ns for path in out.rglob('*/run/*')}
-  assert main([*call, '--cached', '64']) == 0
+  assert main(call) == 0
   after = {path: path.stat().st_mtime_ns for path in out.rglob('*/run/*')}
   assert before == after

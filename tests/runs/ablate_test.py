@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -11,9 +12,11 @@ import pytest
 
 from phenaki_jax.cli import main as main_lib
 from phenaki_jax.data.record_cache import CacheInfo
+from phenaki_jax.errors import UserError
 from phenaki_jax.runs import ablate
 from phenaki_jax.runs.ablate_report import to_markdown
 from phenaki_jax.runs.ablate_results import collect
+from phenaki_jax.runs.ablate_sweep import load_sweep
 
 
 class Phenaki:
@@ -174,10 +177,37 @@ def test_rendered_commands_are_those_that_run(load_halves, tmp_path):
   # Each command fails, and without the tokens nothing else is run.
   assert {ablate.shell_line(argv) for argv in ran} == set(caches)
   for unit, line in zip(sweep.units, lines, strict=True):
-    train, evaluate = line.split(' && ')
-    assert train.startswith(f'phenaki train --config {unit.config} ')
-    assert 'data.token_cache=' in train
-    assert evaluate == ablate.shell_line(unit.evaluate_command(tmp_path))
+    _, *argv = shlex.split(line)
+    args = main_lib.make_parser(argv).parse_args(argv)
+    again = load_sweep(args.sweep, seeds=args.seeds, overrides=args.set)
+    assert again == sweep and again.only(args.unit).units == (unit,)
+    assert (args.out, args.cached) == (str(tmp_path), 50)
+
+
+def test_a_unit_runs_alone(
+  load_halves, tmp_path, leave_training, leave_files, monkeypatch
+):
+  sweep = load_halves('optim.b1=0.9')
+  unit = sweep.units[1]
+
+  def run(codes=None):
+    phenaki = Phenaki(sweep, tmp_path, leave_training, leave_files, codes)
+    code = ablate.run_unit(sweep, unit.name, tmp_path, cached=0, launch=phenaki)
+    return code, phenaki.calls
+
+  train, evaluate = _both('half', 0)
+  monkeypatch.setenv('SLURM_NTASKS', '2')
+  assert run({train: 2}) == (2, [train])  # One of two in a shell of Slurm.
+  assert run({evaluate: -15}) == (75, [train, evaluate])
+  monkeypatch.setenv('PHENAKI_COORDINATOR', 'auto')
+  with pytest.raises(UserError, match='SLURM_NTASKS is 2, but each process'):
+    run()
+  monkeypatch.setenv('SLURM_NTASKS', '1')
+  assert run() == (0, [evaluate])
+  assert run() == (0, [])
+  assert [each.state(tmp_path) for each in sweep.units] == [
+    *('new', 'finished', 'new', 'new')
+  ]
 
 
 def test_rendering_leaves_out_what_is_finished(
