@@ -34,11 +34,6 @@ def check_sweep(sweep: Sweep, *, num_devices: int) -> None:
     UserError: a batch cannot be composed, data or a tokenizer are missing, or
       an evaluation is not possible; the message names the unit.
   """
-  if importlib.util.find_spec('matplotlib') is None:
-    raise UserError(
-      'the figures of a report need matplotlib; install it with pip install '
-      'phenaki-jax[eval]'
-    )
   opened: set[tuple[DataConfig, int]] = set()
   for unit in sweep.units:
     try:
@@ -48,6 +43,19 @@ def check_sweep(sweep: Sweep, *, num_devices: int) -> None:
   # Last, because it takes seconds.
   if any(unit.evaluation.get('frechet') for unit in sweep.units):
     open_features('open_nsfw')
+
+
+def check_figures() -> None:
+  """Check that the figures of a report can be drawn.
+
+  Raises:
+    UserError: matplotlib is not installed.
+  """
+  if importlib.util.find_spec('matplotlib') is None:
+    raise UserError(
+      'the figures of a report need matplotlib; install it with pip install '
+      'phenaki-jax[eval]'
+    )
 
 
 def count_devices() -> int:

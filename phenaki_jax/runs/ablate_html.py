@@ -9,10 +9,10 @@ from etils import epath
 from phenaki_jax.runs.ablate_results import Results
 
 _SHEETS = {
-  'clips': 'Clips of held-out prompts, first seed. The last rows, called '
-  'random, have the same prompts and seeds in all units.',
-  'image_only': 'Concepts that training shows in images only, first seed; the '
+  'clips': 'Clips of held-out prompts. The last rows, called random, have the '
   'same prompts and seeds in all units.',
+  'image_only': 'Concepts that training shows in images only; the same prompts '
+  'and seeds in all units.',
 }
 _STYLE = """
 body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 1400px;
@@ -92,20 +92,23 @@ def _image(content: bytes, words: str, style: str = '') -> str:
 
 
 def _sheets(results: Results, out: epath.Path, sheet: str) -> str:
-  """Return the sheet of each point's first unit; empty if none has any."""
+  """Return the first sheet of each point's units; empty if none has any."""
   cells, found = [], 0
   shown: set[str] = set()
   for point in results.sweep.points:
-    unit = point.units[0]
-    if unit.name in shown:  # a point of several curves
+    name = point.units[0].name
+    if name in shown:  # a point of several curves
       continue
-    shown.add(unit.name)
+    shown.add(name)
     words = ', '.join(filter(None, (point.label, point.series)))
     words = html.escape(words)
-    path = unit.scores_dir(out) / f'{sheet}.png'
     picture = '<div class="absent">missing</div>'
-    if path.is_file():
-      found += 1
-      picture = _image(path.read_bytes(), words)
+    for unit in point.units:
+      path = unit.scores_dir(out) / f'{sheet}.png'
+      if path.is_file():
+        found += 1
+        words += f', trained with seed {unit.seed}'
+        picture = _image(path.read_bytes(), words)
+        break
     cells.append(f'<figure><figcaption>{words}</figcaption>{picture}</figure>')
   return ''.join(cells) if found else ''

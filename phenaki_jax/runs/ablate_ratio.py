@@ -7,12 +7,17 @@ steps, because an image has the tokens of one latent frame only.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
 
-_MATCHES = {'both': ('examples', 'tokens')}
+_MATCHES = {
+  'both': ('examples', 'tokens'),
+  'examples': ('examples',),
+  'tokens': ('tokens',),
+}
 
 
 def ratio_units(
@@ -27,6 +32,9 @@ def ratio_units(
       `prompts` and `concepts`, the clips of the evaluation of a unit, and those
       of each image-only concept.
     shares: the shares of images, by label; the first has the fewest images.
+
+  Raises:
+    UserError: an entry of `arg` is unknown or has a wrong value.
   """
   given = config_lib.parse_arg(
     arg,
@@ -52,7 +60,11 @@ def ratio_units(
     'image_only_prompts': given.concepts,
     'frechet': True,
   }
-  matches: Iterable[str] = _MATCHES.get(given.match, (given.match,))
+  if given.match not in _MATCHES:
+    raise UserError(
+      f"match is {given.match!r}; use 'examples', 'tokens' or 'both'"
+    )
+  matches = _MATCHES[given.match]
   for match, (label, share) in itertools.product(matches, shares.items()):
     yield {
       'config': config,

@@ -118,6 +118,13 @@ def test_report_says_what_is_missing_and_starts_nothing(call, tmp_path, capsys):
   assert '0 of 4 units are finished' in text
 
 
+def test_a_report_needs_matplotlib(call, tmp_path, capfd, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  assert main([*call(tmp_path / 'out'), '--report']) == 2
+  assert 'need matplotlib; install it with' in capfd.readouterr().err
+  assert not (tmp_path / 'out').exists()
+
+
 def test_a_wrong_unit_ends_in_one_sentence(call, tmp_path, capfd):
   argv = [*call(tmp_path / 'out'), '--dry-run']
   assert main([*argv, '--set', 'data.fps=0']) == 2

@@ -12,6 +12,7 @@ from etils import epath
 from PIL import Image
 
 from phenaki_jax.runs import ablate_figures, ablate_report, ablate_results
+from phenaki_jax.runs.ablate_html import to_html
 from phenaki_jax.runs.ablate_results import STILL, TEXT, collect, mean_of
 
 
@@ -116,6 +117,20 @@ def test_the_page_holds_every_picture(reported):
   assert page.count('<td class=missing>missing</td>') == 6
 
 
+def test_the_sheet_is_of_the_first_seed_that_has_one(
+  load_halves, leave_files, tmp_path
+):
+  sweep, out = load_halves(seeds=3), epath.Path(tmp_path)
+  _, *later = sweep.points[0].units
+  for right, unit in enumerate(later, 1):
+    leave_files(unit, out, right=right)
+  page = to_html(collect(sweep, out), out, tables={}, figures={})
+  (sheet,) = _embedded(page)
+  assert (sheet == 40).all()
+  assert '<figcaption>none, trained with seed 1</figcaption>' in page
+  assert '<figcaption>half</figcaption>' in page
+
+
 def test_figures_name_the_points_that_are_missing(reported):
   sweep, out, _ = reported
   assert ablate_figures.missing(collect(sweep, out)) == ['half']
@@ -141,8 +156,6 @@ def test_text_of_a_sweep_is_escaped(
   sweep = load_sweep(str(path), seeds=1, overrides=[tokenizer])
   leave_files(sweep.units[0], tmp_path)
   results = ablate_results.collect(sweep, tmp_path)
-  from phenaki_jax.runs.ablate_html import to_html
-
   page = to_html(
     results,
     epath.Path(tmp_path),

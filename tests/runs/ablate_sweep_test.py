@@ -78,6 +78,12 @@ def test_shipped_sweep_refuses_an_unknown_argument(path):
     load_sweep(f'{path}:nonsense', seeds=1)
 
 
+@pytest.mark.parametrize('path', SWEEPS, ids=lambda path: path.stem)
+def test_shipped_sweep_names_what_can_be_matched(path):
+  with pytest.raises(UserError, match="'foo'; use 'examples', 'tokens' or 'b"):
+    load_sweep(f'{path}:match=foo', seeds=1)
+
+
 def test_the_sweep_in_the_documents_loads(tmp_path):
   text = (CONFIGS.parent / 'docs' / 'ablation.md').read_text()
   (block,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
