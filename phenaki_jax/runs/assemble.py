@@ -98,12 +98,16 @@ class Run:
   words: Words | None = None
 
   @functools.cached_property
+  def _params(self) -> Any:
+    return boxed_params(self.task)
+
+  @functools.cached_property
   def optimizer(self) -> optax.GradientTransformation:
     """Return the optimizer with its learning rate schedule."""
     return make_optimizer(
       self.experiment.optim,
       steps=self.experiment.train.steps,
-      params=boxed_params(self.task),
+      params=self._params,
       opponents=self.task.opponents,
       unoptimized=(*self.task.fixed, *self.task.statistics),
     )
@@ -112,9 +116,15 @@ class Run:
   def state(self) -> TrainState:
     """Describe the parameters, their average and the optimizer state."""
     uneven = self.experiment.train.uneven_shards
-    return abstract_state(self.task, self.optimizer, self.mesh, uneven=uneven)
+    return abstract_state(
+      self.task,
+      self.optimizer,
+      self.mesh,
+      params=self._params,
+      uneven=uneven,
+    )
 
-  @property
+  @functools.cached_property
   def frozen(self) -> Any:
     """Describe the arrays that the loss reads and training never changes."""
     uneven = self.experiment.train.uneven_shards

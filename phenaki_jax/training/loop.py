@@ -126,10 +126,11 @@ def train(
   """
   is_first = jax.process_index() == 0
   workdir = epath.Path(workdir)
+  params = state_lib.boxed_params(task)
   optimizer = make_optimizer(
     optim,
     steps=config.steps,
-    params=state_lib.boxed_params(task),
+    params=params,
     opponents=task.opponents,
     unoptimized=(*task.fixed, *task.statistics),
   )
@@ -147,7 +148,9 @@ def train(
       stack.callback(writer.close)
 
     uneven = config.uneven_shards
-    abstract = state_lib.abstract_state(task, optimizer, mesh, uneven=uneven)
+    abstract = state_lib.abstract_state(
+      task, optimizer, mesh, params=params, uneven=uneven
+    )
     frozen = state_lib.place_frozen(task, mesh, uneven=uneven)
     checkpoints = stack.enter_context(
       Checkpoints(

@@ -186,6 +186,7 @@ def abstract_state(
   optimizer: optax.GradientTransformation,
   mesh: Mesh | AbstractMesh,
   *,
+  params: Any = None,
   uneven: sharding.Otherwise = 'raise',
 ) -> TrainState:
   """Describe the state (shapes, dtypes, shardings); nothing is allocated.
@@ -194,6 +195,8 @@ def abstract_state(
     task: the model to train.
     optimizer: its state is placed by the names of the parameters it mirrors.
     mesh: from `sharding.make_mesh`, or an abstract one.
+    params: from `boxed_params`, if they are there: tracing a large model takes
+      seconds.
     uneven: see `sharding.param_shardings`.
 
   Raises:
@@ -201,8 +204,8 @@ def abstract_state(
     ValueError: if a parameter has no names.
   """
   boxed = jax.eval_shape(
-    lambda key: _fresh(task.init(key), optimizer, _apart(task)),
-    rngs.described(),
+    lambda params: _fresh(params, optimizer, _apart(task)),
+    boxed_params(task) if params is None else params,
   )
   return TrainState(
     **{

@@ -21,6 +21,7 @@ from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training.checkpoints import Checkpoints
 from phenaki_jax.training.state import TrainState, create_state, place_frozen
+from phenaki_jax.training.tokenizer_task import TokenizerTask
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 SMALL = [
@@ -232,6 +233,21 @@ def test_paper_sized_run_is_assembled_without_an_array():
   assert batch['clips']['pixels'].shape == (256, 11, 128, 128, 3)
   specs = [leaf.sharding.spec for leaf in jax.tree.leaves(params)]
   assert any('fsdp' in spec and 'tensor' in spec for spec in specs)
+
+
+def test_the_model_of_a_described_run_is_traced_once():
+  settings = _resolve('tokenizer', TOKENIZER)
+  run = assemble.assemble_abstract(settings, mesh=_mesh())
+  traced = []
+
+  class Counted(TokenizerTask):
+    def init(self, rng):
+      traced.append(rng)
+      return super().init(rng)
+
+  counted = dataclasses.replace(run, task=Counted(config=settings.tokenizer))
+  assert counted.state.params and counted.optimizer and counted.frozen == {}
+  assert len(traced) == 1
 
 
 def test_batch_that_devices_do_not_divide_is_refused():
