@@ -85,8 +85,9 @@ def build(
 
   Raises:
     UserError: there is no source; a source lacks a score, has no record to
-      keep or too many broken ones; or `out` holds something else. The lists
-      of the records of a rejected source are kept in `<out>.refused`.
+      keep or too many broken ones, or cannot be read further; or `out` holds
+      something else. The lists of the records of a rejected source are kept in
+      `<out>.refused`.
   """
   filters = filters or filters_lib.FilterConfig()
   out = data_path(writable(out)).absolute()
@@ -121,6 +122,11 @@ def build(
           f'{error}; the records that were left out are listed in '
           f'{_refused(out)}/{manifest.QUARANTINE} and {manifest.DROPPED}'
         ) from None
+      except ConnectionError as error:
+        raise UserError(
+          f'{error}; nothing was written, and an older manifest is kept: run '
+          'the same command again when the network works'
+        ) from error
   _remove_lists(out)
   return reports
 
@@ -309,6 +315,8 @@ class _Builder:
       info = examine(record, max_duration=self.filters.max_duration)
     except schema.DecodeError as error:
       return error
+    except ConnectionError:
+      raise  # It says nothing about the record.
     except Exception as error:
       # One undecodable file must not stop the build.
       detail = f'{type(error).__name__}: {error}'

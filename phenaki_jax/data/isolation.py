@@ -52,6 +52,7 @@ class IsolatedReader:
     Raises:
       schema.DecodeError: as of the reader, or 'decoder_stopped' if the child
         crashed or exceeded its time or its memory.
+      ConnectionError: a remote file cannot be read.
     """
     child = getattr(self._local, 'child', None)
     if child is None:
@@ -59,11 +60,14 @@ class IsolatedReader:
       self._local.child = child
       self._children.append(child)
     try:
-      return child.examine(record, max_duration)
+      found = child.examine(record, max_duration)
     except (OSError, EOFError) as error:
       self._local.child = None
       self._children.remove(child)
       raise schema.DecodeError('decoder_stopped', child.stop()) from error
+    if isinstance(found, ConnectionError):
+      raise found
+    return found
 
   def close(self) -> None:
     """End all children."""
@@ -87,14 +91,18 @@ class _Child:
 
   def examine(
     self, record: schema.Record, max_duration: float
-  ) -> schema.MediaInfo:
+  ) -> schema.MediaInfo | ConnectionError:
+    """Return the result or a failure of the network.
+
+    It is not raised, as failures of the connection to the child are.
+    """
     self._connection.send((record, max_duration))
     if not self._connection.poll(self._seconds):
       raise TimeoutError
     found = self._connection.recv()
-    if isinstance(found, schema.MediaInfo):
-      return found
-    raise schema.DecodeError(*found)
+    if isinstance(found, tuple):
+      raise schema.DecodeError(*found)
+    return found
 
   def stop(self) -> str:
     """End the process; return how it had ended before, for messages."""
@@ -113,7 +121,12 @@ def _serve(
   connection: Connection, opener: Callable[[], base.Reader], limits: Limits
 ) -> None:
   """Examine records until the connection is closed."""
-  reader = opener()
+  try:
+    reader = opener()
+  except ConnectionError as error:
+    connection.recv()
+    connection.send(ConnectionError(str(error)))
+    return
   size = _virtual_memory() + limits.memory
   resource.setrlimit(resource.RLIMIT_AS, (size, size))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -125,13 +138,15 @@ def _serve(
 
 def _examine(
   reader: base.Reader, record: schema.Record, max_duration: float
-) -> schema.MediaInfo | tuple[str, str]:
+) -> schema.MediaInfo | tuple[str, str] | ConnectionError:
   try:
     return reader.examine(record, max_duration=max_duration)
   except schema.DecodeError as error:
     return error.reason, error.detail
   except MemoryError:
     return 'out_of_memory', ''
+  except ConnectionError as error:
+    return ConnectionError(str(error))
   except Exception as error:
     return 'decoder_failed', f'{type(error).__name__}: {error}'
 

@@ -53,6 +53,35 @@ def test_a_lost_child_costs_one_record(isolated):
   assert isolated.examine(record('image')).num_frames == 1
 
 
+class Unreachable(files.FileReader):
+  """Reads a file of a network that fails."""
+
+  def read(self, record):
+    raise ConnectionError(f'{record.path} cannot be read: reset')
+
+
+def test_a_failure_of_the_network_is_none_of_the_record(reader):
+  isolated = isolation.IsolatedReader(Unreachable(reader.folder))
+  for _ in range(2):  # The child lives on.
+    with pytest.raises(ConnectionError, match='^image cannot be read: reset$'):
+      isolated.examine(record('image'))
+  isolated.close()
+
+
+def unreachable():
+  raise ConnectionError('the table cannot be read: reset')
+
+
+def test_a_reader_that_cannot_be_opened_is_none_of_the_record(
+  reader, monkeypatch
+):
+  monkeypatch.setattr(reader, 'opener', lambda: unreachable)
+  isolated = isolation.IsolatedReader(reader)
+  with pytest.raises(ConnectionError, match='^the table cannot be read: reset'):
+    isolated.examine(record('image'))
+  isolated.close()
+
+
 def test_memory_is_bounded(reader):
   limited = isolation.IsolatedReader(reader, isolation.Limits(memory=4 * 2**20))
   assert limited.examine(record('image')).width == 48

@@ -22,6 +22,7 @@ from phenaki_jax.data import (
 from phenaki_jax.data.sources import layouts
 from phenaki_jax.data.token_cache import TokenCache, TokenExample
 from phenaki_jax.errors import UserError
+from phenaki_jax.files import remote
 
 LAYOUTS = ('webvid', 'img2dataset', 'jsonl', 'stories')
 
@@ -131,6 +132,27 @@ def test_data_of_a_web_server_are_those_of_the_disk(
   # The manifest may itself be on the server.
   shutil.copytree(tmp_path / 'm', web.folder / 'm')
   assert len(manifest.Manifest(f'{web.url}/m')) == len(found)
+
+
+def test_a_failure_of_the_network_ends_a_build_and_keeps_the_manifest(
+  folders, web, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(remote, '_PAUSE', 0.0)
+  shutil.copytree(folders, web.folder / 'data')
+  make(f'{web.url}/data', tmp_path / 'm')
+  before = {path: path.read_bytes() for path in tmp_path.glob('m/*')}
+  serve = web.handler.send_head
+
+  def fails(handler):
+    if not handler.path.endswith('0001.mp4'):
+      return serve(handler)
+    handler.send_error(503)
+    return None
+
+  monkeypatch.setattr(web.handler, 'send_head', fails)
+  with pytest.raises(UserError, match=r'0001.mp4 cannot be read: .*run the'):
+    make(f'{web.url}/data', tmp_path / 'm')
+  assert {path: path.read_bytes() for path in tmp_path.glob('m/*')} == before
 
 
 @pytest.mark.slow
