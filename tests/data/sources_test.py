@@ -1,7 +1,10 @@
 """Data in buckets and on web servers give what local data give."""
 
 import dataclasses
+import errno
+import io
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -19,7 +22,13 @@ from phenaki_jax.data import (
   record_cache,
   schema,
 )
-from phenaki_jax.data.sources import layouts
+from phenaki_jax.data.sources import (
+  csv_rows,
+  img2dataset,
+  layouts,
+  line_source,
+  tar_index,
+)
 from phenaki_jax.data.token_cache import TokenCache, TokenExample
 from phenaki_jax.errors import UserError
 from phenaki_jax.files import remote
@@ -153,6 +162,57 @@ def test_a_failure_of_the_network_ends_a_build_and_keeps_the_manifest(
   with pytest.raises(UserError, match=r'0001.mp4 cannot be read: .*run the'):
     make(f'{web.url}/data', tmp_path / 'm')
   assert {path: path.read_bytes() for path in tmp_path.glob('m/*')} == before
+
+
+class Failing(io.RawIOBase):
+  """A file on a disk that fails at its last byte."""
+
+  def __init__(self, path):
+    self._content, self._at = path.read_bytes(), 0
+
+  def readable(self):
+    return True
+
+  def seekable(self):
+    return True
+
+  def seek(self, offset, whence=0):
+    self._at = offset + (0, self._at, len(self._content))[whence]
+    return self._at
+
+  def readinto(self, buffer):
+    found = self._content[:-1][self._at :][:20]
+    if not found:
+      raise OSError(errno.EIO, 'Input/output error')
+    buffer[: len(found)] = found
+    self._at += len(found)
+    return len(found)
+
+
+@pytest.mark.parametrize('name', ['webvid', 'jsonl', 'stories', 'tar', 'table'])
+def test_a_file_of_many_rows_that_fails_ends_a_build(
+  folders, name, tmp_path, monkeypatch
+):
+  """The rows that follow are no broken record."""
+
+  def failing(path, *_):
+    return io.BufferedReader(Failing(path), 20)
+
+  layout = name if name in LAYOUTS else 'img2dataset'
+  shutil.copytree(folders / layout, tmp_path / 'data')
+  opener = layouts.opener(layout, str(tmp_path / 'data'))
+  source = opener(tmp_path)
+  if name == 'tar':
+    (tmp_path / 'data' / '00000.tar.index.json').unlink(missing_ok=True)
+    monkeypatch.setattr(
+      tar_index, 'scan', lambda file, _: failing(pathlib.Path(file.name)).read()
+    )
+  for module in (csv_rows, line_source, img2dataset):
+    if name != 'tar':
+      monkeypatch.setattr(module, 'open_stream', failing)
+  with pytest.raises(UserError, match='cannot be read.*Input/output error'):
+    build.build([lambda _: source], tmp_path / 'm', max_broken_share=1.0)
+  assert not (tmp_path / 'm').exists()
 
 
 @pytest.mark.slow

@@ -18,9 +18,9 @@ import pyarrow
 import pyarrow.parquet
 
 from phenaki_jax.data import captions, filters, schema
-from phenaki_jax.data.sources import files, shard_media, tar_index
+from phenaki_jax.data.sources import files, shard_media, tables, tar_index
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.paths import DataPath, data_path, real_path
+from phenaki_jax.files.paths import DataPath, data_path, is_remote, real_path
 from phenaki_jax.files.remote import open_stream
 
 _REQUIRED = ('key', 'caption')
@@ -72,8 +72,8 @@ class Img2Dataset:
       index_folder: where the indices go if `folder` is not writable.
 
     Raises:
-      UserError: the folder or the shards are missing, or no table can be
-        used.
+      UserError: the folder or the shards are missing, no table can be used,
+        or a remote one cannot be read.
     """
     self.folder = data_path(folder)
     if not self.folder.is_dir():
@@ -81,11 +81,12 @@ class Img2Dataset:
         f'there is no folder {self.folder}; name one in the '
         'img2dataset layout (tar and parquet files)'
       )
-    names = {
-      path.stem
+    # A server that fails would deny that a file exists.
+    listed, self._tars = (
+      {path.stem for path in self.folder.glob(f'*.{suffix}')}
       for suffix in ('parquet', 'tar')
-      for path in self.folder.glob(f'*.{suffix}')
-    }
+    )
+    names = listed | self._tars
     if not names:
       raise UserError(
         f'{self.folder} holds no shards; the img2dataset layout is '
@@ -94,7 +95,10 @@ class Img2Dataset:
     self._index_folder = (
       None if index_folder is None else pathlib.Path(index_folder)
     )
-    self._shards = [_open(self.folder, name) for name in sorted(names)]
+    self._shards = [
+      _open(self.folder, name, has_table=name in listed)
+      for name in sorted(names)
+    ]
     usable = [shard.columns for shard in self._shards if not shard.fault]
     if not usable:
       raise UserError(self._shards[0].detail)
@@ -107,19 +111,30 @@ class Img2Dataset:
     return sum(shard.rows for shard in self._shards)
 
   def __iter__(self) -> Iterator[schema.Record]:
-    """Yield a record of every row, shard by shard."""
+    """Yield a record of every row, shard by shard.
+
+    Raises:
+      UserError: a shard cannot be read to its end.
+    """
     self._notes.clear()
     for shard in self._shards:
-      tar = self.folder / f'{shard.name}.tar'
-      try:
-        index = tar_index.load(tar, fallback=self._index_folder)
-      except OSError:
-        reason = 'unreadable_tar' if tar.exists() else 'missing_tar'
-        index = tar_index.TarIndex(members={}, ignored={reason: 1})
+      index = self._index(shard.name)
       self._notes.update(index.ignored)
       media = shard_media.ShardMedia(index.members)
       yield from self._records(shard, media)
       self._notes.update(media.unused)
+
+  def _index(self, name: str) -> tar_index.TarIndex:
+    """Return the index of a tar; that of one that cannot be opened is empty."""
+    reason = 'missing_tar'
+    if name in self._tars:
+      tar = self.folder / f'{name}.tar'
+      try:
+        return tar_index.load(tar, fallback=self._index_folder)
+      except OSError as error:
+        tables.check_closed(tar, error)
+        reason = 'unreadable_tar'
+    return tar_index.TarIndex(members={}, ignored={reason: 1})
 
   def _records(
     self, shard: _Shard, media: shard_media.ShardMedia
@@ -140,7 +155,9 @@ class Img2Dataset:
         row += 1
         yield self._record(shard, row, values, media)
     except (pyarrow.ArrowException, OSError) as error:
-      detail = f'{shard.name}.parquet, row {row + 1}: {_first_line(error)}'
+      path = self.folder / f'{shard.name}.parquet'
+      _check_damage(path, error, rows=row)
+      detail = f'{path.name}, row {row + 1}: {_first_line(error)}'
       shard = dataclasses.replace(shard, fault='unreadable_table')
       for rest in range(row + 1, shard.rows + 1):
         yield _broken(shard, f'row-{rest}', detail)
@@ -189,13 +206,13 @@ class Img2Dataset:
     return {key: self._notes[key] for key in sorted(+self._notes)}
 
 
-def _open(folder: DataPath, name: str) -> _Shard:
+def _open(folder: DataPath, name: str, *, has_table: bool) -> _Shard:
   """Read the footer of a table."""
   path = folder / f'{name}.parquet'
   if name != os.fsencode(name).decode('utf-8', 'replace'):
     detail = f'the name of {os.fsencode(str(path))!r} is not UTF-8'
     return _Shard(name=ascii(name)[1:-1], fault='unsafe_name', detail=detail)
-  if not path.exists():
+  if not has_table:
     detail = (
       f'{folder / name}.tar has no {name}.parquet beside it; put back the '
       'table that img2dataset wrote with the tar'
@@ -206,6 +223,7 @@ def _open(folder: DataPath, name: str) -> _Shard:
       metadata = pyarrow.parquet.read_metadata(file)
     columns = metadata.schema.to_arrow_schema().names
   except (pyarrow.ArrowException, OSError) as error:
+    _check_damage(path, error)
     detail = f'{path} cannot be read as parquet: {_first_line(error)}'
     return _Shard(name=name, fault='unreadable_table', detail=detail)
   shard = _Shard(name=name, rows=metadata.num_rows, columns=frozenset(columns))
@@ -232,6 +250,13 @@ def _rows(path: DataPath) -> Iterator[dict[str, Any]]:
       columns = [column_values(batch.column(name)) for name in names]
       for values in zip(*columns, strict=True):
         yield dict(zip(names, values, strict=True))
+
+
+def _check_damage(path: DataPath, error: Exception, *, rows: int = 0) -> None:
+  """Check that an error is one of the content, or of opening a local file."""
+  # Arrow also raises OSError for damage, without a number.
+  if isinstance(error, OSError) and (error.errno or is_remote(path)):
+    tables.check_closed(path, error, rows=rows)
 
 
 def column_values(column: pyarrow.Array) -> list[Any]:

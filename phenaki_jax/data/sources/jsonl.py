@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 
 from phenaki_jax.data import captions, filters, schema
-from phenaki_jax.data.sources import files, shard_media
+from phenaki_jax.data.sources import files, shard_media, tables
 from phenaki_jax.data.sources.line_source import (
   MAX_LINE,
   LineSource,
@@ -43,7 +43,8 @@ class JsonLines(LineSource):
     """Find the JSONL files and read their first lines.
 
     Raises:
-      UserError: the folder or the files are missing.
+      UserError: the folder or the files are missing, or a remote one cannot
+        be read.
     """
     super().__init__(folder)
     self.columns = frozenset.intersection(*map(_columns, self.tables))
@@ -87,5 +88,8 @@ def _columns(path: DataPath) -> frozenset[str]:
   try:
     with open_stream(path) as file:
       return frozenset(json.loads(file.readline(MAX_LINE)))
-  except (OSError, ValueError, TypeError, RecursionError):
-    return frozenset()
+  except OSError as error:
+    tables.check_closed(path, error)
+  except (ValueError, TypeError, RecursionError):
+    pass
+  return frozenset()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax.data import schema
+from phenaki_jax.data.sources import tables
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.paths import DataPath, data_path, real_path
 from phenaki_jax.files.remote import open_stream
@@ -17,8 +18,8 @@ class LineSource(abc.ABC):
   """The lines of the `*.jsonl` files of a folder.
 
   If there are files of a training split (`*train*.jsonl`), only those are
-  read; the others are counted in the notes. A file that cannot be read is a
-  broken record.
+  read; the others are counted in the notes. A local file that cannot be opened
+  is a broken record.
 
   Attributes:
     layout: name of the layout.
@@ -37,15 +38,20 @@ class LineSource(abc.ABC):
       UserError: the folder or the files are missing.
     """
     self.folder = data_path(folder)
-    tables = sorted(self.folder.glob('*.jsonl'))
-    if not tables:
+    found = sorted(self.folder.glob('*.jsonl'))
+    if not found:
       raise UserError(f'{self.folder} holds no JSONL file; {self.meaning}')
-    self.tables = [path for path in tables if 'train' in path.name] or tables
-    self._ignored = len(tables) - len(self.tables)
+    self.tables = [path for path in found if 'train' in path.name] or found
+    self._ignored = len(found) - len(self.tables)
 
   def __iter__(self) -> Iterator[schema.Record]:
-    """Yield the records of every line, in the order of the files."""
+    """Yield the records of every line, in the order of the files.
+
+    Raises:
+      UserError: a file cannot be read to its end.
+    """
     for path in self.tables:
+      number = 0
       try:
         with open_stream(path) as file:
           lines = iter(functools.partial(file.readline, MAX_LINE), b'')
@@ -53,6 +59,7 @@ class LineSource(abc.ABC):
             if line.strip():
               yield from self.records(line, f'{path.name}:{number}')
       except OSError as error:
+        tables.check_closed(path, error, rows=number)
         # The number of lines is unknown, so the file counts as one record.
         yield broken(path.name, 'unreadable_table', f'{path}: {error}')
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax.data import schema
-from phenaki_jax.data.sources import csv_rows, files
+from phenaki_jax.data.sources import csv_rows, files, tables
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.paths import DataPath, data_path, is_remote, real_path
 
@@ -31,7 +31,7 @@ class WebVid:
 
   If there are CSV files of a training split (`*train*.csv`), only those are
   read; the others are counted in the notes. The rows of a file that lacks a
-  column are broken records.
+  column are broken records, and so is a local file that cannot be opened.
   """
 
   layout = 'webvid'
@@ -40,8 +40,8 @@ class WebVid:
     """Read the headers of the CSV files.
 
     Raises:
-      UserError: the folder or the CSV files are missing, or every file lacks
-        a column.
+      UserError: the folder or the CSV files are missing, every file lacks a
+        column, or a remote one cannot be read.
     """
     self.folder = data_path(folder)
     if not self.folder.is_dir():
@@ -49,20 +49,23 @@ class WebVid:
         f'there is no folder {self.folder}; name one in the '
         'WebVid layout (CSV files and videos)'
       )
-    tables = sorted(self.folder.glob('*.csv'))
-    if not tables:
+    found = sorted(self.folder.glob('*.csv'))
+    if not found:
       raise UserError(
         f'{self.folder} holds no CSV file; the WebVid layout is a CSV with '
         f'the columns {", ".join(_REQUIRED)} beside the videos'
       )
-    training = [path for path in tables if 'train' in path.name]
-    self._tables = training or tables
-    self._notes = Counter(csv_not_train=len(tables) - len(self._tables))
+    training = [path for path in found if 'train' in path.name]
+    self._tables = training or found
+    self._notes = Counter(csv_not_train=len(found) - len(self._tables))
     self._faults: dict[DataPath, str] = {}
     columns = []
     for path in self._tables:
       try:
         names = frozenset(_checked_header(path))
+      except OSError as error:
+        tables.check_closed(path, error)
+        self._faults[path] = f'{path} cannot be read: {error.strerror}'
       except UserError as error:
         self._faults[path] = str(error)
       else:
@@ -73,12 +76,19 @@ class WebVid:
     self.reader = files.FileReader(self.folder)
 
   def __iter__(self) -> Iterator[schema.Record]:
-    """Yield a record of every row, in the order of the files."""
+    """Yield a record of every row, in the order of the files.
+
+    Raises:
+      UserError: a file cannot be read to its end.
+    """
     for path in self._tables:
+      rows = 0
       try:
         for row in csv_rows.read_rows(path, key='videoid'):
+          rows += 1
           yield self._record(path, row)
       except OSError as error:
+        tables.check_closed(path, error, rows=rows)
         # The number of rows is unknown, so the file counts as one record.
         yield _broken(path.name, 'unreadable_table', f'{path}: {error}')
 
@@ -154,12 +164,10 @@ def _checked_header(path: DataPath) -> tuple[str, ...]:
   """Return the names of the columns of a file.
 
   Raises:
-    UserError: the file cannot be read, or lacks or repeats a column.
+    OSError: the file cannot be read.
+    UserError: it lacks or repeats a column.
   """
-  try:
-    names = tuple(filter(None, csv_rows.read_header(path)))
-  except OSError as error:
-    raise UserError(f'{path} cannot be read: {error.strerror}') from error
+  names = tuple(filter(None, csv_rows.read_header(path)))
   for name in _REQUIRED:
     count = names.count(name)
     if count != 1:
@@ -183,8 +191,10 @@ def _list(folder: DataPath) -> tuple[list[str], bool]:
         has_videos = True
       elif is_folder and not _BAD_BYTE.search(name):
         subfolders.append(name)
-  except OSError:
-    pass  # Its videos are counted as missing files.
+  except OSError as error:
+    # Its videos are counted as missing files.
+    if not isinstance(error, FileNotFoundError):
+      tables.check_closed(folder, error)
   return subfolders, has_videos
 
 
