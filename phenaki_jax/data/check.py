@@ -2,14 +2,15 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax import progress
+from phenaki_jax.data import isolation, schema
 from phenaki_jax.data import manifest as manifest_lib
-from phenaki_jax.data import schema
 from phenaki_jax.data.sources import base
 
 _CHUNK = 16  # records of one task
@@ -30,20 +31,36 @@ def find_problems(
 ) -> Iterator[Problem]:
   """Read every record again, and yield those whose content has changed.
 
-  First the hash of the manifest itself is computed again.
+  First the hash of the manifest itself is computed again. Only changed files
+  are decoded, in child processes with limits, to tell a broken file from
+  another one.
 
   Args:
     manifest: the manifest.
     workers: number of threads that read.
+
+  Raises:
+    ConnectionError: a remote file cannot be read.
   """
   if manifest.recomputed_hash() != manifest.hash:
     yield Problem(key=manifest_lib.RECORDS, reason='changed_manifest')
   bar = progress.bar(total=len(manifest), unit='records', desc='check')
   records = manifest.records()
-  with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool, bar:
+  isolated: dict[base.Reader, isolation.IsolatedReader] = {
+    reader: isolation.IsolatedReader(reader)
+    for reader in manifest.readers
+    if isinstance(reader, base.PortableReader)
+  }
+  with contextlib.ExitStack() as stack:
+    for one in isolated.values():
+      stack.callback(one.close)
+    stack.enter_context(bar)
+    pool = stack.enter_context(
+      concurrent.futures.ThreadPoolExecutor(max(1, workers))
+    )
     waiting: collections.deque = collections.deque()
     while chunk := list(itertools.islice(records, _CHUNK)):
-      waiting.append(pool.submit(_problems, chunk))
+      waiting.append(pool.submit(_problems, chunk, isolated))
       if len(waiting) > _AHEAD * workers:
         yield from _finish(waiting, bar)
     while waiting:
@@ -59,19 +76,35 @@ def _finish(waiting: collections.deque, bar: Any) -> list[Problem]:
 
 def _problems(
   chunk: list[tuple[schema.Record, base.Reader]],
+  isolated: dict[base.Reader, isolation.IsolatedReader],
 ) -> tuple[int, list[Problem]]:
   """Return the number of records and their problems."""
-  found = [_problem(record, reader) for record, reader in chunk]
+  found = [
+    _problem(record, reader, isolated.get(reader)) for record, reader in chunk
+  ]
   return len(chunk), [problem for problem in found if problem is not None]
 
 
-def _problem(record: schema.Record, reader: base.Reader) -> Problem | None:
+def _problem(
+  record: schema.Record,
+  reader: base.Reader,
+  isolated: isolation.IsolatedReader | None,
+) -> Problem | None:
   assert record.info is not None, 'records of a manifest have been decoded'
+  # Without the expected hash, `examine` tells a changed file from a broken one.
+  bare = dataclasses.replace(record, info=None)
   try:
-    # Without the expected hash, `examine` distinguishes a changed file
-    # from a broken one.
-    bare = dataclasses.replace(record, info=None)
-    info = reader.examine(bare)
+    if isolated is None:  # Rendered, so there are no bytes to read.
+      info = reader.examine(bare)
+    else:
+      assert isinstance(reader, base.TimedReader)
+      try:
+        reader.read(record)
+        return None
+      except schema.DecodeError as error:
+        if error.reason != 'changed_file':
+          raise
+      info = isolated.examine(bare)
   except schema.DecodeError as error:
     return Problem(key=record.key, reason=error.reason, detail=error.detail)
   if info.content_hash != record.info.content_hash:

@@ -1,7 +1,7 @@
 import pytest
 
 from phenaki_jax.data import build, check, manifest
-from phenaki_jax.data.sources import storyworld, webvid
+from phenaki_jax.data.sources import files, storyworld, webvid
 
 
 @pytest.fixture
@@ -28,7 +28,14 @@ def test_an_unchanged_manifest_has_no_problems(folder):
   assert problems(folder) == []
 
 
-def test_every_kind_of_change_is_found(folder, good_clips, tmp_path):
+def test_every_kind_of_change_is_found_by_child_processes(
+  folder, good_clips, tmp_path, monkeypatch
+):
+  def examine(*_, **__):
+    raise AssertionError('a file is decoded in this process')
+
+  # Children are forked from a process that does not know of it.
+  monkeypatch.setattr(files.FileReader, 'examine', examine)
   videos = tmp_path / 'w' / 'videos' / '000'
   (videos / '0001.mp4').unlink()
   (videos / '0003.mp4').write_bytes(good_clips[3][:900])

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,10 @@ class PackedReader:
   def __init__(self, folder: str | DataPath):
     self.folder = data_path(folder)
     self._file = functools.lru_cache(_OPEN)(self._open)
+
+  def opener(self) -> 'Callable[[], PackedReader]':
+    """Return what opens an equal reader in another process."""
+    return functools.partial(PackedReader, str(self.folder))
 
   def _open(self, name: str) -> ArrayRecordDataSource:
     if not _NAME.fullmatch(name):
