@@ -7,7 +7,6 @@ of it and is checked whenever the record is read.
 
 import functools
 import hashlib
-import io
 import json
 import math
 import os
@@ -16,15 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from array_record.python.array_record_data_source import (
   ArrayRecordDataSource,
 )
 from jaxtyping import UInt8
-from PIL import Image
 
-from phenaki_jax.data import schema, transforms, video
+from phenaki_jax.data import image, schema, transforms, video
 from phenaki_jax.data.sources import files
 from phenaki_jax.files.paths import DataPath, data_path
 from phenaki_jax.files.remote import local_copy
@@ -52,13 +49,20 @@ def pack(frames: Sequence[bytes], provenance: Mapping[str, Any]) -> bytes:
 
 
 def unpack(content: bytes) -> tuple[list[bytes], dict[str, Any]]:
-  """Return the arguments of `pack`."""
-  arrays = safetensors.numpy.load(content)
-  ends = np.cumsum(arrays['sizes']).tolist()
-  data = arrays['frames'].tobytes()
-  starts = [0, *ends[:-1]]
-  frames = [data[a:b] for a, b in zip(starts, ends, strict=True)]
-  return frames, json.loads(arrays['provenance'].tobytes())
+  """Return the arguments of `pack`.
+
+  Raises:
+    schema.DecodeError: 'broken_file' if they are not in the content.
+  """
+  try:
+    arrays = safetensors.numpy.load(content)
+    ends = np.cumsum(arrays['sizes']).tolist()
+    data = arrays['frames'].tobytes()
+    starts = [0, *ends[:-1]]
+    frames = [data[a:b] for a, b in zip(starts, ends, strict=True)]
+    return frames, json.loads(arrays['provenance'].tobytes())
+  except Exception as error:  # Damage appears as errors of many types.
+    raise schema.DecodeError('broken_file', str(error)) from error
 
 
 class PackedReader:
@@ -83,7 +87,7 @@ class PackedReader:
       raise schema.DecodeError('missing_file', name) from error
     try:
       return ArrayRecordDataSource([path])
-    except Exception as error:  # Damage appears as errors of many types.
+    except Exception as error:  # As in `unpack`.
       raise schema.DecodeError('broken_file', name) from error
 
   def read(self, record: schema.Record) -> bytes:
@@ -97,7 +101,7 @@ class PackedReader:
     file = self._file(record.path)
     try:
       content = file[record.offset]
-    except Exception as error:  # As in `_open`.
+    except Exception as error:  # As in `unpack`.
       raise schema.DecodeError('broken_file', record.path) from error
     info = record.info
     if info and hashlib.sha256(content).hexdigest() != info.content_hash:
@@ -113,19 +117,15 @@ class PackedReader:
       schema.DecodeError: the record cannot be used.
     """
     content = self.read(record)
-    try:
-      frames = [_decoded(frame) for frame in unpack(content)[0]]
-    except (
-      OSError,
-      ValueError,
-      KeyError,
-      safetensors.SafetensorError,
-    ) as error:
-      raise schema.DecodeError('broken_file', str(error)) from error
+    frames = unpack(content)[0]
+    sizes = {image.decode(frame).size for frame in frames}
+    if len(sizes) != 1:
+      raise schema.DecodeError('broken_file', f'frames of sizes {sizes}')
+    ((width, height),) = sizes
     return schema.MediaInfo(
       content_hash=hashlib.sha256(content).hexdigest(),
-      width=frames[0].shape[1],
-      height=frames[0].shape[0],
+      width=width,
+      height=height,
       num_frames=len(frames),
     )
 
@@ -164,9 +164,5 @@ class PackedReader:
     return files.clip_example(record, request, np.stack(shown))
 
 
-def _decoded(frame: bytes) -> UInt8[np.ndarray, 'H W 3']:
-  return np.asarray(Image.open(io.BytesIO(frame)))
-
-
 def _sized(frame: bytes, size: tuple[int, int]) -> UInt8[np.ndarray, 'H W 3']:
-  return transforms.fit(Image.open(io.BytesIO(frame)), size)
+  return transforms.fit(image.decode(frame), size)

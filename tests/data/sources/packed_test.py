@@ -1,8 +1,15 @@
 """Records of a bucket: a failure of the network is no broken example."""
 
+import dataclasses
+import hashlib
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
+from PIL import Image
 
 from phenaki_jax.data import schema
 from phenaki_jax.data.sources import packed
@@ -12,14 +19,20 @@ from phenaki_jax.media.png import encode_png
 NAME = 'part-0.array_record'
 
 
-@pytest.fixture
-def content(tmp_path):
-  frame = encode_png(np.zeros((8, 8, 3), np.uint8))
-  made = packed.pack([frame], {'key': 'a'})
+FRAME = encode_png(np.zeros((8, 8, 3), np.uint8))
+
+
+def write(tmp_path, made):
+  """Write the content of a record as a file."""
   writer = ArrayRecordWriter(str(tmp_path / NAME), 'group_size:1')
   writer.write(made)
   writer.close()
   return made
+
+
+@pytest.fixture
+def content(tmp_path):
+  return write(tmp_path, packed.pack([FRAME], {'key': 'a'}))
 
 
 def record(path):
@@ -61,3 +74,39 @@ def test_missing_and_broken_files_are_faults_of_examples(
     with pytest.raises(schema.DecodeError) as caught:
       reader.read(record(name))
     assert caught.value.reason == reason
+
+
+def tiff():
+  target = io.BytesIO()
+  Image.new('RGB', (8, 8)).save(target, 'TIFF')
+  return target.getvalue()
+
+
+def large_png():
+  """Return a PNG whose header has 30,000 x 30,000 pixels."""
+  header = b'IHDR' + struct.pack('>IIBBBBB', 30_000, 30_000, 8, 2, 0, 0, 0)
+  start = FRAME.index(b'IHDR')
+  check = struct.pack('>I', zlib.crc32(header))
+  return FRAME[:start] + header + check + FRAME[start + len(header) + 4 :]
+
+
+@pytest.mark.parametrize(
+  ('made', 'reason'),
+  [
+    (packed.pack([tiff()], {}), 'tiff_not_supported'),
+    (packed.pack([large_png()], {}), 'corrupt_png|too_many_pixels'),
+    (packed.pack([FRAME, FRAME[:-30]], {}), 'corrupt_png'),
+    (packed.pack([], {}), 'broken_file'),
+    (b'nothing', 'broken_file'),
+  ],
+)
+def test_frames_are_decoded_as_other_images_are(tmp_path, made, reason):
+  write(tmp_path, made)
+  reader = packed.PackedReader(tmp_path)
+  with pytest.raises(schema.DecodeError, match=reason):
+    reader.examine(record(NAME))
+  if reason != 'broken_file':
+    info = schema.MediaInfo(content_hash=hashlib.sha256(made).hexdigest())
+    one = dataclasses.replace(record(NAME), info=info)
+    with pytest.raises(schema.DecodeError, match=reason):
+      reader.timed(one, (8, 8))
