@@ -212,7 +212,8 @@ class _Builder:
         span = f'{record.start_frame:08x}{record.end_frame:08x}'
         if self.seen.add(outcome.content_hash + span):
           kept[record.kind] += 1
-          scores[self._score_name(record)] += 1
+          if outcome.width:  # Rendered examples have no scores.
+            scores.update(filters_lib.score_notes(record, self.filters))
           writer.add(number, record, outcome)
           continue
         outcome = 'duplicate_of_earlier'
@@ -226,16 +227,8 @@ class _Builder:
       images=kept[schema.IMAGE],
       filtered=dict(sorted(filtered.items())),
       broken=dict(sorted(broken.items())),
-      notes={**source.notes(), **(scores if self.score_unsafe else {})},
+      notes={**source.notes(), **scores},
     )
-
-  def _score_name(self, record: schema.Record) -> str:
-    """Return where the score of a kept record comes from, for the report."""
-    if filters_lib.must_score(record, self.filters):
-      return 'kept_with_computed_unsafe_score'
-    if {filters_lib.UNSAFE, filters_lib.TAG} & record.columns.keys():
-      return 'kept_with_given_unsafe_score'
-    return 'kept_without_unsafe_score'
 
   def _examined(
     self, source: base.Source

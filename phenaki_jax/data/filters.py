@@ -1,8 +1,9 @@
 """Filters of records, with a short reason for each record they leave out.
 
-A missing score never counts as a good one. A source without the column of a
+A missing score never counts as a good one. A table without the column of a
 score is rejected unless the user allows it by name, and a row without a value
-is left out.
+is left out. Layouts that have no scores are not filtered by them; `score_notes`
+tells how many of their records are kept.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ LANGUAGE = ('LANGUAGE', 'language')
 COLUMNS = (UNSAFE, WATERMARK, TAG, *AESTHETIC, *LANGUAGE)
 """The metadata columns that the filters read."""
 
-# Layouts whose tables have the scores; those of WebVid never do.
+# Layouts whose tables have the scores; those of WebVid and stories do not.
 _SCORED_LAYOUTS = ('img2dataset', 'jsonl', 'tfds')
 
 
@@ -168,6 +169,27 @@ def must_score(record: schema.Record, config: FilterConfig) -> bool:
   if UNSAFE in record.columns:
     return _number(record.columns[UNSAFE]) is None
   return not record.columns.get(TAG)
+
+
+def score_notes(record: schema.Record, config: FilterConfig) -> list[str]:
+  """Return which scores a kept record had for the limits, for the report."""
+  columns, notes = record.columns, []
+  if config.max_unsafe is not None:
+    how = 'without'
+    if must_score(record, config):
+      how = 'with_computed'
+    elif _number(columns.get(UNSAFE)) is not None or columns.get(TAG):
+      how = 'with_given'
+    notes.append(f'kept_{how}_unsafe_score')
+  if (
+    config.max_watermark is not None and _number(columns.get(WATERMARK)) is None
+  ):
+    notes.append('kept_without_watermark_score')
+  if config.min_aesthetic is not None and not columns.keys() & {*AESTHETIC}:
+    notes.append('kept_without_aesthetic_score')
+  if config.language is not None and not columns.keys() & {*LANGUAGE}:
+    notes.append('kept_without_language')
+  return notes
 
 
 def score_fault(score: float, config: FilterConfig) -> str:

@@ -27,7 +27,8 @@ class SourceReport:
     clips, images: records that are kept.
     filtered: usable records that a filter left out, by reason.
     broken: records that cannot be used, by reason; they are quarantined.
-    notes: items that the source itself left out, by reason.
+    notes: items that the source itself left out, by reason, and records that
+      are kept with and without scores.
   """
 
   layout: str

@@ -88,6 +88,12 @@ def test_every_record_is_kept_or_left_out_for_a_reason(folders, tmp_path):
     'watermark_over_0.5': 1,
   }
   assert images.broken == {'corrupt_jpeg': 1}
+  # Clips of WebVid are kept without the scores that its tables do not have.
+  assert clips.notes == {
+    'kept_without_unsafe_score': 10,
+    'kept_without_watermark_score': 10,
+  }
+  assert images.notes['kept_with_given_unsafe_score'] == 10
 
   content = manifest.Manifest(out)
   assert len(content) == 20

@@ -153,6 +153,34 @@ def test_missing_unsafe_scores_are_computed_on_request(
   assert filters.score_fault(0.6, config) == 'computed_unsafe_over_0.5'
 
 
+def test_scores_that_a_kept_record_lacks_are_noted(media, tmp_path):
+  config = filters.FilterConfig(min_aesthetic=5.0, language='en')
+  clips = webvid.WebVid(media.webvid(tmp_path / 'w', [(None, 'a clip')]))
+  filters.check_columns(clips, config)
+  (clip,) = clips
+  assert not filters.metadata_fault(clip, config)
+  assert filters.score_notes(clip, config) == [
+    'kept_without_unsafe_score',
+    'kept_without_watermark_score',
+    'kept_without_aesthetic_score',
+    'kept_without_language',
+  ]
+  item = record(aesthetic=6.0, LANGUAGE='en')
+  given = ['kept_with_given_unsafe_score']
+  assert filters.score_notes(item, config) == given
+  tagged = record(punsafe='absent', NSFW='UNLIKELY')
+  assert filters.score_notes(tagged, KEEP) == given
+  # A value that may be missing is not a given one.
+  allowed = filters.FilterConfig(allow_missing=('punsafe', 'pwatermark'))
+  empty = record(punsafe=None, pwatermark=None)
+  assert filters.score_notes(empty, allowed) == [
+    'kept_without_unsafe_score',
+    'kept_without_watermark_score',
+  ]
+  disabled = filters.FilterConfig(max_unsafe=None, max_watermark=None)
+  assert not filters.score_notes(clip, disabled)
+
+
 def test_disabled_filters_ignore_their_scores():
   config = filters.FilterConfig(max_unsafe=None, max_watermark=None)
   item = record(punsafe=0.9, pwatermark=None, NSFW='NSFW')
