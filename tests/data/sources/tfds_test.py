@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from phenaki_jax.cli import main
 from phenaki_jax.data import (
   build,
   check,
@@ -136,6 +137,31 @@ def test_clips_are_read_by_time(clips, tmp_path):
     example = content.reader(0).example(record, request)
     levels = example.pixels.mean((1, 2, 3)) - number
     np.testing.assert_array_equal(levels, expected)
+
+
+def test_a_command_reads_one_split_at_its_rate(clips, tmp_path):
+  out = str(tmp_path / 'm')
+  words = [
+    'data',
+    'build',
+    '--tfds',
+    clips,
+    '--tfds-split',
+    'test',
+    '--out',
+    out,
+  ]
+  words += [
+    '--tfds-fps',
+    '4',
+    '--max-unsafe',
+    'none',
+    '--max-watermark',
+    'none',
+  ]
+  assert main.main(words) == 0
+  content = manifest.Manifest(out)
+  assert len(content) == 1 and content[0].info.duration == 3.0
 
 
 def test_the_tags_of_laion_are_those_of_its_tables(images, tmp_path):
