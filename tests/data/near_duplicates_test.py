@@ -39,7 +39,8 @@ def test_the_threshold_is_exact(distance):
   assert near.add(rng.bytes(near_duplicates.BYTES))
 
 
-def test_every_pair_is_found_as_by_brute_force():
+def test_every_pair_is_found_as_by_brute_force(monkeypatch):
+  monkeypatch.setattr(near_duplicates, '_FIRST', 4)  # The arrays grow.
   rng = np.random.default_rng(3)
   base = [rng.bytes(near_duplicates.BYTES) for _ in range(5)]
   items = [
@@ -54,3 +55,22 @@ def test_every_pair_is_found_as_by_brute_force():
     if expected:
       kept.append(values)
   assert 5 <= len(kept) < 60
+
+
+@pytest.mark.parametrize('distance', [0, 8, 20])
+def test_flat_areas_do_not_make_every_pair_a_candidate(distance):
+  """Images whose upper half is flat are compared with hardly any other."""
+  rng = np.random.default_rng(4)
+  near, half = near_duplicates.NearDuplicates(distance), bytes(16)
+  found = [3 * (half + rng.bytes(16)) for _ in range(300)]
+  assert all(map(near.add, found))
+  values = [np.frombuffer(one, np.uint8) for one in found]
+  compared = [len(near._candidates(near._part_keys(one))) for one in values]
+  assert min(compared) >= 1 and np.mean(compared) < 15
+
+
+def test_memory_is_that_of_compact_arrays():
+  near = near_duplicates.NearDuplicates(8)
+  room = len(near._hashes)
+  arrays = (near._hashes, near._keys, near._latest, near._before)
+  assert sum(array.nbytes for array in arrays) == room * (96 + 12 * 9)
