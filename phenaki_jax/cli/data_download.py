@@ -13,7 +13,7 @@ from phenaki_jax.cli.arguments import add_numbers, positive, seconds
 EXAMPLES = """
   phenaki data download laion/part-00000.parquet --out data/laion
   phenaki data download results_10M_train.csv --out data/webvid --rate 5 \\
-    --max-bytes 200000000
+    --max-bytes 200000000 --workers 2
   phenaki data build --img2dataset data/laion --out data/manifest
 """
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('rate', seconds, 10.0, 'files per second'),
     ('workers', positive, 8, 'files that are downloaded at a time'),
     ('timeout', seconds, 60.0, 'seconds for a file'),
-    ('max-bytes', positive, 2**26, 'of a file'),
+    ('max-bytes', positive, 2**26, 'of a file; 4 x workers wait in memory'),
     ('rows-per-shard', positive, 1000, 'rows of the table in a shard'),
   )
 

@@ -52,7 +52,8 @@ class DownloadConfig:
     timeout: seconds for a file.
     rate: files per second, of all workers together; those of their redirects
       are not counted.
-    workers: files that are downloaded at a time.
+    workers: files that are downloaded at a time. Four times as many may wait in
+      memory.
   """
 
   rows_per_shard: PositiveInt = 1000
