@@ -271,18 +271,25 @@ def content_of(setting: str, name: str) -> tuple[dict[str, Any], str]:
   """
   folder = find_model(name)
   if is_bundle(folder):
-    return _content(folder), os.fspath(folder)
+    content = _content(folder)
+    # That of a generator names no kind.
+    _check_generator(content.get('kind', 'generator'), f'{setting}={name}')
+    return content, os.fspath(folder)
   trained = read(folder)
-  if trained.kind != 'generator':
-    raise UserError(
-      f'{setting}={name} is the run of a {trained.kind}; name a generator: its '
-      'run directory or a bundle'
-    )
+  _check_generator(trained.kind, f'{setting}={name}')
   place = os.fspath(find_tokenizer(trained, folder))
   content = config_lib.to_dict(trained)
   # Clips of the length of the model, as a bundle has them.
   content['data'] = {**content['data'], 'frames': trained.clip_frames}
   return content, place
+
+
+def _check_generator(kind: str, model: str) -> None:
+  if kind != 'generator':
+    raise UserError(
+      f'{model} is a model of kind {kind!r}; name a generator: its run '
+      'directory or a bundle'
+    )
 
 
 def _check_guidance(

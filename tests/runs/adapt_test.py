@@ -10,6 +10,7 @@ from PIL import Image
 from phenaki_jax.data.manifest import Manifest
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.runs.adapt import EXAMPLES, Adaptation, adaptation
+from phenaki_jax.runs.experiment import resolve_values
 from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.open import load
 from phenaki_jax.runs.validation import validate
@@ -148,6 +149,25 @@ def test_files_that_cannot_be_read_are_named(run, tmp_path):
     run(character='zog', images=str(tmp_path))
   with pytest.raises(NotFoundError):
     run(character='zog', model=str(tmp_path / 'nowhere'))
+
+
+@pytest.mark.parametrize('is_bundle', [False, True])
+def test_other_models_are_refused_before_anything_is_written(
+  images, tmp_path, is_bundle
+):
+  model, out = tmp_path / 'model', tmp_path / 'out'
+  model.mkdir()
+  (model / 'config.json').write_text('{"kind": "diffusion"}')
+  if is_bundle:
+    (model / 'checksums.json').write_text('{}')
+  words = "is a model of kind 'diffusion'; name a generator"
+  request = Adaptation(character='zog', images=images, model=str(model))
+  with pytest.raises(UserError, match=f'--model={model} {words}'):
+    adaptation(request, out, [])
+  assert not out.exists()
+  values = {'kind': 'generator', 'distillation': {'teacher': str(model)}}
+  with pytest.raises(UserError, match=f'teacher={model} {words}'):
+    resolve_values(values)
 
 
 @pytest.mark.parametrize(
