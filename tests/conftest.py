@@ -170,6 +170,30 @@ def ported_sampler(tiny_sampler):
   )
 
 
+@pytest.fixture(scope='session')
+def history_sampler(tiny_sampler):
+  """Make an untrained sampler whose network reads a history of 3 scenes."""
+  from phenaki_jax.nn.config import PortsConfig
+  from phenaki_jax.training.generator_task import GeneratorTask
+
+  models = tiny_sampler.models
+  ports = PortsConfig(
+    memory=('history',), memory_every=1, memory_slots=3, story=True
+  )
+  generator = dataclasses.replace(models.generator, ports=ports)
+  task = GeneratorTask(
+    config=generator,
+    text=models.text,
+    tokenizer=models.tokenizer,
+    tokenizer_params={},
+  )
+  return dataclasses.replace(
+    tiny_sampler,
+    models=dataclasses.replace(models, generator=generator),
+    generator_params=_drawn(task, np.random.default_rng(1)),
+  )
+
+
 def _bundle(sampler, folder):
   """Write a sampler as a bundle."""
   from phenaki_jax import config as config_lib

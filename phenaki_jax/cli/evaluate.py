@@ -113,6 +113,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choices=('storyworld', 'lpc'),
     help='world of the prompts and facts (default: by the training captions)',
   )
+  parser.add_argument(
+    '--task',
+    default='',
+    choices=('continuation', 'visualisation'),
+    help='whether the first picture of each story of a --story-set is given '
+    '(default: if the model reads a source frame)',
+  )
   for name, value, metavar, words in _PLACES:
     parser.add_argument(f'--{name}', default=value, metavar=metavar, help=words)
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.

@@ -136,11 +136,17 @@ def make_story(
 
 
 def film_scenes(
-  maker: ClipMaker, stories: Sequence[Story]
+  maker: ClipMaker, stories: Sequence[Story], first: np.ndarray | None = None
 ) -> list[tuple[np.ndarray, ...]]:
-  """Generate stories of equal lengths; return the frames of each scene."""
+  """Generate stories of equal lengths; return the frames of each scene.
+
+  Args:
+    maker: the model.
+    stories: resolved stories.
+    first: given frames of the first scenes, uint8 [B, T, H, W, 3].
+  """
   parts: list[list[np.ndarray]] = [[] for _ in stories[0].scenes]
-  for chunk in generate_batch(maker, stories):
+  for chunk in generate_batch(maker, stories, first=first):
     parts[chunk.scene].append(chunk.frames)
   scenes = [np.concatenate(of_scene, axis=1) for of_scene in parts]
   return [tuple(s[i] for s in scenes) for i in range(len(stories))]

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.storyworld import subset_named
 from phenaki_jax.types import Split
 
+StoryTask = Literal['', 'continuation', 'visualisation']
 _COUNTS = ('prompts', 'stories', 'returns', 'changes', 'seed')
 _POSITIVE = ('scenes', 'image_only_prompts', 'batch_size')
 # What has no meaning for the stories of a set.
@@ -38,6 +39,10 @@ class Request:
     story_set: HDF5 file of stories; those of its test split are generated in
       place of all else, and compared with their pictures (story FID, and the
       characters that `reader`, the run of a reader of characters, finds).
+    task: 'continuation' of the first picture of each story of a set, which is
+      given and not measured, or 'visualisation' of all its scenes; empty for
+      the continuation by a model that reads a source frame, and the other by
+      others.
     features: networks that compare the clips of single prompts with as many
       held-out ones (FID, KID, FVD), and reconstructions with the originals
       (LPIPS); see `networks.open_features`.
@@ -68,6 +73,7 @@ class Request:
   manifest: str = ''
   world: str = ''
   story_set: str = ''
+  task: StoryTask = ''
   subset: str = ''
   reader: str = ''
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -90,6 +96,11 @@ class Request:
     if self.story_set:
       self._check_story_set()
       return
+    if self.task:
+      raise UserError(
+        f'--task is {self.task}, which is one of --story-set; name a set of '
+        'stories, or leave --task out'
+      )
     if self.features and not self.prompts and self.reconstructions == 0:
       raise UserError(
         'features compare the clips of single prompts and reconstructions, but '

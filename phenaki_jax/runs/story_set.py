@@ -1,8 +1,10 @@
 """Measure a model on the stories of a set, as story papers do.
 
-A story has a caption and a picture for each scene. A model that reads a source
-frame continues the first picture (story continuation: it is given, and not
-measured); another generates all scenes (story visualisation).
+A story has a caption and a picture for each scene. Story continuation: the
+first picture is given, and not measured. It is the first scene of the story, so
+that the second one continues it and all later ones have it in their history; a
+model that reads a source frame sees it there, too. Story visualisation: all
+scenes are generated.
 """
 
 import dataclasses
@@ -30,7 +32,7 @@ from phenaki_jax.evaluation.story_fid import StoryFrames
 from phenaki_jax.runs.characters import check_names, open_reader
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.networks import open_features
-from phenaki_jax.runs.request import Request
+from phenaki_jax.runs.request import Request, StoryTask
 from phenaki_jax.stories.seeds import candidate_seed
 from phenaki_jax.stories.story import Scene, Story
 from phenaki_jax.types import ImageU8
@@ -71,11 +73,11 @@ def report_story_set(model: Model | None, request: Request) -> Report:
       f'to at most {len(told)}'
     )
   told = told[: request.stories]
-  first = int(_reads_source(model))
+  first = int(_task(model, request) == 'continuation')
   if len(told[0].captions) <= first:
     raise UserError(
-      f'{request.story_set} has stories of one scene, which a model that reads '
-      'a source frame is given; name a set of longer stories'
+      f'{request.story_set} has stories of one scene, which is given in a '
+      'continuation; name a set of longer stories'
     )
   gathered = []
   for spec in request.features:
@@ -116,8 +118,13 @@ def report_story_set(model: Model | None, request: Request) -> Report:
   )
 
 
+def _task(model: Model, request: Request) -> StoryTask:
+  own = 'continuation' if _reads_source(model) else 'visualisation'
+  return request.task or own
+
+
 def _reads_source(model: Model) -> bool:
-  """Return whether the model continues a given picture."""
+  """Return whether the model reads a source frame."""
   if not hasattr(model.sampler, 'with_source'):
     return False
   return 'source' in model.sampler.models.ports.memory
@@ -127,7 +134,8 @@ def _told(
   model: Model, request: Request, told: list[Told]
 ) -> Iterator[tuple[Told, list[ImageU8], np.ndarray]]:
   """Yield each story with its pictures, and a generated frame of each scene."""
-  has_source = _reads_source(model)
+  continues = _task(model, request) == 'continuation'
+  has_source = continues and _reads_source(model)
   stories = [
     (one, _story(model, request, one, number))
     for number, one in enumerate(told)
@@ -135,25 +143,34 @@ def _told(
   # A source is seen by all clips of a batch.
   most = 1 if has_source else request.batch_size
   for batch, padded in in_batches(stories, most):
-    pictures = [[scene[0] for scene in one.scenes()] for one, _ in batch]
-    maker = model.sampler
-    if has_source:
-      source = Image.fromarray(pictures[0][0])
-      maker = maker.with_source(fit(source, model.defaults.size))
-    films = film_scenes(maker, [story for _, story in padded])
+    pictures = [[scene[0] for scene in one.scenes()] for one, _ in padded]
+    maker, given = model.sampler, None
+    if continues:
+      size, frames = model.defaults.size, model.defaults.context_frames
+      firsts = [fit(Image.fromarray(shown[0]), size) for shown in pictures]
+      given = np.repeat(np.stack(firsts)[:, None], frames, axis=1)
+      if has_source:
+        maker = maker.with_source(given[0, 0])
+    films = film_scenes(maker, [story for _, story in padded], given)
     for (one, _), real, scenes in zip(batch, pictures, films, strict=False):
       middles = [scene[len(scene) // 2] for scene in scenes]
       yield one, real, np.stack(middles)
 
 
 def _story(model: Model, request: Request, told: Told, number: int) -> Story:
-  """Return the resolved story of the captions; a scene is one window."""
+  """Return the resolved story of the captions; a scene is one window.
+
+  A given scene has the frames that the next one continues.
+  """
   defaults = model.defaults
   frames = max(1, model.sampler.clip_frames - defaults.context_frames)
+  lengths = [frames] * len(told.captions)
+  if _task(model, request) == 'continuation':
+    lengths[0] = defaults.context_frames
   seed = candidate_seed(request.seed, number, 0)
   return Story(
     scenes=tuple(
-      Scene(prompt=caption, frames=frames, cut=not scene, seed=seed)
+      Scene(prompt=caption, frames=lengths[scene], cut=not scene, seed=seed)
       for scene, caption in enumerate(told.captions)
     ),
     size=defaults.size,
@@ -169,7 +186,7 @@ def _stamp(model: Model, request: Request) -> dict[str, Any]:
     'model': model.fingerprint,
     'set': request.story_set,
     'split': _SPLIT,
-    'task': 'continuation' if _reads_source(model) else 'visualisation',
+    'task': _task(model, request),
     'frame': 'middle of each scene; the first of a real one',
     'size': list(model.defaults.size),
     'fps': model.defaults.fps,

@@ -173,12 +173,18 @@ def generate(
 
 
 def generate_batch(
-  maker: ClipMaker, stories: Sequence[Story]
+  maker: ClipMaker, stories: Sequence[Story], *, first: Frames | None = None
 ) -> Iterator[Chunk]:
   """Generate resolved stories of equal lengths as a batch.
 
   Each story equals the one generated alone, up to the rounding differences
   of matrix products of another batch size.
+
+  Args:
+    maker: makes the clips.
+    stories: at least one.
+    first: all frames of the first scene of each story, which are not generated;
+      not with `context: tokens`.
 
   Raises:
     UserError: the stories differ in size, K, lengths, cuts or settings, or have
@@ -210,6 +216,8 @@ def generate_batch(
     tail: Frames | None,
     history: History | None,
   ) -> Iterator[Frames]:
+    if first is not None and not number:
+      return iter([first])
     made = _windows(maker, stories, windows, tail, history)
     return (clips.frames for clips in made)
 

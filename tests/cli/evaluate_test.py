@@ -217,6 +217,10 @@ BAD = {
     ],
     'takes no --prompts, --image-only-prompts, --world; leave them out',
   ),
+  'a task without a set': (
+    ['--task', 'continuation'],
+    '--task is continuation, which is one of --story-set',
+  ),
   'no set': (
     ['--story-set', 'x.h5', '--features', 'vgg16@random'],
     'there is no file x.h5',

@@ -5,17 +5,20 @@ import dataclasses
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.story_sets import sets
 from phenaki_jax.data.story_sets.exchange import ExchangeWriter
-from phenaki_jax.data.story_sets.story import Story
+from phenaki_jax.data.story_sets.story import Account, Story
+from phenaki_jax.data.transforms import fit
 from phenaki_jax.errors import UserError
 from phenaki_jax.reader.characters import CharacterReader
 from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.runs import evaluate, story_set
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.request import Request
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
 
 NAMES = ('a red one', 'a dark one')
@@ -175,6 +178,43 @@ def test_a_model_of_source_frames_continues_the_first_picture(
   assert protocol['vectors'] == {'generated': 12, 'real': 12}
   assert [frame.shape for frame in sources] == [(16, 16, 3)] * 3
   assert all(len(frames) == 4 for frames in features.seen)
+  asked = request(stories, task='visualisation')
+  report = story_set.report_story_set(model(maker), asked)
+  assert report.measures[0].protocol['vectors'] == {'generated': 15, 'real': 15}
+  assert len(sources) == 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recorder(Sampler):
+  """Keeps what its clips were made of."""
+
+  seen: list = dataclasses.field(default_factory=list)
+
+  def clips(self, prompts, **given):
+    self.seen.append((tuple(prompts), given['context'], given['history']))
+    return super().clips(prompts, **given)
+
+
+def test_a_history_begins_with_the_picture_that_is_given(
+  stories, features, history_sampler
+):
+  maker = Recorder(**vars(history_sampler))
+  asked = request(stories, task='continuation')
+  report = story_set.report_story_set(model(maker), asked)
+  assert report.measures[0].protocol['task'] == 'continuation'
+  # Nothing is made of the first captions.
+  prompts = [tuple('xy' * (1 + i + n) for n in range(3)) for i in range(5)]
+  assert [one for one, _, _ in maker.seen] == prompts[1:]
+  file = sets.open_set('hdf5', stories)
+  told = [one for one in file.stories(Account()) if one.split == 'test']
+  shown = [fit(Image.fromarray(one.load(0)[0]), (16, 16)) for one in told]
+  _, context, _ = maker.seen[0]
+  np.testing.assert_array_equal(context, np.stack([shown] * 5, 1))
+  for _, _, history in maker.seen[:3]:  # There are three slots.
+    np.testing.assert_array_equal(history.frames[:, 0], shown)
+    assert [given[0] for given in history.captions] == list(prompts[0])
+  # They are not measured either.
+  assert [len(frames) for frames in features.seen] == [4] * 6
 
 
 @pytest.mark.parametrize(

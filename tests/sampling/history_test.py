@@ -1,52 +1,17 @@
 """What a clip reads of earlier scenes, to the last bit."""
 
-import dataclasses
-
-import jax
 import numpy as np
-import pytest
 
-from phenaki_jax import sharding
-from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import SamplingSettings
-from phenaki_jax.training.generator_task import GeneratorTask
 
 SIZE = (16, 16)
-SLOTS = 3
+SLOTS = 3  # of `history_sampler`
 BITS = np.random.default_rng(0)
 FRAMES = BITS.integers(0, 256, (2, SLOTS, *SIZE, 3)).astype(np.uint8)
 FAST = SamplingSettings(steps=1, guidance=0.0)
 # The first clip shows the first scene of its story, the second one the third.
 CAPTIONS = ((), ('a red circle', 'it turns green'))
-
-
-@pytest.fixture(scope='module')
-def sampler(tiny_sampler):
-  """Make a sampler whose network reads its history."""
-  models = tiny_sampler.models
-  generator = dataclasses.replace(
-    models.generator,
-    ports=PortsConfig(
-      memory=('history',), memory_every=1, memory_slots=SLOTS, story=True
-    ),
-  )
-  task = GeneratorTask(
-    config=generator,
-    text=models.text,
-    tokenizer=models.tokenizer,
-    tokenizer_params={},
-  )
-  bits = np.random.default_rng(1)
-  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
-  params = jax.tree.map(
-    lambda leaf: bits.normal(0, 0.6, leaf.shape).astype(leaf.dtype), shapes
-  )
-  return dataclasses.replace(
-    tiny_sampler,
-    models=dataclasses.replace(models, generator=generator),
-    generator_params=params,
-  )
 
 
 def _confidence(sampler, frames=FRAMES, captions=CAPTIONS):
@@ -64,28 +29,32 @@ def _confidence(sampler, frames=FRAMES, captions=CAPTIONS):
   return np.asarray(state.confidence)
 
 
-def test_a_scene_reads_frames_and_captions_of_earlier_scenes_alone(sampler):
-  assert sampler.history_slots == SLOTS
-  first = _confidence(sampler)
+def test_a_scene_reads_frames_and_captions_of_earlier_scenes_alone(
+  history_sampler,
+):
+  assert history_sampler.history_slots == SLOTS
+  first = _confidence(history_sampler)
   for slot in range(SLOTS):
     frames = FRAMES.copy()
     frames[:, slot] = 255 - frames[:, slot]
-    changed = (_confidence(sampler, frames) != first).any(1)
+    changed = (_confidence(history_sampler, frames) != first).any(1)
     np.testing.assert_array_equal(changed, [False, slot < 2])
   other = (), ('a blue square', 'it turns green')
-  changed = (_confidence(sampler, captions=other) != first).any(1)
+  changed = (_confidence(history_sampler, captions=other) != first).any(1)
   np.testing.assert_array_equal(changed, [False, True])
 
 
-def test_an_absent_history_has_no_effect(sampler):
-  empty = _confidence(sampler, captions=((), ()))
-  np.testing.assert_array_equal(empty, _confidence(sampler, captions=None))
-  assert (empty[1] != _confidence(sampler)[1]).any()
+def test_an_absent_history_has_no_effect(history_sampler):
+  empty = _confidence(history_sampler, captions=((), ()))
+  np.testing.assert_array_equal(
+    empty, _confidence(history_sampler, captions=None)
+  )
+  assert (empty[1] != _confidence(history_sampler)[1]).any()
 
 
-def test_clips_are_made_with_their_history(sampler):
+def test_clips_are_made_with_their_history(history_sampler):
   made = [
-    sampler.scored_clips(
+    history_sampler.scored_clips(
       ['a blue square'] * 2,
       size=SIZE,
       seeds=(1, 2),
