@@ -1,9 +1,10 @@
-"""Adapt a trained generator to a few images or a clip.
+"""Adapt a trained model to a few images or a clip.
 
 A new character is a new word: its embedding is learned, alone or with the model
-(AR-LDM, arXiv 2211.10950, section 3.4). Customisation trains the model without
-a new word (Gen-1, arXiv 2302.03011). Both are runs like all others, of the one
-training loop, which start from the generator.
+(AR-LDM, arXiv 2211.10950, section 3.4), by a generator. Customisation trains a
+generator or a diffusion model without a new word (Gen-1, arXiv 2302.03011).
+Both are runs like all others, of the one training loop, which start from the
+model.
 """
 
 import dataclasses
@@ -49,7 +50,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adaptation:
-  """What a generator is adapted to.
+  """What a model is adapted to.
 
   Attributes:
     model: a bundle, a run directory, or the name of a bundle that ships with
@@ -114,15 +115,18 @@ def adaptation(
   """Return the run of an adaptation, and write the manifest of its examples.
 
   Args:
-    request: what the generator is adapted to.
+    request: what the model is adapted to.
     workdir: the run directory.
     overrides: strings `a.b=value`, which replace settings of the run.
 
   Raises:
-    NotFoundError: there is no such generator.
-    UserError: an image, a caption or the word cannot be used.
+    NotFoundError: there is no such model.
+    UserError: the model is of another kind, or an image, a caption or the word
+      cannot be used.
   """
-  content, tokenizer = content_of('--model', request.model)
+  # A diffusion model has no table of words that could grow.
+  kinds = ('generator', *([] if request.character else ['diffusion']))
+  content, tokenizer = content_of('--model', request.model, kinds)
   source = request.source
   examples = epath.Path(workdir) / EXAMPLES
   (report,) = build.build(
@@ -154,6 +158,7 @@ def _values(
 ) -> dict[str, Any]:
   """Return the values of the experiment."""
   text, training = content['text'], _TRAINING[request.mode]
+  kind = content['kind']
   sources = [{'layout': 'manifest', 'path': examples}]
   image_share = report.images / (report.images + report.clips)
   if request.mode == 'all' and request.prior:
@@ -168,7 +173,7 @@ def _values(
     'sources': sources,
     'image_share': image_share,
     'batch_size': 20,
-    'row_multiple': jax.device_count(),
+    'row_multiple': jax.device_count() if kind == 'generator' else 1,
     'heldout_share': 0.0,
     'frame_cache_bytes': 2**28,
     'buckets': [],
@@ -176,12 +181,12 @@ def _values(
   }
   words = [request.character] * bool(request.character)
   return {
-    'kind': 'generator',
+    'kind': kind,
     'name': request.character or 'customised',
     'start_word': request.like,
     'data': data,
     'text': {**text, 'words': [*text.get('words', []), *words]},
-    'generator': content['generator'],
+    kind: content[kind],
     'sampling': content['sampling'],
     'optim': {'weight_decay': 0.0, 'ema_decay': 0.99, **training['optim']},
     'task': {

@@ -8,7 +8,6 @@ works for models that do not fit on this machine.
 
 import dataclasses
 import functools
-import logging
 from typing import Any
 
 import jax
@@ -31,6 +30,7 @@ from phenaki_jax.perceptual.weights import (
   image_network,
   video_network,
 )
+from phenaki_jax.runs import diffusion
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
@@ -42,7 +42,7 @@ from phenaki_jax.runs.pipelines import (
   text_length,
   vector_width,
 )
-from phenaki_jax.runs.retrofit import with_readers
+from phenaki_jax.runs.retrofit import grown
 from phenaki_jax.runs.starting import (
   is_started,
   starting_model,
@@ -69,12 +69,9 @@ from phenaki_jax.training.state import (
   abstract_frozen,
   abstract_state,
   boxed_params,
-  missing_leaves,
 )
 from phenaki_jax.training.structure_task import StructureTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
-
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -282,13 +279,21 @@ def assemble(
     experiment = dataclasses.replace(experiment, text=text)
   workdir = epath.Path(workdir)
   if experiment.kind == 'diffusion':
+    task = _diffusion(experiment, params, text_params, read=True)
+    model = diffusion.starting_model(experiment, workdir, params)
     vocabulary, words = None, None
-    if experiment.reads_text:
+    if model is not None:
+      known: Any = model.sampler
+      vocabulary, words = known.vocabulary, model.words
+      task = dataclasses.replace(
+        task, given=grown(task, known.params, experiment.start_from)
+      )
+    elif experiment.reads_text:
       vocabulary, words = vocabulary_of(experiment, workdir)
     return Run(
       experiment=experiment,
       mesh=mesh,
-      task=_diffusion(experiment, params, text_params, read=True),
+      task=task,
       vocabulary=vocabulary,
       words=words,
     )
@@ -318,18 +323,14 @@ def assemble(
     ):
       given.pop('critic', None)  # the critic of this run is another network
   task = _generator(experiment, params, mesh)
-  if added := missing_leaves(task, given):
-    given = with_readers(given, added)
-    _log.info(
-      'start_from=%s has no %s, which are created anew.',
-      experiment.start_from,
-      ', '.join(added),
-    )
   return Run(
     experiment=experiment,
     mesh=mesh,
     task=dataclasses.replace(
-      task, given=given, text_params=text_params, **taught
+      task,
+      given=grown(task, given, experiment.start_from),
+      text_params=text_params,
+      **taught,
     ),
     vocabulary=vocabulary,
     words=words,

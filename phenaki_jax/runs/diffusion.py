@@ -10,15 +10,18 @@ from etils import epath
 
 from phenaki_jax import config as config_lib
 from phenaki_jax.errors import UserError
-from phenaki_jax.export.bundle import is_bundle, load_bundle
+from phenaki_jax.export.bundle import find_model, is_bundle, load_bundle
 from phenaki_jax.files.digests import digest_json
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as open_lib
-from phenaki_jax.runs.assemble import Run
 from phenaki_jax.runs.experiment import VOCABULARY_FILE, Experiment
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
-from phenaki_jax.runs.starting import read_words
+from phenaki_jax.runs.starting import (
+  differing_settings,
+  is_started,
+  read_words,
+)
 from phenaki_jax.runs.trained_tokenizer import read_tokenizer
 from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
@@ -235,10 +238,55 @@ def models_of(experiment: Experiment) -> DiffusionModels:
   )
 
 
+def starting_model(
+  experiment: Experiment, workdir: epath.Path, tokenizer_params: Any
+) -> Model | None:
+  """Open the diffusion model that a new run starts from, if it names one.
+
+  Raises:
+    UserError: it is another model, or has other networks than the experiment.
+  """
+  place = experiment.start_from
+  if not place or is_started(workdir):
+    return None
+  folder = find_model(place)
+  if not is_diffusion(folder):
+    raise UserError(
+      f'start_from={place} is no trained diffusion model; name its run '
+      'directory or a bundle'
+    )
+  model = load_any(folder, encoder=experiment.text.encoder or None)
+  models = model.sampler.models
+  differing = differing_settings(
+    {'text': models.text, 'diffusion': models.diffusion},
+    {'text': experiment.text, 'diffusion': experiment.diffusion},
+  )
+  if not experiment.diffusion.ports.extends(models.diffusion.ports):
+    differing.append(
+      f'diffusion.ports is {models.diffusion.ports} there, of which this run '
+      'lacks or changes a part'
+    )
+  if not differing and experiment.uses_tokenizer:
+    if digest_tree(model.sampler.tokenizer_params) != (
+      digest_tree(tokenizer_params)
+    ):
+      differing = ['it was trained on the latents of another tokenizer']
+  if differing:
+    raise UserError(
+      f'start_from={place} does not fit this run: {"; ".join(differing)}; give '
+      'the settings of that model'
+    )
+  return model
+
+
 def sample_of(
-  run: Run,
+  run: Any,
 ) -> Callable[[Any, Sequence[str], Sequence[int]], np.ndarray]:
-  """Return a function that maps (state, prompts, seeds) to clips."""
+  """Return a function that maps (state, prompts, seeds) to clips.
+
+  Args:
+    run: the `assemble.Run` of a diffusion model.
+  """
   experiment, vocabulary = run.experiment, run.vocabulary
   assert vocabulary is not None
   models = models_of(experiment)

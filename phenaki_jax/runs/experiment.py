@@ -7,7 +7,7 @@ receive only the parts that concern them.
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 from etils import epath
@@ -63,7 +63,9 @@ class Experiment:
     start_from: trained generator (a run directory or a bundle) whose parameters
       a new run of a generator starts from. It must have the same tokenizer,
       text encoder and masked transformer; a critic, ports, words and a prompt
-      may be added. It is read once, when the run starts.
+      may be added. A run of a diffusion model starts from a diffusion model
+      that reads text, to which ports may be added. It is read once, when the
+      run starts.
     start_word: word that it knows, from whose embedding that of new words
       (`text.words`) starts; empty for the mean of the pieces that each of them
       was before.
@@ -258,37 +260,46 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
   return values
 
 
-def content_of(setting: str, name: str) -> tuple[dict[str, Any], str]:
-  """Read the config of a trained generator, and where its tokenizer is.
+def content_of(
+  setting: str, name: str, kinds: Collection[str] = ('generator',)
+) -> tuple[dict[str, Any], str]:
+  """Read the config of a trained model, and where its tokenizer is.
 
   Args:
-    setting: that names the generator, for messages.
+    setting: that names the model, for messages.
     name: a run directory, a bundle or the name of one.
+    kinds: of models that are allowed.
+
+  Returns:
+    The config, whose `kind` is one of `kinds`, and the folder of its
+    tokenizer; '' for a run without one.
 
   Raises:
-    NotFoundError: there is no such generator.
-    UserError: it is no generator.
+    NotFoundError: there is no such model.
+    UserError: it is a model of another kind.
   """
   folder = find_model(name)
   if is_bundle(folder):
-    content = _content(folder)
     # That of a generator names no kind.
-    _check_generator(content.get('kind', 'generator'), f'{setting}={name}')
+    content = {'kind': 'generator', **_content(folder)}
+    _check_kind(content['kind'], f'{setting}={name}', kinds)
     return content, os.fspath(folder)
   trained = read(folder)
-  _check_generator(trained.kind, f'{setting}={name}')
-  place = os.fspath(find_tokenizer(trained, folder))
+  _check_kind(trained.kind, f'{setting}={name}', kinds)
+  place = ''
+  if trained.uses_tokenizer:
+    place = os.fspath(find_tokenizer(trained, folder))
   content = config_lib.to_dict(trained)
   # Clips of the length of the model, as a bundle has them.
   content['data'] = {**content['data'], 'frames': trained.clip_frames}
   return content, place
 
 
-def _check_generator(kind: str, model: str) -> None:
-  if kind != 'generator':
+def _check_kind(kind: str, model: str, kinds: Collection[str]) -> None:
+  if kind not in kinds:
     raise UserError(
-      f'{model} is a model of kind {kind!r}; name a generator: its run '
-      'directory or a bundle'
+      f'{model} is a model of kind {kind!r}; name a {" or ".join(kinds)}: its '
+      'run directory or a bundle'
     )
 
 

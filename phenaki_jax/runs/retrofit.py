@@ -1,10 +1,15 @@
-"""What ports that are added to a trained generator take over from it."""
+"""What ports that are added to a trained model take over from it."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+
+from phenaki_jax.training.state import Task, missing_leaves
+
+_log = logging.getLogger(__name__)
 
 # The new leaves of a block, and those that read texts in the same block.
 _TAKEN_OVER: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -16,6 +21,27 @@ _TAKEN_OVER: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
+def grown(
+  task: Task, given: Mapping[str, Any], start_from: str
+) -> Mapping[str, Any]:
+  """Return the parameters of a start, with those that new ports take over.
+
+  Args:
+    task: of the run, whose networks may have more parameters.
+    given: parameters of the trained model, by network.
+    start_from: its name, for the message that lists what is created anew.
+  """
+  added = missing_leaves(task, given)
+  if not added:
+    return given
+  _log.info(
+    'start_from=%s has no %s, which are created anew.',
+    start_from,
+    ', '.join(added),
+  )
+  return with_readers(given, added)
+
+
 def with_readers(
   given: Mapping[str, Any], missing: Sequence[str]
 ) -> dict[str, Any]:
@@ -25,7 +51,7 @@ def with_readers(
   whose caption to read: its gate is zero at first, so that no output changes.
 
   Args:
-    given: parameters of a trained generator, by network.
+    given: parameters of a trained model, by network.
     missing: paths of the parameters that a run adds to them, from
       `state.missing_leaves`.
   """

@@ -1,7 +1,6 @@
 """What a run starts from: its vocabulary, a tokenizer, another generator."""
 
 import contextlib
-import dataclasses
 from typing import Any
 
 from etils import epath
@@ -77,23 +76,10 @@ def _fitting(
 ) -> Model:
   """Open a generator that must have the networks of an experiment."""
   model = open_lib.load(place, encoder=experiment.text.encoder or None)
-  same = config_lib.to_dict(
-    {
-      'text': experiment.text,
-      'generator': dataclasses.replace(
-        experiment.generator, critic='none', critic_layers=1
-      ),
-    }
-  )
   models = model.sampler.models
-  found = config_lib.to_dict(
-    {'text': models.text, 'generator': models.generator}
-  )
-  differing = sorted(
-    f'{group}.{name} is {found[group][name]} there and {value} here'
-    for group, fields in same.items()
-    for name, value in fields.items()
-    if found[group][name] != value and name not in _FREE
+  differing = differing_settings(
+    {'text': models.text, 'generator': models.generator},
+    {'text': experiment.text, 'generator': experiment.generator},
   )
   if not experiment.generator.ports.extends(models.generator.ports):
     differing.append(
@@ -121,6 +107,23 @@ def _fitting(
       f'{"; ".join(differing)}; give the settings of that generator'
     )
   return model
+
+
+def differing_settings(
+  there: dict[str, Any], here: dict[str, Any]
+) -> list[str]:
+  """Return in which settings a run differs from its start, as sentences.
+
+  Args:
+    there, here: the configs of the networks of both, by group.
+  """
+  found = config_lib.to_dict(there)
+  return sorted(
+    f'{group}.{name} is {found[group][name]} there and {value} here'
+    for group, fields in config_lib.to_dict(here).items()
+    for name, value in fields.items()
+    if found[group][name] != value and name not in _FREE
+  )
 
 
 def vocabulary_of(

@@ -222,7 +222,8 @@ def _check_diffusion(experiment: Experiment) -> None:
   ]
   if enlarges and config.ports.is_used:
     ignored.append('diffusion.ports')
-  ignored += ['start_from'] if experiment.start_from else []
+  ignored += ['text.words'] if experiment.text.words else []
+  ignored += ['start_from'] if enlarges and experiment.start_from else []
   if ignored:
     raise UserError(
       f'{ignored[0]} has no effect on the diffusion of {config.values}; leave '

@@ -80,6 +80,7 @@ class DiffusionTask(Task):
       step.
     depth_network: estimates the depth of clips in the step.
     fps: frames per second of the clips.
+    given: parameters that a new run starts from, by network.
   """
 
   config: DiffusionConfig
@@ -90,6 +91,10 @@ class DiffusionTask(Task):
   text_params: Any = None
   depth_network: PerceptualNetwork | None = None
   fps: float = 0.0
+  # No part of the hash: a task is a static argument of compiled functions.
+  given: Mapping[str, Any] = dataclasses.field(
+    default_factory=dict, hash=False, compare=False
+  )
 
   @property
   def denoiser(self) -> Denoiser:

@@ -135,6 +135,23 @@ def test_the_programs_of_diffusion_lower_from_descriptions():
   assert 'while' in compile_lib.lower_sampler(run).as_text('hlo')
 
 
+@pytest.mark.slow
+def test_the_programs_of_a_neighbour_lower_from_its_description():
+  """With all ports of Gen-1 and the whole network that estimates depth."""
+  chosen = experiment.resolve(
+    f'{CONFIGS}/neighbours/gen1.py',
+    [
+      *('data.size=64,64', 'data.batch_size=72', 'sampling.steps=2'),
+      *('diffusion.widths=8,16', 'diffusion.head_dim=8', 'diffusion.blocks=1'),
+      *('diffusion.attention=1', 'diffusion.condition_width=8'),
+      *('text.num_layers=1', 'tokenizer.spatial_layers=1'),
+    ],
+  )
+  run = assemble_abstract(chosen, mesh=sharding.make_mesh(chosen.mesh))
+  assert 'f32[64,8,8,8,4]' in run.lower().as_text('hlo')
+  assert 'while' in compile_lib.lower_sampler(run).as_text('hlo')
+
+
 def test_super_resolution_has_no_sampler():
   chosen = experiment.resolve(
     f'{CONFIGS}/diffusion/super_resolution.py:storyworld'

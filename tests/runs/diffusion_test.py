@@ -9,20 +9,27 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from phenaki_jax import sharding
+from phenaki_jax import rng, sharding
 from phenaki_jax.cli.main import main
 from phenaki_jax.data.buckets import Buckets
+from phenaki_jax.diffusion.conditions import Conditions, pixel_canvas
+from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.errors import UserError
 from phenaki_jax.export import bundle as bundle_lib
-from phenaki_jax.runs import diffusion, experiment, train, validation
+from phenaki_jax.nn.conditions import blank
+from phenaki_jax.runs import assemble, diffusion, experiment, train, validation
 from phenaki_jax.runs import open as open_lib
+from phenaki_jax.runs.adapt import Adaptation, adaptation
 from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.training.checkpoints import load_params
 from phenaki_jax.training.diffusion_task import DiffusionTask
+from phenaki_jax.training.state import create_state
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 TINY = [
@@ -126,6 +133,85 @@ def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
     diffusion.load_any(part)
 
 
+def _write_pixels(folder, found, sampler):
+  """Write a bundle that denoises pixels, with drawn parameters."""
+  found = dataclasses.replace(found, text=sampler.models.text)
+  task = DiffusionTask(
+    config=found.diffusion, text=found.text, tokenizer=found.tokenizer
+  )
+  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  bits = np.random.default_rng(0)
+  bundle_lib.write_bundle(
+    folder,
+    generator_params=jax.tree.map(
+      lambda leaf: bits.normal(0, 0.3, leaf.shape).astype(np.float32), shapes
+    ),
+    tokenizer_params=None,
+    config=diffusion.bundle_config(found, folder.name),
+    vocabulary=sampler.vocabulary.model,
+    model_card='# pixels\n',
+    words=(bundle_lib.reference_dir() / 'words.json').read_bytes(),
+  )
+
+
+def test_a_customised_model_starts_from_another_bit_for_bit(
+  tiny_sampler, tmp_path
+):
+  """Ports that are added change nothing until they learn."""
+  place, folder = tmp_path / 'start', tmp_path / 'stills'
+  _write_pixels(place, _resolve(), tiny_sampler)
+  folder.mkdir()
+  Image.new('RGB', (16, 16)).save(folder / 'a.png')
+  request = Adaptation(
+    model=str(place), images=str(folder), caption='a circle', mode='all'
+  )
+  ports = [
+    *('diffusion.ports.canvas=True', 'diffusion.ports.scalars=level'),
+    *('diffusion.ports.memory=source,history', 'data.batch_size=16'),
+    'diffusion.ports.memory_every=1',
+  ]
+  found = adaptation(request, tmp_path / 'run', ports)
+  assert found.kind == 'diffusion' and found.start_from == str(place)
+  mesh = sharding.make_mesh(found.mesh, devices=jax.devices()[:1])
+  run = assemble.assemble(found, workdir=tmp_path / 'run', mesh=mesh)
+  state = create_state(run.task, run.optimizer, run.state, rng.root(0))
+  model = diffusion.load_any(place).sampler
+  assert run.vocabulary.model == model.vocabulary.model
+  bits = np.random.default_rng(1)
+  x = jnp.asarray(bits.normal(size=(1, 3, 16, 16, 3)), jnp.float32)
+  text = jnp.asarray(bits.normal(size=(1, 4, found.text.width)), jnp.float32)
+  given = Conditions(
+    canvas=pixel_canvas(x, jnp.zeros(x.shape[:-1], bool)),
+    time=jnp.ones(1, bool),
+    text=text,
+    text_mask=jnp.ones((1, 4), bool),
+  )
+  told = blank(
+    found.diffusion.ports,
+    (3, 16, 16),
+    text_width=found.text.width,
+    image_width=found.diffusion.image_width,
+  )
+
+  def predict(config, params, given):
+    own = Denoiser(config=config, text=found.text)
+    return jax.jit(own.predict)(params, x, jnp.full(1, 0.5), given)
+
+  expected = predict(model.models.diffusion, model.params, given)
+  made = predict(
+    found.diffusion,
+    state.params,
+    dataclasses.replace(given, ports=jax.tree.map(jnp.ones_like, told)),
+  )
+  assert np.abs(expected).max() > 0.1
+  np.testing.assert_array_equal(made, expected)
+  wrong = _resolve(f'start_from={place}', 'diffusion.widths=16,')
+  with pytest.raises(UserError, match=r'diffusion.widths is \[8\] there'):
+    assemble.assemble(wrong, workdir=tmp_path / 'other', mesh=mesh)
+  with pytest.raises(UserError, match='is no trained diffusion model'):
+    diffusion.starting_model(_resolve('start_from=lpc'), tmp_path, None)
+
+
 @pytest.mark.slow
 @pytest.mark.unoptimized
 def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
@@ -138,23 +224,8 @@ def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
   found = _resolve(*options)
   assert found.diffusion.ports.patch == (1, 2, 2)
   validation.validate(found, num_devices=8)
-  found = dataclasses.replace(found, text=tiny_sampler.models.text)
-  task = DiffusionTask(
-    config=found.diffusion, text=found.text, tokenizer=found.tokenizer
-  )
-  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  _write_pixels(tmp_path / 'gen1', found, tiny_sampler)
   bits = np.random.default_rng(0)
-  bundle_lib.write_bundle(
-    tmp_path / 'gen1',
-    generator_params=jax.tree.map(
-      lambda leaf: bits.normal(0, 0.3, leaf.shape).astype(np.float32), shapes
-    ),
-    tokenizer_params=None,
-    config=diffusion.bundle_config(found, 'gen1'),
-    vocabulary=tiny_sampler.vocabulary.model,
-    model_card='# gen1\n',
-    words=(bundle_lib.reference_dir() / 'words.json').read_bytes(),
-  )
   np.save(tmp_path / 'a.npy', bits.integers(0, 256, (3, 16, 16, 3), np.uint8))
   depth = bits.random((3, 16, 16))
   np.save(tmp_path / 'depth.npy', depth)
@@ -289,7 +360,7 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
       "needs the scalar 'level', .*; add it to diffusion.ports.scalars",
     ),
     (['task.trained=critic'], 'task.trained has no effect'),
-    (['start_from=runs/other'], 'start_from has no effect'),
+    (['text.words=zog'], 'text.words has no effect'),
     (
       ['data.clip_captions=False', 'data.image_share=0'],
       'no example has a caption',
@@ -314,6 +385,7 @@ def test_settings_that_do_nothing_are_refused(overrides, message):
     (['diffusion.reads_text=True'], 'reads_text is True, .*set it to False'),
     (['diffusion.enlarge=5'], 'enlarge=5 must divide both sides'),
     (['task.text_dropout=0.2'], 'text_dropout has no effect .* of residual'),
+    (['start_from=runs/other'], 'start_from has no effect'),
   ],
 )
 def test_super_resolution_has_no_settings_of_texts(overrides, message):
