@@ -13,6 +13,27 @@ from phenaki_jax.storyworld import subset_named
 from phenaki_jax.text.words import Words, split_words
 
 NAMES = ('storyworld', 'lpc')
+_WOMAN = 'a woman with long pink hair in plate armour'
+EXAMPLES = {
+  'storyworld': {
+    'seed': 4,
+    'scenes': [
+      {'prompt': 'a red circle moving right on grass'},
+      {'prompt': 'it turns blue and keeps moving right'},
+      {'prompt': 'it rises, now under the stars'},
+    ],
+  },
+  'lpc': {
+    'seed': 1,
+    'scenes': [
+      {'prompt': f'{_WOMAN} draws a bow facing right in the snow'},
+      {'prompt': f'{_WOMAN} walks to the left in the snow'},
+      {'prompt': f'{_WOMAN} swings a dagger facing the camera on the grass'},
+      {'prompt': f'{_WOMAN} casts a spell facing left on the grass'},
+    ],
+  },
+}
+"""By world, the values of a story file that its models can make."""
 
 
 def name_world(subset: str, words: Words | None) -> str | None:

@@ -54,7 +54,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
 
   @router.get('/model')
   def model() -> dict[str, Any]:
-    """Describe the model: its defaults, the limits, and the words it knows."""
+    """Describe the model: defaults, limits, words, and an example or null."""
     defaults, words = studio.model.defaults, studio.model.words
     return {
       'name': studio.model.name,
@@ -72,6 +72,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
         for name in ('prompt', 'scenes', 'frames', 'steps')
       },
       'words': [] if words is None else list(words.counts)[:500],
+      'example': studio.example(),
       'ready': state.batcher.ready.is_set(),
     }
 

@@ -19,6 +19,7 @@ import numpy as np
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.credentials import Certificate
 from phenaki_jax.media.label import label
+from phenaki_jax.runs import worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.serving.jobs import FINAL, Job, Jobs
 from phenaki_jax.serving.limits import Limits, Programs, check
@@ -122,6 +123,17 @@ class Studio:
     return Checked(
       values=dict(values), story=story, remarks=self.model.remarks(story)
     )
+
+  def example(self) -> Mapping[str, Any] | None:
+    """Return a story of words that the model saw; None if none is known."""
+    world = worlds.name_world(self.model.subset, self.model.words)
+    if world is None:
+      return None
+    with contextlib.suppress(UserError):  # It may be beyond the limits.
+      checked = self.check(worlds.EXAMPLES[world])
+      if not any(remark.unknown for remark in checked.remarks):
+        return checked.values
+    return None
 
   def submit(
     self, checked: Checked, details: Mapping[str, Any] | None = None

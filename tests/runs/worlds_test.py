@@ -1,12 +1,16 @@
 """The captions of a model name its world, and each world opens."""
 
+import pathlib
+
 import numpy as np
 import pytest
+import yaml
 
 from phenaki_jax import lpc
 from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.sprites import SpriteWorld
 from phenaki_jax.evaluation.storyworld import StoryWorld
+from phenaki_jax.export.bundle import find_model
 from phenaki_jax.runs import worlds
 from phenaki_jax.text.words import Words
 
@@ -35,6 +39,16 @@ def test_world_is_that_of_the_captions():
   people = Words.count(_captions(lpc.facts.KINDS[:4]))
   assert worlds.name_world('', people) is None
   assert worlds.name_world('', None) is None
+
+
+def test_examples_are_the_story_files_of_words_that_the_models_saw():
+  stories = pathlib.Path(__file__).resolve().parents[2] / 'configs' / 'stories'
+  for world, file in (('storyworld', 'circle.yaml'), ('lpc', 'lpc.yaml')):
+    example = worlds.EXAMPLES[world]
+    told = yaml.safe_load((stories / file).read_text())
+    assert {'context_frames': 5, **example} == {'context_frames': 5, **told}
+    words = Words.from_json((find_model(world) / 'words.json').read_bytes())
+    assert not any(words.unknown(one['prompt']) for one in example['scenes'])
 
 
 def test_storyworld_needs_a_subset():

@@ -7,8 +7,10 @@ import os
 import pytest
 
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.runs import worlds
 from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.studio import Studio
+from phenaki_jax.text.words import Words
 
 STORY = {'scenes': [{'prompt': 'a red circle'}]}
 
@@ -26,6 +28,20 @@ def _keep(studio, key, size=1):
   path.write_bytes(b'x' * size)
   path.with_suffix('.json').write_text('{}')
   return path
+
+
+def test_example_is_of_the_world_of_the_model(tiny_model, tmp_path):
+  words = Words.count(['a dog runs on grass'])
+  for options, example in (
+    ({}, worlds.EXAMPLES['storyworld']),
+    ({'words': words}, None),
+    ({'words': words, 'subset': ''}, None),
+  ):
+    model = dataclasses.replace(tiny_model, **options)
+    with _open(model, tmp_path) as studio:
+      assert studio.example() == example
+  with _open(tiny_model, tmp_path, scenes=2) as studio:
+    assert studio.example() is None
 
 
 def test_start_deletes_no_scenes(tiny_model, tmp_path):

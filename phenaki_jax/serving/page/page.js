@@ -1,10 +1,5 @@
 'use strict';
 const $ = (id) => document.getElementById(id);
-const EXAMPLE = [
-  'a red circle moving right on grass',
-  'it turns blue and keeps moving right',
-  'it rises, now under the stars',
-];
 // One scene of the page: its prompt, its own values of the story file, the
 // images that have arrived, and how many frames it will have.
 let scenes = [];
@@ -377,8 +372,8 @@ $('add').addEventListener('click', () => {
   $('scenes').lastElementChild.querySelector('textarea').focus();
 });
 $('example').addEventListener('click', () => {
-  $('seed').value = 4;
-  for (const prompt of EXAMPLE) add(prompt);
+  $('seed').value = model.example.seed;
+  for (const {prompt} of model.example.scenes) add(prompt);
   $('scenes').firstElementChild.querySelector('textarea').focus();
   check();
 });
@@ -431,6 +426,7 @@ async function start() {
     for (const [name, value] of Object.entries(model.settings)) $(name).placeholder = value;
     const words = model.words.filter((word) => word.length > 2).slice(0, 40);
     if (words.length) $('words').textContent = `Words that this model knows: ${words.join(', ')}.`;
+    $('example').hidden = !model.example;
     const id = location.hash.slice(1);
     if (/^[0-9a-f]{32}$/.test(id)) {
       const told = await (await ask(`/v1/stories/${id}`)).json();
