@@ -136,6 +136,35 @@ def test_scene_is_added_to_a_film_and_scenes_change_places(page):
   assert _prompts(page) == ['a red circle', 'it turns green']
 
 
+def test_frames_come_to_the_cards_of_their_scenes(page):
+  _write(page, 'a red circle', 'it turns green', 'a blue square')
+  _make(page)
+  before = [_images(page, number) for number in (1, 2, 3)]
+  held = []
+  page.route('**/events', lambda route: held.append(route))
+  with page.expect_request('**/events'):
+    page.reload()
+  page.get_by_role('button', name='Move up: Scene 3').click()
+  page.get_by_role('button', name='Remove: Scene 1').click()
+  for route in held:
+    route.continue_()
+  shown = page.locator('li.scene:nth-child(2) .strip img')
+  sync_api.expect(shown).to_have_count(9)
+  assert [_images(page, number) for number in (1, 2)] == [before[2], before[1]]
+
+
+def test_example_is_offered_where_there_is_one(page):
+  button = page.get_by_role('button', name='Start with an example')
+  button.wait_for()
+  page.route(
+    '**/v1/model',
+    lambda route: route.fulfill(json={**route.fetch().json(), 'example': None}),
+  )
+  page.reload()
+  page.get_by_text('Words that this model knows').wait_for()
+  assert not button.is_visible()
+
+
 def test_keyboard_alone_writes_and_makes_a_story(page):
   page.get_by_role('button', name='Start with an example').focus()
   page.keyboard.press('Enter')

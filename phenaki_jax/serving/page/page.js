@@ -3,6 +3,7 @@ const $ = (id) => document.getElementById(id);
 // One scene of the page: its prompt, its own values of the story file, the
 // images that have arrived, and how many frames it will have.
 let scenes = [];
+let shown = [];       // the scenes in the order in which our film has them
 let next = 1;
 let job = null;       // what the server last said of our film
 let rest = {};        // values of an opened story file that the page lacks
@@ -194,34 +195,36 @@ async function make() {
     $('scenes').children[blank].querySelector('textarea').focus();
     return;
   }
+  const sent = scenes.slice();
   try {
     const changed = job
       ? await send(`/v1/stories/${job.id}`, 'PUT', story())
       : await send('/v1/stories', 'POST', story());
-    follow(changed);
+    follow(changed, sent);
   } catch (error) { fail(error); }
 }
 
 async function roll(i) {
   fail(null);
+  const sent = scenes.slice();
   try {
     // What was typed since is part of the film, too.
     const saved = await send(`/v1/stories/${job.id}`, 'PUT', story());
     const rolled = await send(`/v1/stories/${saved.id}/scenes/${i + 1}/reroll`, 'POST', {});
-    scenes[i].values = {...rolled.story.scenes[i]};
-    delete scenes[i].values.prompt;
-    for (let n = i; n < scenes.length; n++) scenes[n].images = [];
-    follow(rolled);
+    sent[i].values = {...rolled.story.scenes[i]};
+    delete sent[i].values.prompt;
+    for (let n = i; n < sent.length; n++) sent[n].images = [];
+    follow(rolled, sent);
   } catch (error) { fail(error); }
 }
 
 function take(told) {
   job = told;
   told.scenes.forEach((scene, i) => {
-    if (scenes[i]) scenes[i].frames = scene.frames;
+    if (shown[i]) shown[i].frames = scene.frames;
   });
   for (const remark of told.remarks) {
-    if (remark.scene && scenes[remark.scene - 1]) scenes[remark.scene - 1].remark = remark;
+    if (remark.scene && shown[remark.scene - 1]) shown[remark.scene - 1].remark = remark;
   }
   const busy = !told.is_final;
   $('cancel').hidden = !busy;
@@ -238,9 +241,12 @@ function take(told) {
 }
 
 // EventSource cannot send a token, so the stream is read by fetch.
-async function follow(told) {
+// Cards may be moved and removed while frames arrive, which name their scene
+// by its place among those that were sent.
+async function follow(told, sent) {
   if (stream) stream.abort();
   const mine = stream = new AbortController();
+  shown = sent;
   take(told);
   playing = true;
   let last = '', tries = 0;
@@ -279,14 +285,14 @@ async function follow(told) {
 function onEvent(name, data) {
   if (name === 'error') { fail(new Error(data.message)); return true; }
   if (name === 'story' || name === 'end') { take(data); return name === 'end'; }
-  if (name !== 'frame' || !scenes[data.scene]) return false;
-  const scene = scenes[data.scene];
+  const scene = shown[data.scene];
+  if (name !== 'frame' || !scenes.includes(scene)) return false;
   const image = new Image();
   image.alt = `frame ${data.frame + 1}`;
   image.src = `data:image/png;base64,${data.png}`;
   if (data.frame === 0) scene.images = [];
   scene.images[data.frame] = image;
-  const strip = $('scenes').children[data.scene].querySelector('.strip');
+  const strip = $('scenes').children[scenes.indexOf(scene)].querySelector('.strip');
   if (data.frame === 0) strip.textContent = '';
   strip.append(image);
   if (data.frame + 1 === scene.frames || data.frame % 4 === 0) render();
@@ -431,7 +437,7 @@ async function start() {
     if (/^[0-9a-f]{32}$/.test(id)) {
       const told = await (await ask(`/v1/stories/${id}`)).json();
       open(told.story, true);
-      follow(told);
+      follow(told, scenes.slice());
     }
   } catch (error) { fail(error); }
   render();
