@@ -20,6 +20,7 @@ _TYPES = {
   'gif': 'image/gif',
   'png': 'image/png',
   'json': 'application/json',
+  'drift.png': 'image/png',
 }
 
 
@@ -185,9 +186,9 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
 
   @router.get('/stories/{identifier}/film.{suffix}')
   def film(
-    identifier: str, suffix: Literal['mp4', 'gif', 'png', 'json']
+    identifier: str, suffix: Literal['mp4', 'gif', 'png', 'json', 'drift.png']
   ) -> FileResponse:
-    """Return the film, the GIF, the contact sheet or how they were made."""
+    """Return the film, the GIF, the contact sheet, the record or the drift."""
     return film_file(studio, identifier, suffix)
 
   return router

@@ -31,7 +31,7 @@ from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import reroll, scene_keys
 from phenaki_jax.stories.story import Story, build, resolve
 
-FILES = ('mp4', 'gif', 'png', 'json')
+FILES = ('mp4', 'gif', 'png', 'json', 'drift.png')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -267,7 +267,11 @@ class Studio:
     base = f'/v1/stories/{job.id}'
     files = {}
     if job.status == 'done':
-      files = {suffix: f'{base}/film.{suffix}' for suffix in FILES}
+      files = {
+        suffix: f'{base}/film.{suffix}'
+        for suffix in FILES
+        if self.film(job, suffix).is_file()
+      }
     return {
       'id': job.id,
       'status': job.status,

@@ -21,7 +21,7 @@ from phenaki_jax.serving.limits import BusyError
 from phenaki_jax.serving.metrics import Metrics
 from phenaki_jax.serving.studio import Studio
 from phenaki_jax.stories.generate import Chunk, generate
-from phenaki_jax.stories.outputs import StoryFiles
+from phenaki_jax.stories.outputs import StoryFiles, drift_meter
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.05
@@ -186,6 +186,8 @@ class Workers:
           story,
           made_by=made_by,
           remarks=remarks,
+          # Without a judge, which would take time from the device.
+          drift=drift_meter(watch, story),
           labelled=studio.labelled,
           marked=studio.marked,
           certificate=studio.certificate,
@@ -221,5 +223,5 @@ class Workers:
     """Delete the films of earlier revisions."""
     film = self._studio.film(job)
     for path in film.parent.glob('story-*'):
-      if path.stem != film.stem:
+      if path.name.partition('.')[0] != film.stem:
         path.unlink(missing_ok=True)

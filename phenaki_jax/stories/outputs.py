@@ -143,9 +143,7 @@ def write_story(
   paths = output_paths(out)
   kept = KeptScenes(paths[0].with_suffix('.scenes'))
   total, name = story.num_frames, paths[0].name
-  drift = None
-  if total >= MIN_DRIFT_FRAMES:
-    drift = DriftMeter(story, plan_story(maker, story, starts), judge)
+  drift = drift_meter(maker, story, starts, judge)
   with run_lock(kept.folder, option='--out'):
     sweep(paths[0])
     kept.sweep()
@@ -172,6 +170,18 @@ def write_story(
     slots = history_slots(maker)
     kept.keep_only(scene_keys(story, made_by, starts, slots=slots))
   return files.paths
+
+
+def drift_meter(
+  maker: ClipMaker,
+  story: Story,
+  starts: Starts = types.MappingProxyType({}),
+  judge: Judge | None = None,
+) -> DriftMeter | None:
+  """Return what measures the drift of a story; None for a short one."""
+  if story.num_frames < MIN_DRIFT_FRAMES:
+    return None
+  return DriftMeter(story, plan_story(maker, story, starts), judge)
 
 
 def write_timeline(

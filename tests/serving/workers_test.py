@@ -1,5 +1,6 @@
 """A worker makes a job alone, and survives what fails around it."""
 
+import json
 import time
 
 import numpy as np
@@ -10,7 +11,7 @@ from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.serving.batcher import Batcher
 from phenaki_jax.serving.limits import Limits
 from phenaki_jax.serving.metrics import Metrics
-from phenaki_jax.serving.studio import Studio
+from phenaki_jax.serving.studio import FILES, Studio
 from phenaki_jax.serving.workers import Workers
 from phenaki_jax.stories.generate import generate
 
@@ -71,6 +72,20 @@ def test_job_that_another_worker_has_taken_is_left_to_it(studio):
   now = studio.jobs.get(job.id)
   assert maker.count == 1
   assert (now.status, now.attempt) == ('running', 2)
+
+
+def test_long_film_has_a_report_on_its_drift(studio):
+  story = {'scenes': [{'prompt': 'a red circle', 'frames': 64}]}
+  job = studio.submit(studio.check(story))
+  maker = Batcher(studio.model.sampler, sizes=(1,))
+  Workers(studio, maker, Metrics(), count=1)._make(studio.jobs.take())
+  maker.close()
+  record = json.loads(studio.film(job, 'json').read_text())
+  assert record['drift']['frames'] == 64
+  picture = read_provenance(studio.film(job, 'drift.png'))
+  assert picture['story'] == record['story']
+  files = studio.describe(studio.jobs.get(job.id))['files']
+  assert tuple(files) == FILES
 
 
 @pytest.mark.parametrize('labelled', [True, False])
