@@ -78,21 +78,29 @@ class Pictures:
       if (key, number) in self._png:
         self._png.move_to_end((key, number))
         return self._png[key, number]
-      scene = self._live.get(key)
-      frame = None
-      if scene is not None and number < len(scene):
-        frame = scene[number]
+    frame = self.frame(key, shape, number)
     if frame is None:
-      kept = self._finished(key, shape)
-      if kept is None:
-        return None
-      frame = np.array(kept[number])
-    data = encode_png(self._finish(frame))
+      return None
+    data = encode_png(frame)
     with self._lock:
       self._png[key, number] = data
       while len(self._png) > _MAX_PNG:
         self._png.popitem(last=False)
     return data
+
+  def frame(
+    self, key: str, shape: tuple[int, ...], number: int
+  ) -> np.ndarray | None:
+    """Return a frame, finished, or None if it does not exist yet."""
+    with self._lock:
+      scene = self._live.get(key, [])
+      frame = scene[number] if number < len(scene) else None
+    if frame is None:
+      kept = self._finished(key, shape)
+      if kept is None:
+        return None
+      frame = np.array(kept[number])
+    return self._finish(frame)
 
   def _finished(self, key: str, shape: tuple[int, ...]) -> np.ndarray | None:
     with self._lock:

@@ -13,9 +13,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.media.png import encode_png
+from phenaki_jax.media.provenance import NOTICE
 from phenaki_jax.serving.jobs import Job
 from phenaki_jax.serving.story_api import film_file, read_json
 from phenaki_jax.serving.studio import Studio
+from phenaki_jax.stories.seeds import describe
 
 _STATUS = {
   'queued': 'queued',
@@ -87,10 +90,12 @@ def make_router(studio: Studio) -> APIRouter:
       suffix = 'mp4' if variant == 'video' else 'png'
       return film_file(studio, identifier, suffix)
     job = studio.jobs.get(identifier)
-    shape = studio.shape(studio.story(job), 0)
-    png = studio.pictures.png(studio.keys(job)[0], shape, 0)
-    if png is None:
+    story, keys, _ = studio.resolved(job)
+    frame = studio.pictures.frame(keys[0], studio.shape(story, 0), 0)
+    if frame is None:
       raise NotFoundError(f'the video has no frame yet; it is {job.status}')
+    made_by = {'notice': NOTICE, **studio.model.provenance}
+    png = encode_png(frame, provenance={**made_by, 'story': describe(story)})
     return Response(png, media_type='image/png')
 
   @router.post('/{identifier}/remix')

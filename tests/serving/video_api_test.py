@@ -3,6 +3,8 @@
 import openai
 import pytest
 
+from phenaki_jax.media.provenance import read_provenance
+
 # The client warns that the service it was made for is shut down.
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
@@ -34,12 +36,17 @@ def test_video_is_created_and_completed(made, videos):
   assert videos.retrieve(made.id) == made
 
 
-def test_content_is_film_first_frame_or_sheet(made, videos):
+def test_content_is_film_first_frame_or_sheet(made, videos, tmp_path):
   film = videos.download_content(made.id).content
   assert film[4:8] == b'ftyp'
   for variant in ('thumbnail', 'spritesheet'):
     image = videos.download_content(made.id, variant=variant).content
-    assert image.startswith(b'\x89PNG')
+    path = tmp_path / f'{variant}.png'
+    path.write_bytes(image)
+    record = read_provenance(path)
+    assert record['notice'] == 'AI-generated'
+    assert record['model']['name'] == 'tiny'
+    assert record['story']['scenes'][0]['prompt'] == 'a red circle'
   part = videos.download_content(
     made.id, extra_headers={'Range': 'bytes=-10'}
   ).content
