@@ -25,7 +25,8 @@ class Limits:
     scenes: of a story.
     frames: of a story.
     steps: decoding steps.
-    work: decoding steps of all windows of a story together.
+    work: decoding steps of all windows of a story together. Stories of the
+      model's own steps are within it if they are within `frames`.
     programs: settings that are compiled at the request of clients; see
       `Programs`.
     queue: stories that wait; more are refused with status 429.
@@ -134,6 +135,10 @@ def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:
       )
   _at_most(len(story.scenes), limits.scenes, 'the story has', 'scenes')
   _at_most(story.num_frames, limits.frames, 'the story has', 'frames')
+  new = defaults.clip_frames - defaults.context_frames
+  # At most one window of each scene has fewer new frames.
+  windows = -(-limits.frames // new) + limits.scenes
+  most = max(limits.work, defaults.settings.steps * windows)
   work = 0
   for number, scene in enumerate(story.scenes, 1):
     where = f'scene {number}: '
@@ -149,9 +154,8 @@ def check(story: Story, limits: Limits, defaults: ModelDefaults) -> None:
     )
     steps = settings.steps
     _at_most(steps, limits.steps, f'{where}steps is', 'decoding steps')
-    new = defaults.clip_frames - defaults.context_frames
     work += steps * -(-(scene.frames or 0) // new)
-  _at_most(work, limits.work, 'the story needs', 'decoding steps in all')
+  _at_most(work, most, 'the story needs', 'decoding steps in all')
 
 
 def _at_most(value: int, most: int, what: str, unit: str) -> None:

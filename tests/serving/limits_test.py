@@ -41,12 +41,21 @@ def _check(**values):
     ({'scenes': [{'prompt': 'x'}], 'style': 'y' * 20}, 'prompt has 23.*20'),
     ({'candidates': 2}, '2 candidates'),
     ({'scenes': [{'prompt': 'x', 'steps': 11}]}, 'steps is 11.* 10'),
-    ({'scenes': [{'prompt': 'x', 'frames': 30, 'steps': 9}]}, '72.*40'),
+    # 30 frames of 3 scenes take up to 11 windows of 4 steps.
+    ({'scenes': [{'prompt': 'x', 'frames': 30, 'steps': 9}]}, '72.*44'),
   ],
 )
 def test_beyond_a_limit_is_refused(values, sentence):
   with pytest.raises(UserError, match=sentence):
     _check(**values)
+
+
+@pytest.mark.parametrize('frames', [30, 31, 1000])
+def test_stories_of_the_own_steps_may_have_all_frames(frames):
+  limits = dataclasses.replace(LIMITS, frames=frames)
+  lengths = [frames - 18, 9, 9]
+  scenes = [{'prompt': 'x', 'frames': length} for length in lengths]
+  check(resolve(build({'scenes': scenes}), DEFAULTS), limits, DEFAULTS)
 
 
 def test_number_of_compiled_combinations_is_bounded():
