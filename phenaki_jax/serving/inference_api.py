@@ -6,8 +6,10 @@ output is `frames` (UINT8 [B, T, H, W, 3]).
 """
 
 import asyncio
+import concurrent.futures
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 
 import phenaki_jax
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.serving.limits import BusyError
 from phenaki_jax.serving.story_api import read_json
 from phenaki_jax.serving.studio import Studio
 from phenaki_jax.stories.markup import shorten
@@ -28,6 +31,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
   router = APIRouter(prefix='/v2', tags=['inference'])
   name = studio.model.name
   height, width = studio.model.defaults.size
+  waiting = 0
 
   def is_ready() -> bool:
     return state.batcher.ready.is_set() and not state.stopping.is_set()
@@ -86,6 +90,7 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
   @router.post('/models/{model}/infer')
   async def infer(model: str, request: Request) -> Response:
     """Make one clip for each prompt."""
+    nonlocal waiting
     check_name(model)
     values = await read_json(request)
     inputs = _inputs(values)
@@ -105,14 +110,19 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
       for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     begin = time.monotonic()
-    results = state.batcher.submit(
-      [one.story.scenes[0].prompt for one in checked],
-      size=studio.model.defaults.size,
-      seeds=seeds,
-      settings=studio.model.defaults.settings,
-    )
-    # Clips that wait for the device hold no thread, of which there are few.
-    clips = await asyncio.gather(*map(asyncio.wrap_future, results))
+    if waiting >= studio.limits.queue:
+      raise BusyError(f'{waiting} requests wait already; try again later')
+    waiting += 1
+    try:
+      results = state.batcher.submit(
+        [one.story.scenes[0].prompt for one in checked],
+        size=studio.model.defaults.size,
+        seeds=seeds,
+        settings=studio.model.defaults.settings,
+      )
+      clips = await _wait(results, request, seconds=studio.limits.seconds)
+    finally:
+      waiting -= 1
 
     def encode() -> bytes:
       finished = np.stack(
@@ -137,6 +147,39 @@ def make_router(studio: Studio, state: Any) -> APIRouter:
     return Response(data, media_type='application/json')
 
   return router
+
+
+async def _wait(
+  results: Sequence[concurrent.futures.Future[np.ndarray]],
+  request: Request,
+  *,
+  seconds: float,
+) -> list[np.ndarray]:
+  """Return clips; those that nobody waits for any more are not begun.
+
+  Raises:
+    BusyError: they are late, or the client has left.
+  """
+
+  async def gather() -> list[np.ndarray]:
+    # Clips that wait for the device hold no thread, of which there are few.
+    return await asyncio.gather(*map(asyncio.wrap_future, results))
+
+  made = asyncio.create_task(gather())
+  # The body was read, so that what comes next is that the client leaves.
+  left = asyncio.create_task(request.receive())
+  try:
+    await asyncio.wait(
+      (made, left), timeout=seconds, return_when='FIRST_COMPLETED'
+    )
+    if made.done():
+      return made.result()
+    raise BusyError(
+      f'the clips were not made within {seconds:g} seconds; try again later'
+    )
+  finally:
+    made.cancel()
+    left.cancel()
 
 
 def _inputs(values: Any) -> dict[str, list[Any]]:

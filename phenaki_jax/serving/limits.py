@@ -29,9 +29,11 @@ class Limits:
       model's own steps are within it if they are within `frames`.
     programs: settings that are compiled at the request of clients; see
       `Programs`.
-    queue: stories that wait; more are refused with status 429.
+    queue: stories that wait, and requests of clips; more are refused with
+      status 429.
     waiting_clips: clips that wait for the device; see `queue`.
-    seconds: deadline of a story, from its request to its last frame.
+    seconds: deadline of a story or of clips, from the request to the last
+      frame.
     stories: finished stories that are stored; the oldest are deleted.
     scene_bytes: finished scenes on disk; beyond it, those that were made
       first are deleted, and made again if their story is changed.

@@ -1,13 +1,18 @@
 """The Open Inference Protocol, asked by a published client."""
 
+import concurrent.futures
 import inspect
+import threading
+import time
 
+import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
 
 from phenaki_jax.media.label import label
 from phenaki_jax.serving import inference_api
+from phenaki_jax.serving.limits import Limits
 from phenaki_jax.stories.story import build, resolve
 
 
@@ -61,6 +66,49 @@ def test_health_needs_no_thread_of_the_pool(server):
   health = [one for one in routes if one.path.startswith('/v2/health')]
   assert len(health) == 2
   assert all(inspect.iscoroutinefunction(one.endpoint) for one in health)
+
+
+def test_requests_of_clips_have_the_limits_of_stories(start_server, tmp_path):
+  server = start_server(tmp_path)
+  state = server.config.app.state
+  batcher, asked, free = state.shared.batcher, [], threading.Event()
+  make = batcher._make
+
+  def make_later(batch, size):
+    asked.extend(one.prompt for one in batch)
+    free.wait(60)
+    return make(batch, size)
+
+  def limit(**limits):
+    state.studio.limits = Limits(**limits)
+
+  def infer(prompt, **options):
+    values = {'inputs': [_input(data=(prompt,))]}
+    return client.post('/v2/models/tiny/infer', json=values, **options)
+
+  batcher._make = make_later
+  with (
+    httpx.Client(base_url=server.url, timeout=60) as client,
+    concurrent.futures.ThreadPoolExecutor() as pool,
+  ):
+    limit(queue=1)
+    first = pool.submit(infer, 'one')
+    while not asked:
+      time.sleep(0.01)
+    refused = infer('two')
+    limit(queue=3)
+    with pytest.raises(httpx.ReadTimeout):
+      infer('three', timeout=0.5)
+    limit(queue=3, seconds=0.2)
+    late = infer('four')
+    limit()
+    free.set()
+    assert first.result().status_code == infer('five').status_code == 200
+  assert (refused.status_code, late.status_code) == (429, 429)
+  assert '1 requests wait already' in refused.json()['error']
+  assert 'not made within 0.2 seconds' in late.json()['error']
+  # The clips of those who left and of those who were late were not begun.
+  assert asked == ['one', 'five']
 
 
 def _input(name='prompt', datatype='BYTES', shape=(1,), data=('a',)):
