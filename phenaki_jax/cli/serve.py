@@ -91,8 +91,14 @@ def run(args: argparse.Namespace) -> None:
     ) from error
   import jax
 
+  from phenaki_jax.files.paths import is_remote
   from phenaki_jax.runs.open import load
 
+  if is_remote(args.data):
+    raise UserError(
+      f'--data is {args.data}, but a server keeps its stories on a local disk; '
+      'name a local folder'
+    )
   token = ''
   if args.token_file:
     token = pathlib.Path(args.token_file).read_text('utf-8').strip()

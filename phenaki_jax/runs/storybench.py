@@ -16,6 +16,7 @@ from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.evaluation import storybench
 from phenaki_jax.evaluation.storybench import Task
 from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.paths import is_remote
 from phenaki_jax.runs.model import Model
 from phenaki_jax.stories.generate import generate
 from phenaki_jax.stories.seeds import candidate_seed
@@ -54,9 +55,14 @@ def make_stories(
     The paths of the stories.
 
   Raises:
-    UserError: an array is missing or is no video, or the folder has stories
-      of another model, seed, number of samples or settings.
+    UserError: an array is missing or is no video, the folder is remote, or it
+      has stories of another model, seed, number of samples or settings.
   """
+  if is_remote(out):
+    raise UserError(
+      f'the stories are written to a local disk, but {out} is elsewhere; name '
+      'a local folder, and copy it from there'
+    )
   _stamp(model, pathlib.Path(out), samples=samples, seed=seed)
   paths = []
   bar = progress.bar(tasks, total=len(tasks), desc='storybench', unit='story')

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from phenaki_jax.cli.main import main
 
@@ -53,8 +54,16 @@ def test_stories_are_written_once_in_the_format_of_the_metrics(
     assert 'not made by this model with' in capsys.readouterr().err
 
 
-def test_a_missing_video_is_named(tiny_bundle, tmp_path, capsys):
+@pytest.mark.parametrize(
+  ('out', 'words'),
+  [('out', 'there is no video'), ('gs://bucket/out', 'to a local disk')],
+)
+def test_wrong_folders_end_in_one_sentence(
+  tiny_bundle, tmp_path, monkeypatch, capsys, out, words
+):
+  monkeypatch.chdir(tmp_path)
   (tmp_path / 'tasks.json').write_text(json.dumps([TASK]))
-  call = ['bench', str(tmp_path / 'tasks.json'), '--out', str(tmp_path)]
-  assert main([*call, '--model', str(tiny_bundle)]) == 2
-  assert 'there is no video' in capsys.readouterr().err
+  call = ['bench', 'tasks.json', '--out', out, '--model', str(tiny_bundle)]
+  assert main(call) == 2
+  assert words in capsys.readouterr().err
+  assert not (tmp_path / 'gs:').exists()

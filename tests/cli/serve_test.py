@@ -10,6 +10,7 @@ from phenaki_jax.cli import main
   [
     (['nothing'], 'there is no folder nothing'),
     (['--host', '0.0.0.0'], 'there is no token'),
+    (['--data', 'gs://bucket/served'], 'stories on a local disk'),
     (['--token-file', 'nothing'], 'nothing'),
     (['--token-file', 'short.txt'], 'at least 16'),
   ],
@@ -23,7 +24,7 @@ def test_wrong_arguments_end_in_one_sentence(
     options = [str(tiny_bundle), *options]
   assert main.main(['serve', *options]) == 2
   assert sentence in capsys.readouterr().err
-  assert not (tmp_path / 'runs').exists()
+  assert [path.name for path in tmp_path.iterdir()] == ['short.txt']
 
 
 def test_wrong_batch_sizes_are_an_error_of_the_arguments(capsys):
