@@ -74,6 +74,9 @@ def test_evaluate_writes_numbers_tables_and_pictures(
   again = json.loads((out / 'scores.json').read_text())
   assert again['clips'] == found['clips']
   assert 'stories' not in again and 'changes' not in again
+  assert main([*call, *few, '--prompts', '2', '--split', 'train']) == 0
+  other = json.loads((out / 'scores.json').read_text())
+  assert other['protocol']['split'] == 'train'
 
 
 def test_a_run_is_followed_to_its_last_checkpoint(

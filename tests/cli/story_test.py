@@ -96,6 +96,8 @@ def test_prompts_and_options_make_a_story(tiny_bundle, tmp_path):
     '1.5',
     '--temperature',
     '0',
+    *('--style', 'on grass', '--negative', 'a red circle'),
+    *('--order', 'halton', '--candidates', '2', '--choose', 'oracle'),
   ]
   assert (
     main(
@@ -115,10 +117,14 @@ def test_prompts_and_options_make_a_story(tiny_bundle, tmp_path):
     == 0
   )
   story = json.loads(out.with_suffix('.json').read_text())['story']
-  assert story['frames'] == 6
+  assert story['frames'] == 6 and story['choose'] == 'oracle'
+  prompts = [scene['prompt'] for scene in story['scenes']]
+  assert prompts == ['a blue square, on grass', 'it turns green, on grass']
   for scene in story['scenes']:
     assert scene['seed'] == 5 and scene['frames'] == 3
     assert scene['guidance'] == 1.5 and scene['temperature'] == 0
+    assert scene['negative'] == 'a red circle' and scene['order'] == 'halton'
+    assert scene['candidates'] == 2
 
 
 def test_options_do_not_replace_values_of_a_scene(tiny_bundle, tmp_path):

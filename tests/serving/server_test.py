@@ -37,6 +37,8 @@ def test_command_of_the_image_is_one_of_ours():
 def test_stopped_server_ends_streams_and_keeps_the_story(tiny_bundle, tmp_path):
   command = [sys.executable, '-m', 'phenaki_jax', 'serve', str(tiny_bundle)]
   command += ['--data', str(tmp_path / 'data'), '--port', '0', '--json-logs']
+  command += ['--workers', '1', '--max-frames', '2500', '--deadline', '900']
+  command += ['--drain', '20']
   with (
     open(tmp_path / 'log', 'w') as log,
     subprocess.Popen(
@@ -45,14 +47,20 @@ def test_stopped_server_ends_streams_and_keeps_the_story(tiny_bundle, tmp_path):
   ):
     url = process.stdout.readline().split()[-1]
     with httpx.Client(base_url=url, timeout=60) as client:
+      assert client.get('/v1/model').json()['limits']['frames'] == 2500
       story = {'scenes': [{'prompt': 'a red circle', 'frames': 60}] * 40}
-      job = client.post('/v1/stories', json=story).json()
+      job, other = [
+        client.post('/v1/stories', json=story).json() for _ in range(2)
+      ]
       path = f'/v1/stories/{job["id"]}/events'
       with client.stream('GET', path) as response:
         lines = response.iter_lines()
         for line in lines:
           if line == 'event: frame':
             break
+        # One worker makes one story at a time.
+        waiting = client.get(f'/v1/stories/{other["id"]}').json()
+        assert waiting['status'] == 'queued'
         start = time.monotonic()
         process.send_signal(signal.SIGTERM)
         # The last event is complete.
@@ -73,6 +81,7 @@ def test_stopped_server_ends_streams_and_keeps_the_story(tiny_bundle, tmp_path):
   found = jobs.get(job['id'])
   jobs.close()
   assert found.status == 'queued' and found.frames > 0
+  assert found.deadline - found.created == pytest.approx(900)
 
 
 def test_server_stops_if_its_programs_cannot_be_compiled(tiny_model, tmp_path):
