@@ -11,7 +11,8 @@
   enlarge      a clip: more rows and columns, by a model of super-resolution,
                which reads no prompt
 
-The input is scaled to the size of the model; enlarge takes any size. A model
+The input is scaled to the size of the model; enlarge takes any size. Clips are
+read at the frame rate of the model, by fps and enlarge at their own. A model
 with a canvas reads known pixels there (docs/conditioning.md); for others, the
 tokens of known pixels never change. Known pixels come back bit for bit. H.264
 loses some of them again, so that the frames are also written as EDIT.npy

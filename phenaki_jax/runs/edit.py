@@ -14,7 +14,12 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.depth import Depth, depth_of
-from phenaki_jax.runs.footage import IMAGES, read_footage
+from phenaki_jax.runs.footage import (
+  IMAGES,
+  Footage,
+  read_footage,
+  read_own_rate,
+)
 from phenaki_jax.runs.model import Model
 from phenaki_jax.stories.edit import Brush, Structure, content_of, outside
 from phenaki_jax.types import ImageU8, VideoU8
@@ -72,8 +77,9 @@ def edit(
       or `out` does not end in .mp4.
   """
   film = film_path(out)
-  given = _read(model, request)
-  total, fps = _expected(request, len(given)), model.defaults.fps
+  footage = _read(model, request)
+  given, fps = footage.frames, footage.fps
+  total = _expected(request, len(given))
   depth = None
   if request.action == 'restyle':
     depth = depth_of(given, request.depth, fps=fps, subset=model.subset)
@@ -127,9 +133,15 @@ def write_edit(
   return [film, film.with_suffix('.npy')]
 
 
-def _read(model: Model, request: Edit) -> VideoU8:
-  """Read the inputs as frames of the model's size."""
+def _read(model: Model, request: Edit) -> Footage:
+  """Read the inputs as frames of the model's size.
+
+  They have the frame rate of the model; a clip whose rate is multiplied has its
+  own.
+  """
   size, fps = model.defaults.size, model.defaults.fps
+  if request.action == 'fps' and len(request.inputs) == 1:
+    return read_own_rate(request.inputs[0], size=size, fps=fps)
   parts = [read_footage(path, size=size, fps=fps) for path in request.inputs]
   if len(parts) > 1 and request.action != 'interpolate':
     raise UserError(
@@ -144,7 +156,7 @@ def _read(model: Model, request: Edit) -> VideoU8:
       f'animate takes an image, but {request.inputs[0]} has {len(frames)} '
       'frames; use continue'
     )
-  return frames
+  return Footage(frames=frames, fps=fps)
 
 
 def _expected(request: Edit, given: int) -> int:

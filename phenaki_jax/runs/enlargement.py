@@ -24,7 +24,7 @@ from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.diffusion import Trained, is_diffusion, read_trained
 from phenaki_jax.runs.edit import film_path, write_edit
-from phenaki_jax.runs.footage import read_footage
+from phenaki_jax.runs.footage import read_own_rate
 from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.sampling.enlarger import Enlarger, enlarge_clips
 
@@ -87,11 +87,12 @@ def enlarge_film(
   if len(request.inputs) > 1:
     raise UserError(f'enlarge takes one input, not {len(request.inputs)}')
   trained = read_trained(folder)
-  fps = trained.experiment.data.fps
-  # The network has no size of its own.
-  frames = read_footage(request.inputs[0], size=None, fps=fps)
+  # The network has no size of its own, and no frame rate.
+  given = read_own_rate(
+    request.inputs[0], size=None, fps=trained.experiment.data.fps
+  )
   made = _enlarger(trained)(
-    frames,
+    given.frames,
     seed=request.seed,
     steps=request.steps,
     degradation=request.degradation,
@@ -100,7 +101,7 @@ def enlarge_film(
     'model': {'name': trained.name, 'fingerprint': trained.fingerprint},
     'edit': {'action': 'enlarge', **dataclasses.asdict(request)},
   }
-  return write_edit(film, made, fps=fps, provenance=provenance)
+  return write_edit(film, made, fps=given.fps, provenance=provenance)
 
 
 def predict_of(config: DiffusionConfig) -> Callable[[Any, Any, Any], Any]:

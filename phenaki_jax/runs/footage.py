@@ -1,5 +1,6 @@
 """Images and clips that stories start from and that `phenaki edit` changes."""
 
+import dataclasses
 import logging
 import os
 import pathlib
@@ -15,6 +16,19 @@ from phenaki_jax.types import VideoU8
 _log = logging.getLogger(__name__)
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Footage:
+  """Frames, and how many of them are shown in a second.
+
+  Attributes:
+    frames: uint8 [T, H, W, 3].
+    fps: frames per second.
+  """
+
+  frames: VideoU8
+  fps: float | int
 
 
 def read_footage(
@@ -37,6 +51,47 @@ def read_footage(
     NotFoundError: there is no such file.
     UserError: it cannot be decoded.
   """
+  found = _read(path, size)
+  if isinstance(found, np.ndarray):
+    return found
+  clip, duration = found
+  count = max(1, int(np.ceil(duration * fps - 1e-6)))
+  return clip.at(np.arange(count) / fps)
+
+
+def read_own_rate(
+  path: str | os.PathLike[str],
+  *,
+  size: tuple[int, int] | None,
+  fps: float | int,
+) -> Footage:
+  """Read each frame of a clip once, and its frame rate.
+
+  Args:
+    path: see `read_footage`.
+    size: see `read_footage`.
+    fps: frames per second of what has no frame rate: an image, an .npy, or a
+      clip of one frame.
+
+  Returns:
+    All frames, and their mean number per second.
+
+  Raises:
+    NotFoundError, UserError: see `read_footage`.
+  """
+  found = _read(path, size)
+  if isinstance(found, np.ndarray):
+    return Footage(frames=found, fps=fps)
+  frames, times = found[0].frames, found[0].times
+  if len(frames) > 1:
+    fps = (len(frames) - 1) / float(times[-1])
+  return Footage(frames=frames, fps=fps)
+
+
+def _read(
+  path: str | os.PathLike[str], size: tuple[int, int] | None
+) -> VideoU8 | tuple[video.TimedFrames, float]:
+  """Return the frames of an image or array; or a clip and its seconds."""
   path = pathlib.Path(path).expanduser()
   if not path.is_file():
     raise NotFoundError(f'there is no image or clip {path}; check the path')
@@ -57,9 +112,8 @@ def read_footage(
         NOTICE,
       )
     info = video.examine(data)
-    count = max(1, int(np.ceil(info.duration * fps - 1e-6)))
     size = size or (info.height, info.width)
-    return video.decode(data, size=size).at(np.arange(count) / fps)
+    return video.decode(data, size=size), info.duration
   except schema.DecodeError as error:
     raise UserError(
       f'{path} cannot be read ({error}); give a PNG, JPEG or WebP image, or a '

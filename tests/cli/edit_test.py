@@ -3,7 +3,9 @@ import pytest
 from PIL import Image
 
 from phenaki_jax.cli.main import main
+from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.media.provenance import read_provenance
+from phenaki_jax.runs.footage import read_own_rate
 
 
 def _edit(bundle, *flags):
@@ -45,6 +47,21 @@ def test_a_model_with_a_canvas_edits_by_it(ported_bundle, tmp_path):
   assert frames.shape == (7, 16, 16, 3)
   np.testing.assert_array_equal(frames[::3], clip)
   assert read_provenance(film)['edit']['settings']['time_guidance'] == 1
+
+
+def test_the_own_rate_of_a_clip_is_multiplied(ported_bundle, tmp_path):
+  """The model has 8 frames per second, and the clip 2."""
+  grey = np.linspace(20, 220, 5).astype(np.uint8)[:, None, None, None]
+  clip = np.broadcast_to(grey, (5, 16, 16, 3))
+  given, film = tmp_path / 'a.mp4', tmp_path / 'film.mp4'
+  notice = {'notice': 'rendered'}
+  write_mp4(given, clip, fps=2, provenance=notice, min_height=1)
+  flags = ['fps', str(given), '--out', str(film), '--times', '4']
+  assert _edit(ported_bundle, *flags) == 0
+  frames = np.load(film.with_suffix('.npy'))
+  assert frames.shape == (17, 16, 16, 3)
+  assert np.abs(frames[::4].astype(int) - clip).max() < 8
+  assert read_own_rate(film, size=None, fps=1).fps == pytest.approx(8)
 
 
 def _restyle(bundle, folder, name, *flags):

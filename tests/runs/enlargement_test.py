@@ -3,15 +3,22 @@
 import json
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from phenaki_jax import sharding
 from phenaki_jax.cli.main import main
+from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.diffusion.enlargement import reduce
 from phenaki_jax.errors import UserError
+from phenaki_jax.export.bundle import write_bundle
+from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.runs import enlargement, experiment, train
+from phenaki_jax.runs.diffusion import bundle_config
+from phenaki_jax.runs.footage import read_own_rate
 
 CONFIG = (
   pathlib.Path(__file__).resolve().parents[2]
@@ -40,6 +47,38 @@ def test_other_folders_enlarge_nothing(tmp_path, capsys):
   argv = ['edit', 'enlarge', 'a.npy', '--out', 'b.mp4', '--model']
   assert main([*argv, str(tmp_path)]) == 2
   assert 'enlarge needs the --workdir of a run' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def untrained(tmp_path_factory):
+  """Write a bundle of an untrained model, of clips of 8 frames per second."""
+  folder = tmp_path_factory.mktemp('models') / 'large'
+  tried = experiment.resolve(str(CONFIG), ['diffusion.widths=8,'])
+  denoiser = Denoiser(config=tried.diffusion, text=tried.text)
+  write_bundle(
+    folder,
+    tokenizer_params=None,
+    generator_params=sharding.unbox(denoiser.init(jax.random.key(0))),
+    config=bundle_config(tried, 'large'),
+    vocabulary=b'',
+    model_card='# large\n',
+  )
+  return folder
+
+
+def test_a_clip_keeps_its_frames_and_their_rate(untrained, tmp_path):
+  clip = np.zeros((25, 16, 16, 3), np.uint8)
+  clip[:] = np.linspace(20, 220, 25).astype(np.uint8)[:, None, None, None]
+  notice = {'notice': 'rendered'}
+  given, film = tmp_path / 'a.mp4', tmp_path / 'b.mp4'
+  write_mp4(given, clip, fps=24, provenance=notice, min_height=1)
+  argv = ['edit', 'enlarge', str(given), '--model', str(untrained)]
+  assert main([*argv, '--out', str(film)]) == 0
+  made = np.load(film.with_suffix('.npy'))
+  assert made.shape == (25, 32, 32, 3)
+  means = made.mean((1, 2, 3))
+  np.testing.assert_allclose(means, clip.mean((1, 2, 3)), atol=8)
+  assert read_own_rate(film, size=None, fps=1).fps == pytest.approx(24)
 
 
 @pytest.mark.slow

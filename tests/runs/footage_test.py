@@ -4,7 +4,11 @@ from PIL import Image
 
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.media.mp4 import write_mp4
-from phenaki_jax.runs.footage import read_footage, read_starts
+from phenaki_jax.runs.footage import (
+  read_footage,
+  read_own_rate,
+  read_starts,
+)
 from phenaki_jax.stories.story import Scene, Story
 
 
@@ -37,6 +41,23 @@ def test_a_clip_is_read_at_the_frame_rate(tmp_path, fps, count):
   assert len(frames) == count
   shown = np.arange(count) * 8 // fps
   assert np.abs(frames.astype(int) - clip[shown]).max() < 8
+
+
+@pytest.mark.parametrize('fps', [2, 24, 30000 / 1001])
+def test_each_frame_of_a_clip_is_read_once_at_its_own_rate(tmp_path, fps):
+  clip = _clip(tmp_path / 'a.mp4', fps=fps)
+  found = read_own_rate(tmp_path / 'a.mp4', size=(32, 32), fps=8)
+  assert abs(found.fps - fps) < 1e-3
+  assert np.abs(found.frames.astype(int) - clip).max() < 8
+  small = read_own_rate(tmp_path / 'a.mp4', size=(16, 16), fps=8)
+  assert small.frames.shape == (12, 16, 16, 3)
+  # An array, an image and a single frame have no rate.
+  np.save(tmp_path / 'a.npy', clip)
+  Image.fromarray(clip[0]).save(tmp_path / 'a.png')
+  _clip(tmp_path / 'one.mp4', frames=1, fps=fps)
+  for name, count in (('a.npy', 12), ('a.png', 1), ('one.mp4', 1)):
+    found = read_own_rate(tmp_path / name, size=None, fps=8)
+    assert found.fps == 8 and len(found.frames) == count
 
 
 def test_starts_are_read_by_scene(tmp_path):
