@@ -12,7 +12,8 @@
                which reads no prompt
 
 The input is scaled to the size of the model; enlarge takes any size. Clips are
-read at the frame rate of the model, by fps and enlarge at their own. A model
+read at the frame rate of the model, by fps and enlarge at their own; --fps sets
+another one, that of arrays too, which have the model's. A model
 with a canvas reads known pixels there (docs/conditioning.md); for others, the
 tokens of known pixels never change. Known pixels come back bit for bit. H.264
 loses some of them again, so that the frames are also written as EDIT.npy
@@ -51,6 +52,7 @@ _NUMBERS = (
   ('frames', arguments.positive, 'new frames of animate and continue (24)'),
   ('between', arguments.positive, 'new frames in a gap of interpolate (3)'),
   ('times', arguments.positive, 'multiple of the frame rate of fps (2)'),
+  ('fps', arguments.seconds, 'frames per second of the input'),
   ('structure-level', arguments.level, 'blur of the depth of restyle (0)'),
   ('guidance', float, 'guidance scale; 0 for none'),
   ('steps', int, 'decoding steps of a window'),

@@ -62,6 +62,7 @@ _OPTIONS = (
   ('guidance', float, 'guidance scale of scenes that give none; 0 for none'),
   ('steps', int, 'decoding steps of scenes that give none'),
   ('temperature', float, 'of scenes that give none; 0: most likely tokens'),
+  ('fps', float, "frames per second, in place of the story's own"),
   ('candidates', int, 'candidates of scenes that give none (1)'),
 )
 _WORDS = (

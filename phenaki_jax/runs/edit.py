@@ -12,6 +12,7 @@ import numpy as np
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.media.frames import checked_fps
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.depth import Depth, depth_of
 from phenaki_jax.runs.footage import (
@@ -37,6 +38,8 @@ class Edit:
     frames: number of new frames of 'animate' and 'continue'.
     between: new frames in each gap of 'interpolate'.
     times: multiple of the frame rate of 'fps', at least 2.
+    fps: frames per second of the input. None: those of the model, and of 'fps'
+      those of the clip, if it has a frame rate.
     box: of 'fill' and 'restyle': what is made anew: left, top, right, bottom.
     mask: of both, in place of a box: path of an image or a clip that is white
       where the result is made anew.
@@ -56,6 +59,7 @@ class Edit:
   frames: int = 24
   between: int = 3
   times: int = 2
+  fps: float | None = None
   box: tuple[int, int, int, int] | None = None
   mask: str | None = None
   content: str | None = None
@@ -74,7 +78,7 @@ def edit(
 
   Raises:
     UserError: the input cannot be read, does not fit the action or the model,
-      or `out` does not end in .mp4.
+      the frame rate is too high, or `out` does not end in .mp4.
   """
   film = film_path(out)
   footage = _read(model, request)
@@ -85,6 +89,7 @@ def edit(
     depth = depth_of(given, request.depth, fps=fps, subset=model.subset)
   if request.action == 'fps':
     fps *= request.times
+  checked_fps(fps)
   with progress.bar(total=total, unit='frame', desc=film.name) as bar:
     image = _content_image(model, request)
     text = request.content if image is None else None
@@ -134,13 +139,10 @@ def write_edit(
 
 
 def _read(model: Model, request: Edit) -> Footage:
-  """Read the inputs as frames of the model's size.
-
-  They have the frame rate of the model; a clip whose rate is multiplied has its
-  own.
-  """
-  size, fps = model.defaults.size, model.defaults.fps
-  if request.action == 'fps' and len(request.inputs) == 1:
+  """Read the inputs as frames of the model's size."""
+  size, fps = model.defaults.size, request.fps or model.defaults.fps
+  is_own = request.action == 'fps' and request.fps is None
+  if is_own and len(request.inputs) == 1:
     return read_own_rate(request.inputs[0], size=size, fps=fps)
   parts = [read_footage(path, size=size, fps=fps) for path in request.inputs]
   if len(parts) > 1 and request.action != 'interpolate':

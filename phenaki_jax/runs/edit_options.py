@@ -22,6 +22,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
   ),
   **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
   'margins': ('extend',),
+  'fps': _GENERATING,
   'degradation': ('enlarge',),
   **dict.fromkeys((*_SOME, 'encoder'), _GENERATING),
 }

@@ -91,6 +91,11 @@ class ClipSampler(abc.ABC):
     ports = self.models.ports
     return ports.memory_slots if 'history' in ports.memory else 0
 
+  @property
+  def reads_fps(self) -> bool:
+    """Return whether the network is told the frame rate of a clip."""
+    return 'fps' in self.models.ports.scalars
+
   def with_source(self: Own, frame: np.ndarray) -> Own:
     """Return a sampler of clips that see an image: the source of a story.
 
@@ -117,6 +122,7 @@ class ClipSampler(abc.ABC):
     settings: Any,
     context: np.ndarray | None = None,
     history: History | None = None,
+    fps: float | int | None = None,
   ) -> np.ndarray:
     """Sample one clip of the training length for each prompt.
 
@@ -128,6 +134,7 @@ class ClipSampler(abc.ABC):
       context: uint8 [B, K, H, W, 3], the context frames that the clips
         continue; K is 1 + k * tubelet and less than the length of a clip.
       history: earlier scenes, for a model with `history_slots`.
+      fps: see `Sampler.uncover`.
 
     Returns:
       uint8 [B, T, H, W, 3]; the clip starts with the decoded context frames.
@@ -145,6 +152,7 @@ class ClipSampler(abc.ABC):
       seeds=seeds,
       settings=settings,
       conditions=given.conditions,
+      fps=fps,
     )
     return self.decode(made)
 
@@ -199,6 +207,8 @@ class ClipSampler(abc.ABC):
   ) -> Conditions | None:
     """Add the source and the frame rate, if the network reads them.
 
+    As in training, a frame rate is not told of images.
+
     Args:
       conditions: what else it reads.
       ids: the values of the clips.
@@ -210,7 +220,7 @@ class ClipSampler(abc.ABC):
         conditions, self.source, batch=batch, latent_frames=latent_frames
       )
     rate = self.fps if fps is None else fps
-    if 'fps' in self.models.ports.scalars and 0 < rate <= self.fps:
+    if self.reads_fps and latent_frames > 1 and 0 < rate <= self.fps:
       conditions = with_fps(conditions, rate, batch=batch)
     return conditions
 

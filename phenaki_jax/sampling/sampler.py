@@ -350,6 +350,7 @@ class Sampler(ClipSampler):
     settings: SamplingSettings,
     context: np.ndarray | None = None,
     history: History | None = None,
+    fps: float | int | None = None,
   ) -> ScoredClips:
     """Sample clips with their scores; the options are those of `clips`."""
     check_prompts(prompts, seeds)
@@ -361,6 +362,7 @@ class Sampler(ClipSampler):
       seeds=seeds,
       settings=settings,
       conditions=given.conditions,
+      fps=fps,
     )
     tokens = np.asarray(state.ids).reshape(given.ids.shape)
     new = ~given.known.reshape(len(prompts), -1)
@@ -371,7 +373,7 @@ class Sampler(ClipSampler):
         self.generator_params,
         self.texts(prompts),
         tokens,
-        self.told(given.conditions, tokens),
+        self.told(given.conditions, tokens, fps),
       )
       critic = np.asarray(real).reshape(new.shape).mean(-1, where=new)
     return ScoredClips(

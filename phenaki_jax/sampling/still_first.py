@@ -103,6 +103,7 @@ def _second(
   options = dict(options)
   if options.get('context') is None:
     options.pop('context', None)
-    options['context'] = stills(maker.sampler, prompts, **options)
+    shared = {name: options[name] for name in ('size', 'seeds', 'settings')}
+    options['context'] = stills(maker.sampler, prompts, **shared)
   settings = dataclasses.replace(options['settings'], guidance=0.0, negative='')
   return {**options, 'settings': settings}

@@ -25,6 +25,7 @@ def sample_window(
   seeds: Sequence[int],
   settings: SamplingSettings,
   context: Int[np.ndarray, 'B _ h w'] | None = None,
+  fps: float | int | None = None,
 ) -> Int[np.ndarray, 'B t h w']:
   """Sample the tokens of one window for each prompt.
 
@@ -36,6 +37,7 @@ def sample_window(
     settings: how to sample.
     context: tokens of the last latent frames before the windows, fewer than a
       window has; None starts a sequence.
+    fps: see `Sampler.uncover`.
 
   Returns:
     The windows, which start with the context.
@@ -47,7 +49,7 @@ def sample_window(
     ids[:, : context.shape[1]] = context
     known[:, : context.shape[1]] = True
   state = sampler.uncover(
-    prompts, ids=ids, known=known, seeds=seeds, settings=settings
+    prompts, ids=ids, known=known, seeds=seeds, settings=settings, fps=fps
   )
   return np.asarray(state.ids).reshape(ids.shape)
 

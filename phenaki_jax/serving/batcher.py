@@ -24,6 +24,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
 from phenaki_jax.serving.limits import BusyError
+from phenaki_jax.stories.generate import reads_fps
 from phenaki_jax.stories.recall import history_slots
 
 _LOG = logging.getLogger(__name__)
@@ -58,12 +59,13 @@ class _Request:
   context: np.ndarray | None
   result: concurrent.futures.Future[np.ndarray]
   history: History | None = None
+  fps: float | int | None = None
 
   @property
   def group(self) -> object:
     """Return what requests of one batch have in common."""
     shape = None if self.context is None else self.context.shape
-    return self.size, self.settings, shape, self.history is None
+    return self.size, self.settings, shape, self.history is None, self.fps
 
 
 class Batcher:
@@ -124,6 +126,11 @@ class Batcher:
     """Return how many earlier scenes of a story a clip sees."""
     return history_slots(self._sampler)
 
+  @property
+  def reads_fps(self) -> bool:
+    """Return whether the clips depend on the frame rate."""
+    return reads_fps(self._sampler)
+
   def frames_of(self, num_latent: int) -> int:
     """Return the number of frames of a number of latent frames."""
     return self._sampler.frames_of(num_latent)
@@ -137,6 +144,7 @@ class Batcher:
     settings: SamplingSettings,
     context: np.ndarray | None = None,
     history: History | None = None,
+    fps: float | int | None = None,
   ) -> np.ndarray:
     """Sample one clip for each prompt, as `Sampler.clips` does.
 
@@ -150,6 +158,7 @@ class Batcher:
       settings=settings,
       context=context,
       history=history,
+      fps=fps,
     )
     return np.stack([result.result() for result in results])
 
@@ -162,6 +171,7 @@ class Batcher:
     settings: SamplingSettings,
     context: np.ndarray | None = None,
     history: History | None = None,
+    fps: float | int | None = None,
   ) -> list[concurrent.futures.Future[np.ndarray]]:
     """Return a future of each clip; see `clips`."""
     results: list[concurrent.futures.Future[np.ndarray]] = []
@@ -173,6 +183,7 @@ class Batcher:
         settings=settings,
         context=None if context is None else context[i],
         history=None if history is None else history.of(i),
+        fps=fps,
         result=concurrent.futures.Future(),
       )
       try:
@@ -310,6 +321,7 @@ class Batcher:
       conditions=given.conditions,
       seeds=[one.seed for one in padded],
       settings=first.settings,
+      fps=first.fps,
     )
     tokens = np.asarray(state.ids).reshape(given.ids.shape)
     return [sampler.decode(tokens[i : i + 1])[0] for i in range(len(batch))]

@@ -25,6 +25,7 @@ from phenaki_jax.serving.jobs import FINAL, Job, Jobs
 from phenaki_jax.serving.limits import Limits, Programs, check
 from phenaki_jax.serving.pictures import Pictures
 from phenaki_jax.stories import markup
+from phenaki_jax.stories.generate import reads_fps
 from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.recall import history_slots
 from phenaki_jax.stories.remarks import Remark
@@ -306,6 +307,11 @@ class Studio:
     self, text: str
   ) -> tuple[Story, tuple[str, ...], tuple[Remark, ...]]:
     story = resolve(build(json.loads(text)), self.model.defaults)
-    slots = history_slots(self.model.sampler)
-    keys = scene_keys(story, self.model.provenance, slots=slots)
+    sampler = self.model.sampler
+    keys = scene_keys(
+      story,
+      self.model.provenance,
+      slots=history_slots(sampler),
+      reads_fps=reads_fps(sampler),
+    )
     return story, tuple(keys), self.model.remarks(story)

@@ -53,6 +53,10 @@ class _Watch:
   def history_slots(self) -> int:
     return self._batcher.history_slots
 
+  @property
+  def reads_fps(self) -> bool:
+    return self._batcher.reads_fps
+
   def frames_of(self, num_latent: int) -> int:
     return self._batcher.frames_of(num_latent)
 

@@ -104,6 +104,7 @@ def _sequence(
         ],
         settings=stories[0].settings(scenes[0]),
         context=context,
+        fps=stories[0].fps,
       )
       first = 0 if context is None else context.shape[1]
       # Only the first latent frame of a sequence holds a single frame.

@@ -74,8 +74,7 @@ class Brush:
     settings: how to sample.
     seed: 0 to 2**32 - 1.
     context_frames: known frames that a later window sees, 1 + k * tubelet.
-    fps: frames per second of the result, for a generator that reads it; None
-      are those of the training data.
+    fps: frames per second of the result; see `Sampler.uncover`.
     content: an image of what the result shows, as tokens or vectors (see
       `content_of`); None: the prompt alone tells it.
     on_frames: called with the number of finished frames since the last call.

@@ -54,7 +54,8 @@ _NO_STARTS: Starts = types.MappingProxyType({})
 class ClipMaker(Protocol):
   """A model that makes clips of one length, such as `Sampler`.
 
-  One with a property `history_slots` above 0 also takes a `history`.
+  One with a property `history_slots` above 0 also takes a `history`, and one
+  with a true property `reads_fps` the frame rate, `fps`.
   """
 
   @property
@@ -74,6 +75,11 @@ class ClipMaker(Protocol):
     context: np.ndarray | None = None,
   ) -> np.ndarray:
     """Return uint8 [B, T, H, W, 3], which starts with the context frames."""
+
+
+def reads_fps(maker: Any) -> bool:
+  """Return whether the clips of a model depend on the frame rate."""
+  return bool(getattr(maker, 'reads_fps', False))
 
 
 @runtime_checkable
@@ -145,7 +151,13 @@ def generate(
     for chunk in _by_tokens(maker, [story], starts):
       yield dataclasses.replace(chunk, frames=chunk.frames[0])
     return
-  keys = scene_keys(story, origin or {}, starts, slots=history_slots(maker))
+  keys = scene_keys(
+    story,
+    origin or {},
+    starts,
+    slots=history_slots(maker),
+    reads_fps=reads_fps(maker),
+  )
 
   def generate_scene(
     number: int,
@@ -187,14 +199,14 @@ def generate_batch(
       not with `context: tokens`.
 
   Raises:
-    UserError: the stories differ in size, K, lengths, cuts or settings, or have
-      candidates or frames to start from.
+    UserError: the stories differ in size, frame rate, K, lengths, cuts or
+      settings, or have candidates or frames to start from.
   """
   if not stories:
     raise UserError('there is no story to generate; give at least one')
   if any(_timeline(story) != _timeline(stories[0]) for story in stories):
     raise UserError(
-      'the stories of a batch must have the same size, context_frames, '
+      'the stories of a batch must have the same size, fps, context_frames, '
       'lengths, cuts and settings; generate them one by one'
     )
   if any(
@@ -228,7 +240,7 @@ def _timeline(story: Story) -> tuple:
   scenes = [
     (s.frames, s.cut, s.context_frames, story.settings(s)) for s in story.scenes
   ]
-  return story.size, story.context_frames, story.context, scenes
+  return story.size, story.fps, story.context_frames, story.context, scenes
 
 
 def _by_tokens(
@@ -316,6 +328,7 @@ def _windows(
       'settings': stories[0].settings(scenes[0]),
       'context': context,
       **({} if history is None else {'history': history}),
+      **({'fps': stories[0].fps} if reads_fps(maker) else {}),
     }
     prompts = [scene.prompt for scene in scenes]
     clips = None

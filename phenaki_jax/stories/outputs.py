@@ -39,6 +39,7 @@ from phenaki_jax.stories.generate import (
   Starts,
   generate,
   plan_story,
+  reads_fps,
 )
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
@@ -167,8 +168,10 @@ def write_story(
         files.write(chunk)
         bar.set_postfix_str(f'scene {chunk.scene + 1}', refresh=False)
         bar.update(len(chunk.frames))
-    slots = history_slots(maker)
-    kept.keep_only(scene_keys(story, made_by, starts, slots=slots))
+    slots, is_told = history_slots(maker), reads_fps(maker)
+    kept.keep_only(
+      scene_keys(story, made_by, starts, slots=slots, reads_fps=is_told)
+    )
   return files.paths
 
 

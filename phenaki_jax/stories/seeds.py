@@ -43,6 +43,7 @@ def scene_keys(
   starts: Mapping[int, np.ndarray] = types.MappingProxyType({}),
   *,
   slots: int = 0,
+  reads_fps: bool = False,
 ) -> list[str]:
   """Return a key of each scene: a hash of everything that its frames need.
 
@@ -56,9 +57,15 @@ def scene_keys(
     origin: JSON values that describe the model and the versions.
     starts: by number of the scene, the frames that it starts from.
     slots: earlier scenes that the clips of the model see; 0 for none.
+    reads_fps: whether they depend on the frame rate.
   """
   histories = recalled(tuple(scene.prompt for scene in story.scenes), slots)
-  base = {'origin': dict(origin), 'size': list(story.size or ())}
+  base: dict[str, Any] = {
+    'origin': dict(origin),
+    'size': list(story.size or ()),
+  }
+  if reads_fps:
+    base['fps'] = story.fps
   keys: list[str] = []
   for number, scene in enumerate(describe(story)['scenes']):
     del scene['start']

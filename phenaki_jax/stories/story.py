@@ -305,6 +305,7 @@ def with_options(
   candidates: int | None = None,
   choose: str | None = None,
   context: str | None = None,
+  fps: float | int | None = None,
   **settings: Any,
 ) -> Story:
   """Apply options to a story; options that are None change nothing.
@@ -315,7 +316,7 @@ def with_options(
     frames: length of scenes that give none.
     style: replaces the story's style.
     candidates: number of candidates of scenes that give none.
-    choose, context: replace those of the story.
+    choose, context, fps: replace those of the story.
     **settings: those of `SETTINGS`, for scenes that give none.
 
   Raises:
@@ -333,6 +334,7 @@ def with_options(
     'candidates': candidates,
     'choose': choose,
     'context': context,
+    'fps': fps,
   }
   own = {name: value for name, value in given.items() if value is not None}
   return build({**vars(story), **own, 'scenes': scenes})

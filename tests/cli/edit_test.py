@@ -62,6 +62,11 @@ def test_the_own_rate_of_a_clip_is_multiplied(ported_bundle, tmp_path):
   assert frames.shape == (17, 16, 16, 3)
   assert np.abs(frames[::4].astype(int) - clip).max() < 8
   assert read_own_rate(film, size=None, fps=1).fps == pytest.approx(8)
+  # An array has the rate that is given, or the model's.
+  np.save(tmp_path / 'a.npy', clip)
+  flags[1] = str(tmp_path / 'a.npy')
+  assert _edit(ported_bundle, *flags, '--fps', '0.5') == 0
+  assert read_own_rate(film, size=None, fps=1).fps == pytest.approx(2)
 
 
 def _restyle(bundle, folder, name, *flags):
@@ -148,6 +153,7 @@ BAD = {
     ],
     '--invert starts from the noise of the clip, which only a diffusion model',
   ),
+  'rate': (['fps', 'a.npy', '--times', '126'], 'fps is 1008.0, but must be'),
   'clip': (['animate', 'a.npy'], 'has 3 frames; use continue'),
   'two': (['fill', 'a.npy', 'a.npy', '--box', '0,0,8,8'], 'takes one input'),
   'name': (['continue', 'a.npy', '--out', 'b.gif'], 'must end in .mp4'),

@@ -265,6 +265,7 @@ def test_whole_story_file_is_shown_first_and_then_made(
   out = tmp_path / 'film.mp4'
   call = ['story', str(tmp_path / 'story.yaml'), '--model', str(tiny_bundle)]
   call += ['--out', str(out), '--guidance-schedule', 'linear', '--steps', '2']
+  call += ['--fps', '4']
   assert main([*call, '--dry-run']) == 0
   text = capsys.readouterr().out
   assert f'frames 0-3 see the last 1 of {tmp_path}/red.png' in text
@@ -274,9 +275,9 @@ def test_whole_story_file_is_shown_first_and_then_made(
   ]
   assert read_provenance(tmp_path / 'film.timeline.png')['story']['frames'] == 9
   assert main(call) == 0
-  first, second = json.loads(out.with_suffix('.json').read_text())['story'][
-    'scenes'
-  ]
+  story = json.loads(out.with_suffix('.json').read_text())['story']
+  assert story['fps'] == 4
+  first, second = story['scenes']
   assert first['prompt'] == 'a red circle, on grass'
   assert first['order'] == 'halton' and second['order'] == 'confidence'
   assert second['negative'] == 'a blue square'

@@ -8,6 +8,7 @@ import pytest
 
 from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
+from phenaki_jax.generator import Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling import sampler as sampler_lib
 from phenaki_jax.sampling.decode import DecodeConfig, DecodeState
@@ -19,6 +20,7 @@ from phenaki_jax.sampling.sampler import (
 )
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
+from phenaki_jax.training.generator_conditions import _rates
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -414,6 +416,35 @@ def test_the_frame_rate_is_told_up_to_that_of_the_training(
   *rates, none = told
   assert [one['fps'].tolist() for one in rates] == [[8, 8], [8, 8], [4, 4]]
   assert none is None
+
+
+def test_the_told_rate_is_that_of_training_and_changes_the_logits(
+  ported_sampler,
+):
+  sampler = dataclasses.replace(ported_sampler, fps=8.0)
+  models, params = sampler.models, sampler.generator_params
+  generator = Generator(config=models.generator, text=models.text)
+  ids = sampler.blank(2, 9, SIZE)
+  logits = {}
+  for stride in (1, 2):
+    # Of the clips that every stride makes, training tells most their rate.
+    clips = {
+      'num_frames': np.full(64, 5, np.int32),
+      'strides': np.full(64, stride, np.int32),
+    }
+    trained = np.asarray(_rates(clips, rng.root(0), 8.0))
+    given = sampler.told(None, ids, 8.0 / stride)
+    told = given.scalars['fps']
+    assert np.unique(trained).tolist() == [-1.0, float(told[0])]
+    logits[stride] = generator.logits(
+      params,
+      ids,
+      generator.encode(params, sampler.texts(PROMPTS)),
+      conditions=given,
+    )
+  assert (logits[1] != logits[2]).any()
+  # Images have no rate.
+  assert sampler.told(None, sampler.blank(2, 1, SIZE)) is None
 
 
 def test_a_critic_of_the_trunk_scores_with_the_conditions(

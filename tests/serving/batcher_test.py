@@ -107,6 +107,33 @@ def test_each_clip_of_a_batch_sees_its_own_history(tiny_sampler):
   assert found[:, 0, 0, 0, 0].tolist() == [7, 9]
 
 
+def test_clips_of_a_batch_have_one_frame_rate(tiny_sampler):
+  class Timed(Sampler):
+    """Makes a clip of the frame rate."""
+
+    reads_fps = True
+
+    def given(self, context, *, size, batch, history):
+      ids = np.zeros((batch, 1, 1, 1), np.int32)
+      return Given(ids=ids, known=np.ones(ids.shape, bool))
+
+    def uncover(self, prompts, *, ids, fps, **options):
+      return SimpleNamespace(ids=np.full(ids.shape, fps))
+
+    def decode(self, ids):
+      return np.broadcast_to(ids[..., None], (1, 1, 1, 1, 3))
+
+  batcher = Batcher(Timed(**vars(tiny_sampler)), sizes=(2,), wait=0.05)
+  assert batcher.reads_fps
+  shared = {'size': (1, 1), 'seeds': [0], 'settings': SETTINGS}
+  waiting = [
+    *batcher.submit(PROMPTS[:1], fps=4, **shared),
+    *batcher.submit(PROMPTS[:1], fps=8, **shared),
+  ]
+  assert [int(one.result().max()) for one in waiting] == [4, 8]
+  batcher.close()
+
+
 def test_error_of_a_batch_reaches_its_requests_and_the_next_is_made(
   tiny_sampler,
 ):

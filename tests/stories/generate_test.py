@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from phenaki_jax.errors import UserError
 from phenaki_jax.sampling import sampler as sampler_lib
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.generate import generate, generate_batch
@@ -319,6 +320,29 @@ def test_kept_scene_is_used_only_if_everything_is_the_same(tmp_path):
   assert made(scenes, size=(24, 16)) == everything
   assert made(scenes, context_frames=3) == everything
   assert made(scenes, origin={'model': 'b'}) == everything
+
+
+def test_the_frame_rate_reaches_a_model_that_reads_it(tmp_path):
+  class Timed(Counter):
+    reads_fps = True
+
+    def clips(self, prompts, *, fps, **options):
+      rates.append(fps)
+      return super().clips(prompts, **options)
+
+  rates = []
+  for fps in (4, 4, 8):
+    maker = Timed()
+    story = _story(maker, {'frames': 3}, fps=fps)
+    _film(maker, story, kept=KeptScenes(tmp_path), origin={})
+  # A scene that is kept is of one rate.
+  assert rates == [4, 8]
+  with pytest.raises(UserError, match='the same size, fps'):
+    list(
+      generate_batch(
+        maker, [_story(maker, {'frames': 3}, fps=fps) for fps in (4, 8)]
+      )
+    )
 
 
 def test_damaged_kept_scene_is_generated_again(tmp_path, caplog):

@@ -85,7 +85,9 @@ def test_options_replace_the_seed_and_fill_open_values():
     frames=7,
     guidance=9.0,
     temperature=None,
+    fps=4.0,
   )
+  assert story.fps == 4
   assert story.seed == 5
   assert [scene.guidance for scene in story.scenes] == [2, 9, 9]
   assert [scene.frames for scene in story.scenes] == [4, None, 7]
