@@ -85,7 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--out', required=True, metavar='EDIT.mp4', help='the film to write'
   )
-  parser.add_argument('--prompt', default='', help='text of the result')
+  parser.add_argument(
+    '--prompt',
+    default='',
+    help='text of the result; not of a model of clips without captions',
+  )
   arguments.add_model(parser)
   left = argparse.SUPPRESS  # What is not given is not in the arguments.
   arguments.add_numbers(

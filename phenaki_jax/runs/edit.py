@@ -34,7 +34,7 @@ class Edit:
     action: 'animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle' or
       'extend'.
     inputs: paths of images, of one clip, or of one .npy of frames.
-    prompt: text of the result.
+    prompt: text of the result; '' for a model of clips without captions.
     frames: number of new frames of 'animate' and 'continue'.
     between: new frames in each gap of 'interpolate'.
     times: multiple of the frame rate of 'fps', at least 2.
@@ -55,7 +55,7 @@ class Edit:
 
   action: str
   inputs: tuple[str, ...]
-  prompt: str
+  prompt: str = ''
   frames: int = 24
   between: int = 3
   times: int = 2
@@ -78,9 +78,12 @@ def edit(
 
   Raises:
     UserError: the input cannot be read, does not fit the action or the model,
-      the frame rate is too high, or `out` does not end in .mp4.
+      a text is missing, or has no effect on clips of the model, the frame rate
+      is too high, or `out` does not end in .mp4.
   """
   film = film_path(out)
+  image = _content_image(model, request)
+  prompt = _prompt(model, request, is_text=image is None)
   footage = _read(model, request)
   given, fps = footage.frames, footage.fps
   total = _expected(request, len(given))
@@ -91,11 +94,9 @@ def edit(
     fps *= request.times
   checked_fps(fps)
   with progress.bar(total=total, unit='frame', desc=film.name) as bar:
-    image = _content_image(model, request)
-    text = request.content if image is None else None
     brush = Brush(
       sampler=model.sampler,
-      prompt=request.prompt or text or '',
+      prompt=prompt,
       content=None if image is None else content_of(model.sampler, image),
       settings=dataclasses.replace(model.defaults.settings, **request.settings),
       seed=request.seed,
@@ -183,6 +184,21 @@ def _content_image(model: Model, request: Edit) -> ImageU8 | None:
     return None
   size, fps = model.defaults.size, model.defaults.fps
   return read_footage(path, size=size, fps=fps)[0]
+
+
+def _prompt(model: Model, request: Edit, *, is_text: bool) -> str:
+  """Return the text of the result, which the content may be."""
+  content = (request.content or '') if is_text else ''
+  prompt = request.prompt or content
+  if not model.data.clip_captions:
+    if prompt:
+      raise UserError(
+        'the model learnt from clips without captions, so that a text has no '
+        'effect on a clip; leave --prompt out, or use another model'
+      )
+  elif not prompt and request.action != 'restyle':
+    raise UserError(f'{request.action} needs --prompt, the text of the result')
+  return prompt
 
 
 def _unknown(request: Edit, frames: VideoU8) -> np.ndarray:

@@ -52,5 +52,3 @@ def check_options(action: str, options: Mapping[str, Any]) -> None:
     raise UserError('extend needs --margins left,top,right,bottom')
   if action == 'restyle' and not given & {'content', 'prompt'}:
     raise UserError('restyle needs --content, an image or a text of the result')
-  if action not in ('restyle', 'enlarge') and 'prompt' not in given:
-    raise UserError(f'{action} needs --prompt, the text of the result')

@@ -75,6 +75,29 @@ class StillFirst:
     """Return the number of frames of a number of latent frames."""
     return self.sampler.frames_of(num_latent)
 
+  def completed(
+    self,
+    prompts: Sequence[str],
+    *,
+    ids: np.ndarray,
+    settings: SamplingSettings,
+    **options: Any,
+  ) -> np.ndarray:
+    """Sample the values that are not known, as `ClipSampler.completed`.
+
+    Prompts are of images alone. Clips are guided towards their content, if
+    there is one, and otherwise not at all.
+    """
+    if ids.shape[1] > 1:
+      prompts, conditions = [''] * len(prompts), options.get('conditions')
+      if conditions is not None and 'content' in conditions.memory:
+        settings = dataclasses.replace(settings, negative='')
+      else:
+        settings = _without_text(settings)
+    return self.sampler.completed(
+      prompts, ids=ids, settings=settings, **options
+    )
+
   def clips(self, prompts: Sequence[str], **options: Any) -> np.ndarray:
     """Sample clips; arguments and result are those of the sampler.
 
@@ -105,5 +128,8 @@ def _second(
     options.pop('context', None)
     shared = {name: options[name] for name in ('size', 'seeds', 'settings')}
     options['context'] = stills(maker.sampler, prompts, **shared)
-  settings = dataclasses.replace(options['settings'], guidance=0.0, negative='')
-  return {**options, 'settings': settings}
+  return {**options, 'settings': _without_text(options['settings'])}
+
+
+def _without_text(settings: SamplingSettings) -> SamplingSettings:
+  return dataclasses.replace(settings, guidance=0.0, negative='')

@@ -43,6 +43,22 @@ def test_a_clip_continues_the_still_of_its_prompt(tiny_sampler):
   np.testing.assert_array_equal(scored.frames, expected)
 
 
+@pytest.mark.parametrize('frames', [9, 1])
+def test_text_is_read_of_images_alone(tiny_sampler, frames):
+  maker = StillFirst(sampler=tiny_sampler)
+  ids = tiny_sampler.blank(2, frames, OPTIONS['size'])
+  given = {'ids': ids, 'known': np.zeros(ids.shape, bool), 'seeds': (1, 2)}
+  settings = OPTIONS['settings']
+  made = maker.completed(PROMPTS, settings=settings, **given)
+  prompts = PROMPTS
+  if frames > 1:
+    prompts = ['', '']
+    settings = dataclasses.replace(settings, guidance=0.0, negative='')
+  np.testing.assert_array_equal(
+    made, tiny_sampler.completed(prompts, settings=settings, **given)
+  )
+
+
 def test_it_is_otherwise_the_sampler(ported_sampler):
   maker = StillFirst(sampler=ported_sampler)
   assert maker.vocabulary is ported_sampler.vocabulary
