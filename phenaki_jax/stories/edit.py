@@ -30,7 +30,6 @@ from phenaki_jax.sampling.conditions import (
   with_depth,
   with_source,
 )
-from phenaki_jax.sampling.diffusion_sampler import DiffusionSampler
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.stories.seeds import window_seed
 from phenaki_jax.types import ImageU8, VideoU8
@@ -161,8 +160,9 @@ class Brush:
       )
     options: dict[str, Any] = {}
     if structure is not None and structure.frames is not None:
-      assert isinstance(sampler, DiffusionSampler), '`restyle` checks it'
-      options['noise'] = sampler.invert(
+      assert models.kind == 'diffusion', '`restyle` checks it'
+      diffusion: Any = sampler
+      options['noise'] = diffusion.invert(
         sampler.encode(structure.frames[None]),
         steps=self.settings.steps,
         conditions=conditions,

@@ -18,6 +18,8 @@ from phenaki_jax.sampling.diffusion_sampler import (
 )
 from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.still_first import StillFirst
+from phenaki_jax.stories.edit import Brush, Structure
 from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.tokenizer.config import TokenizerConfig
 
@@ -186,6 +188,21 @@ def test_a_scene_reads_its_source_and_earlier_scenes_alone(ported):
   empty = made(frames, ())
   np.testing.assert_array_equal(made(255 - frames, ()), empty)
   assert (empty != expected).any()
+
+
+def test_a_model_of_clips_without_captions_starts_from_their_noise(ported):
+  bits = np.random.default_rng(0)
+  clip = bits.integers(0, 256, (3, *SIZE, 3)).astype(np.uint8)
+  depth = bits.random((3, *SIZE)).astype(np.float32)
+  settings = dataclasses.replace(FAST, guidance=0.0)
+
+  def made(sampler, frames=clip):
+    brush = Brush(sampler=sampler, prompt='', settings=settings, fps=8.0)
+    return brush.restyle(clip, Structure(depth=depth, frames=frames))
+
+  expected = made(ported)
+  np.testing.assert_array_equal(made(StillFirst(sampler=ported)), expected)
+  assert (made(ported, None) != expected).any()
 
 
 def test_a_model_without_ports_reads_no_source(sampler):
