@@ -43,8 +43,8 @@ class Edit:
     box: of 'fill' and 'restyle': what is made anew: left, top, right, bottom.
     mask: of both, in place of a box: path of an image or a clip that is white
       where the result is made anew.
-    content: of 'restyle': path of an image of what the result shows, or a text,
-      which takes the place of an empty prompt.
+    content: of 'restyle': path of an image of what the result shows, or a text
+      in place of the prompt.
     depth: of 'restyle': see `runs.depth.depth_of`.
     structure_level: of 'restyle': how far depth is blurred, 0 to 7.
     invert: of 'restyle': start from the noise of the clip (DDIM inversion).
@@ -78,8 +78,8 @@ def edit(
 
   Raises:
     UserError: the input cannot be read, does not fit the action or the model,
-      a text is missing, or has no effect on clips of the model, the frame rate
-      is too high, or `out` does not end in .mp4.
+      a text is missing, is given twice, or has no effect on clips of the model,
+      the frame rate is too high, or `out` does not end in .mp4.
   """
   film = film_path(out)
   image = _content_image(model, request)
@@ -189,6 +189,11 @@ def _content_image(model: Model, request: Edit) -> ImageU8 | None:
 def _prompt(model: Model, request: Edit, *, is_text: bool) -> str:
   """Return the text of the result, which the content may be."""
   content = (request.content or '') if is_text else ''
+  if content and request.prompt:
+    raise UserError(
+      f'--content {content!r} and --prompt {request.prompt!r} are two texts of '
+      'the result; give one of them, or an image as --content'
+    )
   prompt = request.prompt or content
   if not model.data.clip_captions:
     if prompt:

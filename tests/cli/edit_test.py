@@ -115,6 +115,10 @@ BAD = {
     ['restyle', 'a.npy', '--depth', 'd.npy', '--content', 'a.npy'],
     'reads no image of the content',
   ),
+  'texts': (
+    ['restyle', 'a.npy', '--depth', 'd.npy', '--content', 'a blue square'],
+    "--content 'a blue square' and --prompt 'a red circle' are two texts",
+  ),
   'image': (
     ['restyle', 'a.npy', '--depth', 'd.npy', '--content', 'absent.png'],
     'there is no image or clip absent.png',
@@ -148,7 +152,7 @@ BAD = {
   ),
   'invert': (
     [
-      *('restyle', 'a.npy', '--depth', 'd.npy', '--content', 'a red circle'),
+      *('restyle', 'a.npy', '--depth', 'd.npy'),
       '--invert',
     ],
     '--invert starts from the noise of the clip, which only a diffusion model',
