@@ -8,6 +8,8 @@
   restyle      a clip: what --content names is made in its structure, its depth
                (docs/conditioning.md); --structure CLIP is short for it
   extend       a clip: new pixels around it
+  vary         a clip: another one of what its middle frame shows, by a model
+               that reads content (docs/conditioning.md), and no prompt
   enlarge      a clip: more rows and columns, by a model of super-resolution,
                which reads no prompt
 
@@ -45,6 +47,7 @@ EXAMPLES = """
     --model runs/gen1 --invert
   phenaki edit extend circle.npy --out wide.mp4 --margins 0,0,16,0 \\
     --prompt "a red circle moving right on grass"
+  phenaki edit vary circle.npy --out other.mp4 --model runs/structure --seed 1
   phenaki edit enlarge circle.mp4 --out large.mp4 --model runs/large
 """
 

@@ -31,8 +31,8 @@ class Edit:
   """What to do; see `phenaki edit --help`.
 
   Attributes:
-    action: 'animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle' or
-      'extend'.
+    action: 'animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle',
+      'extend' or 'vary'.
     inputs: paths of images, of one clip, or of one .npy of frames.
     prompt: text of the result; '' for a model of clips without captions.
     frames: number of new frames of 'animate' and 'continue'.
@@ -87,6 +87,8 @@ def edit(
   footage = _read(model, request)
   given, fps = footage.frames, footage.fps
   total = _expected(request, len(given))
+  if request.action == 'vary':
+    image = given[len(given) // 2]
   depth = None
   if request.action == 'restyle':
     depth = depth_of(given, request.depth, fps=fps, subset=model.subset)
@@ -166,7 +168,7 @@ def _expected(request: Edit, given: int) -> int:
   """Return the number of frames that are made."""
   if request.action in ('animate', 'continue'):
     return request.frames
-  if request.action in ('fill', 'restyle', 'extend'):
+  if request.action in ('fill', 'restyle', 'extend', 'vary'):
     return given
   between = request.between
   if request.action == 'fps':
@@ -201,7 +203,7 @@ def _prompt(model: Model, request: Edit, *, is_text: bool) -> str:
         'the model learnt from clips without captions, so that a text has no '
         'effect on a clip; leave --prompt out, or use another model'
       )
-  elif not prompt and request.action != 'restyle':
+  elif not prompt and request.action not in ('restyle', 'vary'):
     raise UserError(f'{request.action} needs --prompt, the text of the result')
   return prompt
 
@@ -243,6 +245,8 @@ def _apply(
         frames=frames if request.invert else None,
       )
       return brush.restyle(frames, structure, _unknown(request, frames))
+    case 'vary':
+      return brush.vary(frames)
     case 'extend' if request.margins is not None:
       return brush.extend(frames, request.margins)
   raise UserError(f'{request.action} cannot be done; see phenaki edit --help')

@@ -7,10 +7,10 @@ from phenaki_jax.errors import UserError
 
 _GENERATING = (
   *('animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle'),
-  'extend',
+  *('extend', 'vary'),
 )
 ACTIONS = (*_GENERATING, 'enlarge')
-_SOME = (*('prompt', 'guidance', 'temperature', 'time_guidance'), 'tokenizer')
+_SOME = ('guidance', 'temperature', 'time_guidance', 'tokenizer')
 
 # What some actions do not read.
 READ_BY: dict[str, tuple[str, ...]] = {
@@ -23,6 +23,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
   **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
   'margins': ('extend',),
   'fps': _GENERATING,
+  'prompt': tuple(action for action in _GENERATING if action != 'vary'),
   'degradation': ('enlarge',),
   **dict.fromkeys((*_SOME, 'encoder'), _GENERATING),
 }

@@ -316,6 +316,16 @@ class Brush:
     shown = np.where(unknown[..., None], 0, frames).astype(np.uint8)
     return self.complete(shown, ~unknown, structure=structure)
 
+  def vary(self, frames: VideoU8) -> VideoU8:
+    """Make a clip of the content, as long and as large as another one.
+
+    Nothing is known of its frames (video variation of Make-A-Video, arXiv
+    2209.14792).
+    """
+    return self.complete(
+      np.zeros_like(frames), np.zeros(frames.shape[:3], bool)
+    )
+
   def extend(
     self, frames: VideoU8, margins: tuple[int, int, int, int]
   ) -> Frames:
@@ -353,7 +363,7 @@ def content_of(
       'the model reads no image of the content; use one that was trained with '
       f'--set {models.kind}.ports.memory=content and a share '
       'task.content_share, '
-      'or give a text'
+      'or restyle by a text'
     )
   return sampler.image(image[None])[0]
 

@@ -107,6 +107,27 @@ def test_a_clip_is_restyled_by_an_image_or_a_text(ported_bundle, tmp_path):
     assert (film[:, :, :8] != clip[:, :, :8]).any((1, 2)).all()
 
 
+def test_a_clip_is_varied_by_its_middle_frame_and_the_seed(
+  ported_bundle, tmp_path
+):
+  bits = np.random.default_rng(0)
+  clip = bits.integers(0, 256, (3, 16, 16, 3), np.uint8)
+  ends, middle = clip.copy(), clip.copy()
+  ends[[0, 2]], middle[1] = 255 - ends[[0, 2]], 255 - middle[1]
+  films = {}
+  for name, frames, seed in (
+    *(('clip', clip, 0), ('ends', ends, 0)),
+    *(('middle', middle, 0), ('seed', clip, 1)),
+  ):
+    np.save(tmp_path / 'a.npy', frames)
+    flags = ['vary', str(tmp_path / 'a.npy'), '--seed', str(seed)]
+    films[name], _ = _restyle(ported_bundle, tmp_path, 'film', *flags)
+  assert films['clip'].shape == clip.shape
+  np.testing.assert_array_equal(films['ends'], films['clip'])
+  for name in ('middle', 'seed'):
+    assert (films[name] != films['clip']).any()
+
+
 BAD = {
   'box': (['fill', 'a.npy'], 'fill needs --box'),
   'depth': (['restyle', 'a.npy'], 'shows no place of StoryWorld'),
@@ -149,6 +170,10 @@ BAD = {
   'prompt': (
     ['enlarge', 'a.npy'],
     'enlarge does not read --prompt, which is for the others; leave it out',
+  ),
+  'vary': (
+    ['vary', 'a.npy'],
+    'vary does not read --prompt, which is for the others; leave it out',
   ),
   'invert': (
     [
