@@ -10,6 +10,7 @@ are, with true colours. What is left out is counted by reason and listed.
 import argparse
 
 from phenaki_jax.cli.arguments import add_numbers, fields, positive
+from phenaki_jax.errors import UserError
 
 EXAMPLES = """
   phenaki data stories --set pororo --path data/pororo --out data/pororo-films
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='folder of the release, or an HDF5 file of AR-LDM',
   )
   parser.add_argument(
-    '--out', required=True, metavar='OUT', help='new folder, or a file (.h5)'
+    '--out', required=True, metavar='OUT', help='new folder or file (.h5)'
   )
   add_numbers(
     parser,
@@ -44,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       None,
       'side in pixels (default: 128; in HDF5, as is)',
     ),
-    ('frames', positive, 9, 'frames of a scene in a film'),
-    ('fps', positive, 8, 'frames per second of a film'),
+    ('frames', positive, None, 'frames of a scene in a film (default 9)'),
+    ('fps', positive, None, 'frames per second of a film (default 8)'),
   )
 
 
@@ -53,9 +54,14 @@ def run(args: argparse.Namespace) -> None:
   """Convert one set."""
   from phenaki_jax.data.story_sets import convert, sets
 
-  args.size = args.size or 0
+  given = {name: x for name, x in fields(args, convert.Form).items() if x}
+  if args.out.endswith(sets.HDF5) and given.keys() & {'frames', 'fps'}:
+    raise UserError(
+      f'--frames and --fps are of films, but {args.out} has the frames as they '
+      'are; leave them out, or name a folder'
+    )
   stories = sets.open_set(args.set, args.path)
-  form = convert.Form(**fields(args, convert.Form))
+  form = convert.Form(**given)
   account = convert.convert(stories, args.out, form=form)
   print('\n'.join(account.lines()))
   print(f'wrote {args.out}, with an account and a contact sheet')

@@ -49,8 +49,8 @@ def depth_of(
     subset: of StoryWorld, for a model that was trained on it; or empty.
 
   Raises:
-    UserError: the maps cannot be read, or differ in number or size from the
-      frames; or there is no source.
+    UserError: the maps cannot be read, differ in number or size from the
+      frames, or are not finite; or there is no source.
   """
   checksum = ''
   if source is not None and os.fspath(source).endswith('.safetensors'):
@@ -79,6 +79,10 @@ def depth_of(
       f'{list(frames.shape[:3])}; give one map of its size for each frame'
     )
   maps = maps.astype(np.float32)
+  if not np.isfinite(maps).all():
+    raise UserError(
+      '--depth has values that are infinite or not numbers; give finite ones'
+    )
   low, high = float(maps.min()), float(maps.max())
   return Depth(maps=(maps - low) / max(high - low, 1e-6), checksum=checksum)
 

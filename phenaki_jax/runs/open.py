@@ -147,7 +147,8 @@ def load(
   if 'diffusion' in bundle.config:
     raise UserError(
       f'{folder} is the bundle of a diffusion model, which phenaki story and '
-      'phenaki edit enlarge open; name that of a generator'
+      'phenaki edit open, and of super-resolution phenaki edit enlarge and '
+      'phenaki evaluate; name that of a generator'
     )
   try:
     values = compatibility.with_current_names(bundle.config)

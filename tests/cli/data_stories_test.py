@@ -24,6 +24,12 @@ def test_a_set_becomes_a_file_and_the_file_becomes_films(tmp_path, capsys):
   assert call('--set', 'didemo', '--path', folder, '--out', path) == 0
   said = capsys.readouterr().out
   assert '2 train stories' in said and '-1 too_few_scenes' in said
+  assert call('--set', 'didemo', '--path', folder, '--out', path) == 2
+  assert 'exists; name a new file' in capsys.readouterr().err
+  for option in ('--frames', '--fps'):
+    new = ('--out', tmp_path / 'new.h5', option, 8)
+    assert call('--set', 'didemo', '--path', folder, *new) == 2
+    assert '--frames and --fps are of films' in capsys.readouterr().err
   out = tmp_path / 'films'
   small = ('--size', 16, '--frames', 2)
   assert call('--set', 'hdf5', '--path', path, '--out', out, *small) == 0

@@ -73,6 +73,12 @@ def test_what_is_not_depth_of_the_clip_is_refused(tmp_path):
   np.save(tmp_path / 'few.npy', MAPS[:2])
   with pytest.raises(UserError, match='one map of its size for each frame'):
     _of(tmp_path / 'few.npy')
+  for value in (np.nan, np.inf):
+    maps = MAPS.astype(np.float32)
+    maps[1, 2, 3] = value
+    np.save(tmp_path / 'nan.npy', maps)
+    with pytest.raises(UserError, match='infinite or not numbers'):
+      _of(tmp_path / 'nan.npy')
   with pytest.raises(UserError, match='holds no pictures'):
     _of(tmp_path)
   (tmp_path / 'bad.npy').write_bytes(b'no array')

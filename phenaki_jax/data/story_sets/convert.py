@@ -71,12 +71,14 @@ def convert(
     form: how frames are written.
 
   Raises:
-    UserError: the folder is not empty, the size of films is odd, or no story
-      can be used.
+    UserError: the folder is not empty, the file exists, the size of films is
+      odd, or no story can be used.
   """
   out = pathlib.Path(out)
   account, rows = Account(), []
   if out.suffix in sets.HDF5:
+    if out.exists():
+      raise UserError(f'{out} exists; name a new file')
     beside = out.with_suffix('')
     places = {
       name: beside.with_name(f'{beside.name}.{name}')
