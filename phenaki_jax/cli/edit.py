@@ -15,11 +15,11 @@
 
 The input is scaled to the size of the model; enlarge takes any size. Clips are
 read at the frame rate of the model, by fps and enlarge at their own; --fps sets
-another one, that of arrays too, which have the model's. A model
-with a canvas reads known pixels there (docs/conditioning.md); for others, the
-tokens of known pixels never change. Known pixels come back bit for bit. H.264
-loses some of them again, so that the frames are also written as EDIT.npy
-(uint8, [T, H, W, 3]), which can be the input of another edit.
+another one, also of arrays, which have the model's. A model with a canvas reads
+known pixels there (docs/conditioning.md); for others, the tokens of known
+pixels never change. Known pixels come back bit for bit. H.264 loses some of
+them again, so that the frames are also written as EDIT.npy (uint8,
+[T, H, W, 3]), which can be the input of another edit.
 """
 
 import argparse

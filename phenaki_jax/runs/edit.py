@@ -199,9 +199,10 @@ def _prompt(model: Model, request: Edit, *, is_text: bool) -> str:
   prompt = request.prompt or content
   if not model.data.clip_captions:
     if prompt:
+      option = '--prompt' if request.prompt else '--content'
       raise UserError(
-        'the model learnt from clips without captions, so that a text has no '
-        'effect on a clip; leave --prompt out, or use another model'
+        f'{option} is {prompt!r}, but the model learnt from clips without '
+        'captions, and reads no text of a clip; leave it out'
       )
   elif not prompt and request.action not in ('restyle', 'vary'):
     raise UserError(f'{request.action} needs --prompt, the text of the result')

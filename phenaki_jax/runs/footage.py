@@ -1,6 +1,7 @@
 """Images and clips that stories start from and that `phenaki edit` changes."""
 
 import dataclasses
+import fractions
 import logging
 import os
 import pathlib
@@ -84,7 +85,9 @@ def read_own_rate(
     return Footage(frames=found, fps=fps)
   frames, times = found[0].frames, found[0].times
   if len(frames) > 1:
-    fps = (len(frames) - 1) / float(times[-1])
+    # Rounded as in films, so that rates that are equal compare so.
+    mean = fractions.Fraction((len(frames) - 1) / float(times[-1]))
+    fps = float(mean.limit_denominator(1001))
   return Footage(frames=frames, fps=fps)
 
 

@@ -1,4 +1,4 @@
-"""Edits by models of clips with and without captions."""
+"""Edits tell a model the text and the frame rate that it reads."""
 
 import dataclasses
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.edit import Edit, edit
 from phenaki_jax.runs.open import load
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.sampling.still_first import StillFirst
 
 
@@ -38,5 +40,30 @@ def test_clips_without_captions_need_no_text(
   model = _uncaptioned(model)
   _, frames = edit(model, Edit(action=action, **given), film)
   assert len(np.load(frames)) > 2
-  with pytest.raises(UserError, match='has no effect on a clip; leave --pro'):
+  with pytest.raises(UserError, match="--prompt is 'a circle', but .* no text"):
     edit(model, Edit(action=action, prompt='a circle', **given), film)
+
+
+@pytest.mark.parametrize(('times', 'told'), [(2, 4), (4, 8), (5, None)])
+def test_the_frame_rate_of_the_result_is_told(
+  ported_bundle, tmp_path, times, told
+):
+  class Seeing(Sampler):
+    def uncover(self, prompts, *, ids, fps, **options):
+      found = self.told(None, ids, fps)
+      raise InterruptedError(found and found.scalars['fps'].tolist())
+
+  clip = np.zeros((3, 16, 16, 3), np.uint8)
+  notice = {'notice': 'rendered'}
+  write_mp4(tmp_path / 'a.mp4', clip, fps=2, provenance=notice, min_height=1)
+  model = load(ported_bundle)
+  assert model.defaults.fps == 8
+  sampler = Seeing(**vars(model.sampler))
+  request = Edit(
+    action='fps', inputs=(str(tmp_path / 'a.mp4'),), times=times, prompt='a'
+  )
+  with pytest.raises(InterruptedError) as raised:
+    edit(
+      dataclasses.replace(model, sampler=sampler), request, tmp_path / 'b.mp4'
+    )
+  assert raised.value.args == (told and [told],)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.conditions import with_source
 from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sampling.still_first import StillFirst, stills
 from phenaki_jax.stories.generate import ScoringMaker
@@ -57,6 +58,23 @@ def test_text_is_read_of_images_alone(tiny_sampler, frames):
   np.testing.assert_array_equal(
     made, tiny_sampler.completed(prompts, settings=settings, **given)
   )
+
+
+def test_a_clip_is_guided_towards_its_content(ported_sampler):
+  class Seeing(type(ported_sampler)):
+    def completed(self, prompts, *, settings, **options):
+      return prompts, settings.guidance, settings.negative
+
+  maker = StillFirst(sampler=Seeing(**vars(ported_sampler)))
+  ids = ported_sampler.blank(1, 9, OPTIONS['size'])
+  image, shared = ids[0, 0], {'batch': 1, 'latent_frames': 5}
+  content = with_source(None, image, **shared, role='content')
+  source = with_source(None, image, **shared)
+  for conditions, guidance in ((content, 3.0), (source, 0.0), (None, 0.0)):
+    found = maker.completed(
+      PROMPTS[:1], ids=ids, settings=OPTIONS['settings'], conditions=conditions
+    )
+    assert found == ([''], guidance, '')
 
 
 def test_it_is_otherwise_the_sampler(ported_sampler):
