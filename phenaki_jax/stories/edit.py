@@ -31,6 +31,7 @@ from phenaki_jax.sampling.conditions import (
   with_source,
 )
 from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.seeds import window_seed
 from phenaki_jax.types import ImageU8, VideoU8
 
@@ -79,7 +80,7 @@ class Brush:
     on_frames: called with the number of finished frames since the last call.
   """
 
-  sampler: ClipSampler
+  sampler: ClipSampler | StillFirst
   prompt: str
   settings: SamplingSettings
   seed: int = 0
@@ -350,7 +351,7 @@ class Brush:
 
 
 def content_of(
-  sampler: ClipSampler, image: ImageU8
+  sampler: ClipSampler | StillFirst, image: ImageU8
 ) -> Int[np.ndarray, 'h w'] | Float[np.ndarray, 'n D']:
   """Return an image of what a clip is to show, as tokens or vectors.
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -422,9 +423,16 @@ def test_the_told_rate_is_that_of_training_and_changes_the_logits(
   ported_sampler,
 ):
   sampler = dataclasses.replace(ported_sampler, fps=8.0)
-  models, params = sampler.models, sampler.generator_params
+  models = sampler.models
   generator = Generator(config=models.generator, text=models.text)
-  ids = sampler.blank(2, 9, SIZE)
+  texts = sampler.texts(PROMPTS)
+  ids = jnp.asarray(sampler.blank(2, 9, SIZE))
+
+  @jax.jit
+  def predict(params, given):
+    encoded = generator.encode(params, texts)
+    return generator.logits(params, ids, encoded, conditions=given)
+
   logits = {}
   for stride in (1, 2):
     # Of the clips that every stride makes, training tells most their rate.
@@ -436,12 +444,7 @@ def test_the_told_rate_is_that_of_training_and_changes_the_logits(
     given = sampler.told(None, ids, 8.0 / stride)
     told = given.scalars['fps']
     assert np.unique(trained).tolist() == [-1.0, float(told[0])]
-    logits[stride] = generator.logits(
-      params,
-      ids,
-      generator.encode(params, sampler.texts(PROMPTS)),
-      conditions=given,
-    )
+    logits[stride] = predict(sampler.generator_params, given)
   assert (logits[1] != logits[2]).any()
   # Images have no rate.
   assert sampler.told(None, sampler.blank(2, 1, SIZE)) is None
