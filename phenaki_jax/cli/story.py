@@ -98,12 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   ):
     parser.add_argument(f'--{name}', action='store_true', help=words)
   arguments.add_certificate(parser)
+  words = 'give scene N (from 1) another seed; may be given several times'
   parser.add_argument(
-    '--reroll',
-    type=int,
-    action='append',
-    metavar='N',
-    help='give scene N (from 1) another seed; may be given several times',
+    '--reroll', type=int, action='append', metavar='N', help=words
   )
 
 
