@@ -97,19 +97,28 @@ class Programs:
     Args:
       prompts: texts, or their token ids, int32 [B, L].
       seeds: one per clip, 0 to 2**32 - 1.
-      guidance: guidance scale; by default that of the model.
+      guidance: guidance scale; by default that of the model, which is the only
+        one if it is 0.
       temperature: sampling temperature; by default that of the model.
       context: uint8 [B, K, H, W, 3], the frames that the clips continue; K is
         `manifest['context_frames']`.
 
     Returns:
       uint8 [B, T, H, W, 3]; a clip begins with its decoded context frames.
+
+    Raises:
+      ValueError: guidance of a model that has none.
     """
+    defaults = self.manifest['sampling']
+    if guidance and not defaults['guidance']:
+      raise ValueError(
+        f'guidance is {guidance:g}, but the programs were exported with 0 and '
+        'make one forward pass; give 0, or export a model with guidance'
+      )
     ids = prompts
     if not isinstance(prompts, np.ndarray):
       ids = self.text_ids(prompts)
     vectors, mask = self('text', ids)
-    defaults = self.manifest['sampling']
     values = [
       defaults['guidance'] if guidance is None else guidance,
       defaults['temperature'] if temperature is None else temperature,

@@ -3,9 +3,10 @@
 Four programs take the weights as their first argument, for any batch size:
 `text` encodes prompts, `encode` turns context frames into tokens, `sample`
 uncovers tokens and `decode` turns tokens into frames. The number of decoding
-steps, the schedule and the order are compiled into `sample`. `jax.export`
-promises to load programs for six months; the manifest therefore holds the
-versions and the command that exports them again.
+steps, the schedule and the order are compiled into `sample`, and so is guidance
+of 0, which takes one forward pass a step. `jax.export` promises to load
+programs for six months; the manifest therefore holds the versions and the
+command that exports them again.
 """
 
 import dataclasses
@@ -123,7 +124,8 @@ def make_programs(
 
   Args:
     models: settings of the networks.
-    settings: sampling settings; steps, schedule and order are compiled in.
+    settings: sampling settings; steps, schedule, order and guidance of 0 are
+      compiled in.
     size: height and width of frames.
     context_frames: K, the number of frames that `encode` takes.
 
@@ -194,7 +196,7 @@ def make_programs(
       known,
       keys,
       values,
-      guided=Guided(schedule=settings.guidance_schedule),
+      guided=Guided.by(settings),
     )
     return jnp.reshape(state.ids, tokens.shape)
 

@@ -70,6 +70,39 @@ def test_program_is_for_all_platforms_and_any_batch(tiny_sampler, programs):
   np.testing.assert_array_equal(found, tiny_sampler.encode(frames))
 
 
+def test_program_without_guidance_makes_one_pass(tiny_sampler, programs):
+  settings = dataclasses.replace(SETTINGS, guidance=0.0)
+  alone = make_programs(tiny_sampler.models, settings, **SHAPE)
+  prompts, seeds = ['a red circle', 'it turns green'], [1, 2**32 - 1]
+  ids = np.zeros((2, *tiny_sampler.models.generator.grid), np.int32)
+  known = np.zeros(ids.shape, bool)
+  weights = tiny_sampler.generator_params
+  inputs = [
+    *alone['text'].function(weights, tiny_sampler.texts(prompts)),
+    *(ids, known, np.array(seeds, np.uint32)),
+    np.tile(np.float32([0.0, 1.0, 4.5]), (2, 1)),
+  ]
+  exported = lower(alone['sample'], weights, ['cpu'])
+  np.testing.assert_array_equal(
+    exported.call(weights, *inputs),
+    tiny_sampler.completed(
+      prompts, ids=ids, known=known, seeds=seeds, settings=settings
+    ),
+  )
+  one, two = (
+    jax.jit(of['sample'].function).lower(weights, *inputs).cost_analysis()
+    for of in (alone, programs)
+  )
+  assert one['flops'] < 0.6 * two['flops']
+
+
+def test_loader_refuses_guidance_that_was_not_exported():
+  programs = object.__new__(loader.Programs)
+  programs.manifest = {'sampling': {'guidance': 0.0}}
+  with pytest.raises(ValueError, match='guidance is 3, .* exported with 0'):
+    programs.clips(['a red circle'], seeds=[1], guidance=3)
+
+
 @pytest.fixture(scope='module')
 def source(tiny_sampler):
   return Source(
