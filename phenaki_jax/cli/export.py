@@ -28,6 +28,12 @@ EXAMPLES = """
     --out runs/saved_model --steps 12
 """
 
+# What other formats have no place for.
+_FORMATS = {
+  **dict.fromkeys(('dtype', 'scores', 'note'), ('bundle',)),
+  'steps': ('stablehlo', 'savedmodel'),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
@@ -51,9 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     '--dtype',
-    default='float32',
     choices=('float32', 'float16', 'int8'),
-    help='of the arrays of a bundle; see docs/serving.md (default %(default)s)',
+    help='of the arrays of a bundle; see docs/serving.md (default float32)',
   )
   parser.add_argument(
     '--scores',
@@ -67,13 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='N',
     help='decoding steps of the programs (default: those of the model)',
   )
-  parser.add_argument(
-    '--note', default='', help='a sentence for the model card'
-  )
+  parser.add_argument('--note', help='a sentence for the model card')
 
 
 def run(args: argparse.Namespace) -> None:
   """Write the export, and check that it opens."""
+  for name, formats in _FORMATS.items():
+    if getattr(args, name) and args.format not in formats:
+      raise UserError(
+        f'--{name} is for --format {" or ".join(formats)}, not for '
+        f'{args.format}; leave it out, or change the format'
+      )
   if args.format == 'bundle':
     _bundle(args)
     return
@@ -117,11 +126,11 @@ def _bundle(args: argparse.Namespace) -> None:
   model = export(
     args.run_dir,
     args.out,
-    dtype=args.dtype,
+    dtype=args.dtype or 'float32',
     scores=args.scores,
     tokenizer=args.tokenizer,
     encoder=args.encoder,
-    note=args.note,
+    note=args.note or '',
   )
   size = sum(path.stat().length for path in epath.Path(args.out).iterdir())
   print(

@@ -17,6 +17,13 @@ from phenaki_jax.cli import main
     (['--run', '.', '--model', '.'], 'give --run'),
     (['--format', 'stablehlo', '--run', 'x'], 'give --model x'),
     (['--format', 'stablehlo', '--model', 'x'], 'there is no folder x'),
+    (['--format', 'stablehlo', '--dtype', 'int8'], '--dtype is for --format b'),
+    (
+      ['--format', 'savedmodel', '--note', 'A trial.'],
+      '--note is for --format',
+    ),
+    (['--format', 'savedmodel', '--scores', 'x'], '--scores is for --format b'),
+    (['--run', '.', '--steps', '2'], '--steps is for --format stablehlo or'),
   ],
 )
 def test_wrong_arguments_end_in_one_sentence(
