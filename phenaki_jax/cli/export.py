@@ -91,8 +91,10 @@ def run(args: argparse.Namespace) -> None:
       f'--run is for bundles; give --model {args.run_dir} with --format '
       f'{args.format}'
     )
+  from phenaki_jax.export.programs import replaceable
   from phenaki_jax.runs.export import export_programs, open_generator
 
+  replaceable(args.out)  # Opening the model may take minutes.
   model = open_generator(
     args.model, tokenizer=args.tokenizer, encoder=args.encoder
   )

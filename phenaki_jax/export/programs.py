@@ -35,6 +35,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.export import loader
 from phenaki_jax.export.bundle import flatten_params
 from phenaki_jax.files.atomic import staged_folder
+from phenaki_jax.files.paths import local_path
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.sampler import (
@@ -282,10 +283,10 @@ def write_programs(path: str | os.PathLike[str], source: Source) -> float:
     more than 1.
 
   Raises:
-    UserError: the folder holds something else, or the frames differ.
+    UserError: the folder is remote or holds something else, or the frames
+      differ.
   """
-  target = pathlib.Path(path).expanduser().absolute()
-  check_replaceable(target)
+  target = replaceable(path)
   check_on_cpu()
   weights, programs = source.weights, source.programs()
   contents = {
@@ -442,10 +443,15 @@ def check_on_cpu() -> None:
     )
 
 
-def check_replaceable(target: pathlib.Path) -> None:
-  """Raise a UserError if a folder holds something else than an export."""
+def replaceable(path: str | os.PathLike[str]) -> pathlib.Path:
+  """Return the absolute path of a folder that an export may replace.
+
+  Raises:
+    UserError: it is remote, or holds something else than an export.
+  """
+  target = local_path(path, '--out').absolute()
   if not target.exists():
-    return
+    return target
   manifest = target / loader.MANIFEST
   try:
     is_ours = json.loads(manifest.read_text('utf-8')).get('format') == FORMAT
@@ -456,3 +462,4 @@ def check_replaceable(target: pathlib.Path) -> None:
       f'{target} holds something else than exported programs; choose another '
       '--out'
     )
+  return target

@@ -22,9 +22,9 @@ from phenaki_jax.export.programs import (
   Program,
   Source,
   check_on_cpu,
-  check_replaceable,
   compare,
   describe,
+  replaceable,
 )
 from phenaki_jax.files.atomic import staged_folder
 
@@ -41,9 +41,10 @@ def write_saved_model(path: str | os.PathLike[str], source: Source) -> float:
     more than 1.
 
   Raises:
-    UserError: TensorFlow or orbax-export is missing, the folder holds
-      something else, or the frames differ.
+    UserError: TensorFlow or orbax-export is missing, the folder is remote or
+      holds something else, or the frames differ.
   """
+  target = replaceable(path)
   try:
     import tensorflow as tf
     from orbax import export as orbax_export
@@ -52,8 +53,6 @@ def write_saved_model(path: str | os.PathLike[str], source: Source) -> float:
       f'a SavedModel needs the extra tf ({error}); install it with '
       'pip install "phenaki-jax[tf]", or use --format stablehlo'
     ) from error
-  target = pathlib.Path(path).expanduser().absolute()
-  check_replaceable(target)
   check_on_cpu()
   programs = source.programs()
   module = orbax_export.JaxModule(

@@ -33,6 +33,24 @@ def absolute(path: epath.PathLike) -> epath.Path:
   return epath.Path(path if is_remote(path) else os.path.abspath(path))
 
 
+def local_path(path: epath.PathLike, what: str) -> pathlib.Path:
+  """Return the path of what is only read or written on a local disk.
+
+  Args:
+    path: of a file or folder.
+    what: what the path is, for the message.
+
+  Raises:
+    UserError: if it is remote.
+  """
+  if is_remote(path):
+    raise UserError(
+      f'{what} is {path}, but must be on a local disk; name a path there, and '
+      'copy from or to the other place'
+    )
+  return pathlib.Path(path).expanduser()
+
+
 def data_path(path: epath.PathLike | DataPath) -> DataPath:
   """Return the path of data, which may be remote."""
   if not is_remote(path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from phenaki_jax.data import image, schema, transforms, video
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.files.paths import local_path
 from phenaki_jax.media.provenance import NOTICE, read_provenance
 from phenaki_jax.stories.story import Story
 from phenaki_jax.types import VideoU8
@@ -50,7 +51,7 @@ def read_footage(
 
   Raises:
     NotFoundError: there is no such file.
-    UserError: it cannot be decoded.
+    UserError: it is remote, or cannot be decoded.
   """
   found = _read(path, size)
   if isinstance(found, np.ndarray):
@@ -95,7 +96,7 @@ def _read(
   path: str | os.PathLike[str], size: tuple[int, int] | None
 ) -> VideoU8 | tuple[video.TimedFrames, float]:
   """Return the frames of an image or array; or a clip and its seconds."""
-  path = pathlib.Path(path).expanduser()
+  path = local_path(path, 'the image or clip')
   if not path.is_file():
     raise NotFoundError(f'there is no image or clip {path}; check the path')
   if path.suffix.lower() == '.npy':

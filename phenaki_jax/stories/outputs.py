@@ -21,7 +21,7 @@ from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
-from phenaki_jax.files.paths import is_remote
+from phenaki_jax.files.paths import local_path
 from phenaki_jax.media import fonts, mark
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.credentials import Certificate, sign
@@ -72,12 +72,7 @@ def output_paths(
     UserError: `out` does not end in `.mp4`, a file would replace `story_file`,
       or a file cannot be written there.
   """
-  if is_remote(out):
-    raise UserError(
-      f'--out is {out}, but a film is written to a local disk; copy it from '
-      'there'
-    )
-  out = pathlib.Path(out).expanduser()
+  out = local_path(out, '--out')
   if out.suffix != '.mp4':
     raise UserError(
       f'--out is {out}; it must end in .mp4 (the GIF, the contact sheet and '

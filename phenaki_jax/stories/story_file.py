@@ -18,13 +18,13 @@ import dataclasses
 import importlib.resources
 import json
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
 
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.files.paths import local_path
 from phenaki_jax.stories import markup
 from phenaki_jax.stories.story import Story, build
 
@@ -37,9 +37,10 @@ def read_story(path: str | os.PathLike[str]) -> Story:
 
   Raises:
     NotFoundError: there is no such file.
-    UserError: names the file, the line and what is allowed there.
+    UserError: names the file, the line and what is allowed there; or the file
+      or a `start` is remote.
   """
-  path = pathlib.Path(path)
+  path = local_path(path, 'the story file')
   if not path.is_file():
     raise NotFoundError(
       f'there is no story file {path}; name a YAML or JSON file, or give a '
@@ -60,7 +61,7 @@ def read_story(path: str | os.PathLike[str]) -> Story:
     raise UserError(f'{path}, {error}') from error
   scenes = tuple(
     dataclasses.replace(
-      scene, start=str(path.parent / pathlib.Path(scene.start).expanduser())
+      scene, start=str(path.parent / local_path(scene.start, f'{path}: start'))
     )
     if scene.start
     else scene

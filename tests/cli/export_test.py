@@ -22,6 +22,8 @@ from phenaki_jax.cli import main
       ['--format', 'savedmodel', '--note', 'A trial.'],
       '--note is for --format',
     ),
+    (['--format', 'stablehlo', '--out', 'gs://b/x'], '--out is gs://b/x, but'),
+    (['--format', 'savedmodel', '--out', 's3://b/x'], '--out is s3://b/x, but'),
     (['--format', 'savedmodel', '--scores', 'x'], '--scores is for --format b'),
     (['--run', '.', '--steps', '2'], '--steps is for --format stablehlo or'),
   ],
@@ -30,9 +32,9 @@ def test_wrong_arguments_end_in_one_sentence(
   tmp_path, monkeypatch, capsys, options, sentence
 ):
   monkeypatch.chdir(tmp_path)
-  assert main.main(['export', *options, '--out', 'bundle']) == 2
+  assert main.main(['export', '--out', 'bundle', *options]) == 2
   assert sentence in capsys.readouterr().err
-  assert not (tmp_path / 'bundle').exists()
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -171,7 +171,8 @@ BAD = {
     'training captions contains "dragon"',
   ),
   'strict size': (['wide.yaml', '--strict'], 'trained on 16x16 only'),
-  'bucket': (['story.yaml', '--out', 'gs://b/a.mp4'], 'to a local disk'),
+  'bucket': (['story.yaml', '--out', 'gs://b/a.mp4'], 'on a local disk'),
+  'remote story': (['gs://b/a.yaml'], 'the story file is gs://b/a.yaml, but'),
   'tokenizer': (['story.yaml', '--tokenizer', '.'], 'leave --tokenizer out'),
   'no model': (['story.yaml', '--model', '.'], 'is not a bundle'),
 }

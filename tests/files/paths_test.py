@@ -4,7 +4,13 @@ import pathlib
 import pytest
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.paths import absolute, data_path, is_remote, writable
+from phenaki_jax.files.paths import (
+  absolute,
+  data_path,
+  is_remote,
+  local_path,
+  writable,
+)
 
 
 @pytest.mark.parametrize('path', ['gs://bucket/run', '/runs/a', 'runs/a', '.'])
@@ -31,6 +37,12 @@ def test_remote_data_have_the_interface_of_paths(url):
   assert str(found / 'b.tar') == f'{url}/b.tar'
   assert (found / 'b.tar').name == 'b.tar' and (found / 'b.tar').stem == 'b'
   assert str(found.absolute()) == url
+
+
+def test_what_must_be_local_says_so():
+  assert local_path('~/a', 'the film') == pathlib.Path.home() / 'a'
+  with pytest.raises(UserError, match='the film is gs://b/a.mp4, but must be'):
+    local_path('gs://b/a.mp4', 'the film')
 
 
 def test_nothing_is_written_to_a_web_server():

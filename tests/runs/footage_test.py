@@ -77,6 +77,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
       read_footage(tmp_path / name, size=(16, 16), fps=8)
   with pytest.raises(NotFoundError, match='no image or clip'):
     read_footage(tmp_path / 'b.png', size=(16, 16), fps=8)
+  with pytest.raises(UserError, match='or clip is s3://b/a.mp4, but must be'):
+    read_footage('s3://b/a.mp4', size=(16, 16), fps=8)
 
 
 def test_a_film_that_says_that_it_is_generated_is_read_with_a_warning(

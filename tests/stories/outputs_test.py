@@ -255,6 +255,6 @@ def test_places_that_cannot_be_written_are_refused(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match='file is not a folder'):
     outputs.output_paths(tmp_path / 'file' / 'new' / 'a.mp4')
-  with pytest.raises(UserError, match='written to a local disk'):
+  with pytest.raises(UserError, match='--out is gs://bucket/a.mp4, but'):
     outputs.output_paths('gs://bucket/a.mp4')
   assert list(tmp_path.iterdir()) == [tmp_path / 'file']

@@ -428,3 +428,6 @@ def test_a_start_is_found_beside_its_file(tmp_path):
   (tmp_path / 'a.yaml').write_text('scenes: [{prompt: x, start: b.png}]')
   story = story_file.read_story(tmp_path / 'a.yaml')
   assert story.scenes[0].start == str(tmp_path / 'b.png')
+  (tmp_path / 'a.yaml').write_text('scenes: [{prompt: x, start: gs://b/c.png}]')
+  with pytest.raises(UserError, match='a.yaml: start is gs://b/c.png, but'):
+    story_file.read_story(tmp_path / 'a.yaml')
