@@ -32,7 +32,7 @@ help:
 	@echo 'make test       lint, types and the fast tests'
 	@echo 'make test-slow  the slow tests (make test-all runs both)'
 	@echo 'make lint       ruff and mypy (make format lets ruff rewrite files)'
-	@echo 'make bench      all benchmarks, one after the other'
+	@echo 'make bench      benchmarks, one after the other'
 	@echo 'EXTRAS=gpu or EXTRAS=tpu installs support for an accelerator.'
 
 # After an interruption each command resumes, or finds its work done.
@@ -72,9 +72,10 @@ format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# One of them is a client of the server.
+# One needs a trained model, and one a GPU; one is a client of the server.
+BENCHMARKS := $(filter-out %/edits.py %/gpu.py,$(wildcard benchmarks/*.py))
 bench: $(VENV)/test.stamp
-	@set -e; for file in benchmarks/*.py; do \
+	@set -e; for file in $(BENCHMARKS); do \
 	  echo "== $$file"; $(BIN)/python $$file; done
 
 clean:

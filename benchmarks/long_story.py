@@ -1,7 +1,7 @@
 """Make a long story with the reference, and measure memory, time and drift.
 
-    python benchmarks/long_story.py --out runs/long          # 2,400 frames
-    python benchmarks/long_story.py --out runs/long --frames 120
+    python benchmarks/long_story.py                  # 2,400 frames
+    python benchmarks/long_story.py --out runs/short --frames 120
 
 The story has 48 frames a scene, in which one or two facts of StoryWorld change.
 Its film, its drift report and its figure are written by the code of `phenaki
@@ -97,7 +97,7 @@ def measure(
 def main(argv: list[str] | None = None) -> None:
   """Run the benchmark."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--out', type=pathlib.Path, required=True)
+  parser.add_argument('--out', type=pathlib.Path, default='runs/long')
   parser.add_argument('--frames', type=int, default=2400)
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--model', help='in place of the reference')

@@ -1,6 +1,6 @@
 """Train on captioned images and uncaptioned clips, and measure text to clip.
 
-    python benchmarks/uncaptioned_motion.py --workdir runs/uncaptioned
+    python benchmarks/uncaptioned_motion.py
 
 In the clips the shape of the object decides its motion, which no caption tells
 (Make-A-Video, arXiv 2209.14792). Images have captions and no motion. A model
@@ -160,7 +160,9 @@ def to_markdown(rows: dict[str, Rates]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
   """Write the data, train the models, and print the table."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  parser.add_argument(
+    '--workdir', type=pathlib.Path, default='runs/uncaptioned'
+  )
   for name, number in (
     ('clips', 1200),
     ('images', 2400),

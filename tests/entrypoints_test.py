@@ -1,9 +1,11 @@
 """Every command as a program: what it writes, prints and imports."""
 
+import argparse
 import importlib
 import json
 import pathlib
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -119,6 +121,36 @@ def test_make_story_shows_a_film_before_it_trains():
   ]
   first = done.stdout.partition('-m phenaki_jax train')[0]
   assert '--model storyworld --out runs/x/reference.mp4' in first
+
+
+class _ParsedError(Exception):
+  """The arguments were parsed, and the program need not go on."""
+
+
+def test_benchmarks_of_make_bench_need_no_arguments(monkeypatch):
+  done = subprocess.run(
+    ['make', '--dry-run', 'bench'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  files = re.findall(r'benchmarks/\w+\.py', done.stdout)
+  others = {'benchmarks/edits.py', 'benchmarks/gpu.py'}
+  assert {*files, *others} == {
+    path.relative_to(ROOT).as_posix() for path in ROOT.glob('benchmarks/*.py')
+  }
+  parse = argparse.ArgumentParser.parse_args
+
+  def stop(self, *_):
+    parse(self, [])
+    raise _ParsedError
+
+  monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop)
+  for file in files:
+    monkeypatch.setattr(sys, 'path', [str(ROOT / 'benchmarks'), *sys.path])
+    with pytest.raises(_ParsedError):
+      runpy.run_path(str(ROOT / file), run_name='__main__')
 
 
 def _documents():
