@@ -1,7 +1,10 @@
 """What the pages say of the tests is there."""
 
+import fnmatch
 import pathlib
 import re
+
+import safetensors
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -21,3 +24,20 @@ def test_every_test_that_the_page_of_the_neighbours_names_exists():
   assert not missing
   scripts = re.findall(r'`(benchmarks/\w+\.py)`', table)
   assert scripts and all((ROOT / path).is_file() for path in scripts)
+
+
+def test_arrays_have_the_names_that_the_page_of_the_server_gives():
+  page = (ROOT / 'docs' / 'serving.md').read_text()
+  table = page.split('| file | names | arrays of |')[1].split('\n\n')[0]
+  patterns = re.findall(r'`([\w/]+(?:/\*|_\w+|positions))`', table)
+  found = set()
+  for folder in ('reference', 'reference/lpc'):
+    for part in ('tokenizer', 'generator'):
+      path = ROOT / 'phenaki_jax' / folder / f'{part}.safetensors'
+      with safetensors.safe_open(path, 'np') as file:
+        found |= set(file.keys())
+  for path in (ROOT / 'tests' / 'golden' / 'params').iterdir():
+    found |= {line.split()[0] for line in path.read_text().splitlines()[:-1]}
+  named = {p: fnmatch.filter(found, p) for p in patterns if p != 'critic/*'}
+  assert len(patterns) == 18 and all(named.values()), named
+  assert found == {name for names in named.values() for name in names}
