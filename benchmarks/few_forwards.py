@@ -4,8 +4,10 @@
 
 The teacher (the reference, if --teacher names no other) generates clips of
 held-out prompts with its own settings in several numbers of decoding steps, and
-so does each student. The oracle of StoryWorld reads their facts. Seconds are
-CPU time per clip, from the prompt to the pixels. The command prints a table.
+so does each student; --order, --schedule, --guidance and --choice-temperature
+replace those of all of them. The oracle of StoryWorld reads their facts.
+Seconds are CPU time per clip, from the prompt to the pixels. The command prints
+a table.
 """
 
 import argparse
@@ -65,9 +67,9 @@ class Timed:
     return frames
 
 
-def measure(model: Model, steps: int, *, prompts: int) -> Row:
-  """Generate clips with a number of decoding steps, and read their facts."""
-  settings = dataclasses.replace(model.defaults.settings, steps=steps)
+def measure(model: Model, *, prompts: int, **changes: Any) -> Row:
+  """Generate clips with settings that are changed, and read their facts."""
+  settings = dataclasses.replace(model.defaults.settings, **changes)
   setup = Setup(
     world=StoryWorld(subset=subset_named(model.subset), fps=model.defaults.fps),
     size=model.defaults.size,
@@ -80,8 +82,8 @@ def measure(model: Model, steps: int, *, prompts: int) -> Row:
   return Row(
     model=model.name,
     guidance=settings.guidance,
-    steps=steps,
-    forwards=steps * (2 if settings.guidance else 1),
+    steps=settings.steps,
+    forwards=settings.steps * (2 if settings.guidance else 1),
     right=right.accuracy,
     error=right.error,
     # The first batch includes the compilation.
@@ -112,12 +114,21 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--students', nargs='*', default=[], metavar='DIR')
   parser.add_argument('--steps', type=int, nargs='+', default=[18, 6, 4])
   parser.add_argument('--prompts', type=int, default=100)
+  parser.add_argument('--order', help='in place of those of the models')
+  parser.add_argument('--schedule', help='in place of those of the models')
+  parser.add_argument('--guidance', type=float, help='in place of theirs')
+  parser.add_argument('--choice-temperature', type=float, help='likewise')
   args = parser.parse_args(argv)
+  given = {
+    name: getattr(args, name)
+    for name in ('order', 'schedule', 'guidance', 'choice_temperature')
+    if getattr(args, name) is not None
+  }
   rows = []
   for place in (args.teacher, *args.students):
     model = load(place)
     for steps in args.steps:
-      rows.append(measure(model, steps, prompts=args.prompts))
+      rows.append(measure(model, steps=steps, prompts=args.prompts, **given))
       print(rows[-1], flush=True)
   print(to_markdown(rows))
 

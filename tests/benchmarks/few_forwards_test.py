@@ -3,6 +3,10 @@
 import pathlib
 import sys
 
+import pytest
+
+from phenaki_jax.errors import UserError
+
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / 'benchmarks'))
 
 import context_noise  # noqa: E402
@@ -25,6 +29,20 @@ def test_every_model_has_a_row_for_each_number_of_steps(tiny_bundle, capsys):
     ['3', '1', '2'],
     ['3', '2', '4'],
   ] * 2
+
+
+def test_settings_of_all_models_are_replaced(tiny_bundle, capsys):
+  call = ['--teacher', str(tiny_bundle), '--steps', '2', '--prompts', '2']
+  call += ['--order', 'halton', '--schedule', 'linear', '--guidance', '0']
+  few_forwards.main(call)
+  (line,) = [
+    line
+    for line in capsys.readouterr().out.splitlines()
+    if line.startswith('| tiny')
+  ]
+  assert line.split(' | ')[1:4] == ['0', '2', '2']
+  with pytest.raises(UserError, match='order'):
+    few_forwards.main([*call, '--order', 'sideways'])
 
 
 def test_drift_is_measured_over_the_scenes(tiny_bundle, capsys):
