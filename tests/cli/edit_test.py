@@ -201,3 +201,23 @@ def test_bad_call_ends_in_a_sentence(
   np.save('d.npy', np.zeros((3, 16, 16)))
   assert _edit(tiny_bundle, '--out', 'film.mp4', *flags) == 2
   assert words in capsys.readouterr().err
+
+
+def test_frames_come_between_images_and_pixels_around_a_clip(
+  tiny_bundle, tmp_path
+):
+  clip = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+  paths = [str(tmp_path / f'{number}.png') for number in range(2)]
+  for path, frame in zip(paths, clip, strict=True):
+    Image.fromarray(frame).save(path)
+  film = tmp_path / 'film.mp4'
+  flags = ['interpolate', *paths, '--out', str(film), '--between', '3']
+  assert _edit(tiny_bundle, *flags) == 0
+  frames = np.load(film.with_suffix('.npy'))
+  assert frames.shape == (5, 16, 16, 3)
+  np.testing.assert_array_equal(frames[::4], clip)
+  flags = ['extend', paths[0], '--out', str(film), '--margins', '8,0,0,16']
+  assert _edit(tiny_bundle, *flags) == 0
+  frames = np.load(film.with_suffix('.npy'))
+  assert frames.shape == (1, 32, 24, 3)
+  np.testing.assert_array_equal(frames[0, :16, 8:], clip[0])
