@@ -36,6 +36,7 @@ class FidelityReport:
     facts: by fact, how often a value that was surely read in the original is
       read in the reconstruction.
     samples: the first few, as (original, reconstruction).
+    protocol: what the numbers depend on, as JSON values.
   """
 
   clips: int
@@ -43,6 +44,7 @@ class FidelityReport:
   positions: tuple[float, ...]
   facts: Table
   samples: tuple[tuple[np.ndarray, np.ndarray], ...]
+  protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def report_fidelity(
@@ -53,6 +55,7 @@ def report_fidelity(
   distances: Mapping[
     str, Callable[[VideoU8, VideoU8], Float[np.ndarray, ' frames']]
   ] = MappingProxyType({}),
+  protocol: Mapping[str, Any] = MappingProxyType({}),
   shown: int = 4,
   on_done: Callable[[int], object] = lambda count: None,
 ) -> FidelityReport:
@@ -63,6 +66,7 @@ def report_fidelity(
     batches: the `clips` parts of batches, of which every clip is one scene.
     world: finds the object and reads the facts; None leaves both out.
     distances: by name, other distances of the frames of two clips.
+    protocol: what the numbers depend on, as JSON values.
     shown: number of clips in the report.
     on_done: called with the number of clips finished since the last call.
   """
@@ -109,6 +113,7 @@ def report_fidelity(
     positions=tuple(float(np.mean(v)) for _, v in sorted(positions.items())),
     facts=Table({fact: n for fact, n in facts.items() if n.asked}),
     samples=tuple(samples),
+    protocol=protocol,
   )
 
 

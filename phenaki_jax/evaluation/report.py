@@ -92,6 +92,7 @@ def to_json(report: Report) -> dict[str, Any]:
       **fidelity.means,
       'psnr_by_frame': fidelity.positions,
       'facts': fidelity.facts,
+      'protocol': dict(fidelity.protocol),
     }
   if frechet := report.frechet:
     found['frechet'] = dataclasses.asdict(frechet)

@@ -85,7 +85,9 @@ def evaluate(subject: Subject, request: Request) -> Report:
       total=gathered.count, unit='clip', desc='features'
     ) as bar:
       reports['measures'] = gathered.compare(
-        real, protocol=subject.clip_protocol, on_done=bar.update
+        real,
+        protocol=subject.clip_protocol(request.manifest),
+        on_done=bar.update,
       )
   if features is not None and made is not None:
     total = request.prompts
@@ -101,15 +103,22 @@ def evaluate(subject: Subject, request: Request) -> Report:
         on_done=bar.update,
       )
   if number:
+    distances = {
+      f'lpips@{network_name(one.describe())}': one
+      for one in networks
+      if one.has_distance
+    }
     with progress.bar(total=number, unit='clip', desc='decoded') as bar:
       reports['fidelity'] = report_fidelity(
         subject.reconstruct,
         batches,
         world=world,
-        distances={
-          f'lpips@{network_name(one.describe())}': one.distance
-          for one in networks
-          if one.has_distance
+        distances={name: one.distance for name, one in distances.items()},
+        protocol={
+          **subject.clip_protocol(request.manifest),
+          'networks': {
+            name: one.describe_distance() for name, one in distances.items()
+          },
         },
         on_done=bar.update,
       )
@@ -390,6 +399,8 @@ def _protocol(
     'size': list(subject.data.size),
     'fps': subject.data.fps,
     'reconstructions': clips,
+    'manifest': request.manifest or 'held-out training data',
+    'features': list(request.features),
     'seed': request.seed,
   }
   if subject.model is not None:

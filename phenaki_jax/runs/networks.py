@@ -92,6 +92,15 @@ class NetworkFeatures:
       'resize': _RESIZES[self.resize],
     }
 
+  def describe_distance(self) -> dict[str, Any]:
+    """Return what determines `distance`, as JSON values."""
+    return {
+      'network': self.network.name,
+      'weights': self.network.checksum,
+      'layers': list(self.network.layers),
+      'resize': 'none',
+    }
+
   @functools.cached_property
   def _compiled(self) -> Any:
     layer = self.network.layers[-1]

@@ -50,15 +50,18 @@ class Subject:
     layouts = (s.subset for s in self.data.sources if s.layout == 'storyworld')
     return next(layouts, '')
 
-  @property
-  def clip_protocol(self) -> dict[str, Any]:
-    """Return what the features of clips depend on, beside the network."""
+  def clip_protocol(self, manifest: str) -> dict[str, Any]:
+    """Return what measures of clips depend on, beside the network.
+
+    Args:
+      manifest: see `heldout_clips`.
+    """
     return {
       'model': self.fingerprint,
       'frames': self.data.frames,
       'size': list(self.data.size),
       'fps': self.data.fps,
-      'real': 'held-out clips',
+      'real': manifest or 'held-out training data',
       'phenaki_jax': phenaki_jax.__version__,
     }
 

@@ -55,6 +55,11 @@ def test_evaluate_writes_numbers_tables_and_pictures(
   protocol = found['protocol']
   assert protocol['split'] == 'heldout' and protocol['subset'] == 'easy'
   assert protocol['settings']['steps'] == 2
+  assert protocol['manifest'] == 'held-out training data'
+  assert protocol['features'] == []
+  stamp = found['reconstruction']['protocol']
+  assert stamp['model'] == protocol['fingerprint']
+  assert stamp['size'] == [16, 16] and stamp['networks'] == {}
   # Two windows: clips of 9 frames less a context of 5, twice.
   assert protocol['frames_per_scene'] == 8
   # The model is untrained.
@@ -140,6 +145,13 @@ def test_features_and_protocols_give_numbers_with_their_protocol(
   assert frechet['protocol']['samples'] == {'generated': 2, 'real': 2}
   assert frechet['protocol']['network'] == 'vgg16'
   assert found['reconstruction']['lpips@random'] > 0
+  stamp = found['reconstruction']['protocol']
+  assert stamp['real'] == frechet['protocol']['real']
+  assert stamp['real'] == found['protocol']['manifest']
+  assert found['protocol']['features'] == ['vgg16@random', 'clip@random']
+  lpips = stamp['networks']['lpips@random']
+  assert lpips['weights'] == frechet['protocol']['weights']
+  assert stamp['size'] == [16, 16] and lpips['resize'] == 'none'
   assert '| fid@random |' in (out / 'scores.md').read_text()
   path = tmp_path / 'short.py'
   path.write_text(

@@ -79,6 +79,7 @@ FIDELITY = FidelityReport(
   positions=(30.0, 32.0),
   facts=Table(shape=Counts(asked=2, right=1)),
   samples=((FRAMES, FRAMES),),
+  protocol={'networks': {'lpips@random': {'weights': ''}}},
 )
 FRECHET = FrechetReport(
   distances={'frames': 12.345, 'motion': 6.7},
@@ -120,6 +121,7 @@ def test_json_has_all_numbers():
   assert row['all_kept']['accuracy'] == 0
   assert row['clean_frames']['accuracy'] == 0.75
   assert found['reconstruction']['psnr_first'] == 30
+  assert found['reconstruction']['protocol'] == FIDELITY.protocol
   assert found['reconstruction']['psnr_by_frame'] == [30, 32]
   assert found['reconstruction']['facts']['shape']['accuracy'] == 0.5
   assert found['frechet']['distances'] == {'frames': 12.345, 'motion': 6.7}
