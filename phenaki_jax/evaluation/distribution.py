@@ -2,9 +2,16 @@
 
 By the features of single frames, these are FID and KID; by those of whole
 clips, FVD and KVD. KID and KVD are kernel distances.
+
+The Frechet distance is of all clips. Its error is that of the mean over
+`PARTS` disjoint parts of them; each of these has a larger distance, because the
+bias grows as clips get fewer.
 """
 
 import dataclasses
+import functools
+import math
+import operator
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +23,8 @@ from phenaki_jax.evaluation.frechet import Moments, frechet_distance
 from phenaki_jax.evaluation.kernel import RandomSample, kernel_distance
 from phenaki_jax.evaluation.measure import Measure, network_name, warn_of_few
 from phenaki_jax.types import VideoU8
+
+PARTS = 5
 
 
 @runtime_checkable
@@ -39,13 +48,19 @@ class Distribution:
 
   Attributes:
     clips: number of clips.
-    moments: of all vectors.
+    parts: moments of the vectors of each part of the clips, by its number, 0
+      to `PARTS` - 1; a part without clips is left out.
     sample: of the vectors.
   """
 
   clips: int
-  moments: Moments
+  parts: Mapping[int, Moments]
   sample: RandomSample
+
+  @functools.cached_property
+  def moments(self) -> Moments:
+    """Return the moments of all vectors."""
+    return functools.reduce(operator.add, self.parts.values())
 
   @classmethod
   def of(
@@ -54,18 +69,26 @@ class Distribution:
     *,
     seed: tuple[int, ...],
   ) -> 'Distribution':
-    """Summarise the vectors of one clip; `seed` differs for every clip."""
+    """Summarise the vectors of one clip.
+
+    Args:
+      vectors: at least one.
+      seed: differs for every clip; its last number is that of the clip.
+    """
     return cls(
       clips=1,
-      moments=Moments.of(vectors),
+      parts={seed[-1] % PARTS: Moments.of(vectors)},
       sample=RandomSample.of(vectors, seed=seed),
     )
 
   def __add__(self, other: 'Distribution') -> 'Distribution':
     """Merge two sides."""
+    parts = dict(self.parts)
+    for number, part in other.parts.items():
+      parts[number] = parts[number] + part if number in parts else part
     return Distribution(
       clips=self.clips + other.clips,
-      moments=self.moments + other.moments,
+      parts=parts,
       sample=self.sample + other.sample,
     )
 
@@ -97,12 +120,23 @@ def compare_distributions(
   for name in names:
     warn_of_few(name, counts)
   mean, deviation = kernel_distance(generated.sample, real.sample)
+  error = math.nan
+  repeats: dict[str, Any] = {'repeats': 1}
+  if apart := _distances_of_parts(generated, real):
+    error = float(np.std(apart, ddof=1) / math.sqrt(PARTS))
+    repeats = {
+      'repeats': PARTS,
+      'distances_of_parts': apart,
+      'error_is': 'standard error of the mean over disjoint parts of the '
+      'clips; the value is of all clips',
+    }
   where = network_name(network)
   return (
     Measure(
       name=f'{names[0]}@{where}',
       value=frechet_distance(generated.moments, real.moments),
-      protocol={**stamp, 'repeats': 1},
+      error=error,
+      protocol={**stamp, **repeats},
     ),
     Measure(
       name=f'{names[1]}@{where}',
@@ -116,3 +150,14 @@ def compare_distributions(
       },
     ),
   )
+
+
+def _distances_of_parts(one: Distribution, other: Distribution) -> list[float]:
+  """Return the Frechet distance of each part; none if one is too small."""
+  pairs = [(one.parts.get(i), other.parts.get(i)) for i in range(PARTS)]
+  distances = []
+  for a, b in pairs:
+    if a is None or b is None or min(a.count, b.count) < 2:
+      return []
+    distances.append(frechet_distance(a, b))
+  return distances

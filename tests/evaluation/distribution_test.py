@@ -39,7 +39,8 @@ def _side(features, seed, count=8, dark=1):
 @pytest.mark.parametrize('of_clips', [False, True])
 def test_distances_are_those_of_all_vectors(of_clips):
   features = Means(of_clips)
-  (one, clips), (other, others) = _side(features, 0), _side(features, 1, dark=2)
+  one, clips = _side(features, 0, 23)
+  other, others = _side(features, 1, 21, dark=2)
   vectors = [
     np.concatenate([features(clip) for clip in side])
     for side in (clips, others)
@@ -51,7 +52,28 @@ def test_distances_are_those_of_all_vectors(of_clips):
   assert frechet.value == pytest.approx(expected, rel=1e-9)
   names = ('fvd@means', 'kvd@means') if of_clips else ('fid@means', 'kid@means')
   assert (frechet.name, kernel.name) == names
-  assert kernel.value > 0 and kernel.error >= 0 and math.isnan(frechet.error)
+  assert kernel.value > 0 and kernel.error >= 0
+  # Every fifth clip is in the same part.
+  parts = [
+    frechet_distance(
+      *(
+        Moments.of(np.concatenate([features(clip) for clip in side[number::5]]))
+        for side in (clips, others)
+      )
+    )
+    for number in range(5)
+  ]
+  assert frechet.protocol['distances_of_parts'] == pytest.approx(parts)
+  assert frechet.error == pytest.approx(np.std(parts, ddof=1) / 5**0.5)
+  assert frechet.protocol['repeats'] == 5
+
+
+def test_parts_of_too_few_vectors_give_no_error():
+  features = Means(of_clips=True)
+  sides = [_side(features, seed, count)[0] for seed, count in ((0, 8), (1, 20))]
+  frechet, _ = compare_distributions(*sides, features, protocol={})
+  assert math.isnan(frechet.error) and frechet.protocol['repeats'] == 1
+  assert 'error_is' not in frechet.protocol
 
 
 def test_numbers_carry_their_protocol_and_few_samples_are_said(caplog):
@@ -70,5 +92,5 @@ def test_numbers_carry_their_protocol_and_few_samples_are_said(caplog):
     assert protocol['fps'] == 8 and protocol['network'] == 'means'
     assert protocol['samples'] == {'generated': 8, 'real': 6}
     assert protocol['vectors'] == {'generated': 40, 'real': 30}
-  assert found[0]['error'] is None and found[1]['protocol']['subset'] == 30
+  assert found[0]['error'] > 0 and found[1]['protocol']['subset'] == 30
   assert 'fid is of 40 and 30 samples, fewer than the 10000' in caplog.text
