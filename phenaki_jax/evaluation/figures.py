@@ -14,10 +14,11 @@ from phenaki_jax.types import VideoU8
 _FULL = 128  # side at which data sets are rendered, in pixels
 # RGB distance beyond the colours of the ground at which a character begins.
 _EDGE = 36.0
-# Pieces up to this share of the side apart belong to one character: a weapon,
-# or clothes that have the colour of the ground between them.
+# Pieces up to this share of the shorter side apart belong to one character: a
+# weapon, or clothes that have the colour of the ground between them.
 _GAP = 5 / 64
-_MIN_AREA, _MAX_AREA = 0.006, 0.3  # of a character, relative to the frame
+# Of a character, relative to a square of the shorter side.
+_MIN_AREA, _MAX_AREA = 0.006, 0.3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,14 +40,17 @@ class Figures:
 def find_figures(frames: VideoU8, place: str) -> Figures:
   """Find what differs from the ground of a place.
 
-  The centre is the median of the pixels, which a thin weapon hardly moves.
+  The centre is the median of the pixels, which a thin weapon hardly moves. In
+  frames that are not square, the ground goes on at the scale of the shorter
+  side, as models of square clips draw it.
 
   Args:
-    frames: square frames.
+    frames: of any height and width.
     place: one of `lpc.facts.PLACES`.
   """
-  total, side = frames.shape[:2]
-  low, high = _bounds(place, side)
+  total, height, width = frames.shape[:3]
+  side = min(height, width)
+  low, high = _bounds(place, height, width)
   beyond = np.maximum(np.maximum(low - frames, frames - high), 0)
   masks = np.sqrt((beyond**2).sum(-1)) > _EDGE
   found = Figures(
@@ -59,14 +63,14 @@ def find_figures(frames: VideoU8, place: str) -> Figures:
   near = np.ones((2 * reach + 1, 2 * reach + 1))
   for index, mask in enumerate(masks):
     groups = ndimage.label(ndimage.binary_dilation(mask, near))[0] * mask
-    areas = np.bincount(groups.ravel(), minlength=2)[1:] / mask.size
+    areas = np.bincount(groups.ravel(), minlength=2)[1:] / side**2
     is_large = areas > _MIN_AREA
     # An area larger than a character can cover counts as two.
     found.count[index] = is_large.sum() + (areas.max() > _MAX_AREA)
     if is_large.any():
       rows, columns = np.nonzero(groups == areas.argmax() + 1)
-      found.x[index] = (np.median(columns) + 0.5) / side
-      found.y[index] = (np.median(rows) + 0.5) / side
+      found.x[index] = (np.median(columns) + 0.5) / width
+      found.y[index] = (np.median(rows) + 0.5) / height
       area = np.s_[
         rows.min() : rows.max() + 1, columns.min() : columns.max() + 1
       ]
@@ -76,10 +80,13 @@ def find_figures(frames: VideoU8, place: str) -> Figures:
 
 @functools.lru_cache(maxsize=64)
 def _bounds(
-  place: str, side: int
+  place: str, height: int, width: int
 ) -> tuple[Float32[np.ndarray, 'H W 3'], Float32[np.ndarray, 'H W 3']]:
   """Return the least and the largest colour around each pixel of a ground."""
-  tile = degradation.resize(ground(place, _FULL)[None], side)[0]
+  longer = max(height, width)
+  full = round(_FULL * longer / min(height, width))
+  square = degradation.resize(ground(place, full)[None], longer)[0]
+  tile = square[:height, :width]
   size = (3, 3, 1)
   return (
     ndimage.minimum_filter(tile, size, mode='nearest').astype(np.float32),

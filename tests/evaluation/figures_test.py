@@ -37,6 +37,22 @@ def test_one_character_is_found(place, side):
   assert np.isnan(found.x[1]) and not found.box[1].any()
 
 
+@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize('is_tall', [False, True])
+def test_frames_need_not_be_square(place, is_tall):
+  square = np.concatenate([_frame(place, (16, 48)), _frame(place)])
+  # Tiles of 16 pixels go on beyond the square.
+  more = _frame(place)[[0, 0]]
+  more = more[:, :32] if is_tall else more[:, :, :32]
+  frames = np.concatenate([square, more], axis=1 if is_tall else 2)
+  expected, found = (find_figures(f, place) for f in (square, frames))
+  assert found.count.tolist() == expected.count.tolist() == [1, 0]
+  x, y = (1, 2 / 3) if is_tall else (2 / 3, 1)
+  np.testing.assert_allclose(found.x, expected.x * x, atol=0.01)
+  np.testing.assert_allclose(found.y, expected.y * y, atol=0.01)
+  np.testing.assert_array_equal(found.box[:, :64, :64], expected.box)
+
+
 def test_blur_leaves_one_character():
   frames = degradation.blur(_frame('night', (16, 48)), 0.8)
   assert find_figures(frames, 'night').count.tolist() == [1]
