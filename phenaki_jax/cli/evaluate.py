@@ -51,8 +51,8 @@ _PLACES = (
   ('subset', '', 'NAME', "part of StoryWorld (default: the model's own)"),
   (
     *('reader', '', 'PATH'),
-    'what reads the sprite world (what `phenaki reader --out` wrote) or a '
-    '--story-set: the --workdir of a reader (default: the one that ships)',
+    'of the sprite world, the file that `phenaki reader --out` wrote (default: '
+    'the one that ships); of a --story-set, the run of a reader of characters',
   ),
   ('story-set', '', 'FILE.h5', 'measure its first --stories test stories'),
   (

@@ -62,14 +62,19 @@ def open_world(name: str, *, subset: str, reader: str, fps: float) -> World:
   Args:
     name: one of `NAMES`.
     subset: the part of StoryWorld.
-    reader: weights of a reader of the sprite world, or the run directory of
-      one; empty for the reader that ships with the package.
+    reader: of the sprite world, the file that `phenaki reader --out` wrote;
+      empty for the reader that ships with the package.
     fps: frames per second of the clips.
 
   Raises:
     UserError: the name, the subset or the reader is missing or wrong.
   """
   if name == 'storyworld':
+    if reader:
+      raise UserError(
+        f'--reader is {reader}, but an oracle reads StoryWorld; leave --reader '
+        'out, or name the sprite world with --world lpc'
+      )
     if not subset:
       raise UserError(
         'the world is StoryWorld, of which the model has no subset; name one '
@@ -84,7 +89,14 @@ def open_world(name: str, *, subset: str, reader: str, fps: float) -> World:
       f'there is no reader at {path}; name weights that `phenaki reader --out` '
       'wrote, with --reader FILE'
     )
-  return SpriteWorld(reader=open_reader(path), fps=fps)
+  opened = open_reader(path)
+  if not opened.thresholds:
+    raise UserError(
+      f'the reader {path} has no thresholds, without which it is sure of every '
+      f'reading; choose them with `phenaki reader --reader {path} --out FILE`, '
+      'and give --reader FILE'
+    )
+  return SpriteWorld(reader=opened, fps=fps)
 
 
 def _shipped() -> pathlib.Path:

@@ -1,5 +1,6 @@
 """The captions of a model name its world, and each world opens."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -63,6 +64,8 @@ def test_storyworld_needs_a_subset():
   ):
     with pytest.raises(UserError, match=words):
       worlds.open_world(name, subset=subset, **options)
+  with pytest.raises(UserError, match='leave --reader out'):
+    worlds.open_world('storyworld', subset='full', reader='runs/r', fps=8.0)
 
 
 def test_shipped_reader_reads_the_sprite_world(tmp_path):
@@ -79,3 +82,7 @@ def test_shipped_reader_reads_the_sprite_world(tmp_path):
     worlds.open_world(
       'lpc', subset='', reader=str(tmp_path / 'missing'), fps=8.0
     )
+  unsure = tmp_path / 'unsure.safetensors'
+  dataclasses.replace(world.reader, thresholds={}).save(unsure)
+  with pytest.raises(UserError, match='no thresholds.*reader --reader .*--out'):
+    worlds.open_world('lpc', subset='', reader=str(unsure), fps=8.0)
