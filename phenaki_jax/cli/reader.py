@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--sheets',
     default='',
     metavar='DIR',
-    help='folder of the sheets (default: those of the run)',
+    help='folder of the sheets (default: those of the run; a file has none)',
   )
   parser.add_argument(
     '--stories',

@@ -60,7 +60,13 @@ def measure(request: Request) -> reader_accuracy.Scores:
     UserError: the reader or the sheets are missing.
   """
   reader = open_reader(request.reader)
-  sheets = Sheets(request.sheets or reader.config.sheets)
+  folder = request.sheets or reader.config.sheets
+  if not folder:
+    raise UserError(
+      f'{request.reader} is a file of weights, which name no sheets; give '
+      '--sheets DIR, the folder of the sheets'
+    )
+  sheets = Sheets(folder)
   draw = {'number': request.examples, 'size': request.size}
   if not reader.thresholds:
     thresholds = reader_accuracy.choose_thresholds(

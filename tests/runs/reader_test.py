@@ -55,6 +55,8 @@ def test_trained_reader_is_measured_and_written(sprite_sheets, tmp_path):
       assert abs(found.right - scores[key][fact].right) <= 1
       assert found.asked == scores[key][fact].asked
   reader_accuracy.to_markdown(again)
+  with pytest.raises(UserError, match='reader.safetensors .* --sheets DIR'):
+    reader.measure(reader.Request(reader=str(out), **request))
 
 
 def test_sizes_that_do_not_fit_are_refused():
