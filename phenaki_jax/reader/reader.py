@@ -73,7 +73,7 @@ class Reader:
     """Read one clip, uint8 [T, H, W, 3], or an image as one frame.
 
     Raises:
-      UserError: the frames are not uint8 [T, H, W, 3].
+      UserError: the frames are not uint8 [T, H, W, 3], or there are none.
     """
     probabilities = self.probabilities(frames)
     reading = {}
@@ -90,10 +90,11 @@ class Reader:
     self, frames: np.ndarray
   ) -> dict[str, Float[np.ndarray, ' classes']]:
     """Return the probability of each label of each fact of a clip."""
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+    is_rgb = frames.dtype == np.uint8 and frames.shape[-1:] == (3,)
+    if not is_rgb or frames.ndim != 4 or not frames.size:
       raise UserError(
         f'frames are {frames.dtype} of shape {frames.shape}; give uint8 RGB '
-        'frames [T, H, W, 3]'
+        'frames [T, H, W, 3], at least one'
       )
     frames = degradation.resize(frames, self.config.side)
     # A power of two, so that few shapes are compiled.
