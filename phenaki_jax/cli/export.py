@@ -72,7 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='N',
     help='decoding steps of the programs (default: those of the model)',
   )
-  parser.add_argument('--note', help='a sentence for the model card')
+  parser.add_argument(
+    '--note', default='', help='a sentence for the model card'
+  )
+  parser.add_argument(
+    '--license',
+    default='',
+    metavar='TEXT',
+    help='of a bundle, which films then carry: a name, a URL, whom to credit',
+  )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -132,7 +140,8 @@ def _bundle(args: argparse.Namespace) -> None:
     scores=args.scores,
     tokenizer=args.tokenizer,
     encoder=args.encoder,
-    note=args.note or '',
+    note=args.note,
+    license=args.license,
   )
   size = sum(path.stat().length for path in epath.Path(args.out).iterdir())
   print(

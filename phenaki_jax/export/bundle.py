@@ -36,8 +36,9 @@ SHIPPED = {'storyworld': 'reference', 'lpc': 'reference/lpc'}
 """Folders of the bundles that ship with the package, by name."""
 _CHECKSUMS = 'checksums.json'
 _FILES = (_TOKENIZER, _GENERATOR, _CONFIG, _VOCABULARY, _MODEL_CARD)
-# Bundles of earlier releases lack it, and no frame depends on it.
-_WORDS = 'words.json'
+# Bundles of earlier releases lack them, and no frame depends on them.
+_WORDS, _LICENSE = 'words.json', 'LICENSE.txt'
+_OPTIONAL = {_WORDS, _LICENSE}
 
 StoredDtype = Literal['float32', 'float16', 'int8']
 # The scales of an array of int8 are stored under its name with this ending.
@@ -58,6 +59,8 @@ class Bundle:
     model_card: Markdown.
     words: counts of the words of the training captions, as JSON; empty if
       they are not known.
+    license: of the weights and of what they make, with its URL and whom it
+      credits; empty if there is none.
     fingerprint: SHA-256 of the checksums of all other files; it identifies
       what the frames depend on.
   """
@@ -69,6 +72,7 @@ class Bundle:
   model_card: str
   fingerprint: str
   words: bytes = b''
+  license: str = ''
 
 
 def write_bundle(
@@ -80,6 +84,7 @@ def write_bundle(
   vocabulary: bytes,
   model_card: str,
   words: bytes = b'',
+  license: str = '',
   dtype: StoredDtype = 'float32',
 ) -> Bundle:
   """Write a bundle to the folder `path`, and return it as read back.
@@ -95,6 +100,7 @@ def write_bundle(
     vocabulary: the bytes of a SentencePiece model.
     model_card: Markdown.
     words: counts of the words of the training captions, as JSON, if known.
+    license: see `Bundle`.
     dtype: of floating arrays on disk: 'float32', 'float16' for half the size
       with 11 bits of precision, or 'int8' for a quarter: each column of a
       matrix has 8 bits and a scale of its own, and vectors stay float32.
@@ -116,6 +122,8 @@ def write_bundle(
   }
   if words:
     contents[_WORDS] = words
+  if license:
+    contents[_LICENSE] = f'{license}\n'.encode()
   # Computed from memory, so that reading the files back detects disk errors.
   contents[_CHECKSUMS] = _encode_json(
     {
@@ -149,8 +157,8 @@ def load_bundle(path: epath.PathLike) -> Bundle:
         f'{folder / name} differs from its checksum in {_CHECKSUMS}: it is '
         'damaged, incomplete or was changed; download or write the bundle again'
       )
-  checksums.pop(_WORDS, None)
-  canonical = json.dumps(checksums, sort_keys=True)
+  required = {name: checksums[name] for name in _FILES}
+  canonical = json.dumps(required, sort_keys=True)
   return Bundle(
     tokenizer_params=_decode_arrays(contents[_TOKENIZER], folder / _TOKENIZER),
     generator_params=_decode_arrays(contents[_GENERATOR], folder / _GENERATOR),
@@ -158,6 +166,9 @@ def load_bundle(path: epath.PathLike) -> Bundle:
     vocabulary=contents[_VOCABULARY],
     model_card=_decode_text(contents[_MODEL_CARD], folder / _MODEL_CARD),
     words=contents.get(_WORDS, b''),
+    license=_decode_text(
+      contents.get(_LICENSE, b''), folder / _LICENSE
+    ).strip(),
     fingerprint=_sha256(canonical.encode()),
   )
 
@@ -320,11 +331,12 @@ def _read_checksums(folder: epath.Path) -> dict[str, str]:
     )
   checksums = content.get('sha256')
   # No name is used as a path, so none can lead out of the folder.
-  if not isinstance(checksums, dict) or set(checksums) - {_WORDS} != set(
+  if not isinstance(checksums, dict) or set(checksums) - _OPTIONAL != set(
     _FILES
   ):
     raise UserError(
-      f'{path} must list exactly {", ".join(_FILES)}, and may list {_WORDS}'
+      f'{path} must list exactly {", ".join(_FILES)}, and may list {_WORDS} '
+      f'and {_LICENSE}'
     )
   return checksums
 
@@ -363,7 +375,7 @@ def _check_replaceable(target: epath.Path) -> None:
     return
   if not target.is_dir():
     raise UserError(f'{target} is a file; a bundle is a folder')
-  ours = {*_FILES, _WORDS, _CHECKSUMS}
+  ours = {*_FILES, *_OPTIONAL, _CHECKSUMS}
   foreign = {entry.name for entry in target.iterdir()} - ours
   if foreign:
     raise UserError(

@@ -51,6 +51,7 @@ class Trained:
     identity: fingerprints of what it was trained on; None for a bundle, which
       holds all of it.
     tokenizer_params: of a bundle of latents, those of the tokenizer.
+    license: of a bundle that has one.
   """
 
   experiment: Experiment
@@ -59,6 +60,7 @@ class Trained:
   params: Any
   identity: Any = None
   tokenizer_params: Any = None
+  license: str = ''
 
 
 def is_diffusion(folder: epath.PathLike | None) -> bool:
@@ -131,6 +133,7 @@ def _read_bundle(folder: epath.Path) -> Trained:
     fingerprint=content.fingerprint,
     params=jax.tree.map(jax.numpy.asarray, content.generator_params),
     tokenizer_params=tokenizer,
+    license=content.license,
   )
 
 
@@ -209,6 +212,7 @@ def load_any(
     data=data,
     subset=next(subsets, ''),
     words=read_words(folder),
+    license=trained.license,
   )
 
 

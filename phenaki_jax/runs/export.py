@@ -51,6 +51,7 @@ def export(
   tokenizer: epath.PathLike | None = None,
   encoder: epath.PathLike | None = None,
   note: str = '',
+  license: str = '',
 ) -> Model | Trained:
   """Write a bundle of a model, and open it to check that it is complete.
 
@@ -65,6 +66,7 @@ def export(
       larger one has to be given again when the bundle is opened elsewhere.
     scores: folder of an evaluation, whose tables the model card repeats.
     note: a sentence for the model card.
+    license: of the weights and of what they make; see `bundle.Bundle`.
 
   Returns:
     The model as the bundle holds it.
@@ -83,6 +85,7 @@ def export(
       tokenizer=tokenizer,
       encoder=encoder,
       more=(note, tables),
+      license=license,
     )
   # Checks that the parts fit together.
   model = models.load(os.fspath(folder), tokenizer=tokenizer, encoder=encoder)
@@ -107,6 +110,7 @@ def export(
       tables=tables,
       note=note,
     ),
+    license=license,
     dtype=dtype,
   )
   return models.load(out, encoder=None if 'text' in params else encoder)
@@ -138,6 +142,7 @@ def _export_diffusion(
   tokenizer: epath.PathLike | None,
   encoder: epath.PathLike | None,
   more: tuple[str, str],
+  license: str,
 ) -> Trained:
   """Write a bundle of a diffusion model; see `export`."""
   trained = read_trained(folder)
@@ -173,6 +178,7 @@ def _export_diffusion(
       note=note,
       tables=tables,
     ),
+    license=license,
     dtype=dtype,
   )
   return read_trained(out)
@@ -241,7 +247,11 @@ def export_programs(
     context_frames=defaults.context_frames,
     settings=settings,
     vocabulary=vocabulary.model,
-    origin={'model': {'name': model.name, 'fingerprint': model.fingerprint}},
+    origin={
+      name: value
+      for name, value in model.provenance.items()
+      if name in ('license', 'model')
+    },
     export_again=export_again,
   )
   return write(out, source)

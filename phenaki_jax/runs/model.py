@@ -55,6 +55,7 @@ class Model:
       data.
     words: of the training captions; None if they are not known.
     source: digest of the frame that all clips see; '' for none.
+    license: of the films, which carry it in their metadata; '' for none.
   """
 
   name: str
@@ -65,6 +66,7 @@ class Model:
   subset: str
   words: Words | None = None
   source: str = ''
+  license: str = ''
 
   def with_source(self, path: str | os.PathLike[str], story: Story) -> 'Model':
     """Return a model whose clips see an image, the source of a story.
@@ -260,6 +262,7 @@ class Model:
     """Return JSON values that describe what makes the films of this model."""
     source = {'source': self.source} if self.source else {}
     return {
+      **({'license': self.license} if self.license else {}),
       'model': {'name': self.name, 'fingerprint': self.fingerprint, **source},
       'versions': {
         'phenaki_jax': phenaki_jax.__version__,

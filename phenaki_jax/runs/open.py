@@ -197,6 +197,7 @@ def load(
       (one.subset for one in data.sources if one.layout == 'storyworld'), ''
     ),
     words=_words(folder, bundle.words, config),
+    license=bundle.license,
   )
 
 

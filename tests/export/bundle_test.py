@@ -373,11 +373,12 @@ def test_missing_reference_is_reported(folder, monkeypatch):
   assert bundle.load_bundle(bundle.reference_dir()).config['kind'] == 'story'
 
 
-def test_words_are_read_back_and_leave_the_fingerprint(folder, tmp_path):
+def test_words_and_licence_leave_the_fingerprint(folder, tmp_path):
   without = bundle.load_bundle(folder)
-  assert without.words == b''
-  made = bundle.write_bundle(tmp_path / 'other', **content(), words=b'{"a": 1}')
-  assert made.words == b'{"a": 1}'
+  assert without.words == b'' and without.license == ''
+  more = {'words': b'{"a": 1}', 'license': 'CC0'}
+  made = bundle.write_bundle(tmp_path / 'other', **content(), **more)
+  assert {name: getattr(made, name) for name in more} == more
   assert made.fingerprint == without.fingerprint
   (tmp_path / 'other' / 'words.json').write_bytes(b'{"a": 2}')
   with pytest.raises(ValueError, match='words.json differs from its checksum'):
@@ -389,3 +390,10 @@ def test_reference_has_the_words_of_its_captions():
   assert words.captions == 10_000
   assert words.unknown('a red circle moving right on grass') == {}
   assert list(words.unknown('a purple dragon')) == ['purple', 'dragon']
+
+
+def test_drawn_characters_keep_the_licence_of_their_sheets():
+  assert bundle.load_bundle(bundle.reference_dir()).license == ''
+  drawn = bundle.load_bundle(bundle.reference_dir('lpc')).license
+  for part in ('creativecommons.org/licenses/by-sa/3.0', 'AUTHORS.txt'):
+    assert part in drawn

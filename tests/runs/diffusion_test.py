@@ -311,8 +311,10 @@ def test_it_tells_a_story_as_a_run_and_as_a_bundle(run, tmp_path, capsys):
   )
   assert frames.shape == (3, 16, 16, 3)
   bundle = tmp_path / 'bundle'
-  assert main(['export', '--run', str(run), '--out', str(bundle)]) == 0
+  argv = ['export', '--run', str(run), '--out', str(bundle)]
+  assert main([*argv, '--license', 'CC0']) == 0
   again = diffusion.load_any(bundle)
+  assert again.license == 'CC0' and model.license == ''
   (same,) = again.sampler.clips(
     ['a red circle'], size=(16, 16), seeds=[0], settings=model.defaults.settings
   )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.cli.main import main
 from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
@@ -206,6 +207,16 @@ def test_tokenizer_is_found_from_the_run_and_from_the_current_folder(
   export.export(run_dir, 'bundle', tokenizer=tmp_path / 'moved')
   with pytest.raises(UserError, match='leave --tokenizer out'):
     models.load('bundle', tokenizer=tmp_path / 'moved')
+
+
+def test_films_of_a_bundle_carry_its_licence(run_dir, tmp_path):
+  out, name = tmp_path / 'bundle', 'CC0, https://example.org'
+  call = ['export', '--run', str(run_dir), '--out', str(out)]
+  assert main([*call, '--license', name]) == 0
+  model = models.load(out)
+  assert model.provenance['license'] == name
+  assert model.story(['a star'], frames=1).provenance['license'] == name
+  assert 'license' not in models.load(run_dir).provenance
 
 
 def test_words_of_a_run_are_exported(run_dir, tmp_path, monkeypatch):
