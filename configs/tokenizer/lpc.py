@@ -5,8 +5,9 @@
 
 Another manifest is an argument of the config, as in
 `configs/tokenizer/lpc.py:manifest=DIR`. One CPU core: about half an hour.
-`configs/tokenizer/lpc.py:gpu` is the larger model that ships, in bfloat16 for
-one GPU: about three minutes of an H100.
+`configs/tokenizer/lpc.py:gpu` is a larger model, in bfloat16 for one GPU. The
+one that ships is smaller and was trained on two CPU cores; docs/results.md has
+the command of such a model.
 """
 
 import pathlib
