@@ -30,7 +30,7 @@ EXAMPLES = """
 
 # What other formats have no place for.
 _FORMATS = {
-  **dict.fromkeys(('dtype', 'scores', 'note'), ('bundle',)),
+  **dict.fromkeys(('dtype', 'scores', 'note', 'license'), ('bundle',)),
   'steps': ('stablehlo', 'savedmodel'),
 }
 
@@ -72,15 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='N',
     help='decoding steps of the programs (default: those of the model)',
   )
-  parser.add_argument(
-    '--note', default='', help='a sentence for the model card'
-  )
-  parser.add_argument(
-    '--license',
-    default='',
-    metavar='TEXT',
-    help='of a bundle, which films then carry: a name, a URL, whom to credit',
-  )
+  for name, words in (
+    ('note', 'a sentence for the model card'),
+    ('license', 'of a bundle and its films: a name, a URL, whom to credit'),
+  ):
+    parser.add_argument(f'--{name}', default='', metavar='TEXT', help=words)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -133,15 +129,10 @@ def _bundle(args: argparse.Namespace) -> None:
 
   from phenaki_jax.runs.export import export
 
+  names = ('scores', 'tokenizer', 'encoder', 'note', 'license')
+  options = {name: getattr(args, name) for name in names}
   model = export(
-    args.run_dir,
-    args.out,
-    dtype=args.dtype or 'float32',
-    scores=args.scores,
-    tokenizer=args.tokenizer,
-    encoder=args.encoder,
-    note=args.note,
-    license=args.license,
+    args.run_dir, args.out, dtype=args.dtype or 'float32', **options
   )
   size = sum(path.stat().length for path in epath.Path(args.out).iterdir())
   print(
