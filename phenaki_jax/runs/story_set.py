@@ -119,8 +119,9 @@ def report_story_set(model: Model | None, request: Request) -> Report:
 
 
 def _task(model: Model, request: Request) -> StoryTask:
-  own = 'continuation' if _reads_source(model) else 'visualisation'
-  return request.task or own
+  if request.task:
+    return request.task
+  return 'continuation' if _reads_source(model) else 'visualisation'
 
 
 def _reads_source(model: Model) -> bool:

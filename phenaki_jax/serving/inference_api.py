@@ -167,7 +167,7 @@ async def _wait(
 
   made = asyncio.create_task(gather())
   # The body was read, so that what comes next is that the client leaves.
-  left = asyncio.create_task(request.receive())
+  left = asyncio.ensure_future(request.receive())
   try:
     await asyncio.wait(
       (made, left), timeout=seconds, return_when='FIRST_COMPLETED'
