@@ -28,12 +28,6 @@ EXAMPLES = """
     --out runs/saved_model --steps 12
 """
 
-# What other formats have no place for.
-_FORMATS = {
-  **dict.fromkeys(('dtype', 'scores', 'note', 'license'), ('bundle',)),
-  'steps': ('stablehlo', 'savedmodel'),
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declare the arguments."""
@@ -81,32 +75,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Write the export, and check that it opens."""
-  for name, formats in _FORMATS.items():
-    if getattr(args, name) and args.format not in formats:
-      raise UserError(
-        f'--{name} is for --format {" or ".join(formats)}, not for '
-        f'{args.format}; leave it out, or change the format'
-      )
+  from phenaki_jax.runs import export as export_lib
+
+  export_lib.check_options(args.format, vars(args))
   if args.format == 'bundle':
     _bundle(args)
     return
-  if args.run_dir:
-    raise UserError(
-      f'--run is for bundles; give --model {args.run_dir} with --format '
-      f'{args.format}'
-    )
-  from phenaki_jax.export.programs import replaceable
-  from phenaki_jax.runs.export import export_programs, open_generator
-
-  replaceable(args.out)  # Opening the model may take minutes.
-  model = open_generator(
+  model = export_lib.open_generator(
     args.model, tokenizer=args.tokenizer, encoder=args.encoder
   )
   names = ('format', 'model', 'tokenizer', 'encoder', 'steps', 'out')
   given = [
     (f'--{one}', str(getattr(args, one))) for one in names if getattr(args, one)
   ]
-  others = export_programs(
+  others = export_lib.export_programs(
     model,
     args.out,
     steps=args.steps,
