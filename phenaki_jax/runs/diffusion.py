@@ -260,7 +260,7 @@ def starting_model(
       'directory or a bundle'
     )
   model = load_any(folder, encoder=experiment.text.encoder or None)
-  models = model.sampler.models
+  models: Any = model.sampler.models  # Of a diffusion model.
   differing = differing_settings(
     {'text': models.text, 'diffusion': models.diffusion},
     {'text': experiment.text, 'diffusion': experiment.diffusion},

@@ -30,11 +30,11 @@ def test_limits_of_a_build_leave_out_what_they_name(tmp_path, capsys):
   for i, (name, side) in enumerate((('tiny', 39), ('plain', 40), ('dull', 40))):
     Image.new('RGB', (side, 50), (i, 0, 0)).save(folder / f'{name}.png')
   (folder / 'broken.png').write_bytes(b'')
-  shutil.copy(folder / 'plain.png', folder / 'a name that is long.png')
+  shutil.copy(folder / 'plain.png', folder / 'wordy.png')
   lines = [
     {
       'file_name': path.name,
-      'text': path.stem,
+      'text': path.stem * (50 if path.stem == 'wordy' else 1),
       'punsafe': 0,
       'aesthetic': 4 if path.stem == 'dull' else 6,
     }
@@ -44,7 +44,7 @@ def test_limits_of_a_build_leave_out_what_they_name(tmp_path, capsys):
   (folder / 'metadata.jsonl').write_text(text)
   limits = (
     *('--allow-missing', 'pwatermark', '--min-aesthetic', 5, '--min-side', 40),
-    *('--max-caption', 18, '--min-duration', 0.5, '--max-duration', 2),
+    *('--max-caption', 240, '--min-duration', 0.5, '--max-duration', 2),
   )
   words = ('build', '--jsonl', folder, '--out', out, '--storyworld', 1)
   assert call(*words, *limits, '--max-broken', 0.1) == 2
@@ -54,7 +54,7 @@ def test_limits_of_a_build_leave_out_what_they_name(tmp_path, capsys):
   found, world = manifest.Manifest(out).reports()
   assert found.filtered == {
     'aesthetic_under_5': 1,
-    'caption_over_18': 1,
+    'caption_over_240': 1,
     'smaller_than_40px': 1,
     'too_long': 1,
     'too_short': 1,

@@ -139,29 +139,14 @@ def test_clips_are_read_by_time(clips, tmp_path):
     np.testing.assert_array_equal(levels, expected)
 
 
-def test_a_command_reads_one_split_at_its_rate(clips, tmp_path):
-  out = str(tmp_path / 'm')
-  words = [
-    'data',
-    'build',
-    '--tfds',
-    clips,
-    '--tfds-split',
-    'test',
-    '--out',
-    out,
-  ]
-  words += [
-    '--tfds-fps',
-    '4',
-    '--max-unsafe',
-    'none',
-    '--max-watermark',
-    'none',
-  ]
-  assert main.main(words) == 0
-  content = manifest.Manifest(out)
-  assert len(content) == 1 and content[0].info.duration == 3.0
+def test_a_command_reads_a_split_at_its_rate(clips, tmp_path, capsys):
+  words = ['data', 'build', '--tfds', clips, '--out', str(tmp_path / 'm')]
+  words += ['--max-unsafe', 'none', '--max-watermark', 'none']
+  assert main.main([*words, '--tfds-split', 'other']) == 2
+  assert "no split 'other'; it has" in capsys.readouterr().err
+  assert main.main([*words, '--tfds-split', 'train', '--tfds-fps', '4']) == 0
+  content = manifest.Manifest(tmp_path / 'm')
+  assert len(content) == 3 and content[0].info.duration == 3.0
 
 
 def test_the_tags_of_laion_are_those_of_its_tables(images, tmp_path):
