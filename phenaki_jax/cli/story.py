@@ -124,7 +124,8 @@ def run(args: argparse.Namespace) -> None:
   names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
-  outputs.output_paths(args.out, story_file=args.story)
+  read = (args.story, args.source, *(scene.start for scene in story.scenes))
+  outputs.output_paths(args.out, inputs=[path for path in read if path])
   certificate = arguments.certificate(args)
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)

@@ -6,6 +6,7 @@ web servers, which `epath` does not know: their paths are `DataPath`s.
 
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etils import epath
@@ -49,6 +50,50 @@ def local_path(path: epath.PathLike, what: str) -> pathlib.Path:
       'copy from or to the other place'
     )
   return pathlib.Path(path).expanduser()
+
+
+def film_paths(
+  out: epath.PathLike,
+  suffixes: Sequence[str],
+  *,
+  inputs: Iterable[epath.PathLike] = (),
+) -> list[pathlib.Path]:
+  """Return the files of a film, after it was checked that they can be written.
+
+  Args:
+    out: the film; the others are named after it.
+    suffixes: of all files, `.mp4` first.
+    inputs: files that are read, and must not be replaced.
+
+  Raises:
+    UserError: `out` is remote or does not end in `.mp4`, a file would replace
+      an input, or a file cannot be written there.
+  """
+  out = local_path(out, '--out')
+  if out.suffix != '.mp4':
+    beside = ', '.join(suffixes[1:])
+    raise UserError(
+      f'--out is {out}; it must end in .mp4 (beside the film, {beside} are '
+      'named after it)'
+    )
+  paths = [out.with_suffix(suffix) for suffix in suffixes]
+  written = {path.resolve() for path in paths}
+  for path in inputs:
+    if pathlib.Path(path).expanduser().resolve() in written:
+      raise UserError(
+        f'--out {out} would replace {path}, which is read; choose another name'
+      )
+  for path in paths:
+    if path.is_dir():
+      raise UserError(f'{path} is a folder; choose another --out or move it')
+  folder = out.parent
+  while not folder.exists() and folder != folder.parent:
+    folder = folder.parent
+  if not folder.is_dir():
+    raise UserError(f'{folder} is not a folder; choose another --out')
+  if not os.access(folder, os.W_OK | os.X_OK):
+    raise UserError(f'{folder} is not writable; choose another --out')
+  return paths
 
 
 def data_path(path: epath.PathLike | DataPath) -> DataPath:

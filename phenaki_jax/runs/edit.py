@@ -4,7 +4,7 @@ import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
+from phenaki_jax.files.paths import film_paths
 from phenaki_jax.media.frames import checked_fps
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.depth import Depth, depth_of
@@ -79,9 +80,11 @@ def edit(
   Raises:
     UserError: the input cannot be read, does not fit the action or the model,
       a text is missing, is given twice, or has no effect on clips of the model,
-      the frame rate is too high, or `out` does not end in .mp4.
+      or the frame rate is too high; see also `edit_paths`.
   """
-  film = film_path(out)
+  paths = edit_paths(
+    out, *request.inputs, request.content, request.mask, request.depth
+  )
   image = _content_image(model, request)
   prompt = _prompt(model, request, is_text=image is None)
   footage = _read(model, request)
@@ -95,7 +98,7 @@ def edit(
   if request.action == 'fps':
     fps *= request.times
   checked_fps(fps)
-  with progress.bar(total=total, unit='frame', desc=film.name) as bar:
+  with progress.bar(total=total, unit='frame', desc=paths[0].name) as bar:
     brush = Brush(
       sampler=model.sampler,
       prompt=prompt,
@@ -115,30 +118,36 @@ def edit(
       **({'depth_weights': depth.checksum} if depth and depth.checksum else {}),
     },
   }
-  return write_edit(film, frames, fps=fps, provenance=provenance)
+  write_edit(paths, frames, fps=fps, provenance=provenance)
+  return paths
 
 
-def film_path(out: str | os.PathLike[str]) -> pathlib.Path:
-  """Return the path of the film; raise a UserError if it is no .mp4."""
-  film = pathlib.Path(out).expanduser()
-  if film.suffix != '.mp4':
-    raise UserError(f'--out is {out}; it must end in .mp4')
-  return film
+def edit_paths(
+  out: str | os.PathLike[str], *inputs: str | None
+) -> list[pathlib.Path]:
+  """Return the film and its frames, which replace none of the inputs.
+
+  Raises:
+    UserError: see `film_paths`.
+  """
+  # A text may be so long, or of such letters, that it is no path.
+  read = [path for path in inputs if path and os.path.exists(path)]
+  return film_paths(out, ('.mp4', '.npy'), inputs=read)
 
 
 def write_edit(
-  film: pathlib.Path,
+  paths: Sequence[pathlib.Path],
   frames: VideoU8,
   *,
   fps: float | int,
   provenance: Mapping[str, Any],
-) -> list[pathlib.Path]:
-  """Write a film and, beside it, its exact frames; return their paths."""
+) -> None:
+  """Write a film and its exact frames to the paths of `edit_paths`."""
+  film, exact = paths
   content = io.BytesIO()
   np.save(content, frames, allow_pickle=False)
-  replace_file(film.with_suffix('.npy'), content.getvalue())
+  replace_file(exact, content.getvalue())
   write_mp4(film, frames, fps=fps, provenance=provenance)
-  return [film, film.with_suffix('.npy')]
 
 
 def _read(model: Model, request: Edit) -> Footage:

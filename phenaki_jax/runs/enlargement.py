@@ -23,7 +23,7 @@ from phenaki_jax.evaluation.report import Report
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.diffusion import Trained, is_diffusion, read_trained
-from phenaki_jax.runs.edit import film_path, write_edit
+from phenaki_jax.runs.edit import edit_paths, write_edit
 from phenaki_jax.runs.footage import read_own_rate
 from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.sampling.enlarger import Enlarger, enlarge_clips
@@ -78,7 +78,7 @@ def enlarge_film(
   Raises:
     UserError: the model is of another kind, or the input does not fit it.
   """
-  film = film_path(out)
+  paths = edit_paths(out, *request.inputs)
   if folder is None or not is_enlarger(folder):
     raise UserError(
       f'--model is {folder}; enlarge needs the --workdir of a run of '
@@ -101,7 +101,8 @@ def enlarge_film(
     'model': {'name': trained.name, 'fingerprint': trained.fingerprint},
     'edit': {'action': 'enlarge', **dataclasses.asdict(request)},
   }
-  return write_edit(film, made, fps=given.fps, provenance=provenance)
+  write_edit(paths, made, fps=given.fps, provenance=provenance)
+  return paths
 
 
 def predict_of(config: DiffusionConfig) -> Callable[[Any, Any, Any], Any]:

@@ -12,16 +12,15 @@ import math
 import os
 import pathlib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from phenaki_jax import progress
-from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
-from phenaki_jax.files.paths import local_path
+from phenaki_jax.files.paths import film_paths
 from phenaki_jax.media import fonts, mark
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.credentials import Certificate, sign
@@ -64,43 +63,21 @@ _COLUMNS = 8
 
 
 def output_paths(
-  out: str | os.PathLike[str], *, story_file: str | None = None
+  out: str | os.PathLike[str], *, inputs: Iterable[str] = ()
 ) -> list[pathlib.Path]:
   """Return the files of a story: film, GIF, contact sheet, provenance.
 
+  Args:
+    out: the film.
+    inputs: files that are read, and must not be replaced.
+
   Raises:
-    UserError: `out` does not end in `.mp4`, a file would replace `story_file`,
-      or a file cannot be written there.
+    UserError: see `film_paths`; or the scenes cannot be written.
   """
-  out = local_path(out, '--out')
-  if out.suffix != '.mp4':
-    raise UserError(
-      f'--out is {out}; it must end in .mp4 (the GIF, the contact sheet and '
-      'the provenance are named after it)'
-    )
-  paths = [out.with_suffix(suffix) for suffix in _SUFFIXES]
-  if story_file and pathlib.Path(story_file).resolve() in (
-    path.resolve() for path in paths
-  ):
-    raise UserError(
-      f'--out {out} would replace the story file {story_file}; choose another '
-      'name'
-    )
-  for path in paths:
-    if path.is_dir():
-      raise UserError(f'{path} is a folder; choose another --out or move it')
-  _check_folder(out.with_suffix('.scenes'))
+  paths = film_paths(out, _SUFFIXES, inputs=inputs)
+  # Scenes are kept in a folder beside the film.
+  film_paths(paths[0].with_suffix('.scenes') / paths[0].name, ('.mp4',))
   return paths
-
-
-def _check_folder(folder: pathlib.Path) -> None:
-  """Check that files can be created in a folder, which may not exist yet."""
-  while not folder.exists() and folder != folder.parent:
-    folder = folder.parent
-  if not folder.is_dir():
-    raise UserError(f'{folder} is not a folder; choose another --out')
-  if not os.access(folder, os.W_OK | os.X_OK):
-    raise UserError(f'{folder} is not writable; choose another --out')
 
 
 def write_story(

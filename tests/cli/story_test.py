@@ -164,7 +164,7 @@ BAD = {
   'empty prompt': (['--prompt', ''], 'prompt is empty'),
   'no such scene': (['story.yaml', '--reroll', '4'], 'scenes 1 to 3'),
   'bad name': (['story.yaml', '--out', 'film.avi'], 'must end in .mp4'),
-  'over the story': (['film.json'], 'would replace the story file'),
+  'over the story': (['film.json'], 'which is read; choose another name'),
   'bad model': (['story.yaml', '--model', 'none'], 'there is no folder none'),
   'strict': (
     ['--prompt', 'a red dragon', '--strict'],

@@ -7,6 +7,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.files.paths import (
   absolute,
   data_path,
+  film_paths,
   is_remote,
   local_path,
   writable,
@@ -43,6 +44,17 @@ def test_what_must_be_local_says_so():
   assert local_path('~/a', 'the film') == pathlib.Path.home() / 'a'
   with pytest.raises(UserError, match='the film is gs://b/a.mp4, but must be'):
     local_path('gs://b/a.mp4', 'the film')
+
+
+def test_a_film_replaces_nothing_that_is_read(tmp_path):
+  out = tmp_path / 'a.mp4'
+  paths = film_paths(out, ('.mp4', '.npy'), inputs=[tmp_path / 'b.npy'])
+  assert paths == [out, tmp_path / 'a.npy']
+  for name in ('a.mp4', 'a.npy'):
+    with pytest.raises(UserError, match=rf'would replace .*{name}, which is'):
+      film_paths(out, ('.mp4', '.npy'), inputs=[tmp_path / name])
+  with pytest.raises(UserError, match=r'it must end in .mp4 .*\.npy are named'):
+    film_paths(tmp_path / 'a.gif', ('.mp4', '.npy'))
 
 
 def test_nothing_is_written_to_a_web_server():

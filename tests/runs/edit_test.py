@@ -67,3 +67,15 @@ def test_the_frame_rate_of_the_result_is_told(
       dataclasses.replace(model, sampler=sampler), request, tmp_path / 'b.mp4'
     )
   assert raised.value.args == (told and [told],)
+
+
+def test_what_is_edited_is_not_replaced(tiny_bundle, given, tmp_path):
+  model = load(tiny_bundle)
+  before = (tmp_path / 'a.npy').read_bytes()
+  request = Edit(action='continue', prompt='a', **given)
+  with pytest.raises(UserError, match=r'would replace .*a\.npy, which is read'):
+    edit(model, request, tmp_path / 'a.mp4')
+  with pytest.raises(UserError, match='--out is gs://b/x.mp4, but must be on'):
+    edit(model, request, 'gs://b/x.mp4')
+  assert (tmp_path / 'a.npy').read_bytes() == before
+  assert list(tmp_path.iterdir()) == [tmp_path / 'a.npy']
