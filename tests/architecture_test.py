@@ -379,9 +379,9 @@ def test_folders_are_packages():
   ]
 
 
-# Tests of several modules together.
+# Tests of several modules together, or of the tests' own settings.
 WHOLE = {
-  *('architecture', 'configs', 'entrypoints', 'notebooks'),
+  *('architecture', 'configs', 'conftest', 'entrypoints', 'notebooks'),
   *('readme', 'docs', 'parameters'),
   *('runs/compilations', 'runs/distillation'),
   *('training/resume', 'training/distributed', 'training/neighbours'),
