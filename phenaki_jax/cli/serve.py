@@ -91,14 +91,10 @@ def run(args: argparse.Namespace) -> None:
     ) from error
   import jax
 
-  from phenaki_jax.files.paths import is_remote
+  from phenaki_jax.files.paths import local_path
   from phenaki_jax.runs.open import load
 
-  if is_remote(args.data):
-    raise UserError(
-      f'--data is {args.data}, but a server keeps its stories on a local disk; '
-      'name a local folder'
-    )
+  data = local_path(args.data, '--data')
   token = ''
   if args.token_file:
     token = pathlib.Path(args.token_file).read_text('utf-8').strip()
@@ -114,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     sizes = (1,) if jax.default_backend() == 'cpu' else (1, 2, 4, 8)
   server.serve(
     load(args.model, tokenizer=args.tokenizer, encoder=args.encoder),
-    pathlib.Path(args.data),
+    data,
     host=args.host,
     port=args.port,
     token=token,

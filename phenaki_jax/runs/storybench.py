@@ -16,7 +16,7 @@ from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.evaluation import storybench
 from phenaki_jax.evaluation.storybench import Task
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.files.paths import is_remote
+from phenaki_jax.files.paths import local_path
 from phenaki_jax.runs.model import Model
 from phenaki_jax.stories.generate import generate
 from phenaki_jax.stories.seeds import candidate_seed
@@ -58,17 +58,13 @@ def make_stories(
     UserError: an array is missing or is no video, the folder is remote, or it
       has stories of another model, seed, number of samples or settings.
   """
-  if is_remote(out):
-    raise UserError(
-      f'the stories are written to a local disk, but {out} is elsewhere; name '
-      'a local folder, and copy it from there'
-    )
-  _stamp(model, pathlib.Path(out), samples=samples, seed=seed)
+  folder = local_path(out, 'the folder of the results')
+  _stamp(model, folder, samples=samples, seed=seed)
   paths = []
   bar = progress.bar(tasks, total=len(tasks), desc='storybench', unit='story')
   for task in bar:
     places = [
-      pathlib.Path(out) / name / task.mode / 'raw' / f'{task.name}.npz'
+      folder / name / task.mode / 'raw' / f'{task.name}.npz'
       for name in ('phenaki', 'ground_truth')
     ]
     paths.append(places[0])

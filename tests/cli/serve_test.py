@@ -10,7 +10,7 @@ from phenaki_jax.cli import main
   [
     (['nothing'], 'there is no folder nothing'),
     (['--host', '0.0.0.0'], 'there is no token'),
-    (['--data', 'gs://bucket/served'], 'stories on a local disk'),
+    (['--data', 'gs://bucket/served'], 'must be on a local disk'),
     (['--token-file', 'nothing'], 'nothing'),
     (['--token-file', 'short.txt'], 'at least 16'),
   ],
