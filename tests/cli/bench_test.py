@@ -56,7 +56,10 @@ def test_stories_are_written_once_in_the_format_of_the_metrics(
 
 @pytest.mark.parametrize(
   ('out', 'words'),
-  [('out', 'there is no video'), ('gs://bucket/out', 'must be on a local disk')],
+  [
+    ('out', 'there is no video'),
+    ('gs://bucket/out', 'must be on a local disk'),
+  ],
 )
 def test_wrong_folders_end_in_one_sentence(
   tiny_bundle, tmp_path, monkeypatch, capsys, out, words
