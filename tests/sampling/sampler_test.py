@@ -426,12 +426,12 @@ def test_the_told_rate_is_that_of_training_and_changes_the_logits(
   models = sampler.models
   generator = Generator(config=models.generator, text=models.text)
   texts = sampler.texts(PROMPTS)
-  ids = jnp.asarray(sampler.blank(2, 9, SIZE))
+  ids = sampler.blank(2, 9, SIZE)
 
   @jax.jit
   def predict(params, given):
     encoded = generator.encode(params, texts)
-    return generator.logits(params, ids, encoded, conditions=given)
+    return generator.logits(params, jnp.asarray(ids), encoded, conditions=given)
 
   logits = {}
   for stride in (1, 2):

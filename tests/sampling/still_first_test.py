@@ -62,19 +62,21 @@ def test_text_is_read_of_images_alone(tiny_sampler, frames):
 
 def test_a_clip_is_guided_towards_its_content(ported_sampler):
   class Seeing(type(ported_sampler)):
-    def completed(self, prompts, *, settings, **options):
-      return prompts, settings.guidance, settings.negative
+    def completed(self, prompts, *, ids, settings, **options):
+      seen.append((prompts, settings.guidance, settings.negative))
+      return ids
 
+  seen = []
   maker = StillFirst(sampler=Seeing(**vars(ported_sampler)))
   ids = ported_sampler.blank(1, 9, OPTIONS['size'])
   image, shared = ids[0, 0], {'batch': 1, 'latent_frames': 5}
   content = with_source(None, image, **shared, role='content')
   source = with_source(None, image, **shared)
-  for conditions, guidance in ((content, 3.0), (source, 0.0), (None, 0.0)):
-    found = maker.completed(
+  for conditions in (content, source, None):
+    maker.completed(
       PROMPTS[:1], ids=ids, settings=OPTIONS['settings'], conditions=conditions
     )
-    assert found == ([''], guidance, '')
+  assert seen == [([''], guidance, '') for guidance in (3.0, 0.0, 0.0)]
 
 
 def test_it_is_otherwise_the_sampler(ported_sampler):
