@@ -46,7 +46,21 @@ EXAMPLES = """
     --features inception=inception.safetensors
 """
 
-
+_CHOICES = (
+  (
+    *('split', ('heldout', 'train', 'all')),
+    'combinations of facts in the prompts (default heldout)',
+  ),
+  (
+    *('world', ('storyworld', 'lpc')),
+    'world of the prompts and facts (default: by the training captions)',
+  ),
+  (
+    *('task', ('continuation', 'visualisation')),
+    'whether the first picture of each story of a --story-set is given '
+    '(default: if the model reads a source frame)',
+  ),
+)
 _PLACES = (
   ('subset', '', 'NAME', "part of StoryWorld (default: the model's own)"),
   (
@@ -101,25 +115,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'prompts) and reconstructions (LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, '
     'inception=FILE, clip=FILE, or NAME@random',
   )
-  parser.add_argument(
-    '--split',
-    default='heldout',
-    choices=('heldout', 'train', 'all'),
-    help='combinations of facts in the prompts (default %(default)s)',
-  )
-  parser.add_argument(
-    '--world',
-    default='',
-    choices=('storyworld', 'lpc'),
-    help='world of the prompts and facts (default: by the training captions)',
-  )
-  parser.add_argument(
-    '--task',
-    default='',
-    choices=('continuation', 'visualisation'),
-    help='whether the first picture of each story of a --story-set is given '
-    '(default: if the model reads a source frame)',
-  )
+  for name, values, words in _CHOICES:
+    default = values[0] if name == 'split' else ''
+    parser.add_argument(
+      f'--{name}', default=default, choices=values, help=words
+    )
   for name, value, metavar, words in _PLACES:
     parser.add_argument(f'--{name}', default=value, metavar=metavar, help=words)
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
