@@ -47,18 +47,12 @@ EXAMPLES = """
 """
 
 _CHOICES = (
+  ('split', 'heldout', 'heldout train all', 'combinations (default heldout)'),
+  ('world', '', 'storyworld lpc', 'of the prompts (default: by the captions)'),
   (
-    *('split', ('heldout', 'train', 'all')),
-    'combinations of facts in the prompts (default heldout)',
-  ),
-  (
-    *('world', ('storyworld', 'lpc')),
-    'world of the prompts and facts (default: by the training captions)',
-  ),
-  (
-    *('task', ('continuation', 'visualisation')),
-    'whether the first picture of each story of a --story-set is given '
-    '(default: if the model reads a source frame)',
+    *('task', '', 'continuation visualisation'),
+    'with or without the first pictures of a --story-set (default: with them, '
+    'if the model reads source frames)',
   ),
 )
 _PLACES = (
@@ -115,11 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'prompts) and reconstructions (LPIPS): open_nsfw, vgg16=FILE, i3d=FILE, '
     'inception=FILE, clip=FILE, or NAME@random',
   )
-  for name, values, words in _CHOICES:
-    default = values[0] if name == 'split' else ''
-    parser.add_argument(
-      f'--{name}', default=default, choices=values, help=words
-    )
+  for name, default, allowed, words in _CHOICES:
+    options = {'default': default, 'choices': allowed.split(), 'help': words}
+    parser.add_argument(f'--{name}', **options)
   for name, value, metavar, words in _PLACES:
     parser.add_argument(f'--{name}', default=value, metavar=metavar, help=words)
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
