@@ -110,8 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'inception=FILE, clip=FILE, or NAME@random',
   )
   for name, default, allowed, words in _CHOICES:
-    options = {'default': default, 'choices': allowed.split(), 'help': words}
-    parser.add_argument(f'--{name}', **options)
+    option = parser.add_argument(f'--{name}', default=default, help=words)
+    option.choices = allowed.split()
   for name, value, metavar, words in _PLACES:
     parser.add_argument(f'--{name}', default=value, metavar=metavar, help=words)
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.
