@@ -190,7 +190,7 @@ def test_a_customised_model_starts_from_another_bit_for_bit(
   )
   told = blank(
     found.diffusion.ports,
-    (3, 16, 16),
+    (3, 8, 8),  # positions of the squares of 2 by 2 pixels
     text_width=found.text.width,
     image_width=found.diffusion.image_width,
   )
