@@ -207,11 +207,13 @@ def test_a_customised_model_starts_from_another_bit_for_bit(
   )
   assert np.abs(expected).max() > 0.1
   np.testing.assert_array_equal(made, expected)
-  wrong = _resolve(f'start_from={place}', 'diffusion.widths=16,')
-  with pytest.raises(UserError, match=r'diffusion.widths is \[8\] there'):
-    assemble.assemble(wrong, workdir=tmp_path / 'other', mesh=mesh)
-  with pytest.raises(UserError, match='is no trained diffusion model'):
-    diffusion.starting_model(_resolve('start_from=lpc'), tmp_path, None)
+  for start, words in (
+    (place, r'diffusion.widths is \[8\] there'),
+    ('lpc', 'is no trained diffusion model'),
+  ):
+    wrong = _resolve(f'start_from={start}', 'diffusion.widths=16,')
+    with pytest.raises(UserError, match=words):
+      assemble.assemble(wrong, workdir=tmp_path / 'other', mesh=mesh)
 
 
 @pytest.mark.slow
