@@ -47,8 +47,8 @@ EXAMPLES = """
 """
 
 _CHOICES = (
-  ('split', 'heldout', 'heldout train all', 'combinations (default heldout)'),
-  ('world', '', 'storyworld lpc', 'of the prompts (default: by the captions)'),
+  ('split', 'heldout', 'heldout train all', 'sets of facts (default heldout)'),
+  ('world', '', 'storyworld lpc', 'of prompts (default: by the captions)'),
   (
     *('task', '', 'continuation visualisation'),
     'with or without the first pictures of a --story-set (default: with them, '
@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   for name, default, allowed, words in _CHOICES:
     option = parser.add_argument(f'--{name}', default=default, help=words)
-    option.choices = allowed.split()
+    option.choices = allowed.split()  # `add_argument` infers a wrong type.
   for name, value, metavar, words in _PLACES:
     parser.add_argument(f'--{name}', default=value, metavar=metavar, help=words)
   absent = argparse.SUPPRESS  # The parsed arguments hold only those given.

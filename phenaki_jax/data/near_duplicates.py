@@ -3,8 +3,9 @@
 The hash of a picture has a bit for every pair of neighbours in a grey copy of
 17 x 16 pixels: whether the right one is brighter ("dHash"). It hardly changes
 with the encoding, the size and the brightness. A clip has the hashes of its
-first, middle and last frame. An image has the same one three times, so that it
-is a near duplicate of another if they differ in a third of the bits.
+first, middle and last frame. An image has the same one three times, so that
+each differing bit counts three times: images may differ in a third of the bits
+in which clips may.
 """
 
 import numpy as np

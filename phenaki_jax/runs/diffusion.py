@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -37,6 +37,9 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 from phenaki_jax.training.compatibility import FROZEN
 from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.tokenizer_task import TokenizerTask
+
+if TYPE_CHECKING:
+  from phenaki_jax.runs.assemble import Run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,12 +287,12 @@ def starting_model(
 
 
 def sample_of(
-  run: Any,
+  run: 'Run',
 ) -> Callable[[Any, Sequence[str], Sequence[int]], np.ndarray]:
   """Return a function that maps (state, prompts, seeds) to clips.
 
   Args:
-    run: the `assemble.Run` of a diffusion model.
+    run: of a diffusion model.
   """
   experiment, vocabulary = run.experiment, run.vocabulary
   assert vocabulary is not None

@@ -22,7 +22,6 @@ READ_BY: dict[str, tuple[str, ...]] = {
   ),
   **dict.fromkeys(('box', 'mask'), ('fill', 'restyle')),
   'margins': ('extend',),
-  'fps': _GENERATING,
   'prompt': tuple(action for action in _GENERATING if action != 'vary'),
   'degradation': ('enlarge',),
   **dict.fromkeys((*_SOME, 'encoder'), _GENERATING),

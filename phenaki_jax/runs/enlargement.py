@@ -37,12 +37,15 @@ class Enlargement:
 
   Attributes:
     inputs: path of an image, a clip or an .npy of frames.
+    fps: frames per second of the input. None: those of the clip, and of an .npy
+      those of the training data.
     seed: 0 to 2**32 - 1.
     steps: number of DDIM steps.
     degradation: see `Enlarger`.
   """
 
   inputs: tuple[str, ...]
+  fps: float | None = None
   seed: Seed = 0
   steps: PositiveInt = _STEPS
   degradation: Share = 0.0
@@ -101,7 +104,7 @@ def enlarge_film(
     'model': {'name': trained.name, 'fingerprint': trained.fingerprint},
     'edit': {'action': 'enlarge', **dataclasses.asdict(request)},
   }
-  write_edit(paths, made, fps=given.fps, provenance=provenance)
+  write_edit(paths, made, fps=request.fps or given.fps, provenance=provenance)
   return paths
 
 

@@ -146,9 +146,9 @@ def load(
   )
   if 'diffusion' in bundle.config:
     raise UserError(
-      f'{folder} is the bundle of a diffusion model, which phenaki story and '
-      'phenaki edit open, and of super-resolution phenaki edit enlarge and '
-      'phenaki evaluate; name that of a generator'
+      f'{folder} is the bundle of a diffusion model; name that of a generator '
+      '(phenaki story and phenaki edit open diffusion models, phenaki edit '
+      'enlarge and phenaki evaluate those of super-resolution)'
     )
   try:
     values = compatibility.with_current_names(bundle.config)

@@ -40,9 +40,8 @@ class Request:
       place of all else, and compared with their pictures (story FID, and the
       characters that `reader`, the run of a reader of characters, finds).
     task: 'continuation' of the first picture of each story of a set, which is
-      given and not measured, or 'visualisation' of all its scenes; empty for
-      the continuation by a model that reads a source frame, and the other by
-      others.
+      given and not measured, or 'visualisation' of all its scenes; empty:
+      continuation for a model that reads a source frame, else visualisation.
     features: networks that compare the clips of single prompts with as many
       held-out ones (FID, KID, FVD), and reconstructions with the originals
       (LPIPS); see `networks.open_features`.

@@ -14,6 +14,7 @@ from phenaki_jax.serving.events import follow
 from phenaki_jax.serving.limits import BusyError
 from phenaki_jax.serving.studio import Checked, Studio
 from phenaki_jax.stories import markup
+from phenaki_jax.stories.outputs import MIN_DRIFT_FRAMES
 
 _TYPES = {
   'mp4': 'video/mp4',
@@ -202,7 +203,12 @@ def film_file(studio: Studio, identifier: str, suffix: str) -> FileResponse:
   """
   job = studio.jobs.get(identifier)
   path = studio.film(job, suffix)
-  if job.status != 'done' or not path.is_file():
+  if job.status == 'done' and not path.is_file():
+    raise NotFoundError(
+      f'this story has no {path.name}; films of {MIN_DRIFT_FRAMES} frames or '
+      'more have a report on their drift'
+    )
+  if job.status != 'done':
     raise NotFoundError(
       f'the film of this story does not exist; its status is {job.status}'
     )

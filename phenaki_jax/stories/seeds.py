@@ -61,7 +61,8 @@ def scene_keys(
   """
   histories = recalled(tuple(scene.prompt for scene in story.scenes), slots)
   base: dict[str, Any] = {
-    'origin': dict(origin),
+    # No frame depends on the licence.
+    'origin': {name: x for name, x in origin.items() if name != 'license'},
     'size': list(story.size or ()),
   }
   if reads_fps:

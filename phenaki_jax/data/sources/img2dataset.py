@@ -132,7 +132,7 @@ class Img2Dataset:
       try:
         return tar_index.load(tar, fallback=self._index_folder)
       except OSError as error:
-        tables.check_closed(tar, error)
+        tables.check_cannot_open(tar, error)
         reason = 'unreadable_tar'
     return tar_index.TarIndex(members={}, ignored={reason: 1})
 
@@ -256,7 +256,7 @@ def _check_damage(path: DataPath, error: Exception, *, rows: int = 0) -> None:
   """Check that an error is one of the content, or of opening a local file."""
   # Arrow also raises OSError for damage, without a number.
   if isinstance(error, OSError) and (error.errno or is_remote(path)):
-    tables.check_closed(path, error, rows=rows)
+    tables.check_cannot_open(path, error, rows=rows)
 
 
 def column_values(column: pyarrow.Array) -> list[Any]:

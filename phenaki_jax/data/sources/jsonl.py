@@ -89,7 +89,7 @@ def _columns(path: DataPath) -> frozenset[str]:
     with open_stream(path) as file:
       return frozenset(json.loads(file.readline(MAX_LINE)))
   except OSError as error:
-    tables.check_closed(path, error)
+    tables.check_cannot_open(path, error)
   except (ValueError, TypeError, RecursionError):
     pass
   return frozenset()

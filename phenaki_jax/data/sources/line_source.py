@@ -59,7 +59,7 @@ class LineSource(abc.ABC):
             if line.strip():
               yield from self.records(line, f'{path.name}:{number}')
       except OSError as error:
-        tables.check_closed(path, error, rows=number)
+        tables.check_cannot_open(path, error, rows=number)
         # The number of lines is unknown, so the file counts as one record.
         yield broken(path.name, 'unreadable_table', f'{path}: {error}')
 

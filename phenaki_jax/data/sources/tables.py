@@ -3,10 +3,10 @@
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.paths import DataPath, is_remote
 
-_CLOSED = (FileNotFoundError, IsADirectoryError, PermissionError)
+_CANNOT_OPEN = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
-def check_closed(path: DataPath, error: OSError, *, rows: int = 0) -> None:
+def check_cannot_open(path: DataPath, error: OSError, *, rows: int = 0) -> None:
   """Check that an error is that of a local file that cannot be opened.
 
   Any other failure says nothing about the rows that follow, which would be lost
@@ -20,7 +20,7 @@ def check_closed(path: DataPath, error: OSError, *, rows: int = 0) -> None:
   Raises:
     UserError: if it is another failure.
   """
-  if rows or is_remote(path) or not isinstance(error, _CLOSED):
+  if rows or is_remote(path) or not isinstance(error, _CANNOT_OPEN):
     place = f' after row {rows:,}' if rows else ''
     raise UserError(
       f'{path} cannot be read{place} ({error}); run the same command again '

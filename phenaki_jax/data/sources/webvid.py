@@ -64,7 +64,7 @@ class WebVid:
       try:
         names = frozenset(_checked_header(path))
       except OSError as error:
-        tables.check_closed(path, error)
+        tables.check_cannot_open(path, error)
         self._faults[path] = f'{path} cannot be read: {error.strerror}'
       except UserError as error:
         self._faults[path] = str(error)
@@ -88,7 +88,7 @@ class WebVid:
           rows += 1
           yield self._record(path, row)
       except OSError as error:
-        tables.check_closed(path, error, rows=rows)
+        tables.check_cannot_open(path, error, rows=rows)
         # The number of rows is unknown, so the file counts as one record.
         yield _broken(path.name, 'unreadable_table', f'{path}: {error}')
 
@@ -194,7 +194,7 @@ def _list(folder: DataPath) -> tuple[list[str], bool]:
   except OSError as error:
     # Its videos are counted as missing files.
     if not isinstance(error, FileNotFoundError):
-      tables.check_closed(folder, error)
+      tables.check_cannot_open(folder, error)
   return subfolders, has_videos
 
 

@@ -83,8 +83,8 @@ def tiff():
 
 
 def large_png():
-  """Return a PNG whose header has 30,000 x 30,000 pixels."""
-  header = b'IHDR' + struct.pack('>IIBBBBB', 30_000, 30_000, 8, 2, 0, 0, 0)
+  """Return a PNG whose header has 10,000 x 10,000 pixels."""
+  header = b'IHDR' + struct.pack('>IIBBBBB', 10_000, 10_000, 8, 2, 0, 0, 0)
   start = FRAME.index(b'IHDR')
   check = struct.pack('>I', zlib.crc32(header))
   return FRAME[:start] + header + check + FRAME[start + len(header) + 4 :]
@@ -94,7 +94,7 @@ def large_png():
   ('made', 'reason'),
   [
     (packed.pack([tiff()], {}), 'tiff_not_supported'),
-    (packed.pack([large_png()], {}), 'corrupt_png|too_many_pixels'),
+    (packed.pack([large_png()], {}), 'too_many_pixels'),
     (packed.pack([FRAME, FRAME[:-30]], {}), 'corrupt_png'),
     (packed.pack([], {}), 'broken_file'),
     (b'nothing', 'broken_file'),
