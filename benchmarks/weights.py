@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       )
       size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
       model = load(out)
-    steps = model.defaults.settings.steps
-    row = measure(model, steps, prompts=args.prompts)
+    row = measure(model, prompts=args.prompts)
     print(
       f'| {dtype} | {size:.2f} | {row.right:.3f} | {row.error:.3f} |',
       flush=True,

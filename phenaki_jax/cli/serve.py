@@ -47,19 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser,
     ('port', arguments.count, 8000, '0 chooses a free one'),
     ('workers', arguments.positive, 2, 'stories made at the same time'),
-    (
-      'queue',
-      arguments.positive,
-      32,
-      'stories, or requests of clips, that wait',
-    ),
+    ('queue', arguments.positive, 32, 'stories or requests that wait'),
     ('max-frames', arguments.positive, 2400, 'frames of a story'),
-    (
-      'deadline',
-      arguments.seconds,
-      3600.0,
-      'seconds for a story or clips',
-    ),
+    ('deadline', arguments.seconds, 3600.0, 'seconds of a story or request'),
     ('drain', arguments.positive, 30, 'seconds to finish when stopped'),
   )
   parser.add_argument(
