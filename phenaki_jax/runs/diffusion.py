@@ -268,11 +268,6 @@ def starting_model(
     {'text': models.text, 'diffusion': models.diffusion},
     {'text': experiment.text, 'diffusion': experiment.diffusion},
   )
-  if not experiment.diffusion.ports.extends(models.diffusion.ports):
-    differing.append(
-      f'diffusion.ports is {models.diffusion.ports} there, of which this run '
-      'lacks or changes a part'
-    )
   if not differing and experiment.uses_tokenizer:
     if digest_tree(model.sampler.tokenizer_params) != (
       digest_tree(tokenizer_params)

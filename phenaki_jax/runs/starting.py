@@ -81,11 +81,6 @@ def _fitting(
     {'text': models.text, 'generator': models.generator},
     {'text': experiment.text, 'generator': experiment.generator},
   )
-  if not experiment.generator.ports.extends(models.generator.ports):
-    differing.append(
-      f'generator.ports is {models.generator.ports} there, of which this run '
-      'lacks or changes a part'
-    )
   theirs, ours = models.text.words, experiment.text.words
   if ours[: len(theirs)] != theirs:
     differing.append(
@@ -115,15 +110,24 @@ def differing_settings(
   """Return in which settings a run differs from its start, as sentences.
 
   Args:
-    there, here: the configs of the networks of both, by group.
+    there, here: the configs of the networks of both, by group. Ports may be
+      added.
   """
   found = config_lib.to_dict(there)
-  return sorted(
+  differing = sorted(
     f'{group}.{name} is {found[group][name]} there and {value} here'
     for group, fields in config_lib.to_dict(here).items()
     for name, value in fields.items()
     if found[group][name] != value and name not in _FREE
   )
+  for group, config in here.items():
+    ports = getattr(there[group], 'ports', None)
+    if ports is not None and not config.ports.extends(ports):
+      differing.append(
+        f'{group}.ports is {ports} there, of which this run lacks or changes a '
+        'part'
+      )
+  return differing
 
 
 def vocabulary_of(
