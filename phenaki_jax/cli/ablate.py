@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
   from phenaki_jax.runs.ablate_sweep import load_sweep
 
   sweep = load_sweep(args.sweep, seeds=args.seeds, overrides=args.set)
-  if not args.unit:
+  if not (args.unit or args.dry_run or args.render):
     check_figures()
   if not args.report:
     chosen = sweep.only(args.unit) if args.unit else sweep

@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
   if bool(args.story) == bool(args.prompt):
     both = ', not both' if args.story else ''
     raise UserError(f'give a story file or one --prompt for each scene{both}')
-  if args.out is None:
+  if args.out is None and (args.reroll or not args.dry_run):
     raise UserError('give --out STORY.mp4, the film to write')
   from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.footage import read_starts
@@ -125,7 +125,8 @@ def run(args: argparse.Namespace) -> None:
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   read = (args.story, args.source, *(scene.start for scene in story.scenes))
-  outputs.output_paths(args.out, inputs=[path for path in read if path])
+  if args.out is not None:
+    outputs.output_paths(args.out, inputs=[path for path in read if path])
   certificate = arguments.certificate(args)
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)

@@ -54,7 +54,7 @@ def check_figures() -> None:
   if importlib.util.find_spec('matplotlib') is None:
     raise UserError(
       'the figures of a report need matplotlib; install it with pip install '
-      'phenaki-jax[eval]'
+      '"phenaki-jax[eval]"'
     )
 
 

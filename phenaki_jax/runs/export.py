@@ -108,6 +108,12 @@ def export(
       since the generator was trained on it, or `out` holds something else.
   """
   folder = epath.Path(run_dir)
+  if not (folder / experiment_lib.CONFIG_FILE).is_file():
+    missing = 'no model in' if folder.is_dir() else 'no folder'
+    raise NotFoundError(
+      f'there is {missing} {run_dir}; name the --workdir of a generator or a '
+      'diffusion model'
+    )
   tables = '' if scores is None else _tables(epath.Path(scores))
   if is_diffusion(folder):
     return _export_diffusion(

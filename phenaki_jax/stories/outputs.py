@@ -160,15 +160,20 @@ def drift_meter(
 
 
 def write_timeline(
-  maker: ClipMaker, story: Story, out: str | os.PathLike[str], starts: Starts
+  maker: ClipMaker,
+  story: Story,
+  out: str | os.PathLike[str] | None,
+  starts: Starts,
 ) -> str:
-  """Draw the timeline of a resolved story beside its film.
+  """Draw the timeline of a resolved story beside its film, if that has a path.
 
   Returns:
     The timeline as text, with the path of the picture in the last line.
   """
-  path = output_paths(out)[0].with_suffix('.timeline.png')
   windows = list(plan_story(maker, story, starts))
+  if out is None:
+    return timeline.to_text(story, windows)
+  path = output_paths(out)[0].with_suffix('.timeline.png')
   picture = draw_timeline(story, windows)
   write_png(path, picture, provenance={'story': describe(story)})
   return f'{timeline.to_text(story, windows)}\n{path}'

@@ -6,13 +6,17 @@ import jaxtyping
 import pytest
 
 from phenaki_jax.cli import main
+from phenaki_jax.export import bundle
+
+REFERENCE = str(bundle.reference_dir())
 
 
 @pytest.mark.parametrize(
   ('options', 'sentence'),
   [
     (['--run', 'nothing'], 'there is no folder nothing'),
-    (['--run', '.', '--scores', '.'], 'phenaki evaluate'),
+    (['--run', '.'], 'there is no model in .; name the --workdir'),
+    (['--run', REFERENCE, '--scores', '.'], 'phenaki evaluate'),
     ([], 'give --run'),
     (['--run', '.', '--model', '.'], 'give --run'),
     (['--format', 'stablehlo', '--run', 'x'], 'give --model x'),

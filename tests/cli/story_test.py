@@ -267,8 +267,13 @@ def test_whole_story_file_is_shown_first_and_then_made(
   call = ['story', str(tmp_path / 'story.yaml'), '--model', str(tiny_bundle)]
   call += ['--out', str(out), '--guidance-schedule', 'linear', '--steps', '2']
   call += ['--fps', '4']
+  place = call.index('--out')
+  assert main([*call[:place], *call[place + 2 :], '--dry-run']) == 0
+  alone = capsys.readouterr().out
+  assert not list(tmp_path.glob('*.timeline.png'))
   assert main([*call, '--dry-run']) == 0
   text = capsys.readouterr().out
+  assert text.startswith(alone.rstrip('\n'))
   assert f'frames 0-3 see the last 1 of {tmp_path}/red.png' in text
   assert 'best of 2 by likelihood' in text
   assert sorted(path.suffix for path in tmp_path.iterdir()) == [
