@@ -2,6 +2,7 @@
 
     python benchmarks/long_story.py                  # 2,400 frames
     python benchmarks/long_story.py --out runs/short --frames 120
+    python benchmarks/long_story.py --frames 28800 --steps 1    # an hour
 
 The story has 48 frames a scene, in which one or two facts of StoryWorld change.
 Its film, its drift report and its figure are written by the code of `phenaki
@@ -27,14 +28,16 @@ from phenaki_jax.storyworld import sample_story, subset_named
 FRAMES_PER_SCENE = 48
 
 
-def write_prompts(frames: int, subset: str, seed: int) -> Story:
+def write_prompts(
+  frames: int, subset: str, seed: int, steps: int | None = None
+) -> Story:
   """Return a story of about one scene for each `FRAMES_PER_SCENE` frames."""
   count = max(1, frames // FRAMES_PER_SCENE)
   rng = np.random.default_rng(seed)
   drawn = sample_story(rng, subset_named(subset), count, 1, 'all')
   lengths = np.diff(np.linspace(0, frames, count + 1).round().astype(int))
   scenes = tuple(
-    Scene(prompt=scene.prompt, frames=int(length))
+    Scene(prompt=scene.prompt, frames=int(length), steps=steps)
     for scene, length in zip(drawn.scenes, lengths, strict=True)
   )
   return Story(scenes=scenes, seed=seed)
@@ -64,11 +67,16 @@ def resident() -> float:
 
 
 def measure(
-  out: pathlib.Path, *, frames: int, seed: int, model_dir: str | None = None
+  out: pathlib.Path,
+  *,
+  frames: int,
+  seed: int,
+  steps: int | None = None,
+  model_dir: str | None = None,
 ) -> dict[str, Any]:
   """Make the story, of at least 64 frames, and return the row."""
   model = load(model_dir)
-  story = write_prompts(frames, model.subset, seed)
+  story = write_prompts(frames, model.subset, seed, steps)
   resolved = resolve(story, model.defaults)
   maker = Watched(model.sampler)
   start = time.perf_counter()
@@ -100,10 +108,15 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('--out', type=pathlib.Path, default='runs/long')
   parser.add_argument('--frames', type=int, default=2400)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--steps', type=int, help="in place of the model's")
   parser.add_argument('--model', help='in place of the reference')
   args = parser.parse_args(argv)
   row = measure(
-    args.out, frames=args.frames, seed=args.seed, model_dir=args.model
+    args.out,
+    frames=args.frames,
+    seed=args.seed,
+    steps=args.steps,
+    model_dir=args.model,
   )
   print(json.dumps(row, indent=2))
 

@@ -18,10 +18,12 @@ def test_a_short_story_has_the_whole_row(tiny_bundle, tmp_path, capsys):
   long_story.main(
     [
       *('--out', str(tmp_path), '--frames', str(frames)),
-      *('--model', str(tiny_bundle)),
+      *('--model', str(tiny_bundle), '--steps', '1'),
     ]
   )
+  told = json.loads((tmp_path / 'story.json').read_text())
   row = json.loads(capsys.readouterr().out)
+  assert {one['steps'] for one in told['story']['scenes']} == {1}
   assert row['frames'] == row['drift']['frames'] == frames
   # The first window has nine new frames, and the others four.
   assert row['drift']['seams']['joins'] == -(-(frames - 9) // 4)
