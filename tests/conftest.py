@@ -12,8 +12,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import dataclasses  # noqa: E402
+import inspect  # noqa: E402
+import typing  # noqa: E402
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
@@ -46,6 +49,42 @@ def _get_quick_options(*args, **kwargs):
 
 
 compiler.get_compile_options = _get_quick_options
+
+
+_with_shapes = jaxtyping.jaxtyped
+
+
+def _names_shapes(hint):
+  """Return whether a type is one of jaxtyping, or contains one."""
+  parts = hint if isinstance(hint, list) else typing.get_args(hint)
+  is_shape = getattr(hint, '__module__', '').startswith('jaxtyping')
+  return is_shape or any(map(_names_shapes, parts))
+
+
+def _checked(what=None, *, typechecker):
+  """Check the types of a function, and its shapes where it names any.
+
+  The decorator of jaxtyping binds the arguments of each call three times, which
+  takes longer than most functions without shapes.
+  """
+  if what is None:
+    return lambda what: _checked(what, typechecker=typechecker)
+  if inspect.isclass(what):
+    if dataclasses.is_dataclass(what) and '__init__' in vars(what):
+      what.__init__ = _checked(what.__init__, typechecker=typechecker)
+    return what
+  try:
+    hints = typing.get_type_hints(what)
+  except (NameError, TypeError):
+    # A class that is not defined yet; a property, a class method.
+    return _with_shapes(what, typechecker=typechecker)
+  if any(map(_names_shapes, hints.values())):
+    return _with_shapes(what, typechecker=typechecker)
+  return typechecker(what) if hints else what
+
+
+# What the option --jaxtyping-packages decorates all functions with.
+jaxtyping.jaxtyped = _checked
 
 
 def _drawn(task, rng):
