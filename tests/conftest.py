@@ -35,6 +35,10 @@ QUICK = {
   'xla_cpu_use_fusion_emitters': False,
   'xla_cpu_parallel_codegen_split_count': 1,
 }
+_FLAGS = os.environ.get('XLA_FLAGS', '')
+_QUICK_FLAGS = ' '.join(
+  [_FLAGS, *(f'--{name}={value}'.lower() for name, value in QUICK.items())]
+)
 _get_compile_options = compiler.get_compile_options
 
 
@@ -116,8 +120,20 @@ def pytest_runtest_setup(item):
     # and have other bits than those of a process of its own.
     jax.clear_caches()
   jax.config.update('jax_disable_most_optimizations', is_unoptimized)
-  # For the processes that tests start.
+  # For the processes that tests start. This one reads the flags of XLA when it
+  # lists its devices.
+  jax.devices()
+  os.environ['XLA_FLAGS'] = _QUICK_FLAGS if is_unoptimized else _FLAGS
   os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = str(int(is_unoptimized))
+
+
+@pytest.fixture(scope='session')
+def compiled_once(tmp_path_factory):
+  """Return variables with which processes keep the programs they compile."""
+  return {
+    'JAX_COMPILATION_CACHE_DIR': str(tmp_path_factory.mktemp('compiled')),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+  }
 
 
 @pytest.fixture(scope='session')

@@ -204,9 +204,15 @@ def test_commands_in_documents_parse(path):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, compiled_once):
   """Train a tokenizer and a generator for two steps each."""
-  folder = tmp_path_factory.mktemp('runs')
+  with pytest.MonkeyPatch.context() as patch:
+    for name, value in compiled_once.items():
+      patch.setenv(name, value)
+    yield _trained(tmp_path_factory.mktemp('runs'))
+
+
+def _trained(folder):
   runs = (
     ('tokenizer', TINY_TOKENIZER),
     ('generator', [*TINY_GENERATOR, f'tokenizer_dir={folder / "tokenizer"}']),
@@ -229,6 +235,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_train_leaves_a_run_directory(trained):
   for kind in ('tokenizer', 'generator'):
     folder = trained / kind
@@ -244,6 +251,7 @@ def test_train_leaves_a_run_directory(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_train_resumes_where_it_stopped(trained):
   # A copy, because the generator belongs to the tokenizer as it is.
   workdir = trained / 'longer'
@@ -258,6 +266,7 @@ def test_train_resumes_where_it_stopped(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_train_refuses_another_tokenizer_in_a_sentence(trained):
   done, _ = _run(
     *('train', '--config', 'configs/generator/tiny.py'),
@@ -278,6 +287,7 @@ def test_train_refuses_another_tokenizer_in_a_sentence(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_critic_is_trained_afterwards_and_orders_a_story(trained):
   workdir, out = trained / 'critic', trained / 'ordered.mp4'
   _run(
@@ -304,6 +314,7 @@ def test_a_critic_is_trained_afterwards_and_orders_a_story(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_trained_generator_generates_a_story_video(trained):
   out = trained / 'story.mp4'
   done, loaded = _run(
@@ -319,6 +330,7 @@ def test_trained_generator_generates_a_story_video(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_evaluate_scores_a_trained_generator(trained):
   out = trained / 'scores'
   _, loaded = _run(
@@ -339,6 +351,7 @@ def test_evaluate_scores_a_trained_generator(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_export_writes_a_model_card_and_a_usable_bundle(trained):
   scores = trained / 'some_scores'
   scores.mkdir()

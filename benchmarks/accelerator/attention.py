@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from accelerator import machine
+from accelerator.once import Once
 from accelerator.rows import Job, error
 from phenaki_jax.errors import UserError
 from phenaki_jax.nn import kernels
@@ -58,40 +59,42 @@ _TEXT = 16
 def comparisons(*, length: int, heads: int = 4) -> Iterator[Job]:
   """Yield a job for each kernel, dtype and case, forward and gradient."""
   for dtype, limit in LIMITS.items():
+    cases = [
+      (case, inputs, Once(functools.partial(_reference, inputs)))
+      for case in CASES
+      for inputs in [_inputs(case, length, heads, dtype)]
+    ]
     for kernel in ('xla', 'cudnn', 'auto'):
-      for case in CASES:
+      for case, inputs, reference in cases:
         yield (
           f'attention {kernel}, {case.name}, {dtype}',
           limit,
-          functools.partial(_errors, kernel, dtype, case, length, heads),
+          functools.partial(_errors, kernel, case, inputs, reference),
         )
 
 
-def _inputs(case: Case, length: int, heads: int, dtype: str) -> list[Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Inputs:
+  """The arrays of a case: `seen` is the gradient of the outputs.
+
+  `shown` is 0 for padding: what it attends to does not matter.
+  """
+
+  query: Any
+  key: Any
+  value: Any
+  seen: Any
+  segments: Any
+  packing: Any
+  mask: Any
+  shown: Any
+
+
+def _inputs(case: Case, length: int, heads: int, dtype: str) -> _Inputs:
   bits = np.random.default_rng(0)
-  widths = (case.dim, case.dim, 64, 64)
-  return [
+  query, key, value, seen = (
     jnp.asarray(bits.normal(size=(2, length, heads, width)), dtype)
-    for width in widths
-  ]
-
-
-def _both(attend: Callable[..., Any]) -> Callable[..., Any]:
-  """Return a function that computes outputs and gradients."""
-
-  def both(query: Any, key: Any, value: Any, seen: Any) -> Any:
-    out, back = jax.vjp(attend, query, key, value)
-    return out, back(seen.astype(out.dtype))
-
-  return jax.jit(both)
-
-
-def _errors(
-  kernel: Any, dtype: str, case: Case, length: int, heads: int
-) -> dict[str, float] | str:
-  query, key, value, seen = _inputs(case, length, heads, dtype)
-  config = TransformerConfig(
-    width=64 * heads, num_heads=heads, attention_kernel=kernel, dtype=dtype
+    for width in (case.dim, case.dim, 64, 64)
   )
   segments = packing = mask = None
   if case.segments:
@@ -104,38 +107,74 @@ def _errors(
   if case.is_cross:
     key, value = key[:, :_TEXT], value[:, :_TEXT]
     mask = jnp.asarray(np.arange(_TEXT) < np.array([[_TEXT], [5]]))[:, None]
-  # What padding attends to does not matter.
   real = np.ones((2, 8), bool)
   if case.segments == 'clips':
     real = np.asarray(segments) >= 0
   shown = np.repeat(real, length // 8, 1)[..., None, None]
-  seen = jnp.where(shown, seen, 0)
+  return _Inputs(
+    query=query,
+    key=key,
+    value=value,
+    seen=jnp.where(shown, seen, 0),
+    segments=segments,
+    packing=packing,
+    mask=mask,
+    shown=shown,
+  )
+
+
+def _both(attend: Callable[..., Any]) -> Callable[..., Any]:
+  """Return a function that computes outputs and gradients."""
+
+  def both(query: Any, key: Any, value: Any, seen: Any) -> Any:
+    out, back = jax.vjp(attend, query, key, value)
+    return out, back(seen.astype(out.dtype))
+
+  return jax.jit(both)
+
+
+def _reference(inputs: _Inputs) -> Any:
+  """Compute outputs and gradients plainly, in float32."""
+
+  def plain(query: Any, key: Any, value: Any) -> Any:
+    return dot_product_attention(query, key, value, inputs.mask, scale=64**-0.5)
+
+  given = (inputs.query, inputs.key, inputs.value, inputs.seen)
+  with jax.default_matmul_precision('highest'):
+    return _both(plain)(*(x.astype(jnp.float32) for x in given))
+
+
+def _errors(
+  kernel: Any, case: Case, inputs: _Inputs, reference: Once
+) -> dict[str, float] | str:
+  heads, dtype = inputs.query.shape[2], str(inputs.query.dtype)
+  config = TransformerConfig(
+    width=64 * heads, num_heads=heads, attention_kernel=kernel, dtype=dtype
+  )
 
   def attend(query: Any, key: Any, value: Any) -> Any:
     drop = nn.Dropout(0.0, deterministic=True).bind({})
     if case.is_cross:
       layer = CrossAttention(config)
-      inputs = (query[None], key[None], value[None], mask[None], drop)
-      return layer.apply({}, *inputs, method='_attend')[0]
-    inputs = (query, key, value, None, segments, packing, drop)
-    return SelfAttention(config).apply({}, *inputs, method='_attend')
-
-  def plain(query: Any, key: Any, value: Any) -> Any:
-    return dot_product_attention(query, key, value, mask, scale=64**-0.5)
+      given = (query[None], key[None], value[None], inputs.mask[None], drop)
+      return layer.apply({}, *given, method='_attend')[0]
+    given = (query, key, value, None, inputs.segments, inputs.packing, drop)
+    return SelfAttention(config).apply({}, *given, method='_attend')
 
   try:
-    chosen = kernels.choose(kernel, query, is_plain=True)
+    chosen = kernels.choose(kernel, inputs.query, is_plain=True)
     with jax.default_matmul_precision('highest'):
-      out, grads = _both(attend)(query, key, value, seen)
+      out, grads = _both(attend)(
+        inputs.query, inputs.key, inputs.value, inputs.seen
+      )
   except (UserError, RuntimeError) as failure:
     reason = (str(failure).splitlines() or [''])[0]
     if machine.device().platform == 'gpu' and dtype == 'bfloat16':
       raise  # A GPU must support it.
     return reason
-  with jax.default_matmul_precision('highest'):
-    inputs = (x.astype(jnp.float32) for x in (query, key, value, seen))
-    expected, expected_grads = _both(plain)(*inputs)
+  expected, expected_grads = reference()
   suffix = f' ({chosen})' if kernel == 'auto' else ''
+  shown = inputs.shown
   return {
     f'forward{suffix}': error(out * shown, expected * shown),
     f'gradient{suffix}': error(grads, expected_grads),

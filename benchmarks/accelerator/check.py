@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from accelerator import attention, machine
+from accelerator.once import Once
 from accelerator.rows import Job, Row, error, measured
 from phenaki_jax import rng, sharding
 from phenaki_jax.generator import Generator
@@ -73,27 +73,12 @@ def _doctor() -> Iterator[Row]:
     yield Row(name='doctor', state='failed', note=str(failure)[:200])
 
 
-class _Once:
-  """The result of a function, which several threads want."""
-
-  def __init__(self, compute: Callable[[], Any]) -> None:
-    self._compute = compute
-    self._lock = threading.Lock()
-    self._found: Any = None
-
-  def __call__(self) -> Any:
-    with self._lock:
-      if self._found is None:
-        self._found = self._compute()
-      return self._found
-
-
 def _models() -> Iterator[Job]:
   """Yield the comparisons of both models with float32 on the CPU."""
-  for kind in ('generator', 'tokenizer'):
+  for kind in _PARAMS:
     by_dtype = {dtype: _experiment(kind, dtype) for dtype in attention.LIMITS}
     for what, compute in (('training step', _step), ('sample', _sample)):
-      reference = _Once(
+      reference = Once(
         functools.partial(compute, by_dtype['float32'], jax.devices('cpu')[0])
       )
       for dtype, limit in attention.LIMITS.items():
@@ -105,7 +90,7 @@ def _models() -> Iterator[Job]:
 
 
 def _errors(
-  compute: Callable[..., Any], experiment: Experiment, reference: _Once
+  compute: Callable[..., Any], experiment: Experiment, reference: Once
 ) -> dict[str, float]:
   found, expected = compute(experiment, machine.device()), reference()
   errors = {}
@@ -161,9 +146,10 @@ def _batch(experiment: Experiment) -> Any:
   }
 
 
-def _params(boxed_init: Any) -> Any:
+def _params(kind: str) -> Any:
   """Create parameters, none of which is zero, on the host."""
-  drawn = jax.jit(lambda key: sharding.unbox(boxed_init(key)))(rng.root(0))
+  init = _task(_experiment(kind, 'float32')).init
+  drawn = jax.jit(lambda key: sharding.unbox(init(key)))(rng.root(0))
   bits = np.random.default_rng(1)
   return jax.tree.map(
     lambda x: (
@@ -173,10 +159,16 @@ def _params(boxed_init: Any) -> Any:
   )
 
 
+_PARAMS = {
+  kind: Once(functools.partial(_params, kind))
+  for kind in ('generator', 'tokenizer')
+}
+
+
 def _step(experiment: Experiment, where: jax.Device) -> dict[str, Any]:
   """Compute the loss, its gradient and the parameters after a step."""
   task, batch = _task(experiment), _batch(experiment)
-  params = _params(task.init)
+  params = _PARAMS[experiment.kind]()
   optimizer = make_optimizer(
     experiment.optim, steps=100, params=boxed_params(task)
   )
@@ -217,7 +209,7 @@ def _step(experiment: Experiment, where: jax.Device) -> dict[str, Any]:
 def _sample(experiment: Experiment, where: jax.Device) -> dict[str, Any]:
   """Compute decoded tokens and logits, or pixels and their tokens."""
   compute = _pixels if experiment.kind == 'tokenizer' else _tokens
-  params = _params(_task(experiment).init)
+  params = _PARAMS[experiment.kind]()
   inputs = (params, _batch(experiment)['clips'])
   return _compute(
     jax.jit(functools.partial(compute, experiment)), inputs, where

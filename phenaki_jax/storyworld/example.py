@@ -68,6 +68,11 @@ class ImageExample:
   facts: facts_lib.Facts
 
 
+def _nothing(scene, frames, size, fps=scene_lib.REFERENCE_FPS, *, start=0):
+  """Return black frames; takes the arguments of `renderer.render_clip`."""
+  return np.zeros((frames, *renderer.frame_size(size), 3), np.uint8)
+
+
 def _generator(seed, kind, index):
   if seed < 0 or index < 0:
     raise UserError(f'seed {seed} and index {index} must not be negative')
@@ -75,7 +80,7 @@ def _generator(seed, kind, index):
 
 
 def _continuation_clip(
-  rng, subset, frames, size, fps, context, split, depth, slots
+  rng, subset, frames, size, fps, context, split, depth, slots, render
 ):
   facts = random_scene.sample_facts(rng, subset, split).replace(second=None)
   start = random_scene.sample_scene(rng, facts, subset)
@@ -109,11 +114,11 @@ def _continuation_clip(
   history: tuple[EarlierScene, ...] = ()
   if slots:
     scene = scene_lib.Scene(facts=previous, x=float(x), y=float(y))
-    frame = renderer.render_clip(scene, 1, size, fps)[0]
+    frame = render(scene, 1, size, fps)[0]
     text = grammar.caption(previous, subset=subset)
     history = (EarlierScene(frame=frame, caption=text),)
   return ClipExample(
-    frames=story_lib.render_story(story, size, fps),
+    frames=story_lib.render_story(story, size, fps, render=render),
     caption=caption,
     context_frames=context,
     facts=facts,
@@ -126,7 +131,7 @@ def _continuation_clip(
 
 
 def _clip_of_return(
-  rng, subset, frames, size, fps, context, split, depth, slots
+  rng, subset, frames, size, fps, context, split, depth, slots, render
 ):
   """Make a window of a later scene of a story in which an object is back."""
   new = frames - context
@@ -139,9 +144,9 @@ def _clip_of_return(
   scene = story.scenes[number]
   shown = earlier_scenes.choose(story.prompts[:number], scene.prompt, slots)
 
-  def rendered(start, count, **options):
+  def rendered(start, count, render=render):
     return story_lib.render_story(
-      story, size, fps, start=start, stop=start + count, **options
+      story, size, fps, start=start, stop=start + count, render=render
     )
 
   begins = [start for start, _ in story.spans]
@@ -182,6 +187,7 @@ def training_clip(
   split: Split = 'train',
   depth: bool = False,
   history: int = 0,
+  render: bool = True,
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -201,6 +207,8 @@ def training_clip(
     history: most earlier scenes that come with a continuation. If there are
       any, half of the continuations are of stories in which an object leaves
       and comes back (see `returns`); the others come with the scene before.
+    render: whether anything is drawn. Otherwise the frames are black, and all
+      else is the same, in less time.
 
   Raises:
     UserError: an argument is out of range, or the subset has no example in the
@@ -217,18 +225,20 @@ def training_clip(
     )
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _CLIP, index)
+  draw = renderer.render_clip if render else _nothing
   if rng.random() < continuation_share:
     if history and rng.random() < _RETURN_SHARE:
-      return _clip_of_return(
-        rng, subset, frames, size, fps, context_frames, split, depth, history
-      )
-    return _continuation_clip(
-      rng, subset, frames, size, fps, context_frames, split, depth, history
+      make = _clip_of_return
+    else:
+      make = _continuation_clip
+    return make(
+      *(rng, subset, frames, size, fps, context_frames, split, depth, history),
+      draw,
     )
   facts = random_scene.sample_facts(rng, subset, split)
   scene = random_scene.sample_scene(rng, facts, subset)
   return ClipExample(
-    frames=renderer.render_clip(scene, frames, size, fps),
+    frames=draw(scene, frames, size, fps),
     caption=grammar.caption(facts, rng, subset),
     context_frames=0,
     facts=facts,
@@ -243,6 +253,7 @@ def training_image(
   *,
   size: int | tuple[int, int],
   split: Split = 'train',
+  render: bool = True,
 ) -> ImageExample:
   """Make an image with its caption, which does not mention motion.
 
@@ -253,8 +264,9 @@ def training_image(
   rng = _generator(seed, _IMAGE, index)
   facts = random_scene.sample_facts(rng, subset, split, image=True)
   scene = random_scene.sample_scene(rng, facts, subset)
+  draw = renderer.render_clip if render else _nothing
   return ImageExample(
-    frame=renderer.render_clip(scene, 1, size)[0],
+    frame=draw(scene, 1, size)[0],
     caption=grammar.caption(facts, rng, subset),
     facts=facts,
   )

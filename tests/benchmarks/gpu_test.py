@@ -109,6 +109,7 @@ def test_a_part_without_time_is_left_out(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_every_part_runs_on_a_cpu(tmp_path):
   done = _run('speed', '--size', 'tiny', '--minutes', '9', '--out', tmp_path)
   assert done.returncode == 0, (
@@ -124,6 +125,7 @@ def test_every_part_runs_on_a_cpu(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_every_comparison_runs_on_a_cpu(tmp_path):
   options = ('--size', 'tiny', '--seconds', '500', '--out', tmp_path)
   done = _run('check', *options)

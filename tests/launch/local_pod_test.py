@@ -62,6 +62,7 @@ def test_pod_fails_when_a_process_fails():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_two_processes_train_like_one_although_one_is_killed(tmp_path):
   records = {}
   for processes in (1, 2):

@@ -277,6 +277,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_run_leaves_losses_and_samples(run):
   lines = [
     json.loads(line) for line in (run / 'metrics.jsonl').open().readlines()
@@ -289,6 +290,7 @@ def test_a_run_leaves_losses_and_samples(run):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_resumed_run_equals_an_uninterrupted_one(run):
   folder = run.parent / 'resumed'
   _train(folder, 'train.steps=2', 'train.evaluate_every=100')
@@ -298,6 +300,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_it_tells_a_story_as_a_run_and_as_a_bundle(run, tmp_path, capsys):
   film = tmp_path / 'story.mp4'
   options = ['--model', str(run), '--out', str(film), '--steps', '2']

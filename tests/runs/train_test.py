@@ -87,7 +87,10 @@ def test_single_process_joins_none_and_is_the_first(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_in_a_bucket_trains_and_resumes(tmp_path, monkeypatch):
+@pytest.mark.unoptimized
+def test_a_run_in_a_bucket_trains_and_resumes(
+  tmp_path, monkeypatch, compiled_once
+):
   """Google Cloud Storage is a local server with its interface."""
   from gcp_storage_emulator.handlers import objects
   from gcp_storage_emulator.server import create_server
@@ -123,6 +126,7 @@ def test_a_run_in_a_bucket_trains_and_resumes(tmp_path, monkeypatch):
         'STORAGE_EMULATOR_HOST': f'http://127.0.0.1:{port}',
         'TENSORSTORE_GCS_HTTP_URL': f'http://127.0.0.1:{port}',
         'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'none',
+        **compiled_once,
       },
     )
   finally:

@@ -92,6 +92,7 @@ def _context(frames, size=SIZE):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_clip_depends_on_its_own_seed_and_prompt_only(sampler):
   assert isinstance(sampler, ClipMaker)
   clips = _clips(sampler)
@@ -107,6 +108,7 @@ def test_a_clip_depends_on_its_own_seed_and_prompt_only(sampler):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_guidance_is_linear_in_what_is_predicted(sampler):
   """With one step, the values are linear in the scale."""
   values = {}
@@ -135,6 +137,7 @@ def test_guidance_is_linear_in_what_is_predicted(sampler):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_clip_begins_with_its_context(sampler):
   context = _context(2)
   clips = _clips(sampler, context=context)
@@ -146,6 +149,7 @@ def test_a_clip_begins_with_its_context(sampler):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_latents_are_decoded_with_their_context(tiny_sampler):
   tokenizer = tiny_sampler.models.tokenizer
   sampler = _sampler(

@@ -67,6 +67,7 @@ def test_the_noise_is_that_of_the_seed(enlarger):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_new_model_enlarges_almost_bicubically():
   """What is missing starts as the noise that its steps leave: none."""
   frames = _frames()
@@ -77,6 +78,7 @@ def test_a_new_model_enlarges_almost_bicubically():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_long_clip_is_enlarged_in_windows(enlarger):
   frames = _frames(5)
   made = enlarger(frames)

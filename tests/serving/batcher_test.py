@@ -30,6 +30,7 @@ def _clip(batcher, number, context=None):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_seed_gives_the_same_clip_alone_and_in_a_batch(tiny_sampler):
   batches = []
   batcher = Batcher(

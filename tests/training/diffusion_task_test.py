@@ -1,6 +1,7 @@
 """What a diffusion model is shown, and what its loss counts."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ def _task(values='pixels', tokenizer=PIXELS, training=TRAINING, **options):
   params = None
   if values == 'latents':
     options['channels'] = real.TOKENIZER.latent_width
-    params = sharding.unbox(real.tokenizer_task().init(rngs.root(9)))
+    params = sharding.unbox(jax.jit(real.tokenizer_task().init)(rngs.root(9)))
   return DiffusionTask(
     config=DiffusionConfig(values=values, **SHAPE, **options),
     text=TEXT,
@@ -107,14 +108,18 @@ def test_latents_are_what_the_tokenizer_rounds():
   batch['clips']['context_frames'][:2] = 1
   found = _examples(task, batch)
   clips, params = found['clips'], {'params': task.tokenizer_params}
-  model = CViViT(real.TOKENIZER)
+
+  @functools.partial(jax.jit, static_argnames='method')
+  def apply(inputs, method):
+    return CViViT(real.TOKENIZER).apply(params, inputs, method=method)
+
   pixels = normalise(jnp.asarray(batch['clips']['pixels']))
-  latents = model.apply(params, pixels, method='latents')
+  latents = apply(pixels, method='latents')
   np.testing.assert_allclose(clips.x, 2 * latents, atol=1e-5)
   # Rounded, they are the tokens.
-  ids = model.apply(params, pixels, method='encode')
-  decoded = model.apply(params, ids, method='decode')
-  again = model.apply(params, latents, method='decode_latents')
+  ids = apply(pixels, method='encode')
+  decoded = apply(ids, method='decode')
+  again = apply(latents, method='decode_latents')
   np.testing.assert_allclose(again, decoded, atol=1e-5)
   assert found['images'].x.shape == (8, 1, 2, 2, 4)
   assert clips.given.canvas.shape == (8, 2, 2, 2, 5)

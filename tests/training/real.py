@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import numpy as np
 
 from phenaki_jax import rng as rngs
@@ -26,7 +27,7 @@ TOKENIZER = TokenizerConfig(
 
 @functools.cache
 def _frozen():
-  return sharding.unbox(TokenizerTask(config=TOKENIZER).init(rngs.root(9)))
+  return sharding.unbox(jax.jit(tokenizer_task().init)(rngs.root(9)))
 
 
 def tokenizer_task():

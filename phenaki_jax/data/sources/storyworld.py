@@ -10,7 +10,7 @@ from phenaki_jax import storyworld
 from phenaki_jax.data import schema
 from phenaki_jax.errors import UserError
 
-# In pixels. The caption does not depend on the size; a small one is cheap.
+# In pixels. The caption does not depend on the size.
 _SMALL = 8
 
 
@@ -42,12 +42,25 @@ class StoryWorldReader:
     return self.render(record.kind, record.offset, request)
 
   def render(
-    self, kind: str, index: int, request: schema.ExampleRequest
+    self,
+    kind: str,
+    index: int,
+    request: schema.ExampleRequest,
+    *,
+    draws: bool = True,
   ) -> schema.Example:
-    """Render example `index` of a kind; `request.position` is ignored."""
+    """Render example `index` of a kind; `request.position` is ignored.
+
+    Unless it `draws`, its frames are black.
+    """
     if kind == schema.IMAGE:
       image = storyworld.training_image(
-        self.seed, index, self.subset, size=request.size, split=self.split
+        self.seed,
+        index,
+        self.subset,
+        size=request.size,
+        split=self.split,
+        render=draws,
       )
       return schema.Example(pixels=image.frame, caption=image.caption)
     clip = storyworld.training_clip(
@@ -62,6 +75,7 @@ class StoryWorldReader:
       split=self.split,
       depth=request.depth,
       history=request.history,
+      render=draws,
     )
     return schema.Example(
       pixels=clip.frames,
@@ -92,7 +106,7 @@ class StoryWorldReader:
       fps=8.0,
       history=history,
     )
-    example = self.render(kind, index, request)
+    example = self.render(kind, index, request, draws=False)
     return example.caption, *(scene.caption for scene in example.history)
 
   def examine(
