@@ -43,7 +43,6 @@ tokenizers = _load()
 
 
 @pytest.mark.slow
-@pytest.mark.unoptimized
 @pytest.mark.parametrize(
   ('table', 'only', 'names'),
   [
