@@ -83,8 +83,13 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def add_certificate(parser: argparse.ArgumentParser) -> None:
-  """Add --certificate, which signs what is made."""
+def add_origin(parser: argparse.ArgumentParser) -> None:
+  """Add --mark and --certificate, by which films tell where they are from."""
+  parser.add_argument(
+    '--mark',
+    action='store_true',
+    help='add an invisible mark to films; see docs/serving.md',
+  )
   parser.add_argument(
     '--certificate',
     metavar='PEM',
@@ -93,13 +98,14 @@ def add_certificate(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def certificate(args: argparse.Namespace) -> Any:
-  """Return the certificate that was given, or None."""
-  if not args.certificate:
-    return None
-  from phenaki_jax.media.credentials import read_certificate
+def origin(args: argparse.Namespace) -> dict[str, Any]:
+  """Return `marked` and `certificate`, arguments of all that write films."""
+  certificate = None
+  if args.certificate:
+    from phenaki_jax.media.credentials import read_certificate
 
-  return read_certificate(args.certificate)
+    certificate = read_certificate(args.certificate)
+  return {'marked': args.mark, 'certificate': certificate}
 
 
 def add_world(parser: argparse.ArgumentParser, *, size: int) -> None:

@@ -94,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='text of the result; not of a model of clips without captions',
   )
   arguments.add_model(parser)
+  arguments.add_origin(parser)
   left = argparse.SUPPRESS  # What is not given is not in the arguments.
   arguments.add_numbers(
     parser,
@@ -123,9 +124,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('box', 'box that fill and restyle change, in pixels'),
     ('margins', 'new pixels of extend on each side'),
   ):
-    shown = 'L,T,R,B'
     parser.add_argument(
-      f'--{name}', type=four_numbers, metavar=shown, help=words
+      f'--{name}', type=four_numbers, metavar='L,T,R,B', help=words
     )
 
 
@@ -136,11 +136,12 @@ def run(args: argparse.Namespace) -> None:
       raise UserError('--structure CLIP is for restyle, which takes one clip')
     args.action, args.inputs = 'restyle', [args.structure]
   check_options(args.action, vars(args))
+  origin = arguments.origin(args)
   if args.action == 'enlarge':
     from phenaki_jax.runs.enlargement import Enlargement, enlarge_film
 
     wanted = Enlargement(**arguments.fields(args, Enlargement))
-    print(*enlarge_film(args.model, wanted, args.out), sep='\n')
+    print(*enlarge_film(args.model, wanted, args.out, **origin), sep='\n')
     return
   from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.edit import Edit, edit
@@ -151,4 +152,4 @@ def run(args: argparse.Namespace) -> None:
     **arguments.fields(args, Edit),
   )
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
-  print(*edit(model, request, args.out), sep='\n')
+  print(*edit(model, request, args.out, **origin), sep='\n')

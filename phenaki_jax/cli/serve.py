@@ -64,10 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--no-label', action='store_true', help='frames without "AI-generated"'
   )
-  parser.add_argument(
-    '--mark', action='store_true', help='films with an invisible mark'
-  )
-  arguments.add_certificate(parser)
+  arguments.add_origin(parser)
   parser.add_argument(
     '--json-logs', action='store_true', help='log one JSON object per line'
   )
@@ -118,9 +115,8 @@ def run(args: argparse.Namespace) -> None:
       queue=args.queue, frames=args.max_frames, seconds=args.deadline
     ),
     labelled=not args.no_label,
-    marked=args.mark,
-    certificate=arguments.certificate(args),
     batch_sizes=sizes,
     workers=args.workers,
     drain=args.drain,
+    **arguments.origin(args),
   )

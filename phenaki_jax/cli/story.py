@@ -94,10 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ('dry-run', 'show the timeline, and generate nothing'),
     ('schema', 'print the JSON Schema of story files'),
     ('strict', 'fail if the model cannot satisfy a request'),
-    ('mark', 'add an invisible mark to the film; see docs/serving.md'),
   ):
     parser.add_argument(f'--{name}', action='store_true', help=words)
-  arguments.add_certificate(parser)
+  arguments.add_origin(parser)
   words = 'give scene N (from 1) another seed; may be given several times'
   parser.add_argument(
     '--reroll', type=int, action='append', metavar='N', help=words
@@ -127,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
   read = (args.story, args.source, *(scene.start for scene in story.scenes))
   if args.out is not None:
     outputs.output_paths(args.out, inputs=[path for path in read if path])
-  certificate = arguments.certificate(args)
+  origin = arguments.origin(args)
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
   model = model.with_source(args.source, story) if args.source else model
@@ -155,7 +154,6 @@ def run(args: argparse.Namespace) -> None:
     remarks=remarks,
     starts=starts,
     judge=model.judge(story),
-    marked=args.mark,
-    certificate=certificate,
+    **origin,
   )
   print(*paths, sep='\n')

@@ -1,24 +1,30 @@
 """Content credentials: a signed C2PA manifest in a film, GIF or PNG.
 
-The manifest says that the file was created by a trained algorithm, and with
-what, and it is signed with the user's certificate. Who removes it leaves no
-trace of it; who changes the file or the manifest invalidates the signature.
-The format is C2PA's, written by its own library (the extra `c2pa`).
+The manifest says that the file was created by a trained algorithm, or of an
+edit, with one, and with what. It is signed with the user's certificate. Who
+removes it leaves no trace of it; who changes the file or the manifest
+invalidates the signature. The format is C2PA's, written by its own library (the
+extra `c2pa`).
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from phenaki_jax.errors import UserError
+from etils import epath
 
-# The term of IPTC for media made by a trained model.
-SOURCE = (
-  'http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia'
-)
+from phenaki_jax.errors import UserError
+from phenaki_jax.files.atomic import staged_file
+
+# The terms of IPTC for media made by a trained model, and for media that one
+# has changed or added to.
+SOURCES = 'http://cv.iptc.org/newscodes/digitalsourcetype/'
+GENERATED = SOURCES + 'trainedAlgorithmicMedia'
+EDITED = SOURCES + 'compositeWithTrainedAlgorithmicMedia'
 ASSERTION = 'org.phenaki.provenance'
 _CURVES = {'secp256r1': 'es256', 'secp384r1': 'es384', 'secp521r1': 'es512'}
 _BEGIN, _END = b'-----BEGIN ', b'-----END '
@@ -72,6 +78,22 @@ def read_certificate(path: str | os.PathLike[str]) -> Certificate:
   return certificate
 
 
+@contextlib.contextmanager
+def signed_file(
+  path: epath.PathLike,
+  certificate: Certificate | None,
+  provenance: Mapping[str, Any],
+) -> Iterator[epath.Path]:
+  """Yield a temporary path as `staged_file`, and sign its file at the end.
+
+  Without a certificate, the file is not signed.
+  """
+  with staged_file(path) as part:
+    yield part
+    if certificate is not None:
+      sign(part, certificate, provenance)
+
+
 def sign(
   path: str | os.PathLike[str],
   certificate: Certificate,
@@ -82,13 +104,15 @@ def sign(
   Args:
     path: an MP4, GIF or PNG.
     certificate: from `read_certificate`.
-    provenance: JSON values that describe how it was made.
+    provenance: JSON values that describe how it was made; with an 'edit', the
+      file is one of what a model changed or added to.
 
   Raises:
     UserError: the file cannot be signed.
   """
   c2pa = _library()
   path = pathlib.Path(path)
+  source = EDITED if 'edit' in provenance else GENERATED
   manifest = {
     'title': path.name,
     'claim_generator_info': [{'name': 'phenaki_jax'}],
@@ -99,7 +123,7 @@ def sign(
           'actions': [
             {
               'action': 'c2pa.created',
-              'digitalSourceType': SOURCE,
+              'digitalSourceType': source,
               'softwareAgent': {'name': 'phenaki_jax'},
             }
           ]

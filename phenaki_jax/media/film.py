@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.contact_sheet import contact_sheet
+from phenaki_jax.media.credentials import Certificate
 from phenaki_jax.media.gif import MAX_FPS, encode_gif, write_gif
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.media.png import write_png
@@ -45,28 +46,46 @@ class Film:
         f'the scenes have {total} frames, but the film has {len(self.frames)}'
       )
 
-  def save(self, path: epath.PathLike) -> epath.Path:
+  def save(
+    self,
+    path: epath.PathLike,
+    *,
+    marked: bool = False,
+    certificate: Certificate | None = None,
+  ) -> epath.Path:
     """Write the film to a file, in the format that the suffix names.
 
     Args:
       path: ends in `.mp4`, `.gif`, or `.png` for a contact sheet of the
         scenes. A GIF of more than 50 frames per second leaves out frames.
+      marked: whether an MP4 has the invisible mark; see `media.mark`.
+      certificate: from `media.credentials.read_certificate`; signs the file.
 
     Returns:
       The path.
 
     Raises:
-      UserError: for another suffix, and for an MP4 in a bucket.
+      UserError: for another suffix, an MP4 in a bucket, and a mark of another
+        file than an MP4.
     """
     path = epath.Path(path)
+    if marked and path.suffix in ('.gif', '.png'):
+      raise UserError(
+        f'{path.name} cannot be marked, only an MP4 can; leave out marked, or '
+        'save the film as .mp4'
+      )
+    origin: dict[str, Any] = {
+      'provenance': self.provenance,
+      'certificate': certificate,
+    }
     match path.suffix:
       case '.mp4':
-        write_mp4(path, self.frames, fps=self.fps, provenance=self.provenance)
+        write_mp4(path, self.frames, fps=self.fps, marked=marked, **origin)
       case '.gif':
         frames, fps = self._slowed()
-        write_gif(path, frames, fps=fps, provenance=self.provenance)
+        write_gif(path, frames, fps=fps, **origin)
       case '.png':
-        write_png(path, self._sheet(), provenance=self.provenance)
+        write_png(path, self._sheet(), **origin)
       case _:
         raise UserError(
           f'a film cannot be saved as {path.name}; the name must end in .mp4, '

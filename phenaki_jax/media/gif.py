@@ -9,8 +9,8 @@ from etils import epath
 from PIL import Image
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.paths import checked_path
+from phenaki_jax.media.credentials import Certificate, signed_file
 from phenaki_jax.media.frames import checked_fps, checked_frame, spread
 from phenaki_jax.media.label import film_frame
 from phenaki_jax.media.provenance import COMMENT, provenance_json
@@ -98,8 +98,9 @@ def write_gif(
   provenance: Mapping[str, Any],
   min_height: int = 256,
   labelled: bool = True,
+  certificate: Certificate | None = None,
 ) -> None:
-  """Write frames as a GIF; see `encode_gif`."""
+  """Write frames as a GIF; see `encode_gif` and `credentials`."""
   path = checked_path(path, '.gif')
   content = encode_gif(
     frames,
@@ -108,4 +109,5 @@ def write_gif(
     min_height=min_height,
     labelled=labelled,
   )
-  replace_file(path, content)
+  with signed_file(path, certificate, provenance) as part:
+    part.write_bytes(content)

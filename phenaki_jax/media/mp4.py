@@ -13,8 +13,9 @@ from etils import epath
 from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.files.atomic import staged_file
 from phenaki_jax.files.paths import checked_path, is_remote
+from phenaki_jax.media import mark
+from phenaki_jax.media.credentials import Certificate, signed_file
 from phenaki_jax.media.frames import checked_fps, checked_frame
 from phenaki_jax.media.label import film_frame
 from phenaki_jax.media.provenance import COMMENT, provenance_json
@@ -48,6 +49,8 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     min_height: int = 256,
     pixel_format: str = 'yuv420p',
     labelled: bool = True,
+    marked: bool = False,
+    certificate: Certificate | None = None,
   ) -> None:
     """Check the settings; nothing is written before the first frame.
 
@@ -60,6 +63,8 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
       pixel_format: 'yuv444p' keeps the full resolution of colour, which many
         players and browsers do not support.
       labelled: False writes generated frames without the label.
+      marked: whether the film has the invisible mark; see `mark`.
+      certificate: signs the film; see `credentials`.
 
     Raises:
       UserError: for a value out of these ranges.
@@ -73,7 +78,8 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     self._fps = fractions.Fraction(checked_fps(fps)).limit_denominator(1001)
     self._min_height = min_height
     self._pixel_format = pixel_format
-    self._labelled = labelled
+    self._labelled, self._marked = labelled, marked
+    self._certificate = certificate
     self._comment = provenance_json(provenance)
     self._provenance = provenance
     self._stack = contextlib.ExitStack()
@@ -92,11 +98,12 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
         of the first frame.
     """
     frame = checked_frame(frame)
+    height = self._min_height
     pixels = _even(
       film_frame(
-        frame,
+        mark.embed(frame, min_height=height) if self._marked else frame,
         self._provenance,
-        min_height=self._min_height,
+        min_height=height,
         labelled=self._labelled,
       )
     )
@@ -143,7 +150,9 @@ class Mp4Writer(contextlib.AbstractContextManager['Mp4Writer']):
     self._stack.__exit__(kind, error, trace)
 
   def _open(self, height: int, width: int) -> None:
-    part = self._stack.enter_context(staged_file(self._path))
+    part = self._stack.enter_context(
+      signed_file(self._path, self._certificate, self._provenance)
+    )
     self._container = self._stack.enter_context(
       av.open(str(part), 'w', format='mp4', options={'movflags': '+faststart'})
     )

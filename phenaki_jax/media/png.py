@@ -8,8 +8,8 @@ import numpy as np
 from etils import epath
 from PIL import Image, PngImagePlugin
 
-from phenaki_jax.files.atomic import replace_file
 from phenaki_jax.files.paths import checked_path
+from phenaki_jax.media.credentials import Certificate, signed_file
 from phenaki_jax.media.frames import checked_frame
 from phenaki_jax.media.provenance import COMMENT, provenance_json
 
@@ -31,12 +31,18 @@ def encode_png(
 
 
 def write_png(
-  path: epath.PathLike, image: np.ndarray, *, provenance: Mapping[str, Any]
+  path: epath.PathLike,
+  image: np.ndarray,
+  *,
+  provenance: Mapping[str, Any],
+  certificate: Certificate | None = None,
 ) -> None:
-  """Write an image, uint8 RGB [H, W, 3], as PNG.
+  """Write an image, uint8 RGB [H, W, 3], as PNG, signed by a certificate.
 
   Raises:
     UserError: for another dtype, shape or suffix.
   """
   path = checked_path(path, '.png')
-  replace_file(path, encode_png(image, provenance=provenance))
+  content = encode_png(image, provenance=provenance)
+  with signed_file(path, certificate, provenance) as part:
+    part.write_bytes(content)

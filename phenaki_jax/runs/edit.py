@@ -73,9 +73,15 @@ class Edit:
 
 
 def edit(
-  model: Model, request: Edit, out: str | os.PathLike[str]
+  model: Model, request: Edit, out: str | os.PathLike[str], **origin: Any
 ) -> list[pathlib.Path]:
   """Make an edit, and write the film and its frames; return their paths.
+
+  Args:
+    model: makes the frames.
+    request: what to do.
+    out: the film, which ends in .mp4.
+    **origin: see `write_edit`.
 
   Raises:
     UserError: the input cannot be read, does not fit the action or the model,
@@ -118,7 +124,7 @@ def edit(
       **({'depth_weights': depth.checksum} if depth and depth.checksum else {}),
     },
   }
-  write_edit(paths, frames, fps=fps, provenance=provenance)
+  write_edit(paths, frames, fps=fps, provenance=provenance, **origin)
   return paths
 
 
@@ -141,13 +147,22 @@ def write_edit(
   *,
   fps: float | int,
   provenance: Mapping[str, Any],
+  **origin: Any,
 ) -> None:
-  """Write a film and its exact frames to the paths of `edit_paths`."""
+  """Write a film and its exact frames to the paths of `edit_paths`.
+
+  Args:
+    paths: of both.
+    frames: of the film, and without label and mark in the array.
+    fps: frames per second.
+    provenance: JSON values that describe how the film was made.
+    **origin: whether it is `marked`, and its `certificate`; see `Mp4Writer`.
+  """
   film, exact = paths
   content = io.BytesIO()
   np.save(content, frames, allow_pickle=False)
   replace_file(exact, content.getvalue())
-  write_mp4(film, frames, fps=fps, provenance=provenance)
+  write_mp4(film, frames, fps=fps, provenance=provenance, **origin)
 
 
 def _read(model: Model, request: Edit) -> Footage:

@@ -70,6 +70,7 @@ def enlarge_film(
   folder: epath.PathLike | None,
   request: Enlargement,
   out: str | os.PathLike[str],
+  **origin: Any,
 ) -> list[pathlib.Path]:
   """Enlarge an image or a clip, and write the film and its frames.
 
@@ -77,6 +78,7 @@ def enlarge_film(
     folder: run directory or bundle of super-resolution.
     request: what to enlarge.
     out: the film, which ends in .mp4.
+    **origin: see `write_edit`.
 
   Raises:
     UserError: the model is of another kind, or the input does not fit it.
@@ -104,7 +106,8 @@ def enlarge_film(
     'model': {'name': trained.name, 'fingerprint': trained.fingerprint},
     'edit': {'action': 'enlarge', **dataclasses.asdict(request)},
   }
-  write_edit(paths, made, fps=request.fps or given.fps, provenance=provenance)
+  fps = request.fps or given.fps
+  write_edit(paths, made, fps=fps, provenance=provenance, **origin)
   return paths
 
 

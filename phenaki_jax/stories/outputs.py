@@ -21,9 +21,9 @@ from phenaki_jax import progress
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
 from phenaki_jax.files.paths import film_paths
-from phenaki_jax.media import fonts, mark
+from phenaki_jax.media import fonts
 from phenaki_jax.media.contact_sheet import contact_sheet
-from phenaki_jax.media.credentials import Certificate, sign
+from phenaki_jax.media.credentials import Certificate
 from phenaki_jax.media.frames import spread
 from phenaki_jax.media.gif import MAX_FPS, write_gif
 from phenaki_jax.media.mp4 import Mp4Writer
@@ -244,7 +244,6 @@ class StoryFiles:
     self.paths = output_paths(out)
     self._drift = drift
     self._labelled, self._marked = labelled, marked
-    self._certificate = certificate
     if drift is not None:
       self.paths.append(self.paths[0].with_suffix('.drift.png'))
     self._out = self.paths[0]
@@ -263,6 +262,10 @@ class StoryFiles:
       'story': describe(story),
       'remarks': [remark.to_json() for remark in self.remarks],
     }
+    self._origin: dict[str, Any] = {
+      'provenance': self._provenance,
+      'certificate': certificate,
+    }
     scenes = max(1, min(MAX_SHEET_SCENES, room // _COLUMNS))
     chosen = spread(len(story.scenes), scenes)
     self._shown = {
@@ -276,7 +279,7 @@ class StoryFiles:
     if self._drift is not None:
       self._drift.add(chunk.scene, chunk.start, chunk.frames)
     for offset, frame in enumerate(chunk.frames):
-      self._film.write(mark.embed(frame) if self._marked else frame)
+      self._film.write(frame)
       self._digest.update(np.ascontiguousarray(frame).tobytes())
       if (
         self._num_frames % self._stride == 0
@@ -291,13 +294,13 @@ class StoryFiles:
     """Create the temporary folder beside the files."""
     self._stack = contextlib.ExitStack()
     self._folder = self._stack.enter_context(staged_files(*self.paths))
-    self._stack.push(self._sign)
     self._film = self._stack.enter_context(
       Mp4Writer(
         self._folder / self._out.name,
         fps=self._fps,
-        provenance=self._provenance,
         labelled=self._labelled,
+        marked=self._marked,
+        **self._origin,
       )
     )
     return self
@@ -314,13 +317,6 @@ class StoryFiles:
       return
     with self._stack:
       self._finish()
-
-  def _sign(self, kind: object, *_: object) -> None:
-    """Sign the files, which are complete unless there is an exception."""
-    if kind is None and self._certificate is not None:
-      for path in self.paths:
-        if path.suffix != '.json':
-          sign(self._folder / path.name, self._certificate, self._provenance)
 
   def _remarks(self) -> Iterator[Remark]:
     """Yield remarks on frames that the GIF or the contact sheet omits."""
@@ -346,12 +342,10 @@ class StoryFiles:
       self._folder / gif.name,
       self._gif,
       fps=self._fps / self._stride,
-      provenance=self._provenance,
       labelled=self._labelled,
+      **self._origin,
     )
-    write_png(
-      self._folder / sheet.name, self._sheet(), provenance=self._provenance
-    )
+    write_png(self._folder / sheet.name, self._sheet(), **self._origin)
     content = {**self._provenance, 'frames_sha256': self._digest.hexdigest()}
     if self._drift is not None:
       report = self._drift.report()
@@ -359,7 +353,7 @@ class StoryFiles:
       write_png(
         self._folder / more[0].name,
         draw_drift(report, self._fps),
-        provenance=self._provenance,
+        **self._origin,
       )
     text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
     (self._folder / record.name).write_bytes(text.encode())

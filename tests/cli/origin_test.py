@@ -45,6 +45,36 @@ def test_a_story_is_marked_and_signed(tiny_bundle, signing, tmp_path, capsys):
     assert 'credentials: Trusted' in capsys.readouterr().out
 
 
+def test_an_edit_is_marked_and_signed(tiny_bundle, signing, tmp_path, capsys):
+  path, exact = tmp_path / 'edit.mp4', tmp_path / 'edit.npy'
+  np.save(tmp_path / 'a.npy', np.full((3, 64, 64, 3), 90, np.uint8))
+  given = ['continue', str(tmp_path / 'a.npy'), '--frames', '2']
+  given += ['--prompt', 'a red circle', '--out', str(path)]
+  given += ['--model', str(tiny_bundle)]
+  origin = ['--mark', '--certificate', str(signing / 'signer.pem')]
+  assert main(['edit', *given]) == 0
+  plain = exact.read_bytes()
+  assert main(['edit', *given, *origin]) == 0
+  assert exact.read_bytes() == plain  # The input of another edit.
+  capsys.readouterr()
+  trust = ['--trust', str(signing / 'root.pem')]
+  assert main(['origin', str(path), *trust]) == 0
+  shown = capsys.readouterr().out
+  assert 'credentials: Trusted, signed by signer' in shown
+  assert '"action": "continue"' in shown and 'mark: yes' in shown
+
+
+@pytest.mark.parametrize(
+  'command', [['story', '--prompt', 'a'], ['edit', 'animate', 'a.png']]
+)
+def test_a_missing_certificate_is_refused_first(command, tmp_path, capsys):
+  film = tmp_path / 'film.mp4'
+  origin = ['--certificate', str(tmp_path / 'absent.pem')]
+  assert main([*command, '--out', str(film), *origin]) == 2
+  assert 'cannot read the certificate' in capsys.readouterr().err
+  assert not film.exists()
+
+
 @pytest.mark.parametrize('name', ['absent.mp4', 'film.txt'])
 def test_other_files_are_refused(name, tmp_path, capsys):
   (tmp_path / 'film.txt').write_text('no film')

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.credentials import (
   ASSERTION,
-  SOURCE,
+  EDITED,
+  GENERATED,
   read_certificate,
   sign,
   verify,
@@ -60,7 +61,17 @@ def test_manifest_is_signed_and_says_how_the_file_was_made(
   found = {one['label']: one['data'] for one in manifest['assertions']}
   assert found[ASSERTION] == MADE
   (action,) = found['c2pa.actions.v2']['actions']
-  assert action['digitalSourceType'] == SOURCE
+  assert action['digitalSourceType'] == GENERATED
+
+
+def test_an_edit_says_that_it_changed_what_was_given(signing, tmp_path):
+  path, made = tmp_path / 'film.mp4', {**MADE, 'edit': {'action': 'fps'}}
+  _write(path)
+  sign(path, read_certificate(signing / 'signer.pem'), made)
+  assert verify(path, trust=signing / 'root.pem') == 'Trusted, signed by signer'
+  found = {x['label']: x['data'] for x in _manifest(path)['assertions']}
+  (action,) = found['c2pa.actions.v2']['actions']
+  assert action['digitalSourceType'] == EDITED
 
 
 def test_a_changed_file_is_invalid(signing, tmp_path):

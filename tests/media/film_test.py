@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.media import mark
 from phenaki_jax.media.contact_sheet import contact_sheet
+from phenaki_jax.media.credentials import read_certificate, verify
 from phenaki_jax.media.film import Film
 from phenaki_jax.media.provenance import read_provenance
 
@@ -55,6 +57,23 @@ def test_sheet_has_a_row_for_each_scene(tmp_path, film):
 def test_fast_film_is_saved_as_a_gif_with_fewer_frames(tmp_path, film):
   with Image.open(make(film(12), 120.0).save(tmp_path / 'a.gif')) as picture:
     assert picture.n_frames == 4
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.gif', '.png'])
+def test_saved_files_are_signed_and_films_marked(
+  tmp_path, film, signing, suffix
+):
+  path = tmp_path / f'a{suffix}'
+  certificate = read_certificate(signing / 'signer.pem')
+  saved = make(film()).save(path, certificate=certificate)
+  trusted = verify(saved, trust=signing / 'root.pem')
+  assert trusted == 'Trusted, signed by signer'
+  if suffix == '.mp4':
+    score = mark.score_film(path)
+    assert mark.score_film(make(film()).save(path, marked=True)) > score + 6
+  else:
+    with pytest.raises(UserError, match='cannot be marked, only an MP4 can'):
+      make(film()).save(path, marked=True)
 
 
 def test_other_suffixes_are_refused(tmp_path, film):

@@ -14,6 +14,8 @@ from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.diffusion.enlargement import reduce
 from phenaki_jax.errors import UserError
 from phenaki_jax.export.bundle import write_bundle
+from phenaki_jax.media import mark
+from phenaki_jax.media.credentials import verify
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.media.provenance import read_provenance
 from phenaki_jax.runs import enlargement, experiment, train
@@ -66,14 +68,17 @@ def untrained(tmp_path_factory):
   return folder
 
 
-def test_a_clip_keeps_its_frames_and_their_rate(untrained, tmp_path):
+def test_a_clip_keeps_its_frames_and_their_rate(untrained, signing, tmp_path):
   clip = np.zeros((25, 16, 16, 3), np.uint8)
   clip[:] = np.linspace(20, 220, 25).astype(np.uint8)[:, None, None, None]
   notice = {'notice': 'rendered'}
   given, film = tmp_path / 'a.mp4', tmp_path / 'b.mp4'
   write_mp4(given, clip, fps=24, provenance=notice, min_height=1)
   argv = ['edit', 'enlarge', str(given), '--model', str(untrained)]
+  argv += ['--mark', '--certificate', str(signing / 'signer.pem')]
   assert main([*argv, '--out', str(film)]) == 0
+  assert verify(film) == 'Valid, signed by signer'
+  assert mark.score_film(film) > mark.THRESHOLD
   made = np.load(film.with_suffix('.npy'))
   assert made.shape == (25, 32, 32, 3)
   means = made.mean((1, 2, 3))
