@@ -127,6 +127,11 @@ def adaptation(
   # A diffusion model has no table of words that could grow.
   kinds = ('generator', *([] if request.character else ['diffusion']))
   content, tokenizer = content_of('--model', request.model, kinds)
+  if content.get('diffusion', {}).get('values') == 'residual':
+    raise UserError(
+      f'--model={request.model} enlarges clips, and no run starts from it; name '
+      'a generator or a diffusion model that makes clips'
+    )
   source = request.source
   examples = epath.Path(workdir) / EXAMPLES
   (report,) = build.build(

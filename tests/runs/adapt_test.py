@@ -1,6 +1,7 @@
 """The run of an adaptation: its examples, its settings and the new word."""
 
 import dataclasses
+import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -163,6 +164,12 @@ def test_other_models_are_refused_before_anything_is_written(
   words = "is a model of kind 'diffusion'; name a generator"
   request = Adaptation(character='zog', images=images, model=str(model))
   with pytest.raises(UserError, match=f'--model={model} {words}'):
+    adaptation(request, out, [])
+  assert not out.exists()
+  values = {'kind': 'diffusion', 'diffusion': {'values': 'residual'}}
+  (model / 'config.json').write_text(json.dumps(values))
+  request = dataclasses.replace(request, character='', mode='all')
+  with pytest.raises(UserError, match=f'--model={model} enlarges clips'):
     adaptation(request, out, [])
   assert not out.exists()
   values = {'kind': 'generator', 'distillation': {'teacher': str(model)}}
