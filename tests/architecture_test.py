@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'phenaki_jax'
 
 # What every layer may import, and the layers that make up the models.
-BASE = {'config', 'errors', 'pixels', 'progress', 'rng', 'types'}
+BASE = {'config', 'errors', 'extras', 'pixels', 'progress', 'rng', 'types'}
 MODELS = {
   *('tokenizer', 'masked_transformer', 'text', 'generator', 'perceptual'),
   'diffusion',
@@ -29,6 +29,7 @@ MODELS = {
 LAYERS = {
   'types': set(),
   'errors': set(),
+  'extras': {'errors'},
   'progress': set(),
   'rng': set(),
   'pixels': set(),

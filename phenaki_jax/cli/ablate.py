@@ -13,6 +13,7 @@ import argparse
 import logging
 
 from phenaki_jax.cli import arguments
+from phenaki_jax.extras import check_extra
 
 EXAMPLES = """
   phenaki ablate configs/sweeps/table2.py --out runs/table2 \\
@@ -71,18 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Run, list, render or report a sweep."""
   from phenaki_jax.runs import ablate
-  from phenaki_jax.runs.ablate_check import (
-    check_figures,
-    check_sweep,
-    count_devices,
-  )
+  from phenaki_jax.runs.ablate_check import check_sweep, count_devices
   from phenaki_jax.runs.ablate_report import listing, write_report
   from phenaki_jax.runs.ablate_shared import Shared
   from phenaki_jax.runs.ablate_sweep import load_sweep
 
   sweep = load_sweep(args.sweep, seeds=args.seeds, overrides=args.set)
   if not (args.unit or args.dry_run or args.render):
-    check_figures()
+    check_extra('the report', 'matplotlib', extra='eval')
   if not args.report:
     chosen = sweep.only(args.unit) if args.unit else sweep
     check_sweep(chosen, num_devices=count_devices())

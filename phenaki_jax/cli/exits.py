@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import needs
 
 _FAILED = 2
 # Seconds after which a signal whose exception was dropped is sent again.
@@ -100,10 +101,7 @@ def sentence(error: Exception) -> str | None:
   if isinstance(error, ImportError):
     for scheme, package in _PACKAGES.items():
       if package in str(error):
-        return (
-          f'a path in {scheme} needs the package {package}; install it with '
-          'pip install phenaki-jax[remote], or use a local disk'
-        )
+        return needs(f'a path in {scheme}', package, extra='remote')
   if isinstance(error, ConnectionError) and ' cannot be read: ' in str(error):
     return ' '.join(str(error).split())[:300]
   if type(error).__module__.partition('.')[0] in _REMOTE:

@@ -11,6 +11,7 @@ import json
 import pathlib
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import MissingExtraError
 
 EXAMPLES = """
   phenaki origin story.mp4
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Print what the file tells."""
   from phenaki_jax.media import mark
-  from phenaki_jax.media.credentials import is_available, verify
+  from phenaki_jax.media.credentials import verify
   from phenaki_jax.media.provenance import read_provenance
 
   path = pathlib.Path(args.file)
@@ -41,13 +42,12 @@ def run(args: argparse.Namespace) -> None:
     print('metadata:', json.dumps(read_provenance(path), indent=2))
   except UserError as error:
     print('metadata: none;', error)
-  if args.trust or is_available():
+  try:
     print('credentials:', verify(path, trust=args.trust))
-  else:
-    print(
-      'credentials: not checked; install the extra c2pa with '
-      'pip install "phenaki-jax[c2pa]"'
-    )
+  except MissingExtraError as error:
+    if args.trust:
+      raise
+    print('credentials: not checked;', error)
   if path.suffix == '.mp4':
     found = mark.score_film(path)
     is_marked = 'yes' if found >= mark.THRESHOLD else 'not found'

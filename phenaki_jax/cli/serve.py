@@ -16,6 +16,7 @@ import argparse
 
 from phenaki_jax.cli import arguments
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 
 EXAMPLES = """
   phenaki serve
@@ -78,18 +79,14 @@ def run(args: argparse.Namespace) -> None:
   """Serve until a signal."""
   import pathlib
 
-  try:
-    from phenaki_jax.serving import logs, server
-    from phenaki_jax.serving.limits import Limits
-  except ImportError as error:
-    raise UserError(
-      f'the server needs the extra serve ({error}); install it with '
-      'pip install "phenaki-jax[serve]"'
-    ) from error
+  modules = ('fastapi', 'prometheus_client', 'python_multipart')
+  check_extra('the server', *modules, 'starlette', 'uvicorn', extra='serve')
   import jax
 
   from phenaki_jax.files.paths import local_path
   from phenaki_jax.runs.open import load
+  from phenaki_jax.serving import logs, server
+  from phenaki_jax.serving.limits import Limits
 
   data = local_path(args.data, '--data')
   token = ''

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 
-from phenaki_jax.errors import UserError
 from phenaki_jax.export import loader
 from phenaki_jax.export.programs import (
   LOADER,
@@ -26,6 +25,7 @@ from phenaki_jax.export.programs import (
   describe,
   replaceable,
 )
+from phenaki_jax.extras import check_extra
 from phenaki_jax.files.atomic import staged_folder
 
 
@@ -45,14 +45,10 @@ def write_saved_model(path: str | os.PathLike[str], source: Source) -> float:
       holds something else, or the frames differ.
   """
   target = replaceable(path)
-  try:
-    import tensorflow as tf
-    from orbax import export as orbax_export
-  except ImportError as error:
-    raise UserError(
-      f'a SavedModel needs the extra tf ({error}); install it with '
-      'pip install "phenaki-jax[tf]", or use --format stablehlo'
-    ) from error
+  check_extra('a SavedModel', 'tensorflow', 'orbax.export', extra='tf')
+  import tensorflow as tf
+  from orbax import export as orbax_export
+
   check_on_cpu()
   programs = source.programs()
   module = orbax_export.JaxModule(

@@ -18,6 +18,7 @@ from typing import Any
 from etils import epath
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 from phenaki_jax.files.atomic import staged_file
 
 # The terms of IPTC for media made by a trained model, and for media that one
@@ -182,15 +183,6 @@ def verify(
   return f'{state}, signed by {signer}'
 
 
-def is_available() -> bool:
-  """Return whether the extra `c2pa` is installed."""
-  try:
-    _library()
-  except UserError:
-    return False
-  return True
-
-
 def _anchors(path: str | os.PathLike[str]) -> str:
   try:
     return pathlib.Path(path).read_text('utf-8')
@@ -201,13 +193,9 @@ def _anchors(path: str | os.PathLike[str]) -> str:
 
 
 def _library() -> Any:
-  try:
-    import c2pa
-  except ImportError as error:
-    raise UserError(
-      f'content credentials need the extra c2pa ({error}); install it with '
-      'pip install "phenaki-jax[c2pa]"'
-    ) from error
+  check_extra('a C2PA manifest', 'c2pa', 'cryptography', extra='c2pa')
+  import c2pa
+
   return c2pa
 
 

@@ -11,6 +11,7 @@ from etils import epath
 from jaxtyping import Float
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 from phenaki_jax.perceptual.clip import ClipText
 
 FILE = 'tokenizer.json'
@@ -59,13 +60,9 @@ def read_tokenizer(weights: str, vocabulary: int) -> Any:
     UserError: the file is missing, is of another network, or the package
       tokenizers is not installed.
   """
-  try:
-    import tokenizers
-  except ImportError as error:
-    raise UserError(
-      'the features clip need the package tokenizers; install it with pip '
-      'install phenaki-jax[eval]'
-    ) from error
+  check_extra('the network clip', 'tokenizers', extra='eval')
+  import tokenizers
+
   path = epath.Path(weights).expanduser().parent / FILE
   if not path.is_file():
     raise UserError(

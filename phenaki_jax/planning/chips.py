@@ -17,6 +17,7 @@ from typing import Any
 from jax.experimental import topologies
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ def described_devices(topology: str) -> list[Any]:
     UserError: the topology is not one, or there is no libtpu.
   """
   name, count = split_topology(topology)
+  check_extra(f'the topology {topology}', 'libtpu', extra='tpu')
   # Ask no metadata server about this machine, and ignore other processes.
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
@@ -109,9 +111,8 @@ def described_devices(topology: str) -> list[Any]:
     )
   except Exception as error:
     raise UserError(
-      f'the topology {topology} cannot be described ({error}); it needs the '
-      "compiler of the extra 'tpu' (pip install 'phenaki-jax[tpu]') and sides "
-      'that such a pod may have'
+      f'the topology {topology} cannot be described ({error}); give sides that '
+      'such a pod may have'
     ) from error
   devices = list(described.devices)
   assert len(devices) == count, f'{len(devices)} devices of {count} chips'

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import subprocess
 import sys
 
@@ -43,19 +42,6 @@ def check_sweep(sweep: Sweep, *, num_devices: int) -> None:
   # Last, because it takes seconds.
   if any(unit.evaluation.get('frechet') for unit in sweep.units):
     open_features('open_nsfw')
-
-
-def check_figures() -> None:
-  """Check that the figures of a report can be drawn.
-
-  Raises:
-    UserError: matplotlib is not installed.
-  """
-  if importlib.util.find_spec('matplotlib') is None:
-    raise UserError(
-      'the figures of a report need matplotlib; install it with pip install '
-      '"phenaki-jax[eval]"'
-    )
 
 
 def count_devices() -> int:

@@ -66,7 +66,7 @@ def examine(workdir: epath.PathLike) -> Iterator[Check]:
       found='installed' if there else 'not installed',
       advice=''
       if there
-      else f"pip install 'phenaki-jax[{extra}]', only {purpose}",
+      else f'pip install "phenaki-jax[{extra}]", only {purpose}',
     )
   yield from _folder(workdir)
   yield _cache()
@@ -161,7 +161,7 @@ def _devices() -> Check:
   found = f'{len(devices)} of {kinds} in {jax.process_count()} process(es)'
   advice = ''
   if devices[0].platform == 'cpu':
-    advice = "for an accelerator, pip install 'phenaki-jax[gpu]' or '[tpu]'"
+    advice = 'for an accelerator, pip install "phenaki-jax[gpu]" or "[tpu]"'
   else:
     limit = (devices[0].memory_stats() or {}).get('bytes_limit')
     found += f', {limit / 2**30:.1f} GiB each' if limit else ''

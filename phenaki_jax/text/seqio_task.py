@@ -19,19 +19,16 @@ from typing import Any
 import numpy as np
 
 from phenaki_jax.errors import NotFoundError, UserError
+from phenaki_jax.extras import check_extra
 from phenaki_jax.text.vocab import Vocabulary
 
 _FEATURE = 'inputs'
 
 
 def _seqio() -> Any:
-  try:
-    import seqio
-  except ImportError as error:
-    raise UserError(
-      f'--seqio-task needs seqio and TensorFlow ({error}); install them with '
-      'pip install phenaki-jax[tf]'
-    ) from error
+  check_extra('--seqio-task', 'seqio', 'tensorflow', extra='tf')
+  import seqio
+
   return seqio
 
 

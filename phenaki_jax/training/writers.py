@@ -5,7 +5,6 @@ an animated GIF in an image summary, which TensorBoard plays; this needs neither
 TensorFlow nor moviepy.
 """
 
-import importlib.util
 import io
 import json
 import math
@@ -21,6 +20,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 from phenaki_jax.files.append import append
 from phenaki_jax.files.atomic import replace_file, sweep_folder
 from phenaki_jax.files.paths import is_remote
@@ -286,11 +286,8 @@ def check_wandb(config: WandbConfig) -> None:
   Raises:
     UserError: it is not.
   """
-  if config.project and importlib.util.find_spec('wandb') is None:
-    raise UserError(
-      f'wandb.project={config.project} needs the package of Weights & Biases; '
-      'pip install phenaki-jax[wandb], or leave wandb.project empty'
-    )
+  if config.project:
+    check_extra(f'wandb.project={config.project}', 'wandb', extra='wandb')
 
 
 def _encode(pixels: np.ndarray, fps: float) -> tuple[str, bytes]:

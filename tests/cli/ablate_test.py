@@ -122,7 +122,7 @@ def test_report_says_what_is_missing_and_starts_nothing(call, tmp_path, capsys):
 def test_a_report_needs_matplotlib(call, tmp_path, capfd, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
   assert main([*call(tmp_path / 'out'), '--report']) == 2
-  assert 'need matplotlib; install it with' in capfd.readouterr().err
+  assert 'the report needs matplotlib; run: pip' in capfd.readouterr().err
   assert main([*call(tmp_path / 'out'), '--dry-run']) == 0
   assert not (tmp_path / 'out').exists()
 

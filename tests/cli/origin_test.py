@@ -90,6 +90,8 @@ def test_without_the_extra_the_rest_is_shown(tmp_path, capsys, monkeypatch):
   assert main(['origin', str(path)]) == 0
   shown = capsys.readouterr().out
   assert '"seed": 7' in shown and 'mark: not found' in shown
-  assert 'credentials: not checked; install the extra c2pa' in shown
+  assert 'credentials: not checked; a C2PA manifest needs c2pa' in shown
   assert main(['origin', str(path), '--trust', 'root.pem']) != 0
-  assert 'need the extra c2pa' in capsys.readouterr().err
+  assert (
+    'a C2PA manifest needs c2pa; run: pip install' in capsys.readouterr().err
+  )

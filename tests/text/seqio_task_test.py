@@ -38,7 +38,7 @@ def _read(place, length=12):
 
 @pytest.mark.skipif(HAS_SEQIO, reason='the extra tf is installed')
 def test_without_the_extra_the_sentence_names_it(place):
-  with pytest.raises(UserError, match=r'pip install phenaki-jax\[tf\]'):
+  with pytest.raises(UserError, match=r'pip install "phenaki-jax\[tf\]"'):
     _read(place())
 
 

@@ -11,7 +11,6 @@ import copy
 import dataclasses
 import functools
 import hashlib
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from array_record.python.array_record_data_source import (
 from phenaki_jax.data import captions, filters, image, schema, transforms, video
 from phenaki_jax.data.sources import files
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 from phenaki_jax.files.paths import data_path, real_path
 from phenaki_jax.files.remote import local_copy
 
@@ -116,11 +116,8 @@ class TfdsReader:
   @functools.cached_property
   def _features(self) -> Any:
     """The features, with the encoded bytes in place of images."""
-    if importlib.util.find_spec('tensorflow_datasets') is None:
-      raise UserError(
-        'sets of TensorFlow Datasets need tensorflow-datasets; install it with '
-        'pip install phenaki-jax[tfds]'
-      )
+    what = 'a set of TensorFlow Datasets'
+    check_extra(what, 'tensorflow_datasets', extra='tfds')
     import tensorflow_datasets as tfds
 
     content = copy.deepcopy(self._json)

@@ -21,6 +21,7 @@ from phenaki_jax.data.story_sets.story import (
   StorySet,
 )
 from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 from phenaki_jax.files.atomic import replace_file, staged_folder
 from phenaki_jax.media.contact_sheet import Row, contact_sheet
 from phenaki_jax.media.mp4 import write_mp4
@@ -137,7 +138,7 @@ def _write(stories: StorySet, account: Account, put: Put) -> list[Row]:
 @contextlib.contextmanager
 def _file(stories: StorySet, out: pathlib.Path, form: Form) -> Iterator[Put]:
   """Yield what writes a story to an HDF5 file."""
-  sets.check_h5py()
+  check_extra('an HDF5 file', 'h5py', extra='stories')
   from phenaki_jax.data.story_sets.exchange import ExchangeWriter
 
   with ExchangeWriter(

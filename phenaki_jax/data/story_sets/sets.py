@@ -1,13 +1,12 @@
 """The sets of stories, by name."""
 
-import importlib.util
 import os
 from collections.abc import Callable
 from typing import Any
 
 from phenaki_jax.data.story_sets import didemo, flintstones, pororo, vist
 from phenaki_jax.data.story_sets.story import StorySet
-from phenaki_jax.errors import UserError
+from phenaki_jax.extras import check_extra
 
 HDF5 = ('.h5', '.hdf5')
 """Suffixes of the exchange format."""
@@ -35,22 +34,9 @@ def open_set(name: str, path: str | os.PathLike[str]) -> StorySet:
     UserError: it cannot be read.
   """
   if name == 'hdf5' or os.fspath(path).endswith(HDF5):
-    check_h5py()
+    check_extra('an HDF5 file', 'h5py', extra='stories')
     from phenaki_jax.data.story_sets.exchange import Exchange
 
     part = name.removeprefix('vist-') if name.startswith('vist-') else ''
     return Exchange(path, texts=part)
   return _FOLDERS[name](path)
-
-
-def check_h5py() -> None:
-  """Check that HDF5 files can be read and written.
-
-  Raises:
-    UserError: h5py is not installed.
-  """
-  if importlib.util.find_spec('h5py') is None:
-    raise UserError(
-      'HDF5 files need h5py, which is not installed: pip install '
-      'phenaki-jax[stories]'
-    )
