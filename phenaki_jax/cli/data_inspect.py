@@ -45,6 +45,10 @@ def run(args: argparse.Namespace) -> None:
     pick(content, kind, count=number, request=request, seed=args.seed)
     for kind, number in ((schema.CLIP, args.clips), (schema.IMAGE, args.images))
   )
+  shown = (
+    f'{len(clips)} of {counted(clip=content.header["clips"])}, '
+    f'{len(images)} of {counted(image=content.header["images"])}'
+  )
   sheet = contact_sheet(
     [(clip.caption, clip.pixels[: clip.num_frames]) for clip in clips],
     images=[(image.caption, image.pixels) for image in images],
@@ -53,14 +57,11 @@ def run(args: argparse.Namespace) -> None:
     min_width=896,
     font_size=11,
     max_lines=5,
-    title=(
-      counted(clip=content.header['clips'], image=content.header['images'])
-      + f', manifest {content.hash[:12]}'
-    ),
+    title=f'{shown}, manifest {content.hash[:12]}',
   )
   provenance = {'notice': 'examples of a dataset', 'manifest': content.hash}
   write_png(args.out, sheet, provenance=provenance)
-  print(f'wrote {args.out}')
+  print(f'wrote {args.out}: {shown}')
   captions = [example.caption for example in (*clips, *images)]
   if missing := fonts.missing(''.join(captions)):
     replace_file(f'{args.out}.txt', ('\n'.join(captions) + '\n').encode())

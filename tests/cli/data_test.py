@@ -52,6 +52,9 @@ def test_build_check_and_inspect(world, tmp_path, capsys):
   assert '17 records read again, 0 problems' in capsys.readouterr().out
 
   assert call('inspect', out, '--out', sheet, '--images', 4) == 0
+  assert (
+    f'wrote {sheet}: 6 of 9 clips, 4 of 8 images' in capsys.readouterr().out
+  )
   with Image.open(sheet) as picture:
     assert picture.width > 900 and picture.height > 600
 
