@@ -8,7 +8,6 @@ signal stopped the run after it was saved; the same command resumes it.
 
 import argparse
 import logging
-import shlex
 
 from phenaki_jax.cli import arguments
 
@@ -21,17 +20,6 @@ EXAMPLES = """
 """
 
 _log = logging.getLogger(__name__)
-
-_NEXT = {
-  'tokenizer': 'Next, train a generator on its tokens: phenaki train --config '
-  'configs/generator/NAME.py --workdir DIR --set tokenizer_dir=%s',
-  'generator': 'Next, generate a story video: phenaki story --model %s '
-  '--prompt "..." --prompt "..." --out story.mp4',
-  'diffusion': 'Next, generate a story video: phenaki story --model %s '
-  '--prompt "..." --out story.mp4; or, with super-resolution, phenaki edit '
-  'enlarge CLIP --model DIR --out large.mp4',
-  'reader': 'Next, measure it: phenaki reader --reader %s',
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +34,12 @@ def run(args: argparse.Namespace) -> int:
   """Train one run."""
   from phenaki_jax.runs import experiment as experiment_lib
   from phenaki_jax.runs import train
+  from phenaki_jax.runs.next_step import next_step
 
   experiment = experiment_lib.resolve(args.config, args.set)
   with train.joined_processes() as is_first:
     code = train.train(experiment, args.workdir)
     if code == 0 and is_first:
-      _log.info(_NEXT[experiment.kind], shlex.quote(args.workdir))
+      following = next_step(experiment, args.config, args.workdir)
+      _log.info('Next, %s', following)
   return code

@@ -129,8 +129,8 @@ def adaptation(
   content, tokenizer = content_of('--model', request.model, kinds)
   if content.get('diffusion', {}).get('values') == 'residual':
     raise UserError(
-      f'--model={request.model} enlarges clips, and no run starts from it; name '
-      'a generator or a diffusion model that makes clips'
+      f'--model={request.model} enlarges clips, and no run starts from it; '
+      'name a generator or a diffusion model that makes clips'
     )
   source = request.source
   examples = epath.Path(workdir) / EXAMPLES

@@ -1,0 +1,48 @@
+"""What to do with a finished run."""
+
+import os
+import shlex
+
+from phenaki_jax import config as config_lib
+from phenaki_jax.runs.experiment import Experiment
+
+
+def next_step(experiment: Experiment, config: str, workdir: str) -> str:
+  """Return a sentence with the command that comes after a training.
+
+  Args:
+    experiment: of the run.
+    config: where it is described, `FILE` or `FILE:ARG`. Of a tokenizer, the
+      generator on the same data is the file of that name in the folder
+      `generator` beside its own, if there is one.
+    workdir: the run directory.
+  """
+  out = shlex.quote(workdir)
+  match experiment.kind:
+    case 'tokenizer':
+      file, arg = config_lib.split(config)
+      folder, name = os.path.split(file)
+      named = os.path.normpath(os.path.join(folder, '..', 'generator', name))
+      named += f':{arg}' * bool(arg)
+      what = 'train a generator on its tokens'
+      if not os.path.isfile(config_lib.split(named)[0]):
+        named = 'FILE'
+        what += ', with the config FILE of one on the same data'
+      following = shlex.quote(workdir.rstrip('/') + '_generator')
+      return (
+        f'{what}: phenaki train --config {shlex.quote(named)} --workdir '
+        f'{following} --set tokenizer_dir={out}'
+      )
+    case 'diffusion' if experiment.diffusion.values == 'residual':
+      return (
+        f'enlarge a clip: phenaki edit enlarge CLIP --model {out} --out '
+        'large.mp4'
+      )
+    case 'reader':
+      stories = experiment.characters.stories
+      more = f' --stories {shlex.quote(stories)}' if stories else ''
+      return f'measure it: phenaki reader --reader {out}{more}'
+  return (
+    f'generate a story video: phenaki story --model {out} --prompt "..." '
+    '--prompt "..." --out story.mp4'
+  )
