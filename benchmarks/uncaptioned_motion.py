@@ -24,7 +24,7 @@ import numpy as np
 from phenaki_jax.cli.main import main as phenaki
 from phenaki_jax.evaluation.storyworld import StoryWorld
 from phenaki_jax.runs.open import load
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.storyworld import (
   SUBSETS,

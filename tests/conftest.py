@@ -255,7 +255,7 @@ def _bundle(sampler, folder):
   from phenaki_jax.data.config import DataConfig
   from phenaki_jax.export.bundle import reference_dir, write_bundle
   from phenaki_jax.runs.open import StoryModelConfig
-  from phenaki_jax.sampling.sampler import SamplingSettings
+  from phenaki_jax.sampling.config import SamplingSettings
 
   models = sampler.models
   config = StoryModelConfig(

@@ -10,7 +10,8 @@ import pytest
 
 from phenaki_jax import rng
 from phenaki_jax.masked_transformer.tasks import TASKS, Clips, known_tokens
-from phenaki_jax.sampling.decode import DecodeConfig, decode
+from phenaki_jax.sampling.config import DecodeConfig
+from phenaki_jax.sampling.decode import decode
 
 
 def _bits(key):

@@ -22,7 +22,7 @@ from phenaki_jax.generator import Generator
 from phenaki_jax.pixels import normalise
 from phenaki_jax.runs import doctor
 from phenaki_jax.runs.experiment import Experiment, resolve
-from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.config import DecodeConfig
 from phenaki_jax.sampling.sampler import Models, uncover_tokens
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.generator_task import GeneratorTask

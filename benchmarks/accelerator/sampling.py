@@ -18,7 +18,7 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.planning import flops
-from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.config import DecodeConfig
 from phenaki_jax.sampling.sampler import Models, Sampler, uncover_tokens
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.training.tokenizer_task import TokenizerTask

@@ -35,7 +35,8 @@ from phenaki_jax.evaluation.clips import Setup, report_clips
 from phenaki_jax.evaluation.world import World
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.open import load
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.training import checkpoints, loop
 from phenaki_jax.training.config import OptimConfig, TrainConfig

@@ -24,7 +24,8 @@ from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide
 from phenaki_jax.masked_transformer.model import MaskedTransformer
 from phenaki_jax.planning import flops as flops_lib
-from phenaki_jax.sampling.decode import DecodeConfig, decode
+from phenaki_jax.sampling.config import DecodeConfig
+from phenaki_jax.sampling.decode import decode
 from phenaki_jax.sampling.guidance import guide
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training import state as state_lib

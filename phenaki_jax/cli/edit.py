@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
     return
   from phenaki_jax.runs.diffusion import load_any
   from phenaki_jax.runs.edit import Edit, edit
-  from phenaki_jax.sampling.sampler import SamplingSettings
+  from phenaki_jax.sampling.config import SamplingSettings
 
   request = Edit(
     settings=arguments.fields(args, SamplingSettings),

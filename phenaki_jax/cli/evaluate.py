@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
   """Evaluate one model, or each checkpoint of a run."""
   from phenaki_jax.runs import evaluate
   from phenaki_jax.runs.request import Request
-  from phenaki_jax.sampling.sampler import SamplingSettings
+  from phenaki_jax.sampling.config import SamplingSettings
 
   if epath.Path(args.out).is_file():
     raise UserError(f'--out is {args.out}, which is a file; name a folder')

@@ -14,7 +14,7 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.evaluation.counts import Counts, Table
 from phenaki_jax.evaluation.score import ClipScore, score_clip
 from phenaki_jax.evaluation.world import Asked, World
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.generate import ClipMaker
 from phenaki_jax.types import Split, VideoU8
 

@@ -38,14 +38,8 @@ from phenaki_jax.files.atomic import staged_folder
 from phenaki_jax.files.paths import local_path
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.pixels import normalise, to_uint8
-from phenaki_jax.sampling.sampler import (
-  DecodeConfig,
-  Guided,
-  Models,
-  Sampler,
-  SamplingSettings,
-  uncover_tokens,
-)
+from phenaki_jax.sampling.config import DecodeConfig, SamplingSettings
+from phenaki_jax.sampling.sampler import Guided, Models, Sampler, uncover_tokens
 from phenaki_jax.tokenizer.cvivit import CViViT
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')

@@ -9,6 +9,8 @@ from phenaki_jax.config import Rate, validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.nn.config import PortsConfig, TransformerConfig
 
+Schedule = Literal['cosine', 'linear', 'square', 'cubic', 'quartic', 'sqrt']
+
 
 @validated
 class GeneratorConfig(TransformerConfig):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
+from phenaki_jax.masked_transformer.config import Schedule
+from phenaki_jax.masked_transformer.schedules import hidden_share
 
 
 def prefix_mask(

@@ -5,12 +5,11 @@ completed decoding steps (MaskGIT, arXiv 2202.04200, section 3.3).
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Schedule = Literal['cosine', 'linear', 'square', 'cubic', 'quartic', 'sqrt']
+from phenaki_jax.masked_transformer.config import Schedule
 
 SCHEDULES: dict[Schedule, Callable[[Array], Array]] = {
   'cosine': lambda progress: jnp.cos(0.5 * jnp.pi * progress),

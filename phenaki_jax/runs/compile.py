@@ -24,7 +24,7 @@ from phenaki_jax.runs.assemble import Run, assemble_abstract
 from phenaki_jax.runs.diffusion import models_of
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.plan import step_flops
-from phenaki_jax.sampling.decode import DecodeConfig
+from phenaki_jax.sampling.config import DecodeConfig
 from phenaki_jax.sampling.diffusion_sampler import denoise
 from phenaki_jax.sampling.sampler import Guided, Models, uncover_tokens
 from phenaki_jax.text import config as text_config

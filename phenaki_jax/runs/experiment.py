@@ -21,7 +21,7 @@ from phenaki_jax.files.paths import is_remote
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.reader.config import CharactersConfig, ReaderConfig
 from phenaki_jax.runs.frozen_text import resolve_text
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig

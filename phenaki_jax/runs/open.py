@@ -32,7 +32,8 @@ from phenaki_jax.runs.experiment import (
 from phenaki_jax.runs.frozen_text import load_text
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.trained_tokenizer import read_tokenizer
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.text.config import TextConfig

@@ -10,21 +10,19 @@ does not depend on the rest of the batch.
 
 import functools
 from collections.abc import Callable
-from typing import Literal, no_type_check
+from typing import no_type_check
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
-from pydantic import PositiveInt
 
 from phenaki_jax import rng as rngs
-from phenaki_jax.config import validated
 from phenaki_jax.masked_transformer.draw import draw
-from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
+from phenaki_jax.masked_transformer.schedules import hidden_share
+from phenaki_jax.sampling.config import DecodeConfig
 from phenaki_jax.sampling.halton import halton_ranks
 
-Order = Literal['confidence', 'gumbel', 'random', 'halton', 'critic', 'revise']
 Critic = Callable[[Int[Array, 'B N']], Float[Array, 'B N']]
 """Scores token ids without hidden tokens: the higher, the likelier real."""
 
@@ -32,33 +30,6 @@ Critic = Callable[[Int[Array, 'B N']], Float[Array, 'B N']]
 # tokens that are hidden again after it.
 DRAFT_SHARE = 0.6
 RENOISED_SHARE = 0.4
-
-
-@validated
-class DecodeConfig:
-  """The settings that are compiled into a decoding loop.
-
-  Attributes:
-    steps: decoding steps, one forward pass each (paper: 12 to 48). There are
-      never more than unknown tokens.
-    schedule: share of tokens still hidden as a function of progress.
-    order: which tokens are kept first.
-      'confidence': the most likely ones, with noise that fades out (MaskGIT).
-        It keeps plain background first, which can lose small objects.
-      'gumbel': as 'confidence', but with the same noise in all steps, so that
-        a token is kept with a probability that grows with its own.
-      'random': any.
-      'halton': tokens far from each other in time and space (see
-        `sampling.halton`), from a random start.
-      'critic': those that the model's critic takes for real; it may take back
-        tokens of earlier steps, and costs a second forward pass.
-      'revise': as 'confidence' for a draft of all tokens, of which the least
-        likely are then hidden again and decoded anew.
-  """
-
-  steps: PositiveInt = 18
-  schedule: Schedule = 'cosine'
-  order: Order = 'confidence'
 
 
 # No type checks: JAX also builds it around leaves that are not arrays.

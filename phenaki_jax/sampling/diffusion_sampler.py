@@ -31,8 +31,9 @@ from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.sampling.clip_sampler import ClipSampler
 from phenaki_jax.sampling.conditions import for_passes
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.guidance import SCHEDULES, guide
-from phenaki_jax.sampling.sampler import Guided, SamplingSettings
+from phenaki_jax.sampling.sampler import Guided
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT

@@ -4,12 +4,11 @@ Both are linear in what a network predicts, logits or the v of a diffusion.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-GuidanceSchedule = Literal['constant', 'linear', 'cosine']
+from phenaki_jax.sampling.config import GuidanceSchedule
 
 SCHEDULES: dict[GuidanceSchedule, Callable[[Array], Array]] = {
   'constant': jnp.ones_like,

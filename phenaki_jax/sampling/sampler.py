@@ -14,10 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
-from pydantic import NonNegativeFloat
 
 from phenaki_jax import rng
-from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
@@ -25,37 +23,18 @@ from phenaki_jax.nn.conditions import Conditions
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.clip_sampler import ClipSampler, check_prompts
 from phenaki_jax.sampling.conditions import for_passes
-from phenaki_jax.sampling.decode import DecodeConfig, DecodeState, decode
-from phenaki_jax.sampling.guidance import SCHEDULES, GuidanceSchedule, guide
+from phenaki_jax.sampling.config import (
+  DecodeConfig,
+  GuidanceSchedule,
+  SamplingSettings,
+)
+from phenaki_jax.sampling.decode import DecodeState, decode
+from phenaki_jax.sampling.guidance import SCHEDULES, guide
 from phenaki_jax.sampling.history import History
 from phenaki_jax.sampling.scored_clips import ScoredClips, criticise
 from phenaki_jax.sampling.tokens import decode_tokens, encode_pixels
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
-
-
-@validated
-class SamplingSettings(DecodeConfig):
-  """How clips are sampled; `DecodeConfig` has the settings of the decoding.
-
-  Attributes:
-    guidance: guidance scale, 0 for none, which halves the time.
-    guidance_schedule: how the scale grows over the decoding steps.
-    negative: text that the guidance moves away from; empty for no text.
-    time_guidance: temporal guidance, 1 for none. It makes three forward passes
-      of one, for a generator whose layers over time were sometimes off in
-      training (see `guidance.guide`).
-    temperature: temperature of each token's distribution, 0 for the most
-      likely token.
-    choice_temperature: noise on the order in which tokens are kept.
-  """
-
-  guidance: NonNegativeFloat = 3.0
-  guidance_schedule: GuidanceSchedule = 'constant'
-  negative: str = ''
-  time_guidance: NonNegativeFloat = 1.0
-  temperature: NonNegativeFloat = 1.0
-  choice_temperature: NonNegativeFloat = 4.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ import numpy as np
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.clip_sampler import ClipSampler
-from phenaki_jax.sampling.sampler import Models, Sampler, SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Models, Sampler
 from phenaki_jax.sampling.scored_clips import ScoredClips
 
 

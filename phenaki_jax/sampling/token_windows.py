@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from phenaki_jax.pixels import to_uint8
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.tokenizer.streaming import decode_chunks
 
 

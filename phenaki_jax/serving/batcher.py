@@ -21,8 +21,9 @@ import jax
 import numpy as np
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.history import History
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.serving.limits import BusyError
 from phenaki_jax.stories.generate import reads_fps
 from phenaki_jax.stories.recall import history_slots

@@ -6,7 +6,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults, Story
 
 

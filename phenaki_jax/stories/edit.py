@@ -30,7 +30,7 @@ from phenaki_jax.sampling.conditions import (
   with_depth,
   with_source,
 )
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.seeds import window_seed
 from phenaki_jax.types import ImageU8, VideoU8

@@ -29,8 +29,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.history import History
-from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sampling.scored_clips import ScoredClips
 from phenaki_jax.stories.by_tokens import generate_by_tokens
 from phenaki_jax.stories.candidates import choose

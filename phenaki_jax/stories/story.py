@@ -18,9 +18,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from phenaki_jax import config
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.decode import Order
-from phenaki_jax.sampling.guidance import GuidanceSchedule
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import (
+  GuidanceSchedule,
+  Order,
+  SamplingSettings,
+)
 from phenaki_jax.stories.markup import shorten
 
 MAX_SCENES = 1000

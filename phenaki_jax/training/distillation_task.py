@@ -26,8 +26,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from phenaki_jax.generator import empty_texts
+from phenaki_jax.masked_transformer.config import Schedule
 from phenaki_jax.masked_transformer.draw import draw
-from phenaki_jax.masked_transformer.schedules import Schedule, hidden_share
+from phenaki_jax.masked_transformer.schedules import hidden_share
 from phenaki_jax.rng import stream
 from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_task import GeneratorTask

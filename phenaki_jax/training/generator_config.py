@@ -7,8 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from phenaki_jax.config import Share, validated
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import UserError
-from phenaki_jax.masked_transformer.config import GeneratorConfig
-from phenaki_jax.masked_transformer.schedules import Schedule
+from phenaki_jax.masked_transformer.config import GeneratorConfig, Schedule
 from phenaki_jax.masked_transformer.structure import MAX_LEVEL
 
 GENERATOR_SETTINGS = (

@@ -13,7 +13,7 @@ import uncaptioned_motion  # noqa: E402
 
 from phenaki_jax.data.config import DataConfig, SourceConfig  # noqa: E402
 from phenaki_jax.data.pipeline import Pipeline  # noqa: E402
-from phenaki_jax.sampling.sampler import SamplingSettings  # noqa: E402
+from phenaki_jax.sampling.config import SamplingSettings  # noqa: E402
 from phenaki_jax.storyworld import (  # noqa: E402
   Facts,
   Scene,

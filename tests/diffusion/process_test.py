@@ -13,7 +13,8 @@ from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.losses import token_loss
 from phenaki_jax.masked_transformer.masking import hide
 from phenaki_jax.masked_transformer.schedules import hidden_share
-from phenaki_jax.sampling.decode import DecodeConfig, decode
+from phenaki_jax.sampling.config import DecodeConfig
+from phenaki_jax.sampling.decode import decode
 
 CODES, TOKENS = 8, 12
 TABLE = np.random.default_rng(0).normal(size=(TOKENS, CODES + 1, TOKENS, CODES))

@@ -7,7 +7,7 @@ import pytest
 from phenaki_jax.evaluation.changes import report_changes
 from phenaki_jax.evaluation.clips import Setup
 from phenaki_jax.evaluation.storyworld import StoryWorld
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.storyworld import subset_named
 
 SETUP = Setup(

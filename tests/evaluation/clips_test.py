@@ -5,7 +5,7 @@ import pytest
 
 from phenaki_jax.evaluation import clips
 from phenaki_jax.evaluation.storyworld import StoryWorld
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.storyworld import (
   Facts,
   Scene,

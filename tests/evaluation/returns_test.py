@@ -7,7 +7,7 @@ from phenaki_jax.evaluation.clips import Setup
 from phenaki_jax.evaluation.report import Report
 from phenaki_jax.evaluation.returns import report_returns
 from phenaki_jax.evaluation.storyworld import StoryWorld
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.storyworld import Facts, Scene, render_clip, subset_named
 from phenaki_jax.storyworld import parse as parse_facts
 

@@ -9,7 +9,7 @@ from phenaki_jax.evaluation.sprites import SpriteWorld
 from phenaki_jax.lpc import degradation
 from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.reader.reader import FactReading, Reader
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 
 # What a prompt does not name, and a rendered story needs.
 DEFAULTS = {

@@ -3,7 +3,7 @@ import dataclasses
 from phenaki_jax.evaluation import stories as stories_lib
 from phenaki_jax.evaluation.clips import Setup
 from phenaki_jax.evaluation.storyworld import StoryWorld
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.storyworld import (
   subset_named,
 )

@@ -24,7 +24,7 @@ from phenaki_jax.export.programs import (
   write_programs,
 )
 from phenaki_jax.nn.config import PortsConfig
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 
 SETTINGS = dataclasses.replace(SamplingSettings(), steps=2)
 SHAPE = {'size': (16, 16), 'context_frames': 5}

@@ -12,7 +12,7 @@ import pytest
 from phenaki_jax.errors import UserError
 from phenaki_jax.export.programs import Source
 from phenaki_jax.export.saved_model import write_saved_model
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 
 HAS_TF = importlib.util.find_spec('tensorflow') is not None
 SETTINGS = dataclasses.replace(SamplingSettings(), steps=2)

@@ -15,7 +15,7 @@ from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import export
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.experiment import Experiment
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.text.words import Words
 from phenaki_jax.training import compatibility
 from phenaki_jax.training.checkpoint_manifest import digest_tree

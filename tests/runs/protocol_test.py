@@ -14,7 +14,7 @@ from phenaki_jax.runs import protocol as protocol_lib
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.protocol import Protocol, load_protocol, run_protocol
 from phenaki_jax.runs.subject import Subject
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs/protocols'

@@ -18,7 +18,8 @@ from phenaki_jax.reader.config import ReaderConfig
 from phenaki_jax.runs import evaluate, story_set
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.request import Request
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.stories.story import ModelDefaults
 
 NAMES = ('a red one', 'a dark one')

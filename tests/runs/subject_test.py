@@ -13,7 +13,7 @@ from phenaki_jax.runs import evaluate, worlds
 from phenaki_jax.runs.model import Model
 from phenaki_jax.runs.request import Request
 from phenaki_jax.runs.subject import Subject
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.story import ModelDefaults
 
 

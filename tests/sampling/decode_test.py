@@ -11,7 +11,8 @@ import pytest
 from phenaki_jax import rng
 from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import SCHEDULES
-from phenaki_jax.sampling.decode import DecodeConfig, Order, decode
+from phenaki_jax.sampling.config import DecodeConfig, Order
+from phenaki_jax.sampling.decode import decode
 from phenaki_jax.sampling.halton import halton_ranks
 
 BATCH, TOKENS, CODES = 3, 24, 7

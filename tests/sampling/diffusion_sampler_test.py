@@ -11,13 +11,13 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.errors import UserError
 from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
   denoise,
 )
 from phenaki_jax.sampling.history import History
-from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.sampling.still_first import StillFirst
 from phenaki_jax.stories.edit import Brush, Structure
 from phenaki_jax.stories.generate import ClipMaker

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.history import History
-from phenaki_jax.sampling.sampler import SamplingSettings
 
 SIZE = (16, 16)
 SLOTS = 3  # of `history_sampler`

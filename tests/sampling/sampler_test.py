@@ -12,13 +12,9 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.generator import Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.sampling import sampler as sampler_lib
-from phenaki_jax.sampling.decode import DecodeConfig, DecodeState
-from phenaki_jax.sampling.sampler import (
-  Guided,
-  Models,
-  Sampler,
-  SamplingSettings,
-)
+from phenaki_jax.sampling.config import DecodeConfig, SamplingSettings
+from phenaki_jax.sampling.decode import DecodeState
+from phenaki_jax.sampling.sampler import Guided, Models, Sampler
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.generator_conditions import _rates

@@ -8,7 +8,7 @@ import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.conditions import with_source
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.still_first import StillFirst, stills
 from phenaki_jax.stories.generate import ScoringMaker
 

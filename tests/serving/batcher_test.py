@@ -10,8 +10,9 @@ import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.conditions import Given
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.history import History
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.serving.batcher import Batcher, WarmUp
 from phenaki_jax.serving.limits import BusyError
 

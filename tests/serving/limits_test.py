@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.serving.limits import Limits, Programs, check
 from phenaki_jax.stories.story import ModelDefaults, build, resolve
 

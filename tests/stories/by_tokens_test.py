@@ -8,7 +8,7 @@ import pytest
 from phenaki_jax.errors import UserError
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling import token_windows
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories import by_tokens
 from phenaki_jax.stories.generate import generate, generate_batch
 from phenaki_jax.stories.story import ModelDefaults, Scene, Story, resolve

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.scored_clips import ScoredClips
 from phenaki_jax.stories.generate import generate, generate_batch
 from phenaki_jax.stories.judge import Verdict

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories import drift as drift_lib
 from phenaki_jax.stories.drift import DriftMeter, sharpness
 from phenaki_jax.stories.drift_figure import draw_drift

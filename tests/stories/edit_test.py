@@ -8,7 +8,8 @@ import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.masked_transformer.structure import blurred
-from phenaki_jax.sampling.sampler import Sampler, SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.stories.edit import (
   Brush,
   Structure,

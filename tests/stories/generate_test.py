@@ -5,7 +5,7 @@ import pytest
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling import sampler as sampler_lib
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.generate import generate, generate_batch
 from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.story import ModelDefaults, Scene, Story, resolve

@@ -12,7 +12,7 @@ from PIL import Image
 
 from phenaki_jax.errors import UserError
 from phenaki_jax.media.provenance import read_provenance
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories import outputs
 from phenaki_jax.stories.generate import Chunk
 from phenaki_jax.stories.outputs import StoryFiles

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.generate import generate, generate_batch
 from phenaki_jax.stories.kept_scenes import KeptScenes
 from phenaki_jax.stories.recall import Recall

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories import seeds as seeds_lib
 from phenaki_jax.stories.story import ModelDefaults, Scene, Story, resolve
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories import timeline, timeline_figure
 from phenaki_jax.stories.generate import generate, plan_story
 from phenaki_jax.stories.story import ModelDefaults, Scene, Story, resolve

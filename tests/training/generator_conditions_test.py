@@ -16,7 +16,7 @@ from phenaki_jax.masked_transformer.structure import blurred
 from phenaki_jax.nn.conditions import ABSENT, Conditions
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig

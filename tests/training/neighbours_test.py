@@ -17,7 +17,7 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import Conditions, Entries
 from phenaki_jax.nn.config import PortsConfig
-from phenaki_jax.sampling.sampler import SamplingSettings
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.stories.edit import Brush, outside
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig

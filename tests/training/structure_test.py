@@ -13,11 +13,11 @@ from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import ABSENT
 from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_source
+from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
   DiffusionSampler,
 )
-from phenaki_jax.sampling.sampler import SamplingSettings
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.tokenizer.config import TokenizerConfig

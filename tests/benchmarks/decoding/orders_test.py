@@ -8,7 +8,7 @@ import typing
 import pytest
 from PIL import Image
 
-from phenaki_jax.sampling.decode import Order
+from phenaki_jax.sampling.config import Order
 
 SCRIPT = pathlib.Path(__file__).parents[3] / 'benchmarks/decoding/orders.py'
 
