@@ -83,6 +83,21 @@ def split(spec: str | os.PathLike[str]) -> tuple[str, str]:
   return (name + '.py' if colon else name), arg
 
 
+def find(spec: str | os.PathLike[str]) -> tuple[str, str]:
+  """Return the path of an existing `path.py[:arg]`, and the argument.
+
+  Raises:
+    NotFoundError: there is no such file.
+  """
+  path, arg = split(spec)
+  if not pathlib.Path(path).is_file():
+    raise NotFoundError(
+      f'there is no config file {path}; name a Python file such as '
+      'configs/tokenizer/tiny.py'
+    )
+  return path, arg
+
+
 def call(spec: str | os.PathLike[str], function: str) -> Any:
   """Call a function of the Python file `path.py[:arg]` with the argument.
 
@@ -92,12 +107,7 @@ def call(spec: str | os.PathLike[str], function: str) -> Any:
     FileNotFoundError: the file does not exist.
     UserError: the file has no such function, fails, or refuses its argument.
   """
-  path, arg = split(spec)
-  if not pathlib.Path(path).is_file():
-    raise NotFoundError(
-      f'there is no config file {path}; name a Python file such as '
-      'configs/tokenizer/tiny.py'
-    )
+  path, arg = find(spec)
   try:
     module = runpy.run_path(path)
     if function not in module:

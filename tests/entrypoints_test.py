@@ -90,6 +90,25 @@ def test_help_imports_no_heavy_package(command):
   assert not loaded & {'tensorflow', 'jax', 'flax', 'orbax', 'grain'}
 
 
+@pytest.mark.parametrize(
+  'call',
+  [
+    'story absent.yaml --out a.mp4',
+    'story --prompt x --out a.gif',
+    'story --prompt x --out a.mp4 --order none',
+    'edit continue absent.mp4 --prompt x --out a.mp4',
+    'edit continue README.md --prompt x --out a.gif',
+    'evaluate --out a --subset none',
+    'export --out a',
+    'train --config absent.py --workdir a',
+  ],
+)
+def test_bad_arguments_are_refused_before_jax_is_imported(call):
+  done, loaded = _run(*call.split(), check=False)
+  assert done.returncode == 2 and 'phenaki_jax' in loaded
+  assert not loaded & {'jax', 'flax', 'orbax'}
+
+
 def test_module_runs_as_a_program():
   done = subprocess.run(
     [sys.executable, '-m', 'phenaki_jax', '--version'],

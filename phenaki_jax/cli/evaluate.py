@@ -132,7 +132,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Evaluate one model, or each checkpoint of a run."""
-  from phenaki_jax.runs import evaluate
   from phenaki_jax.runs.request import Request
   from phenaki_jax.sampling.config import SamplingSettings
 
@@ -142,6 +141,8 @@ def run(args: argparse.Namespace) -> None:
     settings=arguments.fields(args, SamplingSettings),
     **arguments.fields(args, Request),
   )
+  from phenaki_jax.runs import evaluate
+
   places = evaluate.Places(**arguments.fields(args, evaluate.Places))
   evaluate.evaluate_all(
     request, places, args.out, seconds=args.follow, show=print

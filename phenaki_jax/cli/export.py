@@ -17,7 +17,7 @@ import itertools
 import shlex
 
 from phenaki_jax.cli import arguments
-from phenaki_jax.errors import UserError
+from phenaki_jax.runs.export_options import check_options
 
 EXAMPLES = """
   phenaki export --run runs/story/generator --out runs/story/bundle
@@ -75,12 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Write the export, and check that it opens."""
-  from phenaki_jax.runs import export as export_lib
-
-  export_lib.check_options(args.format, vars(args))
+  check_options(args.format, vars(args))
   if args.format == 'bundle':
     _bundle(args)
     return
+  from phenaki_jax.runs import export as export_lib
+
   model = export_lib.open_generator(
     args.model, tokenizer=args.tokenizer, encoder=args.encoder
   )
@@ -102,11 +102,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _bundle(args: argparse.Namespace) -> None:
-  if not args.run_dir or args.model:
-    raise UserError(
-      'a bundle is made of a run; give --run, the --workdir of a trained '
-      'generator or diffusion model, instead of --model'
-    )
   from etils import epath
 
   from phenaki_jax.runs.export import export

@@ -105,7 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Generate one story."""
-  from phenaki_jax.stories import outputs
+  # JAX takes seconds, and is imported when all this can be used.
+  from phenaki_jax.stories.output_paths import output_paths
   from phenaki_jax.stories.story import resolve, with_options
   from phenaki_jax.stories.story_file import as_story, read_schema
 
@@ -117,16 +118,17 @@ def run(args: argparse.Namespace) -> None:
     raise UserError(f'give a story file or one --prompt for each scene{both}')
   if args.out is None and (args.reroll or not args.dry_run):
     raise UserError('give --out STORY.mp4, the film to write')
-  from phenaki_jax.runs.diffusion import load_any
-  from phenaki_jax.runs.footage import read_starts
-
   names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
   read = (args.story, args.source, *(scene.start for scene in story.scenes))
   if args.out is not None:
-    outputs.output_paths(args.out, inputs=[path for path in read if path])
+    output_paths(args.out, inputs=[path for path in read if path])
   origin = arguments.origin(args)
+  from phenaki_jax.runs.diffusion import load_any
+  from phenaki_jax.runs.footage import read_starts
+  from phenaki_jax.stories import outputs
+
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
   model = model.with_source(args.source, story) if args.source else model

@@ -9,6 +9,7 @@ signal stopped the run after it was saved; the same command resumes it.
 import argparse
 import logging
 
+from phenaki_jax import config
 from phenaki_jax.cli import arguments
 
 EXAMPLES = """
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Train one run."""
+  # JAX takes seconds, and is imported when the file is there.
+  config.find(args.config)
   from phenaki_jax.runs import experiment as experiment_lib
   from phenaki_jax.runs import train
   from phenaki_jax.runs.next_step import next_step

@@ -12,10 +12,10 @@ import numpy as np
 from phenaki_jax import progress
 from phenaki_jax.errors import UserError
 from phenaki_jax.files.atomic import replace_file
-from phenaki_jax.files.paths import film_paths
 from phenaki_jax.media.frames import checked_fps
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.depth import Depth, depth_of
+from phenaki_jax.runs.edit_options import edit_paths
 from phenaki_jax.runs.footage import (
   IMAGES,
   Footage,
@@ -126,19 +126,6 @@ def edit(
   }
   write_edit(paths, frames, fps=fps, provenance=provenance, **origin)
   return paths
-
-
-def edit_paths(
-  out: str | os.PathLike[str], *inputs: str | None
-) -> list[pathlib.Path]:
-  """Return the film and its frames, which replace none of the inputs.
-
-  Raises:
-    UserError: see `film_paths`.
-  """
-  # A text may be so long, or of such letters, that it is no path.
-  read = [path for path in inputs if path and os.path.exists(path)]
-  return film_paths(out, ('.mp4', '.npy'), inputs=read)
 
 
 def write_edit(

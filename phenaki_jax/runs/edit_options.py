@@ -1,9 +1,12 @@
 """Which options each action of `phenaki edit` reads, and which it needs."""
 
+import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from phenaki_jax.errors import UserError
+from phenaki_jax.files.paths import film_paths
 
 _GENERATING = (
   *('animate', 'continue', 'interpolate', 'fps', 'fill', 'restyle'),
@@ -36,7 +39,9 @@ def check_options(action: str, options: Mapping[str, Any]) -> None:
     options: by name; those that are None or '' are not given.
 
   Raises:
-    UserError: an option is for another action, or is missing.
+    UserError: an option is for another action, or is missing; see also
+      `edit_paths`.
+    NotFoundError: there is no such input.
   """
   given = {name for name, x in options.items() if x is not None and x != ''}
   for name, actions in READ_BY.items():
@@ -52,3 +57,22 @@ def check_options(action: str, options: Mapping[str, Any]) -> None:
     raise UserError('extend needs --margins left,top,right,bottom')
   if action == 'restyle' and not given & {'content', 'prompt'}:
     raise UserError('restyle needs --content, an image or a text of the result')
+  from phenaki_jax.runs.footage import find
+
+  inputs = [*options['inputs'], *filter(None, [options['mask']])]
+  for path in inputs:
+    find(path)
+  edit_paths(options['out'], *inputs, options['content'], options['depth'])
+
+
+def edit_paths(
+  out: str | os.PathLike[str], *inputs: str | None
+) -> list[pathlib.Path]:
+  """Return the film and its frames, which replace none of the inputs.
+
+  Raises:
+    UserError: see `film_paths`.
+  """
+  # A text may be so long, or of such letters, that it is no path.
+  read = [path for path in inputs if path and os.path.exists(path)]
+  return film_paths(out, ('.mp4', '.npy'), inputs=read)

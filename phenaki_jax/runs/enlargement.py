@@ -23,7 +23,8 @@ from phenaki_jax.evaluation.report import Report
 from phenaki_jax.pixels import normalise, to_uint8
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs.diffusion import Trained, is_diffusion, read_trained
-from phenaki_jax.runs.edit import edit_paths, write_edit
+from phenaki_jax.runs.edit import write_edit
+from phenaki_jax.runs.edit_options import edit_paths
 from phenaki_jax.runs.footage import read_own_rate
 from phenaki_jax.runs.pipelines import open_pipeline
 from phenaki_jax.sampling.enlarger import Enlarger, enlarge_clips

@@ -16,7 +16,7 @@ from phenaki_jax.data.config import DataConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.export import bundle as bundle_lib
 from phenaki_jax.export.bundle import StoredDtype
-from phenaki_jax.export.programs import Source, replaceable, write_programs
+from phenaki_jax.export.programs import Source, write_programs
 from phenaki_jax.runs import experiment as experiment_lib
 from phenaki_jax.runs import open as models
 from phenaki_jax.runs.diffusion import (
@@ -40,38 +40,6 @@ _log = logging.getLogger(__name__)
 
 _SCORES_FILE = 'scores.md'
 _LARGEST_ENCODER = 10**9  # bytes of a frozen text encoder in a bundle
-# What other formats have no place for.
-_FORMATS = {
-  **dict.fromkeys(('dtype', 'scores', 'note', 'license'), ('bundle',)),
-  'steps': ('stablehlo', 'savedmodel'),
-}
-
-
-def check_options(form: str, options: Mapping[str, Any]) -> None:
-  """Check that a format has a place for all that is given.
-
-  Args:
-    form: 'bundle', 'stablehlo' or 'savedmodel'.
-    options: of `phenaki export`, by name; those not given are None or ''.
-
-  Raises:
-    UserError: an option is for another format, or programs cannot be written
-      to `out`.
-  """
-  for name, formats in _FORMATS.items():
-    if options[name] and form not in formats:
-      raise UserError(
-        f'--{name} is for --format {" or ".join(formats)}, not for {form}; '
-        'leave it out, or change the format'
-      )
-  if form == 'bundle':
-    return
-  if options['run_dir']:
-    raise UserError(
-      f'--run is for bundles; give --model {options["run_dir"]} with --format '
-      f'{form}'
-    )
-  replaceable(options['out'])
 
 
 def export(

@@ -33,6 +33,19 @@ class Footage:
   fps: float | int
 
 
+def find(path: str | os.PathLike[str]) -> pathlib.Path:
+  """Return the path of an image or a clip.
+
+  Raises:
+    NotFoundError: there is no such file.
+    UserError: it is remote.
+  """
+  path = local_path(path, 'the image or clip')
+  if not path.is_file():
+    raise NotFoundError(f'there is no image or clip {path}; check the path')
+  return path
+
+
 def read_footage(
   path: str | os.PathLike[str],
   *,
@@ -96,9 +109,7 @@ def _read(
   path: str | os.PathLike[str], size: tuple[int, int] | None
 ) -> VideoU8 | tuple[video.TimedFrames, float]:
   """Return the frames of an image or array; or a clip and its seconds."""
-  path = local_path(path, 'the image or clip')
-  if not path.is_file():
-    raise NotFoundError(f'there is no image or clip {path}; check the path')
+  path = find(path)
   if path.suffix.lower() == '.npy':
     return _read_array(path)
   data = path.read_bytes()

@@ -23,9 +23,10 @@ def next_step(experiment: Experiment, config: str, workdir: str) -> str:
       file, arg = config_lib.split(config)
       folder, name = os.path.split(file)
       named = os.path.normpath(os.path.join(folder, '..', 'generator', name))
-      named += f':{arg}' * bool(arg)
       what = 'train a generator on its tokens'
-      if not os.path.isfile(config_lib.split(named)[0]):
+      if os.path.isfile(named):
+        named += f':{arg}' * bool(arg)
+      else:
         named = 'FILE'
         what += ', with the config FILE of one on the same data'
       following = shlex.quote(workdir.rstrip('/') + '_generator')

@@ -12,7 +12,7 @@ import math
 import os
 import pathlib
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ import numpy as np
 from phenaki_jax import progress
 from phenaki_jax.files.atomic import staged_files, sweep
 from phenaki_jax.files.lock import run_lock
-from phenaki_jax.files.paths import film_paths
 from phenaki_jax.media import fonts
 from phenaki_jax.media.contact_sheet import contact_sheet
 from phenaki_jax.media.credentials import Certificate
@@ -42,6 +41,7 @@ from phenaki_jax.stories.generate import (
 )
 from phenaki_jax.stories.judge import Judge
 from phenaki_jax.stories.kept_scenes import KeptScenes
+from phenaki_jax.stories.output_paths import output_paths
 from phenaki_jax.stories.recall import history_slots
 from phenaki_jax.stories.remarks import Remark
 from phenaki_jax.stories.seeds import describe, reroll, scene_keys, take_seeds
@@ -49,7 +49,6 @@ from phenaki_jax.stories.story import Story
 from phenaki_jax.stories.timeline_figure import draw_timeline
 
 _LOG = logging.getLogger(__name__)
-_SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 
 # Longer GIFs and larger contact sheets are impractical, and their memory would
 # grow with the story. The film and the provenance are always complete.
@@ -60,24 +59,6 @@ MIN_DRIFT_FRAMES = 64
 # Limit of the frames in memory, for the GIF and for the contact sheet.
 _MAX_BYTES = 200_000_000
 _COLUMNS = 8
-
-
-def output_paths(
-  out: str | os.PathLike[str], *, inputs: Iterable[str] = ()
-) -> list[pathlib.Path]:
-  """Return the files of a story: film, GIF, contact sheet, provenance.
-
-  Args:
-    out: the film.
-    inputs: files that are read, and must not be replaced.
-
-  Raises:
-    UserError: see `film_paths`; or the scenes cannot be written.
-  """
-  paths = film_paths(out, _SUFFIXES, inputs=inputs)
-  # Scenes are kept in a folder beside the film.
-  film_paths(paths[0].with_suffix('.scenes') / paths[0].name, ('.mp4',))
-  return paths
 
 
 def write_story(

@@ -46,8 +46,9 @@ def run(tmp_path_factory):
 def test_other_folders_enlarge_nothing(tmp_path, capsys):
   assert not enlargement.is_enlarger(None)
   assert not enlargement.is_enlarger(tmp_path)
-  argv = ['edit', 'enlarge', 'a.npy', '--out', 'b.mp4', '--model']
-  assert main([*argv, str(tmp_path)]) == 2
+  (tmp_path / 'a.npy').touch()
+  argv = ['edit', 'enlarge', str(tmp_path / 'a.npy'), '--out', 'b.mp4']
+  assert main([*argv, '--model', str(tmp_path)]) == 2
   assert 'enlarge needs the --workdir of a run' in capsys.readouterr().err
 
 
@@ -121,7 +122,9 @@ def test_a_clip_is_enlarged_by_the_command(run, tmp_path):
 
 @pytest.mark.parametrize('steps', [0, -2])
 def test_steps_and_shares_are_checked(steps, tmp_path, capsys):
-  argv = ['edit', 'enlarge', 'a.npy', '--out', 'b.mp4', '--model', 'none']
+  (tmp_path / 'a.npy').touch()
+  argv = ['edit', 'enlarge', str(tmp_path / 'a.npy'), '--out', 'b.mp4']
+  argv += ['--model', 'none']
   assert main([*argv, '--steps', str(steps)]) == 2
   assert f'steps is {steps}' in capsys.readouterr().err
   with pytest.raises(UserError, match=f'steps is {steps}'):
