@@ -28,7 +28,8 @@ STORY.timeline.png.
 again (docs/stories.md). Finished scenes are then not kept.
 
 --source FRAME shows an image to all scenes of a model that reads one: a story
-is continued from it, in the looks that it has (docs/conditioning.md).
+is continued from it, in the looks that it has. --character FRAME, which may be
+given several times, shows pictures of a character (docs/conditioning.md).
 
 Words that no training caption had, prompts that are too long for the model and
 frames of another size than the trained one are named on standard error and in
@@ -53,6 +54,8 @@ EXAMPLES = """
     --candidates 3 --choose oracle
   phenaki story circle.yaml --out circle.mp4 --model runs/source \\
     --source first.png
+  phenaki story circle.yaml --out circle.mp4 --model runs/character \\
+    --character one.png --character two.png
   phenaki story --schema
 """
 
@@ -85,6 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
   parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
+  words = 'picture of a character for all scenes; may be given several times'
+  parser.add_argument(
+    '--character', action='append', default=[], metavar='FRAME', help=words
+  )
   arguments.add_model(parser, default='lpc')
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
@@ -121,7 +128,8 @@ def run(args: argparse.Namespace) -> None:
   names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
-  read = (args.story, args.source, *(scene.start for scene in story.scenes))
+  shown = (args.source, *args.character)
+  read = (args.story, *shown, *(scene.start for scene in story.scenes))
   if args.out is not None:
     output_paths(args.out, inputs=[path for path in read if path])
   origin = arguments.origin(args)
@@ -132,6 +140,8 @@ def run(args: argparse.Namespace) -> None:
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
   model = model.with_source(args.source, story) if args.source else model
+  if args.character:
+    model = model.with_character(args.character, story)
   remarks = model.remarks(story)
   if args.strict and remarks:
     raise UserError('; '.join(remark.sentence for remark in remarks))

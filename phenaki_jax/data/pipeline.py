@@ -132,8 +132,9 @@ class Pipeline(Loader):
       )
     if history and all(one and not one.has_films for one in manifests):
       raise UserError(
-        'task.history_share needs clips with earlier scenes, but data.sources '
-        'has no films of several scenes; leave it out, or add some'
+        'task.history_share and task.character_share need clips with earlier '
+        'scenes, but data.sources has no films of several scenes; leave them '
+        'out, or add some'
       )
     frames = FrameCache(config.frame_cache_bytes)
     request = schema.ExampleRequest(

@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from phenaki_jax.config import validated
 from phenaki_jax.errors import UserError
 
-MemoryRole = Literal['source', 'history', 'content']
+MemoryRole = Literal['source', 'history', 'content', 'character']
 Scalar = Literal['fps', 'level']
 AttentionKernel = Literal['auto', 'xla', 'splash', 'cudnn']
 

@@ -106,7 +106,8 @@ def unet(
     pixels = CANVAS_CHANNELS * math.prod(ports.patch)
     flops += dense(own, pixels, first, learned_input=False)
   images = sum(
-    ports.memory_slots if x == 'history' else 1 for x in ports.memory
+    ports.memory_slots if x in ('history', 'character') else 1
+    for x in ports.memory
   )
   remembered = images * size[0] * size[1] // config.divisor**2
   flops += dense(

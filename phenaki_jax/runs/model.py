@@ -55,6 +55,7 @@ class Model:
       data.
     words: of the training captions; None if they are not known.
     source: digest of the frame that all clips see; '' for none.
+    character: digests of the pictures of a character that all clips see.
     license: of the films, which carry it in their metadata; '' for none.
   """
 
@@ -66,6 +67,7 @@ class Model:
   subset: str
   words: Words | None = None
   source: str = ''
+  character: tuple[str, ...] = ()
   license: str = ''
 
   def with_source(self, path: str | os.PathLike[str], story: Story) -> 'Model':
@@ -78,12 +80,46 @@ class Model:
     Raises:
       NotFoundError, UserError: it cannot be read, or the model sees none.
     """
+    frame = self._picture(path, story)
+    return dataclasses.replace(
+      self, sampler=self.sampler.with_source(frame), source=_digest(frame)
+    )
+
+  def with_character(
+    self, paths: Sequence[str | os.PathLike[str]], story: Story
+  ) -> 'Model':
+    """Return a model whose clips see pictures of a character.
+
+    Args:
+      paths: images, or clips, whose first frames are taken; at most as many as
+        the memory of the model has slots.
+      story: a resolved story, whose size they get.
+
+    Raises:
+      NotFoundError, UserError: one cannot be read, or the model sees none, or
+        not so many.
+    """
+    frames = np.array([self._picture(path, story) for path in paths])
+    return dataclasses.replace(
+      self,
+      sampler=self.sampler.with_character(frames),
+      character=tuple(map(_digest, frames)),
+    )
+
+  def _picture(
+    self, path: str | os.PathLike[str], story: Story
+  ) -> UInt8[np.ndarray, 'H W 3']:
+    """Read an image, or the first frame of a clip, in the size of a story."""
     assert story.size is not None, 'the story is not resolved'
     frame = read_footage(path, size=story.size, fps=self.defaults.fps)[0]
-    digest = hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
-    return dataclasses.replace(
-      self, sampler=self.sampler.with_source(frame), source=digest
-    )
+    if frame.shape[:2] != story.size:  # Those of an .npy are not scaled.
+      height, width = frame.shape[:2]
+      raise UserError(
+        f'{path} has frames of {height}x{width}, but those of the story have '
+        f'{story.size[0]}x{story.size[1]}; give frames of that size, or a '
+        'picture, which is scaled'
+      )
+    return frame
 
   def story(
     self,
@@ -260,10 +296,11 @@ class Model:
   @property
   def provenance(self) -> dict[str, Any]:
     """Return JSON values that describe what makes the films of this model."""
-    source = {'source': self.source} if self.source else {}
+    seen: dict[str, Any] = {'source': self.source} if self.source else {}
+    seen |= {'character': list(self.character)} if self.character else {}
     return {
       **({'license': self.license} if self.license else {}),
-      'model': {'name': self.name, 'fingerprint': self.fingerprint, **source},
+      'model': {'name': self.name, 'fingerprint': self.fingerprint, **seen},
       'versions': {
         'phenaki_jax': phenaki_jax.__version__,
         'jax': jax.__version__,
@@ -271,6 +308,10 @@ class Model:
       },
       'platform': jax.default_backend(),
     }
+
+
+def _digest(frame: UInt8[np.ndarray, 'H W 3']) -> str:
+  return hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
 
 
 def _batch(array: np.ndarray, what: str, shape: str) -> np.ndarray:

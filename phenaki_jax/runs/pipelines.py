@@ -39,7 +39,7 @@ def history_slots(experiment: Experiment) -> int:
   if experiment.kind not in ('generator', 'diffusion'):
     return 0
   ports = getattr(experiment, experiment.kind).ports
-  return ports.memory_slots if experiment.task.history_share else 0
+  return ports.memory_slots if experiment.task.scene_shares else 0
 
 
 def open_pipeline(

@@ -191,8 +191,8 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   name = 'U-Net' if is_diffusion else 'masked transformer'
   parts = {name: step_flops(run).training}
   network = experiment.diffusion if is_diffusion else experiment.generator
-  slots, shares = network.ports.memory_slots, experiment.task.memory_shares
-  told = slots if 'history' in shares else 0
+  slots, task = network.ports.memory_slots, experiment.task
+  told = slots if task.history_share else 0
   if experiment.reads_text:
     # The captions in the memory of a clip are encoded, too.
     texts = made.num_clips * (1 + told) + made.num_images
@@ -205,7 +205,7 @@ def _flops(run: Run, made: Composition) -> dict[str, int]:
   if experiment.uses_tokenizer and not experiment.data.token_cache:
     size = experiment.data.size
     # So are the images there.
-    of_clip = told + len(experiment.task.frame_shares)
+    of_clip = slots * bool(task.scene_shares) + len(task.frame_shares)
     images = made.num_images + made.num_clips * of_clip
     for count, frames in (
       (made.num_clips, experiment.data.frames),

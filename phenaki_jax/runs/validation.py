@@ -104,18 +104,19 @@ def validate(
 
 def _check_history(experiment: Experiment) -> None:
   """Check that clips have earlier scenes, whose captions may be read."""
-  data, share = experiment.data, experiment.task.history_share
-  if share and not data.clip_captions:
-    raise UserError(
-      f'task.history_share is {share:g}, but data.clip_captions is False, so '
-      'that captions of earlier scenes are not read; leave one of them out'
-    )
+  data = experiment.data
   is_world = all(source.layout == 'storyworld' for source in data.sources)
-  if share and is_world and not data.continuation_share:
-    raise UserError(
-      f'task.history_share is {share:g}, but data.continuation_share is 0, so '
-      'that no clip of StoryWorld has an earlier scene; set it above 0'
-    )
+  for role, share in experiment.task.scene_shares.items():
+    if not data.clip_captions:
+      raise UserError(
+        f'task.{role}_share is {share:g}, but data.clip_captions is False, so '
+        'that captions of earlier scenes are not read; leave one of them out'
+      )
+    if is_world and not data.continuation_share:
+      raise UserError(
+        f'task.{role}_share is {share:g}, but data.continuation_share is 0, so '
+        'that no clip of StoryWorld has an earlier scene; set it above 0'
+      )
 
 
 def _check_added(experiment: Experiment) -> None:

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from phenaki_jax.sampling.conditions import (
   Given,
   of_context,
   with_fps,
-  with_source,
+  with_images,
 )
 from phenaki_jax.sampling.history import History, with_history
 from phenaki_jax.text.vocab import Vocabulary
@@ -35,7 +35,8 @@ class ClipSampler(abc.ABC):
       columns of pixels of a value).
     tokenizer_params: parameters of the tokenizer, if there is one.
     vocabulary: encodes prompts as token ids.
-    source: an image that all clips see; see `with_source`.
+    images: those that all clips see, by their role in the memory; see
+      `with_source` and `with_character`.
     fps: frames per second of the training data, which a network that reads
       the frame rate is told; 0 if they are not known.
   """
@@ -43,7 +44,7 @@ class ClipSampler(abc.ABC):
   models: Any
   tokenizer_params: Any
   vocabulary: Vocabulary
-  source: np.ndarray | None = None
+  images: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   fps: float = 0.0
 
   @property
@@ -105,13 +106,35 @@ class ClipSampler(abc.ABC):
     Raises:
       UserError: the network does not read one.
     """
-    if 'source' not in self.models.ports.memory:
+    return self._with_images(frame[None], 'source', 'source frame')
+
+  def with_character(self: Own, frames: np.ndarray) -> Own:
+    """Return a sampler of clips that see pictures of a character.
+
+    Args:
+      frames: uint8 [N, H, W, 3], of the size of the clips; N is at most the
+        number of slots of the memory.
+
+    Raises:
+      UserError: the network does not read them, or so many.
+    """
+    what = 'pictures of a character'
+    return self._with_images(frames, 'character', what)
+
+  def _with_images(self: Own, frames: np.ndarray, role: str, what: str) -> Own:
+    ports = self.models.ports
+    if role not in ports.memory:
       raise UserError(
-        'the model reads no source frame; use one that was trained with '
-        f'--set {self.models.kind}.ports.memory=source and a share '
-        'task.source_share'
+        f'the model reads no {what}; use one that was trained with --set '
+        f'{self.models.kind}.ports.memory={role} and a share task.{role}_share'
       )
-    return dataclasses.replace(self, source=self.image(frame[None])[0])
+    if not 0 < len(frames) <= ports.memory_slots:
+      raise UserError(
+        f'there are {len(frames)} {what}; give 1 to {ports.memory_slots}, '
+        'which are as many as the model reads'
+      )
+    images = {**self.images, role: self.image(frames)}
+    return dataclasses.replace(self, images=images)
 
   def clips(
     self,
@@ -205,7 +228,7 @@ class ClipSampler(abc.ABC):
     ids: np.ndarray,
     fps: float | int | None = None,
   ) -> Conditions | None:
-    """Add the source and the frame rate, if the network reads them.
+    """Add the images and the frame rate, if the network reads them.
 
     As in training, a frame rate is not told of images.
 
@@ -215,9 +238,13 @@ class ClipSampler(abc.ABC):
       fps: see `Sampler.uncover`.
     """
     batch, latent_frames = ids.shape[:2]
-    if self.source is not None:
-      conditions = with_source(
-        conditions, self.source, batch=batch, latent_frames=latent_frames
+    for role, images in self.images.items():
+      conditions = with_images(
+        conditions,
+        images,
+        batch=batch,
+        latent_frames=latent_frames,
+        role=role,
       )
     rate = self.fps if fps is None else fps
     if self.reads_fps and latent_frames > 1 and 0 < rate <= self.fps:

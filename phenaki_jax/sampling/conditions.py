@@ -102,28 +102,28 @@ def with_fps(
   )
 
 
-def with_source(
+def with_images(
   conditions: Conditions | None,
-  source: Int[np.ndarray, 'h w'] | Float[np.ndarray, 'n D'],
+  images: Int[np.ndarray, 'images h w'] | Float[np.ndarray, 'images n D'],
   *,
   batch: int,
   latent_frames: int,
-  role: str = 'source',
+  role: str,
 ) -> Conditions:
-  """Add a source frame, which all latent frames see.
+  """Add images to the memory, which all latent frames see.
 
   Args:
     conditions: further conditions.
-    source: tokens or vectors of the frame.
+    images: tokens or vectors of each.
     batch: number of samples.
     latent_frames: of each sample.
-    role: its role in the memory.
+    role: their role in the memory.
   """
-  values = as_values(jnp.asarray(source), 1, 1)
+  count = len(images)
   entries = Entries(
-    values=jnp.repeat(values, batch, axis=0),
-    slots=jnp.zeros((batch, 1), jnp.int32),
-    visible=jnp.ones((batch, latent_frames, 1), bool),
+    values=jnp.repeat(as_values(jnp.asarray(images), 1, count), batch, axis=0),
+    slots=jnp.tile(jnp.arange(count, dtype=jnp.int32), (batch, 1)),
+    visible=jnp.ones((batch, latent_frames, count), bool),
   )
   conditions = conditions or Conditions()
   return dataclasses.replace(

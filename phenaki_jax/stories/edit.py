@@ -28,7 +28,7 @@ from phenaki_jax.sampling.clip_sampler import ClipSampler
 from phenaki_jax.sampling.conditions import (
   of_pixels,
   with_depth,
-  with_source,
+  with_images,
 )
 from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.still_first import StillFirst
@@ -170,9 +170,9 @@ class Brush:
         fps=self.fps,
       )
     if self.content is not None:
-      conditions = with_source(
+      conditions = with_images(
         conditions,
-        self.content,
+        self.content[None],
         batch=1,
         latent_frames=ids.shape[1],
         role='content',

@@ -173,12 +173,13 @@ def tell(
     )
     for role, share in training.frame_shares.items()
   }
-  if training.history_share:
-    memory['history'] = history.entries(
+  for role, share in training.scene_shares.items():
+    memory[role] = history.entries(
       clips,
       rng,
-      share=training.history_share,
+      share=share,
       latent_frames=of_clips.grid[0],
+      role=role,
     )
   if memory:
     conditions['memory'] = memory

@@ -59,6 +59,8 @@ class GeneratorTaskConfig:
     history_share: share of the clips that see the scenes before theirs in the
       memory, in the role 'history': first frames and captions, of clips that
       have earlier scenes.
+    character_share: share that see first frames of these scenes there, without
+      captions, in the role 'character'.
     time_off_clips: share of the clips for which the layers over time are off,
       for temporal guidance (Gen-1: 0.125).
     time_off_images: share of the images for which they are off.
@@ -100,6 +102,7 @@ class GeneratorTaskConfig:
   structure_levels: Level = 7
   depth_weights: str = ''
   history_share: Share = 0.0
+  character_share: Share = 0.0
   time_off_clips: Share = 0.0
   time_off_images: Share = 0.0
   reencoded_context: Share = 0.0
@@ -155,10 +158,15 @@ class GeneratorTaskConfig:
     return {role: share for role, share in shares.items() if share}
 
   @property
+  def scene_shares(self) -> dict[str, float]:
+    """Return the shares that see earlier scenes in the memory, by role."""
+    shares = {'history': self.history_share, 'character': self.character_share}
+    return {role: share for role, share in shares.items() if share}
+
+  @property
   def memory_shares(self) -> dict[str, float]:
     """Return the shares that see something in the memory, by role."""
-    history = {'history': self.history_share} if self.history_share else {}
-    return {**self.frame_shares, **history}
+    return {**self.frame_shares, **self.scene_shares}
 
   @property
   def pixel_settings(self) -> list[str]:

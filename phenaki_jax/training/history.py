@@ -1,9 +1,11 @@
 """Earlier scenes of training clips, in the memory of a generator (AR-LDM).
 
 In training these are true frames and captions (teacher forcing, arXiv
-2211.10950, section 3.2); the story sampler takes those that it made.
+2211.10950, section 3.2); the story sampler takes those that it made. Without
+their captions they stand for pictures of a character, which a user gives.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +55,7 @@ def entries(
   *,
   share: float,
   latent_frames: int,
+  role: str = 'history',
 ) -> Entries:
   """Show a share of the clips the scenes before theirs.
 
@@ -61,22 +64,24 @@ def entries(
   Args:
     clips: the clips, after `tokenized`.
     rng: random key.
-    share: how many of the clips see their history.
+    share: how many of the clips see them.
     latent_frames: of a clip.
+    role: 'history', or 'character', which has no captions.
   """
   values, texts = clips['history'], clips['history_text']
   batch, slots = values.shape[:2]
   index = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32), (batch, slots))
-  is_seen = jax.random.bernoulli(stream(rng, 'history'), share, (batch,))
+  is_seen = jax.random.bernoulli(stream(rng, role), share, (batch,))
   # A clip shows the scene after those of its history; one that sees none is
   # the first scene.
   scenes = jnp.where(is_seen, clips['history_count'], 0)
   scenes = jnp.broadcast_to(scenes[:, None], (batch, latent_frames))
+  found = Entries(values=values, slots=index, visible=earlier(scenes, index))
+  if role != 'history':
+    return found
   vectors = clips.get('history_text_vectors')
-  return Entries(
-    values=values,
-    slots=index,
-    visible=earlier(scenes, index),
+  return dataclasses.replace(
+    found,
     captions=texts if vectors is None else vectors,
     spoken=None if vectors is None else texts > 0,
   )
