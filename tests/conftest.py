@@ -202,7 +202,7 @@ def ported_sampler(tiny_sampler):
   ports = PortsConfig(
     canvas=True,
     patch=(tokenizer.tubelet, *tokenizer.patch),
-    memory=('source', 'content'),
+    memory=('source', 'content', 'character'),
     memory_every=1,
     scalars=('fps', 'level'),
   )

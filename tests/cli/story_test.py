@@ -151,6 +151,27 @@ def test_a_story_sees_its_source(ported_bundle, tiny_bundle, tmp_path, capsys):
   assert 'the model reads no source frame' in capsys.readouterr().err
 
 
+def test_a_story_sees_pictures_of_a_character(
+  ported_bundle, tiny_bundle, tmp_path, capsys
+):
+  call, out = ['story', '--prompt', 'a blue square'], tmp_path / 'film.mp4'
+  call += ['--frames', '2', '--out', str(out)]
+  for value in (9, 99):
+    picture = tmp_path / f'{value}.png'
+    Image.fromarray(np.full((32, 32, 3), value, np.uint8)).save(picture)
+    call += ['--character', str(picture)]
+  assert main([*call, '--model', str(ported_bundle)]) == 0
+  record = json.loads(out.with_suffix('.json').read_text())
+  assert len(set(record['model']['character'])) == 2
+  more = call[-2:] * 7
+  for options, words in (
+    ([*more, '--model', str(ported_bundle)], 'there are 9 pictures of a char'),
+    (['--model', str(tiny_bundle)], 'the model reads no pictures of a char'),
+  ):
+    assert main([*call, *options]) == 2
+    assert words in capsys.readouterr().err
+
+
 BAD = {
   'no story': ([], 'give a story file or one --prompt'),
   'both': (['story.yaml', '--prompt', 'x'], 'not both'),

@@ -28,7 +28,7 @@ CONFIG = DiffusionConfig(
   ports=PortsConfig(
     canvas=True,
     patch=(1, 2, 2),
-    memory=('content', 'history'),
+    memory=('content', 'history', 'character'),
     memory_every=1,
     story=True,
     scalars=('level',),
@@ -117,7 +117,7 @@ def _with_ports(seed=0, level=2.0, seen=True):
       depth=jnp.asarray(bits.random(shape), jnp.float32),
       has_depth=jnp.asarray(given),
     ),
-    memory={'content': entries, 'history': history},
+    memory={'content': entries, 'history': history, 'character': entries},
     scalars={'level': jnp.full(2, level)},
   )
   return _given(ON).replace(ports=ports)

@@ -28,7 +28,7 @@ from phenaki_jax.nn.ports import sinusoids
 PORTS = PortsConfig(
   canvas=True,
   patch=(2, 4, 3),
-  memory=('source', 'history'),
+  memory=('source', 'history', 'character'),
   memory_every=1,
   story=True,
   scalars=('fps', 'level'),
@@ -74,6 +74,11 @@ def _conditions():
         ),
         captions=RANDOM.normal(size=(2, 3, 5, 10)).astype(np.float32),
         spoken=np.ones((2, 3, 5), bool),
+      ),
+      'character': Entries(
+        values=RANDOM.integers(0, 12, (2, 2, 4)).astype(np.int32),
+        slots=np.array([[0, 1]] * 2, np.int32),
+        visible=np.ones((2, 3, 2), bool),
       ),
     },
     scalars={
@@ -267,10 +272,12 @@ def test_entries_that_none_sees_are_no_entries():
   assert (none != _logits(_awake())).any()
 
 
-def test_slots_are_told_apart():
+@pytest.mark.parametrize('role', ['source', 'character'])
+def test_slots_are_told_apart(role):
   def change(c):
-    source = c.memory['source'].replace(slots=np.ones((2, 1), np.int32))
-    return c.replace(memory={**c.memory, 'source': source})
+    entries = c.memory[role]
+    entries = entries.replace(slots=entries.slots + 1)
+    return c.replace(memory={**c.memory, role: entries})
 
   assert _changed(change).all()
 

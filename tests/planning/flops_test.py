@@ -31,9 +31,10 @@ from phenaki_jax.tokenizer.cvivit import CViViT
 
 # A generator that sees its own frames on a canvas and in the memory.
 PORTS = (
-  *('generator.ports.canvas=True', "generator.ports.memory=('source',)"),
+  *('generator.ports.canvas=True', 'generator.ports.memory=source,character'),
   *("generator.ports.scalars=('fps',)", 'generator.attention=factorized'),
   *('task.canvas_animation_share=0.5', 'task.source_share=0.5'),
+  'task.character_share=0.5',
   'task.time_off_clips=0.1',
 )
 
@@ -226,7 +227,10 @@ def test_formula_of_the_ports_equals_traced_flops(attention, ports, width):
       {
         'widths': (32, 64),
         'ports': PortsConfig(
-          canvas=True, patch=(1, 1, 1), memory=('content',), memory_every=2
+          canvas=True,
+          patch=(1, 1, 1),
+          memory=('content', 'character'),
+          memory_every=2,
         ),
       },
     ),
@@ -247,12 +251,15 @@ def test_unet_formula_equals_traced_flops(over_time, sizes):
       rgb=_shaped(2, *grid, 3, dtype=jnp.uint8),
       known=_shaped(2, *grid, dtype=bool),
     )
-    content = Entries(
-      values=_shaped(2, 1, 96, config.image_width),
-      slots=_shaped(2, 1, dtype=jnp.int32),
-      visible=_shaped(2, 3, 1, dtype=bool),
-    )
-    ports = Conditions(canvas=canvas, memory={'content': content})
+    memory = {
+      role: Entries(
+        values=_shaped(2, count, 96, config.image_width),
+        slots=_shaped(2, count, dtype=jnp.int32),
+        visible=_shaped(2, 3, count, dtype=bool),
+      )
+      for role, count in (('content', 1), ('character', 8))
+    }
+    ports = Conditions(canvas=canvas, memory=memory)
     given = given.replace(ports=ports)
   counted = unet(
     config,

@@ -73,7 +73,9 @@ def _mesh():
   return sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
 
 
-def _settings(tokenizer_dir, *, cache='', reencoded=0.5, slots=2, **data):
+def _settings(
+  tokenizer_dir, *, cache='', reencoded=0.5, slots=2, role='history', **data
+):
   tokenizer = TokenizerConfig(**TOKENIZER)
   return config_lib.build(
     Experiment,
@@ -92,7 +94,7 @@ def _settings(tokenizer_dir, *, cache='', reencoded=0.5, slots=2, **data):
         'code_levels': tokenizer.code_levels,
         'grid': tokenizer.grid(5, (16, 16)),
         'ports': {
-          'memory': ('history',),
+          'memory': (role,),
           'memory_every': 1,
           'memory_slots': slots,
         },
@@ -100,7 +102,7 @@ def _settings(tokenizer_dir, *, cache='', reencoded=0.5, slots=2, **data):
       'task': {
         'prediction_frames': 3,
         'reencoded_context': reencoded,
-        'history_share': 0.5,
+        f'{role}_share': 0.5,
       },
       'train': {'steps': 3, 'log_every': 1, 'checkpoint_every': 3},
     },
@@ -216,6 +218,17 @@ def test_other_batches_are_made_of_the_same_cache(folder):
   np.testing.assert_array_equal(
     batch['clips']['tokens'], np.concatenate([one['tokens'] for one in first])
   )
+
+
+def test_pictures_of_a_character_are_in_the_same_cache(folder, runs):
+  run = _run(folder, cache=str(folder / 'tokens'), role='character')
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    _pipeline(run).batch(0),
+    _pipeline(runs['tokens']).batch(0),
+  )
+  rows = jax.eval_shape(run.task.rows, run.frozen, run.batch, rng.described())
+  assert rows.conditions.memory.keys() == {'character'}
 
 
 def test_interrupted_build_goes_on_and_equals_a_clean_one(

@@ -235,8 +235,9 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
   validation.validate(experiment, num_devices=1)
   text = config_lib.to_json(experiment)
   assert config_lib.from_json(experiment_lib.Experiment, text) == experiment
-  told = 'generator.ports.memory=source,history'
-  experiment = resolved(told, 'task.history_share=0.5')
+  told = 'generator.ports.memory=source,history,character'
+  shares = 'task.history_share=0.5', 'task.character_share=0.5'
+  experiment = resolved(told, *shares)
   validation.validate(experiment, num_devices=1)
   with pytest.raises(UserError, match=r'patch is \[2, 8, 8\], but the tok'):
     resolved(canvas, 'generator.ports.patch=2,8,8')
@@ -249,6 +250,10 @@ def test_the_canvas_has_the_patches_of_the_tokenizer(tokenizer_dir):
     (
       [told, 'task.history_share=0.5', 'data.continuation_share=0'],
       'no clip of StoryWorld has an earlier scene',
+    ),
+    (
+      [told, 'task.character_share=0.5', 'data.continuation_share=0'],
+      'task.character_share is 0.5, but data.continuation_share is 0',
     ),
     (
       [canvas, 'task.canvas_region_share=0.2', 'data.token_cache=tokens'],

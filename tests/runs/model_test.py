@@ -4,11 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import phenaki_jax as phenaki
 from phenaki_jax.cli.main import main
 from phenaki_jax.errors import UserError
 from phenaki_jax.sampling.still_first import StillFirst
+from phenaki_jax.stories.story import resolve
+from phenaki_jax.stories.story_file import as_story
 
 PROMPTS = ['a red circle moves left', 'it turns green']
 
@@ -50,6 +53,40 @@ def test_prompts_a_file_and_a_story_give_the_same_film(model, tmp_path):
     np.testing.assert_array_equal(film.frames, films[0].frames)
   other = model.story(story, seed=4)
   assert (other.frames != films[0].frames).any()
+
+
+def test_pictures_of_a_character_reach_all_clips_of_a_story(
+  ported_bundle, tmp_path, monkeypatch
+):
+  plain = phenaki.load(ported_bundle)
+  story = resolve(as_story(PROMPTS), plain.defaults)
+  frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+  paths = [tmp_path / f'{number}.png' for number in range(2)]
+  for frame, path in zip(frames, paths, strict=True):
+    Image.fromarray(frame).save(path)
+  model = plain.with_character(paths, story)
+  seen, told = [], type(model.sampler).told
+
+  def see(self, *given):
+    seen.append(told(self, *given).memory['character'])
+    return told(self, *given)
+
+  monkeypatch.setattr(type(model.sampler), 'told', see)
+  film = model.story(PROMPTS, frames=8)
+  assert len(seen) == 3, 'the second scene has two windows'
+  tokens = model.sampler.image(frames).reshape(1, 2, -1)
+  for entries in seen:
+    np.testing.assert_array_equal(entries.values, tokens)
+    assert entries.slots.tolist() == [[0, 1]] and entries.visible.all()
+  digests = [hashlib.sha256(frame.tobytes()).hexdigest() for frame in frames]
+  assert film.provenance['model']['character'] == digests
+  with pytest.raises(
+    UserError, match='are 0 pictures of a char.*; give 1 to 8'
+  ):
+    model.with_character([], story)
+  np.save(tmp_path / 'wide.npy', np.zeros((1, 8, 16, 3), np.uint8))
+  with pytest.raises(UserError, match='has frames of 8x16, but .* have 16x16'):
+    model.with_character([tmp_path / 'wide.npy'], story)
 
 
 def test_film_is_saved(model, tmp_path):

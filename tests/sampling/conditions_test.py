@@ -4,17 +4,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from phenaki_jax.nn.conditions import Canvas, Conditions
-from phenaki_jax.sampling.conditions import for_passes, with_depth, with_source
+from phenaki_jax.sampling.conditions import for_passes, with_depth, with_images
 
-TOKENS = np.arange(4).reshape(2, 2)
+TOKENS = np.arange(8).reshape(2, 2, 2)
 
 
-def test_guidance_moves_towards_the_content_and_not_the_source():
-  shared = {'batch': 2, 'latent_frames': 3}
-  conditions = with_source(None, TOKENS, **shared)
-  conditions = with_source(conditions, TOKENS, **shared, role='content')
+def test_guidance_moves_towards_the_content_alone():
+  conditions, shared = None, {'batch': 2, 'latent_frames': 3}
+  for role, count in (('source', 1), ('character', 2), ('content', 1)):
+    images = TOKENS[:count]
+    conditions = with_images(conditions, images, **shared, role=role)
   every = for_passes(conditions, 3).memory
-  assert every['source'].visible.all()
+  assert every['source'].visible.all() and every['character'].visible.all()
+  np.testing.assert_array_equal(every['character'].slots, [[0, 1]] * 6)
+  flat = TOKENS.reshape(2, 4)
+  np.testing.assert_array_equal(every['character'].values, [flat] * 6)
   seen = np.asarray(every['content'].visible)
   assert (seen == np.array([True, False, False] * 2)[:, None, None]).all()
   assert for_passes(None, 2) is None

@@ -60,7 +60,7 @@ def ported(tiny_sampler):
   ports = PortsConfig(
     canvas=True,
     patch=(1, 1, 1),
-    memory=('source', 'history'),
+    memory=('source', 'history', 'character'),
     memory_every=1,
     memory_slots=2,
     scalars=('fps',),
@@ -187,6 +187,8 @@ def test_a_scene_reads_its_source_and_earlier_scenes_alone(ported):
   assert (made(255 - frames, ('a red circle',)) != expected).any()
   assert (made(frames, ('a blue square',)) != expected).any()
   assert (made(frames, ('a red circle',), 255 - source) != expected).any()
+  shown = ported.with_character(frames[0])
+  assert (made(frames, ('a red circle',), maker=shown) != expected).any()
   slower = dataclasses.replace(ported, fps=2.0)
   assert (made(frames, ('a red circle',), maker=slower) != expected).any()
   empty = made(frames, ())

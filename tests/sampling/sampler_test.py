@@ -362,6 +362,26 @@ def test_a_source_frame_is_seen_by_all_clips(tiny_sampler, ported_sampler):
   assert (shown != other).any()
 
 
+def test_each_picture_of_a_character_is_read(tiny_sampler, ported_sampler):
+  frames = _context(2, batch=1)[0]
+  with pytest.raises(UserError, match='the model reads no pictures of a char'):
+    tiny_sampler.with_character(frames)
+  with pytest.raises(UserError, match='there are 9 pictures .*; give 1 to 8'):
+    ported_sampler.with_character(np.repeat(frames[:1], 9, axis=0))
+  settings = SamplingSettings(steps=2, temperature=0.0, choice_temperature=0.0)
+  other = [np.stack([frames[0], 255 - frames[1]]), 255 - frames]
+  made = [
+    _clips(
+      ported_sampler.with_character(each),
+      PROMPTS[:1],
+      seeds=(1,),
+      settings=settings,
+    )
+    for each in (frames, *other)
+  ]
+  assert (made[0] != made[1]).any() and (made[1] != made[2]).any()
+
+
 def test_context_frames_are_on_the_canvas(ported_sampler, monkeypatch):
   class Seen(Exception):
     pass

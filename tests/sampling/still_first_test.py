@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from phenaki_jax.errors import UserError
-from phenaki_jax.sampling.conditions import with_source
+from phenaki_jax.sampling.conditions import with_images
 from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.still_first import StillFirst, stills
 from phenaki_jax.stories.generate import ScoringMaker
@@ -69,9 +69,9 @@ def test_a_clip_is_guided_towards_its_content(ported_sampler):
   seen = []
   maker = StillFirst(sampler=Seeing(**vars(ported_sampler)))
   ids = ported_sampler.blank(1, 9, OPTIONS['size'])
-  image, shared = ids[0, 0], {'batch': 1, 'latent_frames': 5}
-  content = with_source(None, image, **shared, role='content')
-  source = with_source(None, image, **shared)
+  image, shared = ids[0, :1], {'batch': 1, 'latent_frames': 5}
+  content = with_images(None, image, **shared, role='content')
+  source = with_images(None, image, **shared, role='source')
   for conditions in (content, source, None):
     maker.completed(
       PROMPTS[:1], ids=ids, settings=OPTIONS['settings'], conditions=conditions
@@ -86,7 +86,7 @@ def test_it_is_otherwise_the_sampler(ported_sampler):
   assert maker.frames_of(2) == ported_sampler.frames_of(2)
   frame = np.zeros((16, 16, 3), np.uint8)
   seeing = maker.with_source(frame)
-  assert isinstance(seeing, StillFirst) and seeing.source is not None
+  assert isinstance(seeing, StillFirst) and 'source' in seeing.images
   assert not hasattr(maker, 'nothing')
 
 

@@ -45,7 +45,7 @@ CONFIG = GeneratorConfig(
   ports=PortsConfig(
     canvas=True,
     patch=(2, 4, 4),
-    memory=('source', 'content', 'history'),
+    memory=('source', 'content', 'history', 'character'),
     memory_every=1,
     scalars=('fps', 'level'),
   ),
@@ -283,6 +283,7 @@ def test_what_is_enlarged_has_lost_its_detail():
     ({'structure_share': 0.2}, {'canvas': False}, False, 'canvas=True'),
     ({'structure_share': 0.2}, {'scalars': ()}, False, "scalar 'level'"),
     ({'history_share': 0.2}, {'memory': ()}, False, "the role 'history'"),
+    ({'character_share': 0.2}, {'memory': ()}, False, "the role 'character'"),
     ({'time_off_clips': 0.1}, None, False, 'attention=factorized'),
   ],
 )

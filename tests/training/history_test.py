@@ -69,6 +69,15 @@ def test_slots_hold_tokens_and_captions_of_the_clips_own_story():
   assert not shown[:100].any() and 0.6 < shown[100:].mean() < 0.8
   none = history.entries(clips, rng.root(0), share=0.0, latent_frames=1)
   assert not none.visible.any()
+  # Pictures of a character are the same frames, without captions; which clips
+  # see them is drawn apart.
+  options = {'share': 0.7, 'latent_frames': 1, 'role': 'character'}
+  pictures = history.entries(many, rng.root(0), **options)
+  np.testing.assert_array_equal(pictures.values, some.values)
+  assert pictures.captions is None
+  seen = np.asarray(pictures.visible[:, 0, 0])
+  assert not seen[:100].any() and 0.6 < seen[100:].mean() < 0.8
+  assert (seen != shown).any()
 
 
 def test_a_frozen_encoder_gives_vectors():
@@ -83,7 +92,8 @@ def test_a_frozen_encoder_gives_vectors():
   np.testing.assert_array_equal(found.spoken, ids > 0)
 
 
-def test_the_loss_depends_on_earlier_scenes_alone():
+@pytest.mark.parametrize('role', ['history', 'character'])
+def test_the_loss_depends_on_earlier_scenes_alone(role):
   tokenizer = TokenizerConfig(
     patch=(4, 4),
     width=16,
@@ -93,7 +103,10 @@ def test_the_loss_depends_on_earlier_scenes_alone():
     temporal_layers=0,
   )
   ports = PortsConfig(
-    memory=('history',), memory_every=1, memory_slots=SLOTS, story=True
+    memory=(role,),
+    memory_every=1,
+    memory_slots=SLOTS,
+    story=role == 'history',
   )
   task = GeneratorTask(
     config=GeneratorConfig(
@@ -116,7 +129,7 @@ def test_the_loss_depends_on_earlier_scenes_alone():
     ),
     tokenizer=tokenizer,
     tokenizer_params={},
-    training=GeneratorTaskConfig(history_share=1.0, text_dropout=0.0),
+    training=GeneratorTaskConfig(text_dropout=0.0, **{f'{role}_share': 1.0}),
     layout=Layout(num_clips=CLIPS, num_images=1, length=2),
   )
   bits = np.random.default_rng(1)
@@ -139,17 +152,21 @@ def test_the_loss_depends_on_earlier_scenes_alone():
     batch = {'clips': clips, 'images': jax.tree.map(jnp.asarray, images)}
     rows = task.rows(frozen, batch, rng.root(0))
     found = task.logits(params, rows, rng.root(0), deterministic=True)
-    return found, rows.conditions.memory['history'].visible
+    return found, rows.conditions.memory[role].visible
 
   first, visible = map(np.asarray, logits(CLIP_ARRAYS))
-  assert not visible[CLIPS:].any(), 'images have no history'
+  assert not visible[CLIPS:].any(), 'images see none'
   for name, change in (('history_pixels', 255), ('history_text', 33)):
     for slot in range(SLOTS):
       other = CLIP_ARRAYS[name].copy()
       other[:, slot] = change - other[:, slot]
       found = np.asarray(logits({**CLIP_ARRAYS, name: other})[0])
       changed = (found != first).any((1, 2, 3, 4))
-      np.testing.assert_array_equal(changed, [*(slot < COUNTS), False])
+      # The captions are no pictures.
+      is_read = (slot < COUNTS) & (
+        (role, name) != ('character', 'history_text')
+      )
+      np.testing.assert_array_equal(changed, [*is_read, False])
   plain = dataclasses.replace(task, training=GeneratorTaskConfig())
   rows = jax.eval_shape(
     plain.rows, frozen, {'clips': CLIP_ARRAYS}, rng.described()

@@ -12,7 +12,7 @@ from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import ABSENT
 from phenaki_jax.nn.config import PortsConfig
-from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_source
+from phenaki_jax.sampling.conditions import of_pixels, with_depth, with_images
 from phenaki_jax.sampling.config import SamplingSettings
 from phenaki_jax.sampling.diffusion_sampler import (
   DiffusionModels,
@@ -146,7 +146,9 @@ def _measured(sampler, read):
     conditions = of_pixels(sampler.models.ports, pixels, empty)
     conditions = with_depth(conditions, depth / np.float32(255), level)
     each = [
-      with_source(None, one, batch=1, latent_frames=FRAMES, role='content')
+      with_images(
+        None, one[None], batch=1, latent_frames=FRAMES, role='content'
+      )
       for one in content
     ]
     memory = jax.tree.map(lambda *x: np.concatenate(x), *each).memory
