@@ -1,7 +1,8 @@
 """One generator learns what other systems do; each is compared without it.
 
 A generator of text alone learns a small world. The same is then retro-fitted
-with a source frame and a canvas, with which it animates and edits.
+with a source frame and a canvas, with which it animates and edits, or with
+pictures of a character.
 """
 
 import dataclasses
@@ -42,6 +43,7 @@ CLIPS = np.array(list(np.ndindex(4, 2, ROWS, COLUMNS)))
 IS_HELD_OUT = CLIPS.sum(1) % 4 == 0
 WORLD = learning.TOKENIZER
 STEPS, PORT_STEPS, PROMPT_STEPS, DIFFUSION_STEPS = 300, 500, 80, 200
+CHARACTER_STEPS = 200
 
 
 def _films(clips):
@@ -246,6 +248,76 @@ def test_a_source_gives_its_colour_to_all_frames(fitted):
   }
   print(found)
   assert found['source'] > 0.8, found
+  assert max(found['shuffled'], found['none']) < 0.4, found
+
+
+def _pictures(bits, clips):
+  """Draw two first frames in the colour of each clip, uint8 [B, 2, H, W, 3].
+
+  Their sprites have any shape and place.
+  """
+  of_colours = CLIPS.reshape(len(COLOURS), -1, 4)
+  chosen = bits.integers(0, of_colours.shape[1], (len(clips), 2))
+  found = _films(of_colours[clips[:, :1], chosen].reshape(-1, 4))[:, 0]
+  return found.reshape(len(clips), 2, *SIZE, 3)
+
+
+def _draw_scenes(bits):
+  """Draw clips of films whose earlier scenes have the same colour."""
+  clips = CLIPS[~IS_HELD_OUT]
+  clips = clips[bits.integers(0, len(clips), 32)]
+  each = [_draw(bits, clip[None], count=1) for clip in clips]
+  return {
+    **jax.tree.map(lambda *x: np.concatenate(x), *each),
+    'history_pixels': _pictures(bits, clips),
+    'history_text': np.ones((32, 2, 1), np.int32),
+    'history_count': bits.integers(1, 3, 32).astype(np.int32),
+  }
+
+
+@pytest.mark.slow
+def test_pictures_give_a_character_to_new_clips(plain):
+  """Of another shape and place; of shuffled pictures by chance."""
+  ports = PortsConfig(memory=('character',), memory_every=1, memory_slots=2)
+  task = _task(
+    {'character_share': 0.9}, given=plain.generator_params, ports=ports
+  )
+  sampler = learning.train(
+    task, _draw_scenes, steps=CHARACTER_STEPS, vocabulary=VOCABULARY
+  )
+  bits, batch = np.random.default_rng(1), len(HELD_OUT)
+  pictures = sampler.image(_pictures(bits, HELD_OUT).reshape(-1, *SIZE, 3))
+  pictures = pictures.reshape(batch, 2, -1)
+  ids = sampler.blank(batch, FRAMES, SIZE)
+
+  def right(pictures, count=2):
+    """Return the share of sprites in the colour of the clip's own pictures."""
+    entries = Entries(
+      values=pictures,
+      slots=np.tile(np.arange(2, dtype=np.int32), (batch, 1)),
+      visible=np.tile(np.arange(2) < count, (batch, FRAMES, 1)),
+    )
+    made = sampler.completed(
+      [_caption(clip, has_colour=False) for clip in HELD_OUT],
+      ids=ids,
+      known=np.zeros(ids.shape, bool),
+      seeds=range(batch),
+      settings=SamplingSettings(steps=18, order='random', guidance=0.0),
+      conditions=Conditions(memory={'character': entries}),
+    )
+    sprites = _sprites(sampler, made)
+    colours = HELD_OUT[:, 0].reshape(-1, 1, 1, 1)
+    own = (sprites > 0) & ((sprites - 1) // len(SHAPES) == colours)
+    return own.sum() / (sprites != 0).sum()
+
+  found = {
+    'two': right(pictures),
+    'one': right(pictures, 1),
+    'shuffled': right(pictures[bits.permutation(batch)]),
+    'none': right(pictures, 0),
+  }
+  print(found)
+  assert min(found['two'], found['one']) > 0.8, found
   assert max(found['shuffled'], found['none']) < 0.4, found
 
 
