@@ -108,6 +108,31 @@ def origin(args: argparse.Namespace) -> dict[str, Any]:
   return {'marked': args.mark, 'certificate': certificate}
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+  """Add --source and --character, images that all clips of a story see."""
+  parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
+  parser.add_argument(
+    '--character',
+    action='append',
+    default=[],
+    metavar='FRAME',
+    help='picture of a character for all scenes; may be given several times',
+  )
+
+
+def images(args: argparse.Namespace) -> tuple[str, ...]:
+  """Return the paths of these images."""
+  return (*([args.source] if args.source else []), *args.character)
+
+
+def with_images(model: Any, args: argparse.Namespace, story: Any) -> Any:
+  """Return a model whose clips see the images that were given, if any."""
+  model = model.with_source(args.source, story) if args.source else model
+  if args.character:
+    model = model.with_character(args.character, story)
+  return model
+
+
 def add_world(parser: argparse.ArgumentParser, *, size: int) -> None:
   """Add the arguments of the commands that write a drawn world to disk."""
   parser.add_argument(

@@ -87,11 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--prompt', action='append', metavar='TEXT', help='a scene, without a file'
   )
   parser.add_argument('--out', metavar='STORY.mp4', help='the film to write')
-  parser.add_argument('--source', metavar='FRAME', help='image for all scenes')
-  words = 'picture of a character for all scenes; may be given several times'
-  parser.add_argument(
-    '--character', action='append', default=[], metavar='FRAME', help=words
-  )
+  arguments.add_images(parser)
   arguments.add_model(parser, default='lpc')
   for name, kind, words in _OPTIONS:
     parser.add_argument(f'--{name}', type=kind, metavar='N', help=words)
@@ -128,8 +124,7 @@ def run(args: argparse.Namespace) -> None:
   names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
-  shown = (args.source, *args.character)
-  read = (args.story, *shown, *(scene.start for scene in story.scenes))
+  read = (args.story, *arguments.images(args), *(s.start for s in story.scenes))
   if args.out is not None:
     output_paths(args.out, inputs=[path for path in read if path])
   origin = arguments.origin(args)
@@ -139,9 +134,7 @@ def run(args: argparse.Namespace) -> None:
 
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)
   story = resolve(story, model.defaults)
-  model = model.with_source(args.source, story) if args.source else model
-  if args.character:
-    model = model.with_character(args.character, story)
+  model = arguments.with_images(model, args, story)
   remarks = model.remarks(story)
   if args.strict and remarks:
     raise UserError('; '.join(remark.sentence for remark in remarks))
