@@ -10,44 +10,55 @@ import re
 from collections.abc import Sequence
 
 _WORD = re.compile(r'[a-z0-9]+')
-# A pronoun of a prompt shares a word with the scenes that name somebody, which
-# are those without a pronoun.
-_NAMES = '(names)'
-_MEANINGS = {
-  **dict.fromkeys(('he', 'him', 'his'), 'man'),
-  **dict.fromkeys(('she', 'her', 'hers'), 'woman'),
-  **dict.fromkeys(('it', 'its', 'they', 'them', 'their'), _NAMES),
+# What a pronoun may mean in a scene that names somebody, which is one without a
+# pronoun: a noun of its own, and anybody whom no noun excludes.
+_NOUNS = {'he': 'man', 'she': 'woman'}
+_PRONOUNS = {
+  **dict.fromkeys(('he', 'him', 'his'), 'he'),
+  **dict.fromkeys(('she', 'her', 'hers'), 'she'),
+  **dict.fromkeys(('it', 'its', 'they', 'them', 'their'), 'it'),
 }
-# A story keeps the first frames of so many scenes for each slot.
-_KEPT_PER_SLOT = 4
+# A story keeps the first frames of so many scenes, and of one for each slot.
+_KEPT = 32
 
 
 @functools.lru_cache(4096)
-def _words(text: str, *, is_prompt: bool = False) -> dict[str, int]:
+def _words(text: str) -> dict[str, int]:
   """Return the place of each word of a text, from 1, the first one of each.
 
-  Pronouns of a prompt also have the place of what they stand for.
+  A pronoun stands in brackets: it is no word that texts share, but one that is
+  shared with those who name somebody it may mean.
   """
   places: dict[str, int] = {}
-  found = _WORD.findall(text.lower())
-  for place, word in enumerate(found, start=1):
-    places.setdefault(word, place)
-    if is_prompt and word in _MEANINGS:
-      for meant in (_MEANINGS[word], _NAMES):
-        places.setdefault(meant, place)
-  if not is_prompt and not _MEANINGS.keys() & places.keys():
-    places[_NAMES] = 1
+  for place, word in enumerate(_WORD.findall(text.lower()), start=1):
+    pronoun = _PRONOUNS.get(word)
+    places.setdefault(f'({pronoun})' if pronoun else word, place)
   return places
+
+
+@functools.lru_cache(4096)
+def _told(text: str) -> dict[str, int]:
+  """Return the words of an earlier scene, with the pronouns that may mean it."""
+  places = _words(text)
+  names = {word: place for word, place in places.items() if word[0] != '('}
+  if len(names) < len(places):
+    return names
+  nouns = {noun for noun in _NOUNS.values() if noun in places}
+  for pronoun in ('he', 'she', 'it'):
+    if not nouns or _NOUNS.get(pronoun) in nouns:
+      names[f'({pronoun})'] = 1
+  return names
 
 
 def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
   """Choose the scenes whose texts share most words with a prompt.
 
-  A word counts the less the later it is in the prompt, which most often begins
-  with whom it is about, and the more of the texts have it. A pronoun of the
-  prompt also counts as a word that all texts without a pronoun have, and 'he'
-  and 'she' as 'man' and 'woman', so that the scene is chosen that introduced
-  the character. Of equal scenes, the later ones are chosen.
+  A word counts the less the later it is in the prompt and in the text, which
+  most often begin with whom they are about, and the more of the texts have it.
+  A pronoun of the prompt counts as a word of the texts that name somebody whom
+  it may mean, which have no pronoun themselves: 'he' not only of a man but of
+  anybody who is not called a woman. So the scene is chosen that introduced the
+  character. Of equal scenes, the later ones are chosen.
 
   Args:
     texts: prompt or caption of each earlier scene, in order.
@@ -57,12 +68,20 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
   Returns:
     Indices of `texts`, in ascending order.
   """
-  counts = collections.Counter(word for text in texts for word in _words(text))
-  places = _words(prompt, is_prompt=True)
+  told = [_told(text) for text in texts]
+  counts = collections.Counter(word for words in told for word in words)
+  asked = dict(_words(prompt))
+  for pronoun, noun in _NOUNS.items():
+    if (place := asked.get(f'({pronoun})')) is not None:
+      asked.setdefault(noun, place)
 
   def score(index: int) -> tuple[float, int]:
-    shared = [word for word in places if word in _words(texts[index])]
-    weights = [1 / (places[word] * counts[word]) for word in shared]
+    words = told[index]
+    weights = [
+      1 / (place * words[word] * counts[word])
+      for word, place in asked.items()
+      if word in words
+    ]
     return sum(weights, 0.0), index
 
   return tuple(sorted(sorted(range(len(texts)), key=score)[-slots:]))
@@ -94,7 +113,7 @@ def recalled(
     places = choose([prompts[one] for one in kept], prompt, slots)
     chosen.append(tuple(kept[place] for place in places))
     last_used.update(dict.fromkeys([*chosen[-1], number], number))
-    if len(last_used) > _KEPT_PER_SLOT * slots:
+    if len(last_used) > max(_KEPT, slots):
       # Of those of one time, the earlier scene.
       del last_used[min(last_used, key=lambda one: (last_used[one], one))]
   return tuple(chosen)

@@ -40,9 +40,30 @@ def test_a_story_can_be_extended():
   assert recalled(PROMPTS, 0) == ((),) * 6
 
 
+def test_one_slot_is_enough_to_introduce_somebody():
+  both = (
+    'a woman with long hair walks on stone',
+    'a dark-skinned man with red hair draws a bow on stone',
+    'he walks to the left',
+  )
+  for prompt, first in (
+    ('she is back and walks to the left on stone', True),
+    ('the woman is back and draws a bow on stone', True),
+    ('he is back and walks on stone', False),
+    ('the dark-skinned man is back', False),
+  ):
+    assert choose(both, prompt, 1) == (0 if first else 1,)
+  similar = ('a man in plate armour', 'a dark-skinned man in chain mail')
+  assert choose(similar, 'the man walks', 1) == (0,)
+  assert choose(similar, 'the dark-skinned man walks', 1) == (1,)
+  # An orc and a skeleton are neither called a man nor a woman.
+  assert choose(('an orc walks', both[0], both[2]), 'it is back', 1) == (0,)
+  assert choose(('an orc walks', both[0]), 'he is back', 1) == (0,)
+
+
 def test_the_choice_is_among_a_fixed_number_of_scenes():
   film = tuple(f'scene {number}' for number in range(100))
-  for count, first in ((7, 0), (100, 98)):
-    # After eight scenes, the first one is forgotten.
+  for count, first in ((31, 0), (100, 98)):
+    # After 32 scenes, the first one is forgotten.
     last = recalled((*film[:count], 'scene 0'), 2)[-1]
     assert last == (first, count - 1)

@@ -115,7 +115,7 @@ def test_a_scene_is_made_again_if_a_scene_of_its_history_is_another(tmp_path):
   story = dataclasses.replace(_story(), scenes=cuts)
   kept = KeptScenes(tmp_path)
   _film(Maker(), story, kept=kept)
-  other = reroll(story, [3])
+  other = reroll(story, [2])
   maker = Maker()
   _film(maker, other, kept=kept)
   made = {prompt for prompt, _, _ in maker.seen}
@@ -126,10 +126,10 @@ def test_a_scene_is_made_again_if_a_scene_of_its_history_is_another(tmp_path):
   }
   assert made == changed
   assert made >= {'it stands still', 'it moves right'}
-  assert not made & set(PROMPTS[:2])
+  assert PROMPTS[0] not in made
   plain = [scene_keys(one, {}) for one in (story, other)]
   same = [a == b for a, b in zip(*plain, strict=True)]
-  assert same == [True, True, False, True, True]
+  assert same == [True, False, True, True, True]
 
 
 def test_a_batch_remembers_each_story_on_its_own():
@@ -149,7 +149,7 @@ def test_memory_does_not_grow_with_the_story():
     history = recall.of(scene)
     assert history.frames.shape[1] == 2
     recall.add(scene, np.full((1, *SIZE, 3), scene, np.uint8))
-    assert recall.num_frames <= 8
+    assert recall.num_frames <= 32
 
 
 @pytest.mark.parametrize('slots', [0, None])
