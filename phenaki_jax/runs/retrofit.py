@@ -1,6 +1,7 @@
 """What ports that are added to a trained model take over from it."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,12 @@ def grown(
   added = missing_leaves(task, given)
   if not added:
     return given
+  # Blocks have the same leaves: each is named once.
+  names = dict.fromkeys(re.sub(r'block_\d+', 'block_*', one) for one in added)
   _log.info(
     'start_from=%s has no %s, which are created anew.',
     start_from,
-    ', '.join(added),
+    ', '.join(names),
   )
   return with_readers(given, added)
 
