@@ -38,7 +38,7 @@ def _words(text: str) -> dict[str, int]:
 
 @functools.lru_cache(4096)
 def _told(text: str) -> dict[str, int]:
-  """Return the words of an earlier scene, with the pronouns that may mean it."""
+  """Return the words of an earlier scene, with pronouns that may mean it."""
   places = _words(text)
   names = {word: place for word, place in places.items() if word[0] != '('}
   if len(names) < len(places):

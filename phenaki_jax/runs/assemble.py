@@ -49,6 +49,7 @@ from phenaki_jax.runs.starting import (
   teacher_of,
   tokenizer_params,
   vocabulary_of,
+  words_after,
 )
 from phenaki_jax.runs.validation import check_tokenizer_dir, validate
 from phenaki_jax.text.config import TextConfig
@@ -284,7 +285,8 @@ def assemble(
     vocabulary, words = None, None
     if model is not None:
       known: Any = model.sampler
-      vocabulary, words = known.vocabulary, model.words
+      vocabulary = known.vocabulary
+      words = words_after(model.words, experiment)
       task = dataclasses.replace(
         task, given=grown(task, known.params, experiment.start_from)
       )
@@ -312,10 +314,11 @@ def assemble(
     given = {}
   else:
     found: Any = start.sampler.vocabulary
-    vocabulary, words = found, start.words
-    given = dict(start.sampler.generator_params)
+    vocabulary, given = found, dict(start.sampler.generator_params)
     if new := new_words(experiment, start):
       vocabulary, words, given = new.vocabulary, new.words, new.params
+    else:
+      words = words_after(start.words, experiment)
     theirs, ours = start.sampler.models.generator, experiment.generator
     if (theirs.critic, theirs.critic_layers) != (
       ours.critic,

@@ -9,7 +9,7 @@ import numpy as np
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.model import Model
-from phenaki_jax.runs.starting import captions_of
+from phenaki_jax.runs.starting import words_after
 from phenaki_jax.text.t5 import WORDS
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
@@ -56,12 +56,9 @@ def new_words(experiment: Experiment, start: Model) -> NewWords | None:
     table[known.encode(experiment.start_word or word)].mean(0) for word in new
   ]
   params[WORDS] = {WORDS: jnp.concatenate([*tables[1:], np.stack(rows)])}
-  words = start.words
-  if words is not None:
-    words = words.joined(Words.count(captions_of(experiment)))
   return NewWords(
     vocabulary=known.with_words(new, first=text.num_ids),
-    words=words,
+    words=words_after(start.words, experiment),
     params=params,
   )
 

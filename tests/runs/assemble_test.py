@@ -17,6 +17,7 @@ from phenaki_jax.runs import assemble, experiment, starting
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.sharding import MeshConfig
 from phenaki_jax.text.vocab import SentencePieceVocabulary
+from phenaki_jax.text.words import Words
 from phenaki_jax.tokenizer import config as tokenizer_config
 from phenaki_jax.training import checkpoint_files
 from phenaki_jax.training.checkpoints import Checkpoints
@@ -322,6 +323,16 @@ def test_a_run_starts_from_a_trained_generator(
   # A run that has begun continues from its own checkpoint.
   (begun / checkpoint_files.MANIFEST).touch()
   assert starting.starting_model(settings, epath.Path(tmp_path), {}) is None
+
+
+def test_words_of_a_start_and_of_the_further_data_are_known(tokenizer_dir):
+  settings = _resolve(
+    'generator', [*GENERATOR, f'tokenizer_dir={tokenizer_dir}']
+  )
+  words = starting.words_after(Words.count(['a zog walks']), settings)
+  assert set(words.unknown('a zog and a circle dance')) == {'dance'}
+  # Those of an early release are not known, and are not made of half the data.
+  assert starting.words_after(None, settings) is None
 
 
 def test_vectors_that_no_data_hold_are_refused(tokenizer_dir, tmp_path):
