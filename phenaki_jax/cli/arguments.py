@@ -120,9 +120,9 @@ def add_images(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def images(args: argparse.Namespace) -> tuple[str, ...]:
-  """Return the paths of these images."""
-  return (*([args.source] if args.source else []), *args.character)
+def images(args: argparse.Namespace) -> tuple[str | None, ...]:
+  """Return the paths of these images; None without a source."""
+  return args.source, *args.character
 
 
 def with_images(model: Any, args: argparse.Namespace, story: Any) -> Any:

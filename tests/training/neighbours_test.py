@@ -43,7 +43,7 @@ CLIPS = np.array(list(np.ndindex(4, 2, ROWS, COLUMNS)))
 IS_HELD_OUT = CLIPS.sum(1) % 4 == 0
 WORLD = learning.TOKENIZER
 STEPS, PORT_STEPS, PROMPT_STEPS, DIFFUSION_STEPS = 300, 500, 80, 200
-CHARACTER_STEPS = 200
+CHARACTER_STEPS = 150
 
 
 def _films(clips):
@@ -277,7 +277,7 @@ def _draw_scenes(bits):
 
 @pytest.mark.slow
 def test_pictures_give_a_character_to_new_clips(plain):
-  """Of another shape and place; of shuffled pictures by chance."""
+  """Of any shape and place; of shuffled pictures by chance."""
   ports = PortsConfig(memory=('character',), memory_every=1, memory_slots=2)
   task = _task(
     {'character_share': 0.9}, given=plain.generator_params, ports=ports
