@@ -63,7 +63,7 @@ def test_one_slot_is_enough_to_introduce_somebody():
 
 def test_the_choice_is_among_a_fixed_number_of_scenes():
   film = tuple(f'scene {number}' for number in range(100))
-  for count, first in ((31, 0), (100, 98)):
-    # After 32 scenes, the first one is forgotten.
+  # The first scene is forgotten when 32 have followed.
+  for count, first in ((32, 0), (33, 31), (100, 98)):
     last = recalled((*film[:count], 'scene 0'), 2)[-1]
     assert last == (first, count - 1)

@@ -143,7 +143,9 @@ def test_a_batch_remembers_each_story_on_its_own():
 
 
 def test_memory_does_not_grow_with_the_story():
-  prompts = [f'scene {number % 7} of {number}' for number in range(60)]
+  # All are recalled at the end, most of them when they are forgotten.
+  names = [f'name {number}' for number in range(60)]
+  prompts = [*names, *reversed(names)]
   recall = Recall(Maker(slots=2), [_story(prompts)])
   for scene in range(len(prompts)):
     history = recall.of(scene)
