@@ -11,14 +11,17 @@ from collections.abc import Sequence
 
 _WORD = re.compile(r'[a-z0-9]+')
 # What a pronoun may mean in a scene that names somebody, which is one without a
-# pronoun: a noun of its own, and anybody whom no noun excludes.
+# pronoun: a noun of its own, and anybody whom no noun excludes. 'They' may mean
+# anybody, of whom there may be several.
 _NOUNS = {'he': 'man', 'she': 'woman'}
 _PRONOUNS = {
   **dict.fromkeys(('he', 'him', 'his'), 'he'),
   **dict.fromkeys(('she', 'her', 'hers'), 'she'),
-  **dict.fromkeys(('it', 'its', 'they', 'them', 'their'), 'it'),
+  **dict.fromkeys(('it', 'its'), 'it'),
+  **dict.fromkeys(('they', 'them', 'their', 'theirs'), 'they'),
 }
-# A story keeps the first frames of so many scenes, and of one for each slot.
+# A story keeps the first frames of so many scenes, or of one for each slot, if
+# these are more.
 _KEPT = 32
 
 
@@ -26,8 +29,8 @@ _KEPT = 32
 def _words(text: str) -> dict[str, int]:
   """Return the place of each word of a text, from 1, the first one of each.
 
-  A pronoun stands in brackets: it is no word that texts share, but one that is
-  shared with those who name somebody it may mean.
+  Pronouns are in brackets and in one form, as '(he)' of 'him'. Two texts with
+  one do not share a word: it counts where `_told` adds it.
   """
   places: dict[str, int] = {}
   for place, word in enumerate(_WORD.findall(text.lower()), start=1):
@@ -38,12 +41,13 @@ def _words(text: str) -> dict[str, int]:
 
 @functools.lru_cache(4096)
 def _told(text: str) -> dict[str, int]:
-  """Return the words of an earlier scene, with pronouns that may mean it."""
+  """Return the words of an earlier scene, and pronouns of whom it names."""
   places = _words(text)
   names = {word: place for word, place in places.items() if word[0] != '('}
   if len(names) < len(places):
     return names
   nouns = {noun for noun in _NOUNS.values() if noun in places}
+  names['(they)'] = 1
   for pronoun in ('he', 'she', 'it'):
     if not nouns or _NOUNS.get(pronoun) in nouns:
       names[f'({pronoun})'] = 1
@@ -57,8 +61,8 @@ def choose(texts: Sequence[str], prompt: str, slots: int) -> tuple[int, ...]:
   most often begin with whom they are about, and the more of the texts have it.
   A pronoun of the prompt counts as a word of the texts that name somebody whom
   it may mean, which have no pronoun themselves: 'he' not only of a man but of
-  anybody who is not called a woman. So the scene is chosen that introduced the
-  character. Of equal scenes, the later ones are chosen.
+  anybody who is not called a woman, and 'they' of all. So the scene is chosen
+  that introduced the character. Of equal scenes, the later ones are chosen.
 
   Args:
     texts: prompt or caption of each earlier scene, in order.

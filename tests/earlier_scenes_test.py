@@ -59,6 +59,9 @@ def test_one_slot_is_enough_to_introduce_somebody():
   # An orc and a skeleton are neither called a man nor a woman.
   assert choose(('an orc walks', both[0], both[2]), 'it is back', 1) == (0,)
   assert choose(('an orc walks', both[0]), 'he is back', 1) == (0,)
+  several = ('a man and a woman walk', 'it stands', 'he waves')
+  assert choose(several, 'they are back', 1) == (0,)
+  assert choose((*both, 'an orc walks'), 'they are back', 3) == (0, 1, 3)
 
 
 def test_the_choice_is_among_a_fixed_number_of_scenes():
