@@ -27,6 +27,27 @@ def test_examples_are_functions_of_seed_and_index():
   assert [c.caption for c in other] != [c.caption for c in first]
 
 
+def test_what_is_not_drawn_is_otherwise_the_same():
+  options = {'continuation_share': 0.7, 'history': 2, 'depth': True}
+  lengths = set()
+  for index in range(12):
+    drawn = _clip(1, index, **options)
+    plain = _clip(1, index, **options, render=False)
+    assert drawn.frames.any() and not plain.frames.any()
+    assert plain.frames.shape == drawn.frames.shape
+    for name in ('caption', 'context_frames', 'facts', 'previous_facts'):
+      assert getattr(plain, name) == getattr(drawn, name)
+    np.testing.assert_array_equal(plain.depth, drawn.depth)
+    captions = [one.caption for one in drawn.history]
+    assert [one.caption for one in plain.history] == captions
+    lengths.add(len(captions))
+    image = storyworld.training_image(1, index, 'easy', size=16)
+    plain = storyworld.training_image(1, index, 'easy', size=16, render=False)
+    assert image.frame.any() and not plain.frame.any()
+    assert (plain.caption, plain.facts) == (image.caption, image.facts)
+  assert lengths == {0, 1, 2}
+
+
 @pytest.mark.parametrize('subset', SUBSETS)
 def test_examples_belong_to_their_split(subset):
   for split in ('train', 'heldout'):
