@@ -99,7 +99,6 @@ def described_devices(topology: str) -> list[Any]:
     UserError: the topology is not one, or there is no libtpu.
   """
   name, count = split_topology(topology)
-  check_extra(f'the topology {topology}', 'libtpu', extra='tpu')
   # Ask no metadata server about this machine, and ignore other processes.
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
@@ -110,6 +109,8 @@ def described_devices(topology: str) -> list[Any]:
       chip_config_name=CHIPS[name].config,
     )
   except Exception as error:
+    # Not before: JAX also takes a library that TPU_LIBRARY_PATH names.
+    check_extra(f'the topology {topology}', 'libtpu', extra='tpu')
     raise UserError(
       f'the topology {topology} cannot be described ({error}); give sides that '
       'such a pod may have'

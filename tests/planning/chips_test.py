@@ -35,10 +35,19 @@ def test_an_unknown_chip_is_refused():
     chips.chip('v7')
 
 
+HAS_LIBTPU = importlib.util.find_spec('libtpu') is not None
+
+
+@pytest.mark.skipif(HAS_LIBTPU, reason='the extra tpu is installed')
+def test_without_libtpu_the_sentence_names_its_extra(monkeypatch):
+  for name in ('TPU_SKIP_MDS_QUERY', 'ALLOW_MULTIPLE_LIBTPU_LOAD'):
+    monkeypatch.setenv(name, '1')  # They are set, and removed again.
+  with pytest.raises(UserError, match='the topology v4:2x2x1 needs libtpu; ru'):
+    chips.described_devices('v4:2x2x1')
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(
-  importlib.util.find_spec('libtpu') is None, reason='without the extra tpu'
-)
+@pytest.mark.skipif(not HAS_LIBTPU, reason='without the extra tpu')
 @pytest.mark.parametrize(
   'topology', ['v4:2x2x1', 'v5e:2x2', 'v5p:2x2x1', 'v6e:2x2']
 )
