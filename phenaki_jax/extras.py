@@ -18,14 +18,14 @@ def check_extra(what: str, *modules: str, extra: str) -> None:
   """Check that modules are installed, without importing them.
 
   Args:
-    what: needs them.
-    *modules: are named as their packages, but for `-`.
-    extra: installs them.
+    what: what needs them, for the sentence.
+    *modules: names to import; the sentence has `-` in place of `_` and `.`.
+    extra: the extra of this package that installs them.
 
   Raises:
     MissingExtraError: a module is missing.
   """
   missing = [one for one in modules if importlib.util.find_spec(one) is None]
   if missing:
-    packages = ', '.join(missing).replace('_', '-')
+    packages = ', '.join(missing).translate(str.maketrans('_.', '--'))
     raise MissingExtraError(needs(what, packages, extra=extra))

@@ -11,7 +11,7 @@ def test_missing_packages_are_named_with_their_extra(monkeypatch):
   check_extra('a test', 'numpy', 'numpy.linalg', extra='x')
   monkeypatch.setitem(sys.modules, 'numpy', None)
   with pytest.raises(MissingExtraError) as caught:
-    check_extra('a test', 'sys', 'numpy', 'no_such_module', extra='x')
+    check_extra('a test', 'sys', 'numpy', 'json.no_such_module', extra='x')
   assert str(caught.value) == (
-    'a test needs numpy, no-such-module; run: pip install "phenaki-jax[x]"'
+    'a test needs numpy, json-no-such-module; run: pip install "phenaki-jax[x]"'
   )

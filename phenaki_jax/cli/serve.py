@@ -79,8 +79,11 @@ def run(args: argparse.Namespace) -> None:
   """Serve until a signal."""
   import pathlib
 
-  modules = ('fastapi', 'prometheus_client', 'python_multipart')
-  check_extra('the server', *modules, 'starlette', 'uvicorn', extra='serve')
+  modules = (
+    *('fastapi', 'prometheus_client', 'python_multipart', 'starlette'),
+    'uvicorn',
+  )
+  check_extra('the server', *modules, extra='serve')
   import jax
 
   from phenaki_jax.files.paths import local_path
