@@ -68,5 +68,5 @@ def run(args: argparse.Namespace) -> None:
     print(
       f'the fonts lack {counted(character=len(missing))} ({missing[:20]}) '
       'and show boxes instead; wrote all captions as text to '
-      f' {args.out}.txt'
+      f'{args.out}.txt'
     )

@@ -1,10 +1,9 @@
 """Content credentials: a signed C2PA manifest in a film, GIF or PNG.
 
-The manifest says that the file was created by a trained algorithm, or of an
-edit, with one, and with what. It is signed with the user's certificate. Who
-removes it leaves no trace of it; who changes the file or the manifest
-invalidates the signature. The format is C2PA's, written by its own library (the
-extra `c2pa`).
+The manifest says how the file was made: created by a trained algorithm or, in
+an edit, changed by one. It is signed with the user's certificate. Who removes
+it leaves no trace of it; who changes the file or the manifest invalidates the
+signature. The format is C2PA's, written by its own library (the extra `c2pa`).
 """
 
 import contextlib
@@ -105,8 +104,8 @@ def sign(
   Args:
     path: an MP4, GIF or PNG.
     certificate: from `read_certificate`.
-    provenance: JSON values that describe how it was made; with an 'edit', the
-      file is one of what a model changed or added to.
+    provenance: JSON values that describe how it was made; one with an 'edit'
+      is of frames that a model changed or added to.
 
   Raises:
     UserError: the file cannot be signed.

@@ -37,7 +37,13 @@ def write_png(
   provenance: Mapping[str, Any],
   certificate: Certificate | None = None,
 ) -> None:
-  """Write an image, uint8 RGB [H, W, 3], as PNG, signed by a certificate.
+  """Write an image, uint8 RGB [H, W, 3], as PNG.
+
+  Args:
+    path: ends in .png.
+    image: the pixels.
+    provenance: JSON values that describe how it was made.
+    certificate: signs the file; see `credentials`.
 
   Raises:
     UserError: for another dtype, shape or suffix.

@@ -140,7 +140,7 @@ def write_edit(
 
   Args:
     paths: of both.
-    frames: of the film, and without label and mark in the array.
+    frames: of both; only those of the film get the label and the mark.
     fps: frames per second.
     provenance: JSON values that describe how the film was made.
     **origin: whether it is `marked`, and its `certificate`; see `Mp4Writer`.

@@ -78,7 +78,8 @@ class Model:
       story: a resolved story, whose size it gets.
 
     Raises:
-      NotFoundError, UserError: it cannot be read, or the model sees none.
+      NotFoundError, UserError: it cannot be read or has another size, or the
+        model sees none.
     """
     frame = self._picture(path, story)
     return dataclasses.replace(
@@ -96,8 +97,8 @@ class Model:
       story: a resolved story, whose size they get.
 
     Raises:
-      NotFoundError, UserError: one cannot be read, or the model sees none, or
-        not so many.
+      NotFoundError, UserError: one cannot be read or has another size, or the
+        model sees none, or not so many.
     """
     frames = np.array([self._picture(path, story) for path in paths])
     return dataclasses.replace(

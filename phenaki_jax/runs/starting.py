@@ -25,7 +25,8 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 # Number of captions from which a vocabulary is learned; more would change
 # little.
 _NUM_CAPTIONS = 10_000
-# Read of the data of a run that starts from a model, which knows most words.
+# Number of captions of further training from which words are counted; the model
+# from which it starts knows most of them.
 _MORE_CAPTIONS = 2_000
 # Settings in which a run may differ from the generator that it starts from: its
 # critic is another network, ports, words and a prompt may be added, and the
@@ -167,7 +168,10 @@ def captions_of(
 
 
 def words_after(known: Words | None, experiment: Experiment) -> Words | None:
-  """Return the words of a start with those that further training adds."""
+  """Return the words that a start knows, and those of the data of this run.
+
+  None stays None: the words of the data alone would be too few.
+  """
   if known is None:
     return None
   return known.joined(Words.count(captions_of(experiment, _MORE_CAPTIONS)))

@@ -110,7 +110,8 @@ def _check_history(experiment: Experiment) -> None:
     if not data.clip_captions:
       raise UserError(
         f'task.{role}_share is {share:g}, but data.clip_captions is False, so '
-        'that captions of earlier scenes are not read; leave one of them out'
+        'that captions of earlier scenes are not read, by which these are '
+        'chosen; leave one of them out'
       )
     if is_world and not data.continuation_share:
       raise UserError(
