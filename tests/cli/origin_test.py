@@ -65,7 +65,7 @@ def test_an_edit_is_marked_and_signed(tiny_bundle, signing, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-  'command', [['story', '--prompt', 'a'], ['edit', 'animate', 'a.png']]
+  'command', [['story', '--prompt', 'a'], ['edit', 'animate', __file__]]
 )
 def test_a_missing_certificate_is_refused_first(command, tmp_path, capsys):
   film = tmp_path / 'film.mp4'
