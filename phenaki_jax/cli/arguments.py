@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import inspect
 import math
+import pathlib
 import types
 from typing import Any
 
@@ -120,9 +121,16 @@ def add_images(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def images(args: argparse.Namespace) -> tuple[str | None, ...]:
-  """Return the paths of these images; None without a source."""
-  return args.source, *args.character
+def images(args: argparse.Namespace, story: Any) -> list[pathlib.Path]:
+  """Return the paths of these images, and of what scenes start from.
+
+  Raises:
+    NotFoundError, UserError: see `footage.find`.
+  """
+  from phenaki_jax.runs.footage import find
+
+  starts = (scene.start for scene in story.scenes)
+  return [find(one) for one in (args.source, *args.character, *starts) if one]
 
 
 def with_images(model: Any, args: argparse.Namespace, story: Any) -> Any:

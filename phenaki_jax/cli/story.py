@@ -109,7 +109,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Generate one story."""
   # JAX takes seconds, and is imported when all this can be used.
-  from phenaki_jax.runs.footage import find, read_starts
   from phenaki_jax.stories.output_paths import output_paths
   from phenaki_jax.stories.story import resolve, with_options
   from phenaki_jax.stories.story_file import as_story, read_schema
@@ -125,14 +124,12 @@ def run(args: argparse.Namespace) -> None:
   names = [name.replace('-', '_') for name, *_ in (*_OPTIONS, *_WORDS)]
   options = {name: getattr(args, name) for name in names}
   story = with_options(as_story(args.story or args.prompt), **options)
-  shown = (*arguments.images(args), *(scene.start for scene in story.scenes))
-  read = [path for path in shown if path]
-  for path in read:
-    find(path)
+  read = (args.story, *arguments.images(args, story))
   if args.out is not None:
-    output_paths(args.out, inputs=[*filter(None, [args.story]), *read])
+    output_paths(args.out, inputs=filter(None, read))
   origin = arguments.origin(args)
   from phenaki_jax.runs.diffusion import load_any
+  from phenaki_jax.runs.footage import read_starts
   from phenaki_jax.stories import outputs
 
   model = load_any(args.model, tokenizer=args.tokenizer, encoder=args.encoder)

@@ -10,7 +10,7 @@ _SUFFIXES = ('.mp4', '.gif', '.png', '.json')
 
 
 def output_paths(
-  out: str | os.PathLike[str], *, inputs: Iterable[str] = ()
+  out: str | os.PathLike[str], *, inputs: Iterable[str | os.PathLike[str]] = ()
 ) -> list[pathlib.Path]:
   """Return the files of a story: film, GIF, contact sheet, provenance.
 
