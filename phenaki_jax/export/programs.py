@@ -126,7 +126,8 @@ def make_programs(
 
   Raises:
     UserError: the tokenizer cannot make frames of that size, the generator
-      has ports, or the settings have a negative text or temporal guidance.
+      has other ports than for a history, or the settings have a negative text
+      or temporal guidance.
   """
   if settings.negative:
     raise UserError(
@@ -139,7 +140,8 @@ def make_programs(
       'do not take; export a model with 1'
     )
   ports = models.generator.ports
-  if ports.canvas or ports.memory or ports.scalars:
+  # Without a history, each scene is generated as the first one of a story is.
+  if ports.canvas or {*ports.memory} - {'history'} or ports.scalars:
     raise UserError(
       'the generator has ports (canvas, memory or scalars), whose conditions '
       'programs do not take; export a model without them, or a bundle: '

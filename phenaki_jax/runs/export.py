@@ -238,6 +238,12 @@ def export_programs(
       f'the stories of {model.name} take two stages (docs/diffusion.md), of '
       'which no programs are written; export a bundle of its run'
     )
+  if 'history' in model.sampler.models.ports.memory:
+    _log.info(
+      '%s reads the history of a story, which its programs do not: each scene '
+      'sees its context alone.',
+      model.name,
+    )
   defaults, settings = model.defaults, model.defaults.settings
   if steps is not None:
     settings = dataclasses.replace(settings, steps=steps)

@@ -230,6 +230,27 @@ def test_settings_that_programs_do_not_take_are_refused(tiny_sampler, setting):
     make_programs(tiny_sampler.models, settings, **SHAPE)
 
 
+def test_programs_leave_a_history_out(tiny_sampler, programs):
+  ports = PortsConfig(memory=('history',), memory_every=1, memory_slots=1)
+  models = tiny_sampler.models
+  generator = dataclasses.replace(models.generator, ports=ports)
+  models = dataclasses.replace(models, generator=generator)
+  assert dataclasses.replace(tiny_sampler, models=models).history_slots == 1
+  weights = tiny_sampler.generator_params
+  ids = np.ones((2, models.text.max_length), np.int32)
+  vectors, masks = programs['text'].function(weights, ids)
+  inputs = [
+    *(vectors, masks, np.zeros((2, *generator.grid), np.int32)),
+    np.zeros((2, *generator.grid), bool),
+    *(np.array([1, 2], np.uint32), np.zeros((2, 3), np.float32)),
+  ]
+  with_history, without = (
+    jax.jit(made['sample'].function).lower(weights, *inputs).as_text()
+    for made in (make_programs(models, SETTINGS, **SHAPE), programs)
+  )
+  assert with_history == without
+
+
 @pytest.mark.parametrize('port', ['canvas', 'memory', 'scalars'])
 def test_generators_with_a_port_are_refused(ported_sampler, port):
   models = ported_sampler.models
