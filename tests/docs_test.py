@@ -39,5 +39,5 @@ def test_arrays_have_the_names_that_the_page_of_the_server_gives():
   for path in (ROOT / 'tests' / 'golden' / 'params').iterdir():
     found |= {line.split()[0] for line in path.read_text().splitlines()[:-1]}
   named = {p: fnmatch.filter(found, p) for p in patterns if p != 'critic/*'}
-  assert len(patterns) == 18 and all(named.values()), named
+  assert len(patterns) == 19 and all(named.values()), named
   assert found == {name for names in named.values() for name in names}
