@@ -317,6 +317,8 @@ def assemble(
     vocabulary, given = found, dict(start.sampler.generator_params)
     if new := new_words(experiment, start):
       vocabulary, words, given = new.vocabulary, new.words, new.params
+    elif start is teacher:
+      words = start.words  # The data of a student are those of its teacher.
     else:
       words = words_after(start.words, experiment)
     theirs, ours = start.sampler.models.generator, experiment.generator

@@ -25,9 +25,6 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 # Number of captions from which a vocabulary is learned; more would change
 # little.
 _NUM_CAPTIONS = 10_000
-# Number of captions of further training from which words are counted; the model
-# from which it starts knows most of them.
-_MORE_CAPTIONS = 2_000
 # Settings in which a run may differ from the generator that it starts from: its
 # critic is another network, ports, words and a prompt may be added, and the
 # others change no parameters.
@@ -157,14 +154,12 @@ def vocabulary_of(
   return vocabulary, Words.count(captions)
 
 
-def captions_of(
-  experiment: Experiment, count: int = _NUM_CAPTIONS
-) -> list[str]:
+def captions_of(experiment: Experiment) -> list[str]:
   """Return captions of the training data, from which words are counted."""
   with contextlib.closing(
     open_pipeline(experiment, experiment.data, None)
   ) as pipeline:
-    return list(pipeline.captions(count))
+    return list(pipeline.captions(_NUM_CAPTIONS))
 
 
 def words_after(known: Words | None, experiment: Experiment) -> Words | None:
@@ -174,7 +169,7 @@ def words_after(known: Words | None, experiment: Experiment) -> Words | None:
   """
   if known is None:
     return None
-  return known.joined(Words.count(captions_of(experiment, _MORE_CAPTIONS)))
+  return known.joined(Words.count(captions_of(experiment)))
 
 
 def read_words(workdir: epath.PathLike) -> Words | None:
