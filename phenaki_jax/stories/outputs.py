@@ -152,12 +152,13 @@ def write_timeline(
     The timeline as text, with the path of the picture in the last line.
   """
   windows = list(plan_story(maker, story, starts))
+  text = timeline.to_text(story, windows, slots=history_slots(maker))
   if out is None:
-    return timeline.to_text(story, windows)
+    return text
   path = output_paths(out)[0].with_suffix('.timeline.png')
   picture = draw_timeline(story, windows)
   write_png(path, picture, provenance={'story': describe(story)})
-  return f'{timeline.to_text(story, windows)}\n{path}'
+  return f'{text}\n{path}'
 
 
 def reroll_story(

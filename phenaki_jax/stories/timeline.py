@@ -8,6 +8,7 @@ import dataclasses
 import types
 from collections.abc import Iterator, Mapping
 
+from phenaki_jax.earlier_scenes import recalled
 from phenaki_jax.stories.story import Story
 
 
@@ -73,11 +74,19 @@ def plan(
       start, window = start + frames, window + 1
 
 
-def to_text(story: Story, windows: Iterator[Window] | list[Window]) -> str:
+def to_text(
+  story: Story, windows: Iterator[Window] | list[Window], *, slots: int = 0
+) -> str:
   """Return the timeline of a resolved story as lines of text.
 
   Frames are numbered from 0; both ends are included.
+
+  Args:
+    story: a resolved story.
+    windows: from `plan`.
+    slots: how many earlier scenes the clips of the model are shown.
   """
+  remembered = recalled(tuple(scene.prompt for scene in story.scenes), slots)
   fps = story.fps or 1.0
   lines, last = [], None
   for window in windows:
@@ -95,6 +104,9 @@ def to_text(story: Story, windows: Iterator[Window] | list[Window]) -> str:
       lines += [head, f'  "{scene.prompt}"', f'  {", ".join(more)}']
       if settings.negative:
         lines.append(f'  away from "{settings.negative}"')
+      if chosen := remembered[last]:
+        numbers = ', '.join(str(number + 1) for number in chosen)
+        lines.append(f'  remembers scene {numbers}: first frame and prompt')
     frames = f'{window.start}-{window.start + window.frames - 1}'
     lines.append(f'    frames {frames} see {_seen(window, scene.start)}')
   return '\n'.join(lines)

@@ -107,6 +107,15 @@ def test_text_names_prompts_frames_and_what_is_seen():
     '  guidance 3, 2 steps, seed 0',
     '    frames 16-17 see the last 1 of b.png',
   ]
+  # A model with a history is also shown the scene that shares most words.
+  windows = list(plan_story(maker, story, starts))
+  more = timeline.to_text(story, windows, slots=1).splitlines()
+  added = [line for line in more if line not in text.splitlines()]
+  assert added == [
+    '  remembers scene 1: first frame and prompt',
+    '  remembers scene 2: first frame and prompt',
+  ]
+  assert more.index(added[0]) == 8
 
 
 def test_picture_shows_each_scene_in_its_row():
