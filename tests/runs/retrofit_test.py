@@ -1,5 +1,8 @@
 """Captions are read as texts are, and at first not at all."""
 
+import dataclasses
+import logging
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +10,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from phenaki_jax import sharding
 from phenaki_jax.nn.blocks import Block
-from phenaki_jax.nn.config import TransformerConfig
+from phenaki_jax.nn.config import PortsConfig, TransformerConfig
 from phenaki_jax.nn.ports import Memory
-from phenaki_jax.runs.retrofit import with_readers
+from phenaki_jax.runs.retrofit import grown, with_readers
+from phenaki_jax.training.generator_task import GeneratorTask
 
 BITS = np.random.default_rng(0)
 X = jnp.asarray(BITS.normal(size=(1, 2, 3, 8)), jnp.float32)
@@ -84,3 +88,23 @@ def test_a_model_without_texts_gives_nothing():
   path = 'generator/blocks/block_0/captions'
   found = with_readers(given, [f'{path}/gate', f'{path}/out/kernel'])
   assert found == given
+
+
+def test_new_leaves_of_all_blocks_are_named_once(tiny_sampler, caplog):
+  caplog.set_level(logging.INFO)
+  models, given = tiny_sampler.models, tiny_sampler.generator_params
+  ports = PortsConfig(memory=('history',), memory_every=1)
+  task = GeneratorTask(
+    config=dataclasses.replace(models.generator, ports=ports, num_layers=2),
+    text=models.text,
+    tokenizer=models.tokenizer,
+    tokenizer_params={},
+  )
+  blocks = given['generator']['blocks']
+  two = {'block_0': blocks['block_0'], 'block_1': blocks['block_0']}
+  generator = {**given['generator'], 'blocks': {**blocks, **two}}
+  grown(task, {**given, 'generator': generator}, 'runs/old')
+  (message,) = caplog.messages
+  assert message.startswith('start_from=runs/old has no generator/')
+  assert message.count('captions/gate') == 1 and 'block_*/' in message
+  assert 'block_0' not in message
