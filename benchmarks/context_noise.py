@@ -14,8 +14,8 @@ trained.
       --contexts frames tokens
 
 compares the paper's way, in which windows see frames that are encoded again,
-with windows that carry on tokens. `--models lpc` is of the sprite world; it reads
-a history, so that it carries on no tokens.
+with windows that carry on tokens. `--models lpc` is of the sprite world; it
+reads a history, so that it carries on no tokens.
 """
 
 import argparse
