@@ -13,7 +13,6 @@ from phenaki_jax.storyworld import subset_named
 from phenaki_jax.text.words import Words, split_words
 
 NAMES = ('storyworld', 'lpc')
-_WOMAN = 'a woman with long pink hair in plate armour'
 EXAMPLES = {
   'storyworld': {
     'seed': 4,
@@ -26,10 +25,19 @@ EXAMPLES = {
   'lpc': {
     'seed': 1,
     'scenes': [
-      {'prompt': f'{_WOMAN} draws a bow facing right in the snow'},
-      {'prompt': f'{_WOMAN} walks to the left in the snow'},
-      {'prompt': f'{_WOMAN} swings a dagger facing the camera on the grass'},
-      {'prompt': f'{_WOMAN} casts a spell facing left on the grass'},
+      {
+        'prompt': 'a woman with long red hair in plate armour draws a bow '
+        'facing right on the grass'
+      },
+      {'prompt': 'she walks to the left, now on the sand'},
+      {
+        'prompt': 'a man with spiky green hair in a white shirt and teal pants '
+        'swings a dagger facing the camera on the sand'
+      },
+      {
+        'prompt': 'the woman is back and casts a spell facing the camera on '
+        'the sand'
+      },
     ],
   },
 }
