@@ -1,6 +1,9 @@
 """Which earlier scenes are chosen follows from the prompts so far."""
 
+import random
+
 from phenaki_jax.earlier_scenes import choose, recalled
+from phenaki_jax.lpc import random_story
 
 PROMPTS = (
   'a woman with long red hair walks to the left',
@@ -70,3 +73,17 @@ def test_the_choice_is_among_a_fixed_number_of_scenes():
   for count, first in ((32, 0), (33, 31), (100, 98)):
     last = recalled((*film[:count], 'scene 0'), 2)[-1]
     assert last == (first, count - 1)
+
+
+def test_one_slot_finds_who_is_meant_in_the_sprite_world():
+  """The share of `docs/conditioning.md`."""
+  right = 0
+  for seed in range(400):
+    story = random_story.sample_return(random.Random(seed), size=64)
+    prompts = tuple(scene.prompt for scene in story.scenes)
+    right += recalled(prompts, 1)[-1] == (0,)
+  assert right >= 0.99 * 400
+  for seed in range(50):
+    story = random_story.sample_story(random.Random(seed), size=64, scenes=8)
+    prompts = tuple(scene.prompt for scene in story.scenes)
+    assert recalled(prompts, 1)[1:] == ((0,),) * 7
