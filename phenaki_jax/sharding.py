@@ -240,8 +240,11 @@ def constrain(
   return jax.lax.with_sharding_constraint(x, PartitionSpec(*entries))
 
 
-def splits_evenly(shape: Sequence[int], names: Sequence[str | None]) -> bool:
-  """Return whether the mesh, if there is one, divides each dimension."""
+def splits_evenly(shape: Sequence[Any], names: Sequence[str | None]) -> bool:
+  """Return whether the mesh, if there is one, divides each dimension.
+
+  A dimension of a program that is being exported may be symbolic.
+  """
   mesh = _ambient_mesh()
   return mesh.empty or all(
     size % _ways(mesh, entry) == 0

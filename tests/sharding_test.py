@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from jax import export
 from jax.sharding import AxisType, PartitionSpec
 
 from phenaki_jax import rng, sharding
@@ -234,3 +235,8 @@ def test_a_batch_is_split_by_rows():
 def test_rows_that_do_not_divide_are_named():
   with pytest.raises(ValueError, match='6 rows of images/pixels'):
     sharding.global_batch({'images': {'pixels': np.ones((6, 2))}}, _mesh((8,)))
+
+
+def test_symbolic_dimensions_split_without_a_mesh():
+  shape = export.symbolic_shape('2*b, 3*b, 4*b')
+  assert sharding.splits_evenly(shape, ('batch', None, None))
