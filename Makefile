@@ -19,7 +19,7 @@ endif
 BIN := $(VENV)/bin
 PHENAKI := $(BIN)/python -m phenaki_jax
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 comma := ,
 BASE := .$(if $(EXTRAS),[$(EXTRAS)])
