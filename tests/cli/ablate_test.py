@@ -139,9 +139,10 @@ def test_a_wrong_unit_ends_in_one_sentence(call, tmp_path, capfd):
 @pytest.mark.slow
 @pytest.mark.unoptimized
 def test_a_sweep_runs_from_the_tokenizer_to_the_report(
-  tmp_path, monkeypatch, capsys
+  tmp_path, monkeypatch, capsys, compiled_once
 ):
-  monkeypatch.setenv('PYTHONPATH', str(ROOT))
+  for name, value in {'PYTHONPATH': str(ROOT), **compiled_once}.items():
+    monkeypatch.setenv(name, value)
   tokenizer, out = tmp_path / 'tokenizer', tmp_path / 'out'
   config = f'{ROOT}/configs/tokenizer/tiny.py'
   argv = ['train', '--config', config, '--workdir', str(tokenizer)]

@@ -252,28 +252,25 @@ def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
   assert (made('depth', '0', '--invert') != expected).any()
 
 
-def _train(folder, *overrides):
+def _train(folder, cache, *overrides):
   """Train in a process of its own, which has one device."""
   config = CONFIGS / 'diffusion' / 'tiny.py'
   argv = ['train', '--config', str(config), '--workdir', str(folder)]
   for text in (*TINY, 'optim.decay_steps=60', *overrides):
     argv += ['--set', text]
-  # The program of a step is compiled once.
-  cache = folder.parent / 'cache'
-  cache.mkdir(mode=0o700, exist_ok=True)
   subprocess.run(
     [sys.executable, '-m', 'phenaki_jax', *argv],
     cwd=CONFIGS.parent,
-    env={**os.environ, 'JAX_COMPILATION_CACHE_DIR': str(cache)},
+    env={**os.environ, **cache},
     check=True,
   )
   return folder
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory):
+def run(tmp_path_factory, compiled_once):
   """Train a model without interruption."""
-  return _train(tmp_path_factory.mktemp('runs') / 'whole')
+  return _train(tmp_path_factory.mktemp('runs') / 'whole', compiled_once)
 
 
 @pytest.mark.slow
@@ -291,10 +288,10 @@ def test_a_run_leaves_losses_and_samples(run):
 
 @pytest.mark.slow
 @pytest.mark.unoptimized
-def test_a_resumed_run_equals_an_uninterrupted_one(run):
+def test_a_resumed_run_equals_an_uninterrupted_one(run, compiled_once):
   folder = run.parent / 'resumed'
-  _train(folder, 'train.steps=2', 'train.evaluate_every=100')
-  _train(folder)
+  _train(folder, compiled_once, 'train.steps=2', 'train.evaluate_every=100')
+  _train(folder, compiled_once)
   one, two = (load_params(path).params for path in (run, folder))
   jax.tree.map(np.testing.assert_array_equal, one, two)
 
