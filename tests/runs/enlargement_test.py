@@ -61,7 +61,7 @@ def untrained(tmp_path_factory):
   write_bundle(
     folder,
     tokenizer_params=None,
-    generator_params=sharding.unbox(denoiser.init(jax.random.key(0))),
+    generator_params=sharding.unbox(jax.jit(denoiser.init)(jax.random.key(0))),
     config=bundle_config(tried, 'large'),
     vocabulary=b'',
     model_card='# large\n',

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,15 +27,19 @@ CONFIG = DiffusionConfig(
 )
 
 
-def _enlarger(deviation, config=CONFIG):
+@functools.cache
+def _fresh(config):
   denoiser = Denoiser(config=config, text=TextConfig())
-  params = sharding.unbox(denoiser.init(jax.random.key(0)))
+  return sharding.unbox(jax.jit(denoiser.init)(jax.random.key(0)))
+
+
+def _enlarger(deviation, config=CONFIG):
   bits = np.random.default_rng(0)
   return Enlarger(
     config=config,
     clip_frames=3,
     params=jax.tree.map(
-      lambda leaf: leaf + bits.normal(0, deviation, leaf.shape), params
+      lambda leaf: leaf + bits.normal(0, deviation, leaf.shape), _fresh(config)
     ),
   )
 
