@@ -12,6 +12,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import dataclasses  # noqa: E402
+import gc  # noqa: E402
 import inspect  # noqa: E402
 import typing  # noqa: E402
 
@@ -22,6 +23,9 @@ import jaxtyping  # noqa: E402
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_threefry_partitionable', True)
+# What is traced lives long, so that Python would look through all its objects
+# every few seconds, although they are hardly ever garbage.
+gc.set_threshold(700, 10, 100)
 # For what modules of tests compile when they are imported; each test sets it.
 jax.config.update('jax_disable_most_optimizations', True)
 
