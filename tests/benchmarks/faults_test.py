@@ -52,17 +52,23 @@ def test_damage_changes_a_file(monkeypatch, kind):
   assert corrupt.damage(kind, data, other, rng) != data
 
 
+# They start a small training again and again, which is mostly compiled.
+RESTARTS = [
+  'kills.py --kills 4 --steps 8',
+  'peers.py --ways killed',
+  'signals.py --phases compile "write 8"',
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'command',
   [
+    *(pytest.param(one, marks=pytest.mark.unoptimized) for one in RESTARTS),
     'corrupt.py --samples 160',
     'crash_points.py --every 14',
-    'kills.py --kills 4 --steps 8',
-    'peers.py --ways killed',
     'restore_bytes.py --layers 1 --processes 2',
     'save_pause.py --layers 1 --rounds 1',
-    'signals.py --phases compile "write 8"',
     'soak.py --steps 1000',
   ],
 )

@@ -43,6 +43,7 @@ tokenizers = _load()
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 @pytest.mark.parametrize(
   ('table', 'only', 'names'),
   [

@@ -174,6 +174,7 @@ def test_flops_grow_with_the_sizes():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_worker_of_phenaki_jax_trains_and_samples():
   from versus.shapes import CASES, MATMUL, Shapes
   from versus.side import Side

@@ -59,6 +59,7 @@ def test_a_step_that_does_not_fit_is_a_report(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_the_sampler_compiles_from_descriptions():
   """With the T5 encoder whose width the generator reads, on virtual devices."""
   overrides = ['data.row_multiple=8', 'generator.text_width=512']

@@ -37,6 +37,7 @@ def test_features_are_of_single_frames_and_name_their_network():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_random_networks_have_no_weights_to_name():
   clips = open_features('i3d@random')
   assert clips.of_clips and clips.describe()['weights'] == ''

@@ -34,6 +34,7 @@ def test_command_of_the_image_is_one_of_ours():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_stopped_server_ends_streams_and_keeps_the_story(tiny_bundle, tmp_path):
   command = [sys.executable, '-m', 'phenaki_jax', 'serve', str(tiny_bundle)]
   command += ['--data', str(tmp_path / 'data'), '--port', '0', '--json-logs']

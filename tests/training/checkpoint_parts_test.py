@@ -93,6 +93,7 @@ def test_an_exception_does_not_wait_for_other_processes(
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_late_processes_are_named(tmp_path):
   folder = tmp_path / 'checkpoints' / '7'
   folder.mkdir(parents=True)

@@ -75,6 +75,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimized
 def test_a_run_stopped_many_times_equals_an_uninterrupted_run(
   tmp_path, uninterrupted
 ):
