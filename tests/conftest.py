@@ -116,6 +116,16 @@ def _drawn(task, rng):
   return jax.tree_util.tree_map_with_path(weights, shapes)
 
 
+def _is_unoptimized(item):
+  marks = {mark.name for mark in item.iter_markers()}
+  return 'slow' not in marks or 'unoptimized' in marks
+
+
+def pytest_collection_modifyitems(items):
+  """Begin with the tests that train, so that no long one is the last."""
+  items.sort(key=_is_unoptimized)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
   """Compile without most optimisations, unless the test is only slow.
@@ -123,8 +133,7 @@ def pytest_runtest_setup(item):
   The fast tests, and slow ones with the mark `unoptimized`, spend most of their
   time in the compiler. Other slow ones train, and run what users run.
   """
-  marks = {mark.name for mark in item.iter_markers()}
-  is_unoptimized = 'slow' not in marks or 'unoptimized' in marks
+  is_unoptimized = _is_unoptimized(item)
   if is_unoptimized != jax.config.read('jax_disable_most_optimizations'):
     # Programs that are compiled already are used again whatever the setting is,
     # and have other bits than those of a process of its own.

@@ -125,7 +125,6 @@ def test_a_run_is_followed_to_its_last_checkpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.unoptimized
 def test_features_and_protocols_give_numbers_with_their_protocol(
   tiny_bundle, tmp_path
 ):
