@@ -18,7 +18,6 @@ def serving():
 
 
 @pytest.mark.slow
-@pytest.mark.unoptimized
 def test_killed_server_loses_nothing_and_makes_nothing_twice(
   serving, tiny_bundle, tmp_path
 ):
@@ -64,7 +63,6 @@ def test_load_loses_no_story(serving, tiny_bundle, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.unoptimized
 def test_scenes_appended_while_watching_arrive(serving, tiny_bundle, tmp_path):
   found = serving.live(tmp_path / 'data', scenes=4, model=str(tiny_bundle))
   assert found['frames'] == 4 * 9
