@@ -58,7 +58,7 @@ test: lint
 	$(PYTEST) -m 'not slow'
 
 test-slow: $(VENV)/test.stamp
-	$(PYTEST) -m slow
+	$(PYTEST) --no-loadscope-reorder -m slow
 
 test-all: $(VENV)/test.stamp
 	$(PYTEST)
