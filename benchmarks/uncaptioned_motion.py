@@ -10,7 +10,7 @@ the motion is that of the shape. For comparison the same model reads the prompt
 in one stage, with layers over time and text at once; and another model was
 trained on clips in which any shape has any motion, for which chance is a third.
 
-Two CPU cores: about half an hour. The command prints a table.
+One CPU core: about an hour. The command prints a table.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ('clips', 1200),
     ('images', 2400),
     ('tokenizer-steps', 2500),
-    ('steps', 4000),
+    ('steps', 2000),
     ('prompts', 100),
   ):
     parser.add_argument(f'--{name}', type=int, default=number)
