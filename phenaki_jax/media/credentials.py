@@ -1,9 +1,10 @@
 """Content credentials: a signed C2PA manifest in a film, GIF or PNG.
 
-The manifest says how the file was made: created by a trained algorithm or, in
-an edit, changed by one. It is signed with the user's certificate. Who removes
-it leaves no trace of it; who changes the file or the manifest invalidates the
-signature. The format is C2PA's, written by its own library (the extra `c2pa`).
+The manifest says how the file was made: by a trained algorithm alone, or with
+pictures that it was given, as in an edit. It is signed with the user's
+certificate. Who removes it leaves no trace of it; who changes the file or the
+manifest invalidates the signature. The format is C2PA's, written by its own
+library (the extra `c2pa`).
 """
 
 import contextlib
@@ -104,15 +105,14 @@ def sign(
   Args:
     path: an MP4, GIF or PNG.
     certificate: from `read_certificate`.
-    provenance: JSON values that describe how it was made; one with an 'edit'
-      is of frames that a model changed or added to.
+    provenance: JSON values that describe how it was made, which say whether
+      the model was given pictures.
 
   Raises:
     UserError: the file cannot be signed.
   """
   c2pa = _library()
   path = pathlib.Path(path)
-  source = EDITED if 'edit' in provenance else GENERATED
   manifest = {
     'title': path.name,
     'claim_generator_info': [{'name': 'phenaki_jax'}],
@@ -123,7 +123,7 @@ def sign(
           'actions': [
             {
               'action': 'c2pa.created',
-              'digitalSourceType': source,
+              'digitalSourceType': _source_type(provenance),
               'softwareAgent': {'name': 'phenaki_jax'},
             }
           ]
@@ -189,6 +189,17 @@ def _anchors(path: str | os.PathLike[str]) -> str:
     raise UserError(
       f'cannot read the trusted certificates {path}: {error}; give a PEM file'
     ) from error
+
+
+def _source_type(provenance: Mapping[str, Any]) -> str:
+  """Return the term of IPTC, which depends on whether pictures were given."""
+  model, story = (provenance.get(name, {}) for name in ('model', 'story'))
+  is_given = (
+    'edit' in provenance
+    or not {'source', 'character'}.isdisjoint(model)
+    or any('starts_from' in scene for scene in story.get('scenes', ()))
+  )
+  return EDITED if is_given else GENERATED
 
 
 def _library() -> Any:

@@ -23,7 +23,11 @@ from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.media.png import write_png
 from phenaki_jax.media.provenance import read_provenance
 
-MADE = {'notice': 'AI-generated', 'model': {'name': 'tiny'}, 'seed': 7}
+MADE = {
+  'notice': 'AI-generated',
+  'model': {'name': 'tiny'},
+  'story': {'scenes': [{'start': 0}]},
+}
 
 
 def _frames():
@@ -64,10 +68,19 @@ def test_manifest_is_signed_and_says_how_the_file_was_made(
   assert action['digitalSourceType'] == GENERATED
 
 
-def test_an_edit_says_that_it_changed_what_was_given(signing, tmp_path):
-  path, made = tmp_path / 'film.mp4', {**MADE, 'edit': {'action': 'fps'}}
+@pytest.mark.parametrize(
+  'given',
+  [
+    {'edit': {'action': 'fps'}},
+    {'model': {'name': 'tiny', 'source': 'ab'}},
+    {'model': {'name': 'tiny', 'character': ['ab']}},
+    {'story': {'scenes': [{'start': 0}, {'starts_from': 'a.png'}]}},
+  ],
+)
+def test_what_is_made_of_given_pictures_says_so(given, signing, tmp_path):
+  path = tmp_path / 'film.mp4'
   _write(path)
-  sign(path, read_certificate(signing / 'signer.pem'), made)
+  sign(path, read_certificate(signing / 'signer.pem'), {**MADE, **given})
   assert verify(path, trust=signing / 'root.pem') == 'Trusted, signed by signer'
   found = {x['label']: x['data'] for x in _manifest(path)['assertions']}
   (action,) = found['c2pa.actions.v2']['actions']
