@@ -26,6 +26,17 @@ def test_every_test_that_the_page_of_the_neighbours_names_exists():
   assert scripts and all((ROOT / path).is_file() for path in scripts)
 
 
+def test_extras_are_quoted_so_that_every_shell_takes_them():
+  found = []
+  for pattern in ('*.md', 'docs/*.md', 'notebooks/*', 'phenaki_jax/**/*.py'):
+    for path in ROOT.glob(pattern):
+      text = path.read_text().replace('\\"', '"')
+      found += re.findall(r'pip install[-\w\s]* (\S*\[[^\s`]*)', text)
+  assert len(found) > 15
+  bad = [one for one in found if not re.match(r'"[\w.-]+\[[\w,{}]+\]"', one)]
+  assert not bad
+
+
 def test_arrays_have_the_names_that_the_page_of_the_server_gives():
   page = (ROOT / 'docs' / 'serving.md').read_text()
   table = page.split('| file | names | arrays of |')[1].split('\n\n')[0]

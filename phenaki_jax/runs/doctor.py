@@ -161,7 +161,9 @@ def _devices() -> Check:
   found = f'{len(devices)} of {kinds} in {jax.process_count()} process(es)'
   advice = ''
   if devices[0].platform == 'cpu':
-    advice = 'for an accelerator, pip install "phenaki-jax[gpu]" or "[tpu]"'
+    advice = (
+      'for an accelerator, pip install "phenaki-jax[gpu]" or "phenaki-jax[tpu]"'
+    )
   else:
     limit = (devices[0].memory_stats() or {}).get('bytes_limit')
     found += f', {limit / 2**30:.1f} GiB each' if limit else ''
