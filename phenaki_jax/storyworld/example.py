@@ -187,7 +187,7 @@ def training_clip(
   split: Split = 'train',
   depth: bool = False,
   history: int = 0,
-  render: bool = True,
+  draws: bool = True,
 ) -> ClipExample:
   """Make a clip with its caption.
 
@@ -207,7 +207,7 @@ def training_clip(
     history: most earlier scenes that come with a continuation. If there are
       any, half of the continuations are of stories in which an object leaves
       and comes back (see `returns`); the others come with the scene before.
-    render: whether anything is drawn. Otherwise the frames are black, and all
+    draws: whether anything is drawn. Otherwise the frames are black, and all
       else is the same, in less time.
 
   Raises:
@@ -225,7 +225,7 @@ def training_clip(
     )
   subset = subset_lib.subset_named(subset)
   rng = _generator(seed, _CLIP, index)
-  draw = renderer.render_clip if render else _nothing
+  render = renderer.render_clip if draws else _nothing
   if rng.random() < continuation_share:
     if history and rng.random() < _RETURN_SHARE:
       make = _clip_of_return
@@ -233,12 +233,12 @@ def training_clip(
       make = _continuation_clip
     return make(
       *(rng, subset, frames, size, fps, context_frames, split, depth, history),
-      draw,
+      render,
     )
   facts = random_scene.sample_facts(rng, subset, split)
   scene = random_scene.sample_scene(rng, facts, subset)
   return ClipExample(
-    frames=draw(scene, frames, size, fps),
+    frames=render(scene, frames, size, fps),
     caption=grammar.caption(facts, rng, subset),
     context_frames=0,
     facts=facts,
@@ -253,7 +253,7 @@ def training_image(
   *,
   size: int | tuple[int, int],
   split: Split = 'train',
-  render: bool = True,
+  draws: bool = True,
 ) -> ImageExample:
   """Make an image with its caption, which does not mention motion.
 
@@ -264,9 +264,9 @@ def training_image(
   rng = _generator(seed, _IMAGE, index)
   facts = random_scene.sample_facts(rng, subset, split, image=True)
   scene = random_scene.sample_scene(rng, facts, subset)
-  draw = renderer.render_clip if render else _nothing
+  render = renderer.render_clip if draws else _nothing
   return ImageExample(
-    frame=draw(scene, 1, size)[0],
+    frame=render(scene, 1, size)[0],
     caption=grammar.caption(facts, rng, subset),
     facts=facts,
   )

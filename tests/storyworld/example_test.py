@@ -32,7 +32,7 @@ def test_what_is_not_drawn_is_otherwise_the_same():
   lengths = set()
   for index in range(12):
     drawn = _clip(1, index, **options)
-    plain = _clip(1, index, **options, render=False)
+    plain = _clip(1, index, **options, draws=False)
     assert drawn.frames.any() and not plain.frames.any()
     assert plain.frames.shape == drawn.frames.shape
     for name in ('caption', 'context_frames', 'facts', 'previous_facts'):
@@ -42,7 +42,7 @@ def test_what_is_not_drawn_is_otherwise_the_same():
     assert [one.caption for one in plain.history] == captions
     lengths.add(len(captions))
     image = storyworld.training_image(1, index, 'easy', size=16)
-    plain = storyworld.training_image(1, index, 'easy', size=16, render=False)
+    plain = storyworld.training_image(1, index, 'easy', size=16, draws=False)
     assert image.frame.any() and not plain.frame.any()
     assert (plain.caption, plain.facts) == (image.caption, image.facts)
   assert lengths == {0, 1, 2}

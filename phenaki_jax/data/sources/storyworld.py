@@ -60,7 +60,7 @@ class StoryWorldReader:
         self.subset,
         size=request.size,
         split=self.split,
-        render=draws,
+        draws=draws,
       )
       return schema.Example(pixels=image.frame, caption=image.caption)
     clip = storyworld.training_clip(
@@ -75,7 +75,7 @@ class StoryWorldReader:
       split=self.split,
       depth=request.depth,
       history=request.history,
-      render=draws,
+      draws=draws,
     )
     return schema.Example(
       pixels=clip.frames,
