@@ -4,6 +4,7 @@ import os
 import shlex
 
 from phenaki_jax import config as config_lib
+from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
 
 
@@ -14,7 +15,8 @@ def next_step(experiment: Experiment, config: str, workdir: str) -> str:
     experiment: of the run.
     config: where it is described, `FILE` or `FILE:ARG`. Of a tokenizer, the
       generator on the same data is the file of that name in the folder
-      `generator` beside its own, if there is one.
+      `generator` beside its own, if there is one. It is given those entries of
+      ARG that it takes.
     workdir: the run directory.
   """
   out = shlex.quote(workdir)
@@ -25,7 +27,10 @@ def next_step(experiment: Experiment, config: str, workdir: str) -> str:
       named = os.path.normpath(os.path.join(folder, '..', 'generator', name))
       what = 'train a generator on its tokens'
       if os.path.isfile(named):
-        named += f':{arg}' * bool(arg)
+        taken = _taken(named, arg)
+        if taken != arg:
+          what += f', by a config that does not take all of {arg!r}'
+        named += f':{taken}' * bool(taken)
       else:
         named = 'FILE'
         what += ', with the config FILE of one on the same data'
@@ -47,3 +52,16 @@ def next_step(experiment: Experiment, config: str, workdir: str) -> str:
     f'generate a story video: phenaki story --model {out} --prompt "..." '
     '--prompt "..." --out story.mp4'
   )
+
+
+def _taken(file: str, arg: str) -> str:
+  """Return the entries of the argument of a config that another one takes."""
+
+  def is_taken(entry: str) -> bool:
+    try:
+      config_lib.load(f'{file}:{entry}')
+    except UserError:
+      return False
+    return True
+
+  return ','.join(filter(is_taken, arg.split(',')))

@@ -45,6 +45,29 @@ def test_the_generator_on_the_same_data_follows(
   assert args.set[0] == 'tokenizer_dir=runs/a b/'
 
 
+@pytest.mark.parametrize(
+  ('arg', 'taken'),
+  [('gpu', ''), ('manifest=a b,gpu', ':manifest=a b'), ('size=x', '')],
+)
+def test_the_generator_is_given_what_its_config_takes(
+  arg, taken, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'generator').mkdir()
+  (tmp_path / 'generator' / 'x.py').write_text(
+    'import ml_collections\n'
+    'from phenaki_jax import config\n'
+    'def get_config(arg=""):\n'
+    '  config.parse_arg(arg, manifest="", size=1)\n'
+    '  return ml_collections.ConfigDict()\n'
+  )
+  named = f'tokenizer/x.py:{arg}'
+  assert _next(named, kind='tokenizer').config == f'generator/x.py{taken}'
+  experiment = config.build(Experiment, {'kind': 'tokenizer'})
+  said = f'that does not take all of {arg!r}: phenaki train'
+  assert said in next_step(experiment, named, 'runs/a')
+
+
 @pytest.mark.parametrize('kind', ['generator', 'diffusion'])
 def test_models_of_clips_tell_stories(kind):
   args = _next(kind=kind)
