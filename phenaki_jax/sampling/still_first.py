@@ -28,6 +28,11 @@ def stills(
 ) -> np.ndarray:
   """Sample one image for each prompt, uint8 [B, 1, H, W, 3].
 
+  A still sees the source frame and the pictures of a character, because the
+  clip that continues it sees them. In training, images see none, so that how
+  well a still follows them is not known. Earlier scenes are shown to clips
+  alone.
+
   Raises:
     UserError: the model has positions of clips alone.
   """

@@ -90,6 +90,19 @@ def test_it_is_otherwise_the_sampler(ported_sampler):
   assert not hasattr(maker, 'nothing')
 
 
+@pytest.mark.parametrize('role', ['source', 'character'])
+def test_a_still_sees_the_images_of_the_sampler(ported_sampler, role):
+  def still(value):
+    images = np.full((1, 16, 16, 3), value, np.uint8)
+    if role == 'source':
+      sampler = ported_sampler.with_source(images[0])
+    else:
+      sampler = ported_sampler.with_character(images)
+    return stills(sampler, PROMPTS, **OPTIONS)
+
+  assert (still(0) != still(255)).any()
+
+
 def test_learned_positions_have_no_stills(tiny_sampler):
   models = tiny_sampler.models
   learned = dataclasses.replace(models.generator, positions='learned')
