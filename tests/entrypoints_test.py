@@ -100,6 +100,12 @@ def test_help_imports_no_heavy_package(command):
     ('story --prompt x --out a.mp4 --character b.png', 'no image or clip b'),
     ('edit continue b.mp4 --prompt x --out a.mp4', 'no image or clip b.mp4'),
     ('edit continue README.md --prompt x --out a.gif', '--out is a.gif'),
+    ('edit restyle README.md --content b.png --out a.mp4', 'or clip b.png'),
+    ('edit --structure README.md --content x --depth b --out a.mp4', 'clip b;'),
+    (
+      'edit restyle README.md --prompt x --depth b.safetensors --out a.mp4',
+      'which does not exist; name the file of the weights of DPT',
+    ),
     ('evaluate --out a --subset none', "unknown subset 'none'"),
     ('export --out a', 'a bundle is made of a run'),
     ('train --config absent.py --workdir a', 'no config file absent.py'),

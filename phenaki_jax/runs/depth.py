@@ -13,7 +13,7 @@ from phenaki_jax import storyworld
 from phenaki_jax.errors import UserError
 from phenaki_jax.perceptual.weights import depth_network
 from phenaki_jax.pixels import normalise
-from phenaki_jax.runs.footage import IMAGES, read_footage
+from phenaki_jax.runs.footage import WEIGHTS, find_maps, read_footage
 from phenaki_jax.types import VideoU8
 
 
@@ -53,7 +53,7 @@ def depth_of(
       frames, or are not finite; or there is no source.
   """
   checksum = ''
-  if source is not None and os.fspath(source).endswith('.safetensors'):
+  if source is not None and os.fspath(source).endswith(WEIGHTS):
     network = depth_network(os.fspath(source), field='--depth')
     checksum, features = network.checksum, jax.jit(network.features)
     # One frame at a time: the network is large.
@@ -64,7 +64,7 @@ def depth_of(
       ]
     )
   elif source is not None:
-    maps = _read(pathlib.Path(source).expanduser(), frames, fps)
+    maps = _read(find_maps(source), frames, fps)
   elif subset:
     maps = storyworld.read_depth(frames, subset)
   else:
@@ -87,20 +87,13 @@ def depth_of(
   return Depth(maps=(maps - low) / max(high - low, 1e-6), checksum=checksum)
 
 
-def _read(path: pathlib.Path, frames: VideoU8, fps: float | int) -> np.ndarray:
+def _read(
+  parts: list[pathlib.Path], frames: VideoU8, fps: float | int
+) -> np.ndarray:
   """Return maps as they are."""
-  size = (frames.shape[1], frames.shape[2])
+  size, path = (frames.shape[1], frames.shape[2]), parts[0]
   if path.suffix == '.npy':
-    try:
-      maps = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
-      raise UserError(f'{path} cannot be read: {error}') from error
+    maps = np.load(path, allow_pickle=False)
     return maps[None] if maps.ndim == 2 else maps
-  parts = [path]
-  if path.is_dir():
-    names = path.iterdir()
-    parts = sorted(one for one in names if one.suffix.lower() in IMAGES)
-    if not parts:
-      raise UserError(f'{path} holds no pictures; give one for each frame')
   found = [read_footage(part, size=size, fps=fps) for part in parts]
   return np.concatenate(found)[..., 0]

@@ -17,8 +17,8 @@ from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.depth import Depth, depth_of
 from phenaki_jax.runs.edit_options import edit_paths
 from phenaki_jax.runs.footage import (
-  IMAGES,
   Footage,
+  is_footage,
   read_footage,
   read_own_rate,
 )
@@ -191,12 +191,11 @@ def _content_image(model: Model, request: Edit) -> ImageU8 | None:
   """Return the image that the content names; None if it is a text."""
   if request.content is None:
     return None
-  path = pathlib.Path(request.content).expanduser()
   # A missing file is refused, and not taken for a text.
-  if path.suffix.lower() not in (*IMAGES, '.npy', '.mp4'):
+  if not is_footage(request.content):
     return None
   size, fps = model.defaults.size, model.defaults.fps
-  return read_footage(path, size=size, fps=fps)[0]
+  return read_footage(request.content, size=size, fps=fps)[0]
 
 
 def _prompt(model: Model, request: Edit, *, is_text: bool) -> str:

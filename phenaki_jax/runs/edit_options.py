@@ -41,7 +41,7 @@ def check_options(action: str, options: Mapping[str, Any]) -> None:
   Raises:
     UserError: an option is for another action, or is missing; see also
       `edit_paths`.
-    NotFoundError: there is no such input.
+    NotFoundError: there is no such input, content or depth.
   """
   given = {name for name, x in options.items() if x is not None and x != ''}
   for name, actions in READ_BY.items():
@@ -57,12 +57,15 @@ def check_options(action: str, options: Mapping[str, Any]) -> None:
     raise UserError('extend needs --margins left,top,right,bottom')
   if action == 'restyle' and not given & {'content', 'prompt'}:
     raise UserError('restyle needs --content, an image or a text of the result')
-  from phenaki_jax.runs.footage import find
+  from phenaki_jax.runs.footage import find, find_maps, is_footage
 
+  content, depth = options['content'], options['depth']
   inputs = [*options['inputs'], *filter(None, [options['mask']])]
-  for path in inputs:
+  for path in (*inputs, *filter(is_footage, filter(None, [content]))):
     find(path)
-  edit_paths(options['out'], *inputs, options['content'], options['depth'])
+  if depth:
+    find_maps(depth)
+  edit_paths(options['out'], *inputs, content, depth)
 
 
 def edit_paths(

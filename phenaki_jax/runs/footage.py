@@ -18,6 +18,8 @@ from phenaki_jax.types import VideoU8
 _log = logging.getLogger(__name__)
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.webp')
+WEIGHTS = '.safetensors'
+_ADVICE = 'give a PNG, JPEG or WebP image, or a clip such as an MP4'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,12 +40,48 @@ def find(path: str | os.PathLike[str]) -> pathlib.Path:
 
   Raises:
     NotFoundError: there is no such file.
-    UserError: it is remote.
+    UserError: it is remote, may not be read, or is a picture or an array that
+      cannot be decoded. Clips are decoded later, because they may be long.
   """
   path = local_path(path, 'the image or clip')
   if not path.is_file():
     raise NotFoundError(f'there is no image or clip {path}; check the path')
+  try:
+    if path.suffix.lower() in IMAGES:
+      image.decode(path.read_bytes())
+    elif path.suffix.lower() == '.npy':
+      np.load(path, mmap_mode='r', allow_pickle=False)
+    else:
+      path.open('rb').close()
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(f'{path} cannot be read ({error}); {_ADVICE}') from error
   return path
+
+
+def is_footage(text: str) -> bool:
+  """Return whether a text names an image or a clip, and is no prompt."""
+  return text.lower().endswith((*IMAGES, '.npy', '.mp4'))
+
+
+def find_maps(path: str | os.PathLike[str]) -> list[pathlib.Path]:
+  """Return the file of depth, or the pictures of a folder by their names.
+
+  Raises:
+    NotFoundError: there is no such file.
+    UserError: it is remote, or the folder holds no pictures.
+  """
+  path = local_path(path, '--depth')
+  if path.suffix == WEIGHTS and not path.is_file():
+    raise NotFoundError(
+      f'--depth is {path}, which does not exist; name the file of the weights '
+      'of DPT, model.safetensors of Intel/dpt-large'
+    )
+  if not path.is_dir():
+    return [find(path)]
+  parts = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGES)
+  if not parts:
+    raise UserError(f'{path} holds no pictures; give one for each frame')
+  return parts
 
 
 def read_footage(
@@ -130,10 +168,7 @@ def _read(
     size = size or (info.height, info.width)
     return video.decode(data, size=size), info.duration
   except schema.DecodeError as error:
-    raise UserError(
-      f'{path} cannot be read ({error}); give a PNG, JPEG or WebP image, or a '
-      'clip such as an MP4'
-    ) from error
+    raise UserError(f'{path} cannot be read ({error}); {_ADVICE}') from error
 
 
 def _is_generated(path: pathlib.Path) -> bool:
@@ -147,10 +182,7 @@ def _is_generated(path: pathlib.Path) -> bool:
 
 
 def _read_array(path: pathlib.Path) -> VideoU8:
-  try:
-    frames = np.load(path, allow_pickle=False)
-  except (ValueError, OSError) as error:
-    raise UserError(f'{path} cannot be read: {error}') from error
+  frames = np.load(path, allow_pickle=False)
   shape = frames.shape
   if (
     frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or not shape[0]

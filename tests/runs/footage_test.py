@@ -5,6 +5,7 @@ from PIL import Image
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.media.mp4 import write_mp4
 from phenaki_jax.runs.footage import (
+  find,
   read_footage,
   read_own_rate,
   read_starts,
@@ -75,6 +76,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
   for name in ('a.png', 'a.mp4'):
     with pytest.raises(UserError, match=rf'{name} cannot be read \(not_a'):
       read_footage(tmp_path / name, size=(16, 16), fps=8)
+  for content in (b'', b'no array'):
+    (tmp_path / 'a.npy').write_bytes(content)
+    with pytest.raises(UserError, match=r'a.npy cannot be read \('):
+      find(tmp_path / 'a.npy')
   with pytest.raises(NotFoundError, match='no image or clip'):
     read_footage(tmp_path / 'b.png', size=(16, 16), fps=8)
   with pytest.raises(UserError, match='or clip is s3://b/a.mp4, but must be'):
