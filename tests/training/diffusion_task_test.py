@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import learning
 import numpy as np
 import pytest
 import real
@@ -21,6 +22,7 @@ from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.tokenizer.cvivit import CViViT
 from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
+from phenaki_jax.training.metrics import finalise
 from phenaki_jax.training.micro_batches import gradients_of
 
 SHAPE = {'widths': (8,), 'head_dim': 8, 'condition_width': 8}
@@ -207,3 +209,44 @@ def test_frozen_arrays_are_described():
   assert (
     jax.tree.map(lambda leaf: leaf.shape, sharding.unbox(boxed)) == expected
   )
+
+
+@pytest.mark.slow
+def test_layers_over_time_learn_what_frames_alone_do_not_tell():
+  """Of a diffusion model in which they are off in half of the clips."""
+  task = DiffusionTask(
+    config=DiffusionConfig(
+      widths=(32,), attention=0, condition_width=64, reads_text=False
+    ),
+    text=TEXT,
+    tokenizer=PIXELS,
+    # The first frame is known.
+    training=GeneratorTaskConfig(
+      prediction_share=1.0, prediction_frames=1, time_off_clips=0.5
+    ),
+  )
+
+  def draw(bits, count=32):
+    """Draw clips of coloured pixels that move to the right."""
+    first = 255 * bits.integers(0, 2, (count, 2, 6, 3), np.uint8)
+    frames = [np.roll(first, time, 2) for time in range(3)]
+    return {
+      'pixels': np.stack(frames, 1),
+      'text': np.ones((count, 1), np.int32),
+      'num_frames': np.full(count, 3, np.int32),
+      'context_frames': np.zeros(count, np.int32),
+    }
+
+  params = learning.fit(task, draw, 200, optimizer='adamw', learning_rate=5e-3)
+  clips = draw(np.random.default_rng(3), 512)
+
+  def loss(share):
+    """Return the loss where a share of the clips has no layers over time."""
+    training = dataclasses.replace(task.training, time_off_clips=share)
+    own = dataclasses.replace(task, training=training)
+    metrics = jax.jit(own.evaluate)(params, {}, {'clips': clips}, rngs.root(5))
+    return round(finalise(metrics)['loss_clips'], 4)
+
+  found = {'on': loss(0.0), 'off': loss(1.0)}
+  print(found)
+  assert found['on'] < 0.8 * found['off'], found

@@ -5,92 +5,53 @@ with a source frame and a canvas, with which it animates and edits, or with
 pictures of a character.
 """
 
-import dataclasses
 import functools
 
 import jax
 import learning
 import numpy as np
 import pytest
+from boxes import (
+  CLIPS,
+  COLOURS,
+  COLUMNS,
+  EACH,
+  FRAMES,
+  IS_HELD_OUT,
+  ROWS,
+  SHAPES,
+  SIZE,
+  VOCABULARY,
+  caption_of,
+  draw,
+  films_of,
+  kinds_of,
+)
 
 from phenaki_jax import rng, sharding
-from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.data.config import DataConfig
+from phenaki_jax.data.story_sets.exchange import ExchangeWriter
+from phenaki_jax.data.story_sets.story import Story
 from phenaki_jax.masked_transformer.config import GeneratorConfig
 from phenaki_jax.nn.conditions import Conditions, Entries
 from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.reader.characters import CharacterReader
+from phenaki_jax.reader.config import ReaderConfig
+from phenaki_jax.runs import story_set
+from phenaki_jax.runs.model import Model
+from phenaki_jax.runs.request import Request
 from phenaki_jax.sampling.config import SamplingSettings
+from phenaki_jax.sampling.sampler import Sampler
 from phenaki_jax.stories.edit import Brush, outside
-from phenaki_jax.text.vocab import SentencePieceVocabulary
-from phenaki_jax.tokenizer.config import TokenizerConfig
-from phenaki_jax.training.diffusion_task import DiffusionTask
+from phenaki_jax.stories.story import ModelDefaults
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.metrics import finalise
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
-# Two rows and six columns of patches, with a sprite in the middle of one. Boxes
-# move to the right, bars to the left, and come back at the other side.
-COLOURS = {
-  'red': (255, 0, 0),
-  'green': (0, 255, 0),
-  'blue': (0, 0, 255),
-  'white': (255, 255, 255),
-}
-SHAPES = {'box': 1, 'bar': -1}
-ROWS, COLUMNS, FRAMES = 2, 6, 3
-SIZE = (4 * ROWS, 4 * COLUMNS)
-CLIPS = np.array(list(np.ndindex(4, 2, ROWS, COLUMNS)))
-IS_HELD_OUT = CLIPS.sum(1) % 4 == 0
-WORLD = learning.TOKENIZER
-STEPS, PORT_STEPS, PROMPT_STEPS, DIFFUSION_STEPS = 300, 500, 80, 200
-CHARACTER_STEPS = 150
-
-
-def _films(clips):
-  """Draw clips of [colour, shape, row, column], uint8 [B, T, H, W, 3]."""
-  films = np.zeros((len(clips), FRAMES, ROWS, 4, COLUMNS, 4, 3), np.uint8)
-  colours, steps = list(COLOURS.values()), list(SHAPES.values())
-  for film, (colour, shape, row, column) in zip(films, clips, strict=True):
-    for time, frame in enumerate(film):
-      patch = frame[row, :, (column + steps[shape] * time) % COLUMNS]
-      patch[1:3, 1 : 2 if shape else 3] = colours[colour]
-  return films.reshape(len(clips), FRAMES, *SIZE, 3)
-
-
-def _caption(clip, *, has_colour=True, has_shape=True):
-  colour = list(COLOURS)[clip[0]] if has_colour else ''
-  shape = list(SHAPES)[clip[1]] if has_shape else 'one'
-  return ' '.join(['a', *filter(None, [colour]), shape])
-
-
-VOCABULARY = SentencePieceVocabulary.learn(
-  [
-    _caption(clip, has_colour=colour, has_shape=shape)
-    for clip in CLIPS
-    for colour, shape in np.ndindex(2, 2)
-  ],
-  40,
-)
-TEXT = learning.TEXT
-
-
-def _texts(captions):
-  return np.stack([VOCABULARY.encode_padded(one, 8) for one in captions])
-
-
-def _draw(bits, clips=CLIPS[~IS_HELD_OUT], *, count=32, named=(0.5, 0.7)):
-  """Draw clips, of whose captions shares name the colour and the shape."""
-  chosen = clips[bits.integers(0, len(clips), count)]
-  words = bits.random((count, 2)) < named
-  return {
-    'pixels': _films(chosen),
-    'text': _texts(
-      _caption(clip, has_colour=colour, has_shape=shape)
-      for clip, (colour, shape) in zip(chosen, words, strict=True)
-    ),
-    'num_frames': np.full(count, FRAMES, np.int32),
-    'context_frames': np.zeros(count, np.int32),
-  }
+WORLD, TEXT = learning.TOKENIZER, learning.TEXT
+STEPS, PORT_STEPS, PROMPT_STEPS, CHARACTER_STEPS = 300, 500, 80, 150
+SCENES = 5
 
 
 def _task(training, *, given=None, **generator):
@@ -121,7 +82,7 @@ def _task(training, *, given=None, **generator):
 def plain():
   """Train a generator that reads text alone."""
   task = _task({'time_off_clips': 0.125})
-  return learning.train(task, _draw, steps=STEPS, vocabulary=VOCABULARY)
+  return learning.train(task, draw, steps=STEPS, vocabulary=VOCABULARY)
 
 
 @pytest.fixture(scope='module')
@@ -137,30 +98,21 @@ def fitted(plain):
     'source_share': 0.5,
   }
   task = _task(training, given=plain.generator_params, ports=ports)
-  return learning.train(task, _draw, steps=PORT_STEPS, vocabulary=VOCABULARY)
-
-
-def _kinds(clips):
-  """Return the kind of the sprite of each clip, from 1."""
-  return 1 + clips[:, 0] * len(SHAPES) + clips[:, 1]
-
-
-# A clip of each kind, whose first frame has the sprite in the first patch.
-EACH = CLIPS[(CLIPS[:, 2:] == 0).all(1)]
+  return learning.train(task, draw, steps=PORT_STEPS, vocabulary=VOCABULARY)
 
 
 def _sprites(sampler, ids):
   """Return the kinds in tokens: 0 is the background, -1 no token of either."""
-  tokens = sampler.encode(_films(EACH))[:, 0, 0]
+  tokens = sampler.encode(films_of(EACH))[:, 0, 0]
   assert len(np.unique(tokens)) == 1 + len(EACH), 'each kind has its own token'
   table = np.full(WORLD.codebook_size, -1)
-  table[tokens[:, 0]], table[tokens[:, 1]] = _kinds(EACH), 0
+  table[tokens[:, 0]], table[tokens[:, 1]] = kinds_of(EACH), 0
   return table[ids]
 
 
 def _sprites_of(sampler, clips):
   """Return the kinds in decoded clips: those that look most alike there."""
-  tokens = sampler.encode(_films(EACH))[:, 0, 0]
+  tokens = sampler.encode(films_of(EACH))[:, 0, 0]
   tokens = np.array([tokens[0, 1], *tokens[:, 0]]).reshape(-1, 1, 1, 1)
   looks = sampler.decode(np.tile(tokens, (1, FRAMES, ROWS, COLUMNS)))
   away = np.abs(clips[:, None].astype(int) - looks[None])
@@ -230,8 +182,8 @@ HELD_OUT = np.tile(CLIPS[IS_HELD_OUT], (3, 1))
 @pytest.mark.slow
 def test_a_source_gives_its_colour_to_all_frames(fitted):
   """To a model that was trained without it; of shuffled sources by chance."""
-  films = _films(HELD_OUT)
-  prompts = [_caption(clip, has_colour=False) for clip in HELD_OUT]
+  films = films_of(HELD_OUT)
+  prompts = [caption_of(clip, has_colour=False) for clip in HELD_OUT]
 
   def right(sources):
     """Return the share of frames in the colour of the clip's own source."""
@@ -251,6 +203,91 @@ def test_a_source_gives_its_colour_to_all_frames(fitted):
   assert max(found['shuffled'], found['none']) < 0.4, found
 
 
+class Films(Sampler):
+  """Decodes tokens of sprites as these, and all others as grey.
+
+  The tokenizer is not trained; what it decodes is no context of a next scene.
+  """
+
+  def decode(self, ids):
+    """Decode ids [B, t, h, w] to uint8 frames [B, T, H, W, 3]."""
+    looks = np.full((len(EACH) + 2, 4, 4, 3), 128, np.uint8)
+    looks[0], looks[1:-1] = 0, films_of(EACH)[:, 0, :4, :4]
+    patches = looks[_sprites(self, ids)].swapaxes(3, 4)
+    return patches.reshape(*ids.shape[:2], *SIZE, 3)
+
+
+class Colours(CharacterReader):
+  """Finds the colours of the pixels of frames, in place of characters."""
+
+  def read(self, frames):
+    """Return whether each colour is in a frame."""
+    colours = np.array(list(COLOURS.values()))
+    pixels = frames.reshape(len(frames), -1, 1, 3)
+    return (pixels == colours).all(-1).any(1)
+
+
+def _write(path, clips, colours):
+  """Write stories of sprites, whose pictures have other colours.
+
+  The sprite of a story is labelled by its own colour, which no caption names.
+  """
+  shown = np.concatenate([colours[:, None], clips[:, 1:]], 1)
+  with ExchangeWriter(path, name='sprites', characters=tuple(COLOURS)) as file:
+    for clip, film in zip(clips, films_of(shown), strict=True):
+      story = Story(
+        id='-'.join(map(str, clip)),
+        split='test',
+        captions=(caption_of(clip, has_colour=False),) * SCENES,
+        labels=(tuple(int(one == clip[0]) for one in range(4)),) * SCENES,
+        load=tuple,
+      )
+      file.write(story, (film[:1],) * SCENES)
+  return str(path)
+
+
+@pytest.mark.slow
+def test_a_story_keeps_the_colour_of_the_picture_that_is_given(
+  fitted, tmp_path, monkeypatch
+):
+  """In the scenes that follow; of pictures of other stories by chance."""
+  reader = Colours(config=ReaderConfig(), names=tuple(COLOURS), params=None)
+  monkeypatch.setattr(story_set, 'open_reader', lambda path: reader)
+  model = Model(
+    name='sprites',
+    fingerprint='',
+    sampler=Films(**vars(fitted)),
+    defaults=ModelDefaults(
+      size=SIZE,
+      fps=8.0,
+      context_frames=1,
+      clip_frames=FRAMES,
+      tubelet=1,
+      settings=SamplingSettings(steps=18, order='random', guidance=0.0),
+    ),
+    data=DataConfig(size=SIZE),
+    subset='',
+  )
+  clips = CLIPS[IS_HELD_OUT]
+
+  def right(name, colours):
+    """Return the share of the frames with the story's own colour alone."""
+    path = _write(tmp_path / name, clips, colours)
+    request = Request(story_set=path, stories=len(clips), reader='colours')
+    report = story_set.report_story_set(model, request)
+    assert report.measures[0].protocol['task'] == 'continuation'
+    found = {one.name: one.value for one in report.measures}
+    return found['frame_accuracy']
+
+  others = np.random.default_rng(1).permutation(clips[:, 0])
+  found = {
+    'given': right('own.h5', clips[:, 0]),
+    'of others': right('others.h5', others),
+  }
+  print(found)
+  assert found['given'] > 0.8 and found['of others'] < 0.4, found
+
+
 def _pictures(bits, clips):
   """Draw two first frames in the colour of each clip, uint8 [B, 2, H, W, 3].
 
@@ -258,7 +295,7 @@ def _pictures(bits, clips):
   """
   of_colours = CLIPS.reshape(len(COLOURS), -1, 4)
   chosen = bits.integers(0, of_colours.shape[1], (len(clips), 2))
-  found = _films(of_colours[clips[:, :1], chosen].reshape(-1, 4))[:, 0]
+  found = films_of(of_colours[clips[:, :1], chosen].reshape(-1, 4))[:, 0]
   return found.reshape(len(clips), 2, *SIZE, 3)
 
 
@@ -266,7 +303,7 @@ def _draw_scenes(bits):
   """Draw clips of films whose earlier scenes have the same colour."""
   clips = CLIPS[~IS_HELD_OUT]
   clips = clips[bits.integers(0, len(clips), 32)]
-  each = [_draw(bits, clip[None], count=1) for clip in clips]
+  each = [draw(bits, clip[None], count=1) for clip in clips]
   return {
     **jax.tree.map(lambda *x: np.concatenate(x), *each),
     'history_pixels': _pictures(bits, clips),
@@ -298,7 +335,7 @@ def test_pictures_give_a_character_to_new_clips(plain):
       visible=np.tile(np.arange(2) < count, (batch, FRAMES, 1)),
     )
     made = sampler.completed(
-      [_caption(clip, has_colour=False) for clip in HELD_OUT],
+      [caption_of(clip, has_colour=False) for clip in HELD_OUT],
       ids=ids,
       known=np.zeros(ids.shape, bool),
       seeds=range(batch),
@@ -324,7 +361,7 @@ def test_pictures_give_a_character_to_new_clips(plain):
 @pytest.mark.slow
 def test_an_image_moves_as_its_shape_does(fitted):
   """Of clips that training did not have; the prompt tells nothing."""
-  films = _films(HELD_OUT)
+  films = films_of(HELD_OUT)
   wanted = _sprites(fitted, fitted.encode(films))
 
   def right(**given):
@@ -354,7 +391,7 @@ def test_a_box_is_made_anew_as_prompted(fitted):
     np.stack([colour[i], shape[i], row, left + 2 * shape[i]], -1)
     for i in range(2)
   )
-  films = _films(old)
+  films = films_of(old)
   left, row = left.tolist(), row.tolist()
 
   def made(prompts):
@@ -379,9 +416,9 @@ def test_a_box_is_made_anew_as_prompted(fitted):
     own = (sprites > 0) & ((sprites - 1) // len(SHAPES) == colours)
     return own.sum() / (sprites != 0).sum()
 
-  prompts = [_caption(clip) for clip in new]
+  prompts = [caption_of(clip) for clip in new]
   own = made(prompts)
-  kinds = _kinds(new).reshape(-1, 1, 1, 1)
+  kinds = kinds_of(new).reshape(-1, 1, 1, 1)
   found = {
     'colour': right(own),
     'shape, too': (own == kinds).sum() / (own != 0).sum(),
@@ -422,7 +459,7 @@ def test_a_prompt_is_tuned_for_stories_of_one_colour(plain):
   training = {'trained': 'prompt', 'text_dropout': 0.0}
   task = _task(training, given=plain.generator_params, prompt=4)
   is_blue = CLIPS[:, 0] == list(COLOURS).index('blue')
-  stories = functools.partial(_draw, named=(0.0, 0.7))
+  stories = functools.partial(draw, named=(0.0, 0.7))
   tuned = learning.fit(
     task,
     functools.partial(stories, clips=CLIPS[is_blue & ~IS_HELD_OUT]),
@@ -455,46 +492,3 @@ def test_a_prompt_is_tuned_for_stories_of_one_colour(plain):
   assert found['tuned'] < 0.8 * found['without'], found
   assert found['others tuned'] > found['others without'], found
   assert found['share'] < 0.02, found
-
-
-@pytest.mark.slow
-def test_layers_over_time_learn_what_frames_alone_do_not_tell():
-  """Of a diffusion model in which they are off in half of the clips."""
-  task = DiffusionTask(
-    config=DiffusionConfig(
-      widths=(32,), attention=0, condition_width=64, reads_text=False
-    ),
-    text=TEXT,
-    tokenizer=TokenizerConfig(tubelet=1, patch=(1, 1)),
-    # The first frame is known.
-    training=GeneratorTaskConfig(
-      prediction_share=1.0, prediction_frames=1, time_off_clips=0.5
-    ),
-  )
-
-  def draw(bits, count=32):
-    """Draw clips of coloured pixels that move to the right."""
-    first = 255 * bits.integers(0, 2, (count, 2, 6, 3), np.uint8)
-    frames = [np.roll(first, time, 2) for time in range(FRAMES)]
-    return {
-      'pixels': np.stack(frames, 1),
-      'text': np.ones((count, 1), np.int32),
-      'num_frames': np.full(count, FRAMES, np.int32),
-      'context_frames': np.zeros(count, np.int32),
-    }
-
-  params = learning.fit(
-    task, draw, DIFFUSION_STEPS, optimizer='adamw', learning_rate=5e-3
-  )
-  clips = draw(np.random.default_rng(3), 512)
-
-  def loss(share):
-    """Return the loss where a share of the clips has no layers over time."""
-    training = dataclasses.replace(task.training, time_off_clips=share)
-    own = dataclasses.replace(task, training=training)
-    metrics = jax.jit(own.evaluate)(params, {}, {'clips': clips}, rng.root(5))
-    return round(finalise(metrics)['loss_clips'], 4)
-
-  found = {'on': loss(0.0), 'off': loss(1.0)}
-  print(found)
-  assert found['on'] < 0.8 * found['off'], found
