@@ -354,6 +354,9 @@ def test_what_early_captions_tell_holds_by_the_story_encoder_alone():
     vocabulary=VOCABULARY,
     adam_learning_rate=1e-2,
   )
+  for block in sampler.generator_params['generator']['blocks'].values():
+    for name in ('memory', 'captions'):
+      assert not np.any(block[name]['out']['kernel'])
   _check(sampler, lambda ids: ids, named=1.0)
 
 
