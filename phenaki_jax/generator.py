@@ -75,6 +75,63 @@ def remember(
   return dataclasses.replace(conditions, memory=memory)
 
 
+def init_encoder(
+  text: TextConfig, rng: PRNGKeyArray, ids: Int[Array, 'S L']
+) -> dict[str, Any]:
+  """Create the parameters of a text encoder, boxed with logical names.
+
+  They are in 'text', and the table of new words, if any, in 'words'.
+  """
+  own = dict(T5Encoder(text).init(rng, ids)['params'])
+  added = {WORDS: {WORDS: own.pop(WORDS)}} if text.words else {}
+  return {'text': own, **added}
+
+
+def encode_texts(
+  text: TextConfig,
+  params: Any,
+  texts: Texts,
+  dropout: PRNGKeyArray | None = None,
+) -> EncodedTexts:
+  """Encode texts; vectors that are given are returned as they are.
+
+  Args:
+    text: settings of the text encoder.
+    params: those of `init_encoder`, among others.
+    texts: token ids or vectors of the texts.
+    dropout: key of the encoder's dropout; None switches dropout off.
+  """
+  if isinstance(texts, EncodedTexts):
+    return texts
+  vectors = T5Encoder(text).apply(
+    {'params': {**params['text'], **params.get(WORDS, {})}},
+    texts,
+    deterministic=dropout is None,
+    rngs=None if dropout is None else {'dropout': dropout},
+  )
+  return EncodedTexts(vectors=vectors, mask=texts > 0)
+
+
+def init_prompt(
+  length: int, rng: PRNGKeyArray, *, width: int
+) -> dict[str, Any]:
+  """Create the `length` trained vectors of a prompt, if any, in 'prompt'."""
+  if not length:
+    return {}
+  texts = jnp.zeros((1, 1, width)), jnp.ones((1, 1), bool)
+  return {'prompt': Prompt(length).init(rng, *texts)['params']}
+
+
+def with_prompt(length: int, params: Any, texts: EncodedTexts) -> EncodedTexts:
+  """Put the `length` trained vectors of a prompt, if any, before texts."""
+  if not length:
+    return texts
+  vectors, mask = Prompt(length).apply(
+    {'params': params['prompt']}, texts.vectors, texts.mask
+  )
+  return EncodedTexts(vectors=vectors, mask=mask)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generator:
   """The networks; their parameters are in 'text', 'generator' and 'critic'.
@@ -96,29 +153,22 @@ class Generator:
     rng_text, rng_generator, rng_critic = jax.random.split(rng, 3)
     texts = jnp.ones((1, self.text.max_length), jnp.int32)
     params: dict[str, Any] = {}
-    if self.config.text_width is None:
-      encoder = T5Encoder(self.text)
-      vectors, variables = encoder.init_with_output(rng_text, texts)
-      params['text'] = dict(variables['params'])
-      if self.text.words:
-        params[WORDS] = {WORDS: params['text'].pop(WORDS)}
-    else:
-      vectors = jnp.zeros((*texts.shape, self.config.text_width))
+    width = self.config.text_width
+    if width is None:
+      params = init_encoder(self.text, rng_text, texts)
+      width = self.text.width
+    vectors = jnp.zeros((*texts.shape, width))
     ids = jnp.zeros((1, *self.config.grid), jnp.int32)
     generator = MaskedTransformer(self.config).init(
       rng_generator,
       ids,
       vectors,
       texts > 0,
-      conditions=blank(
-        self.config.ports, self.config.grid, text_width=vectors.shape[-1]
-      ),
+      conditions=blank(self.config.ports, self.config.grid, text_width=width),
     )
     params['generator'] = generator['params']
-    if self.config.prompt:
-      params['prompt'] = Prompt(self.config.prompt).init(
-        jax.random.fold_in(rng_generator, 1), vectors, texts > 0
-      )['params']
+    rng_prompt = jax.random.fold_in(rng_generator, 1)
+    params |= init_prompt(self.config.prompt, rng_prompt, width=width)
     if self.config.critic != 'none':
       params['critic'] = Critic(self.config).init(
         rng_critic, ids, vectors, texts > 0
@@ -138,18 +188,10 @@ class Generator:
       texts: token ids or vectors of the texts.
       dropout: key of the encoder's dropout; None switches dropout off.
     """
-    if isinstance(texts, EncodedTexts):
-      return texts
-    mask = texts > 0
-    if self.config.text_width == 0:
-      return EncodedTexts(vectors=jnp.zeros((*texts.shape, 0)), mask=mask)
-    vectors = T5Encoder(self.text).apply(
-      {'params': {**params['text'], **params.get(WORDS, {})}},
-      texts,
-      deterministic=dropout is None,
-      rngs=None if dropout is None else {'dropout': dropout},
-    )
-    return EncodedTexts(vectors=vectors, mask=mask)
+    if self.config.text_width == 0 and not isinstance(texts, EncodedTexts):
+      vectors = jnp.zeros((*texts.shape, 0))
+      return EncodedTexts(vectors=vectors, mask=texts > 0)
+    return encode_texts(self.text, params, texts, dropout)
 
   def encode_with_empty(self, params: Any, texts: Texts) -> EncodedTexts:
     """Encode texts, followed by as many empty ones, for guidance.
@@ -192,7 +234,7 @@ class Generator:
       **rows: `segments`, `frames_at`, `packing` and `conditions` of
         `MaskedTransformer`.
     """
-    texts = self._prompted(params, texts)
+    texts = with_prompt(self.config.prompt, params, texts)
     conditions = self.remember(params, rows.pop('conditions', None))
     return MaskedTransformer(self.config).apply(
       {'params': params['generator']},
@@ -203,15 +245,6 @@ class Generator:
       rngs=None if dropout is None else {'dropout': dropout},
       **rows,
     )
-
-  def _prompted(self, params: Any, texts: EncodedTexts) -> EncodedTexts:
-    """Put the trained vectors, if any, before the texts."""
-    if not self.config.prompt:
-      return texts
-    vectors, mask = Prompt(self.config.prompt).apply(
-      {'params': params['prompt']}, texts.vectors, texts.mask
-    )
-    return EncodedTexts(vectors=vectors, mask=mask)
 
   def criticise(
     self,
@@ -229,7 +262,8 @@ class Generator:
       **rows: see `logits`.
     """
     is_own = self.config.critic == 'self'
-    texts = self._prompted(params, texts) if is_own else texts
+    if is_own:
+      texts = with_prompt(self.config.prompt, params, texts)
     inputs = (ids, texts.vectors, texts.mask)
     if is_own:
       rows['conditions'] = self.remember(params, rows.get('conditions'))

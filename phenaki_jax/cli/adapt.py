@@ -1,14 +1,14 @@
-"""Teach a generator a new word from a few images, or customise a model.
+"""Teach a model a new word from a few images, or customise it.
 
 --character WORD adds a word, for a character of which four or five images are
 enough. The caption of a.png is in a.txt beside it, or is 'a WORD'. Mode row
 trains the embedding of the word alone, so that prompts without it give the same
-logits, bit for bit. Mode all trains the whole model, and shows it examples of
-its own training data, too, unless there is --no-prior.
+predictions, bit for bit. Mode all trains the whole model, and shows it examples
+of its own training data, too, unless there is --no-prior.
 
---customise trains the whole model on images or one clip, without a new word. It
-may be a diffusion model that reads text; a new word is learned by generators
-alone.
+--customise trains the whole model on images or one clip, without a new word.
+The model is a generator, or a diffusion model that reads text. To learn a word,
+its text encoder must have been trained with it.
 
 The result is a run directory like that of `phenaki train`: the same command
 resumes it, and `phenaki story --model OUT` uses it. It needs the tokenizer of
@@ -73,9 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--model',
     default='storyworld',
     metavar='DIR',
-    help='a bundle, or the --workdir of a trained generator (or, to '
-    '--customise, of a diffusion model); or storyworld (the default) or lpc, '
-    'which ship with the package',
+    help='a bundle, or the --workdir of a trained generator or diffusion '
+    'model; or storyworld (the default) or lpc, which ship with the package',
   )
   parser.add_argument(
     '--out', required=True, metavar='DIR', help='the run directory'
@@ -84,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Adapt a generator."""
+  """Adapt a model."""
   from phenaki_jax.runs.adapt import Adaptation, adaptation
   from phenaki_jax.runs.train import train
 

@@ -28,6 +28,8 @@ class UNetConfig:
       stage.
     condition_width: width of the vector of the noise level and the scalars.
     reads_text: whether blocks with attention attend to texts.
+    prompt: number of trained vectors before the vectors of every text; see
+      `GeneratorConfig`.
     ports: what is read beside the values, their canvas and texts: pixels with
       depth, images, further scalars. Blocks with attention read the memory.
     remat: what the backward pass recomputes: 'none' nothing, 'matmuls' all but
@@ -44,6 +46,7 @@ class UNetConfig:
   patch: PositiveInt = 1
   condition_width: PositiveInt = 128
   reads_text: bool = True
+  prompt: NonNegativeInt = 0
   ports: PortsConfig = PortsConfig()
   remat: Literal['none', 'matmuls', 'full'] = 'none'
   dtype: Literal['float32', 'bfloat16'] = 'float32'
@@ -60,6 +63,12 @@ class UNetConfig:
       raise UserError(
         f'diffusion.ports.memory is {self.ports.memory}, which blocks with '
         'attention read, but diffusion.attention is 0; set it to at least 1'
+      )
+    if self.prompt and not self.reads_text:
+      raise UserError(
+        f'diffusion.prompt is {self.prompt}, but diffusion.reads_text is '
+        'False, so that there are no texts that these vectors could stand '
+        'before; set it to 0'
       )
     if self.ports.story and not self.reads_text:
       raise UserError(

@@ -15,11 +15,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from phenaki_jax.diffusion.conditions import Conditions
 from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.diffusion.unet import UNet
-from phenaki_jax.generator import EncodedTexts, Texts, remember
+from phenaki_jax.generator import (
+  EncodedTexts,
+  Texts,
+  encode_texts,
+  init_encoder,
+  init_prompt,
+  remember,
+  with_prompt,
+)
 from phenaki_jax.nn.conditions import Conditions as PortConditions
 from phenaki_jax.nn.conditions import blank
 from phenaki_jax.text.config import TextConfig
-from phenaki_jax.text.t5 import T5Encoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,7 @@ class Denoiser:
   """The networks; their parameters are in 'unet' and 'text'.
 
   There is no 'text' if the network reads none, or if its encoder is frozen.
+  Added words and a prompt are apart, as those of a generator are.
 
   Attributes:
     config: settings of the model.
@@ -49,7 +57,7 @@ class Denoiser:
       image_width=config.image_width,
     )
     given = dataclasses.replace(given, ports=ports)
-    params = {}
+    params: dict[str, Any] = {}
     if config.reads_text:
       ids = jnp.ones((1, self.text.max_length), jnp.int32)
       shape = (*ids.shape, self.text.width)
@@ -57,7 +65,9 @@ class Denoiser:
         given, text=jnp.zeros(shape), text_mask=ids > 0
       )
       if not self.text.is_frozen:
-        params['text'] = T5Encoder(self.text).init(of_text, ids)['params']
+        params = init_encoder(self.text, of_text, ids)
+      of_prompt = jax.random.fold_in(of_text, 1)
+      params |= init_prompt(config.prompt, of_prompt, width=self.text.width)
     x = jnp.zeros((1, 2, side, side, config.channels))
     params['unet'] = UNet(config).init(of_unet, x, jnp.zeros(1), given)[
       'params'
@@ -74,15 +84,7 @@ class Denoiser:
       texts: token ids or vectors of the texts.
       dropout: key of the encoder's dropout; None switches dropout off.
     """
-    if isinstance(texts, EncodedTexts):
-      return texts
-    vectors = T5Encoder(self.text).apply(
-      {'params': params['text']},
-      texts,
-      deterministic=dropout is None,
-      rngs=None if dropout is None else {'dropout': dropout},
-    )
-    return EncodedTexts(vectors=vectors, mask=texts > 0)
+    return encode_texts(self.text, params, texts, dropout)
 
   def remember(
     self, params: Any, ports: PortConditions | None
@@ -100,4 +102,10 @@ class Denoiser:
   ) -> Float[Array, 'B T H W C']:
     """Predict the target of the process in noisy clips."""
     given = dataclasses.replace(given, ports=self.remember(params, given.ports))
+    if given.text is not None and given.text_mask is not None:
+      texts = EncodedTexts(vectors=given.text, mask=given.text_mask)
+      texts = with_prompt(self.config.prompt, params, texts)
+      given = dataclasses.replace(
+        given, text=texts.vectors, text_mask=texts.mask
+      )
     return UNet(self.config).apply({'params': params['unet']}, x, level, given)

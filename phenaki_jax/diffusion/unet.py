@@ -264,7 +264,10 @@ class UNet(nn.Module):
       dtype=self.config.dtype,
     )
     encoder = StoryEncoder(shape, self.config.ports.memory_slots, name='story')
-    return encoder(history, given.text, given.text_mask)
+    # The vectors of a prompt stand before the caption, and are none of it.
+    text, mask, start = given.text, given.text_mask, self.config.prompt
+    assert text is not None and mask is not None, 'the caller has checked it'
+    return encoder(history, text[:, start:], mask[:, start:])
 
 
 def to_patches(

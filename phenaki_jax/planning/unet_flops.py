@@ -75,13 +75,14 @@ def unet(
     config: the network.
     batch: number of clips, or of images.
     grid: frames, rows and columns of the values.
-    text_length: vectors of each text.
+    text_length: vectors of each text, without those of a prompt.
     text_width: width of a text vector.
     over_time: whether the layers over time are on in any clip; they are then
       computed for all.
     learned_text: the text encoder is trained as well.
   """
   frames, *size = grid
+  text_length += config.prompt
   wide, side = config.condition_width, config.patch**2
   own = batch * frames * size[0] * size[1] // side
 

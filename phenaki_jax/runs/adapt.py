@@ -1,10 +1,9 @@
 """Adapt a trained model to a few images or a clip.
 
 A new character is a new word: its embedding is learned, alone or with the model
-(AR-LDM, arXiv 2211.10950, section 3.4), by a generator. Customisation trains a
-generator or a diffusion model without a new word (Gen-1, arXiv 2302.03011).
-Both are runs like all others, of the one training loop, which start from the
-model.
+(AR-LDM, arXiv 2211.10950, section 3.4). Customisation trains a model without a
+new word (Gen-1, arXiv 2302.03011). Both are runs like all others, of the one
+training loop, which start from a generator or a diffusion model.
 """
 
 import dataclasses
@@ -124,13 +123,19 @@ def adaptation(
     UserError: the model is of another kind, or an image, a caption or the word
       cannot be used.
   """
-  # A diffusion model has no table of words that could grow.
-  kinds = ('generator', *([] if request.character else ['diffusion']))
+  kinds = ('generator', 'diffusion')
   content, tokenizer = content_of('--model', request.model, kinds)
   if content.get('diffusion', {}).get('values') == 'residual':
     raise UserError(
       f'--model={request.model} enlarges clips, and no run starts from it; '
       'name a generator or a diffusion model that makes clips'
+    )
+  text = content['text']
+  if request.character and (text.get('source') or text.get('encoder')):
+    raise UserError(
+      f'--model={request.model} reads texts by a frozen encoder, which learns '
+      'no word; name a model whose text encoder was trained with it, or give '
+      '--customise'
     )
   source = request.source
   examples = epath.Path(workdir) / EXAMPLES

@@ -284,11 +284,12 @@ def assemble(
     model = diffusion.starting_model(experiment, workdir, params)
     vocabulary, words = None, None
     if model is not None:
-      known: Any = model.sampler
-      vocabulary = known.vocabulary
+      sampler: Any = model.sampler
+      found = new_words(experiment, model, sampler.params)
+      vocabulary = found.vocabulary
       words = words_after(model.words, experiment)
       task = dataclasses.replace(
-        task, given=grown(task, known.params, experiment.start_from)
+        task, given=grown(task, found.params, experiment.start_from)
       )
     elif experiment.reads_text:
       vocabulary, words = vocabulary_of(experiment, workdir)
@@ -313,14 +314,11 @@ def assemble(
     vocabulary, words = vocabulary_of(experiment, workdir)
     given = {}
   else:
-    found: Any = start.sampler.vocabulary
-    vocabulary, given = found, dict(start.sampler.generator_params)
-    if new := new_words(experiment, start):
-      vocabulary, words, given = new.vocabulary, new.words, new.params
-    elif start is teacher:
-      words = start.words  # The data of a student are those of its teacher.
-    else:
-      words = words_after(start.words, experiment)
+    found = new_words(experiment, start, start.sampler.generator_params)
+    vocabulary, given = found.vocabulary, found.params
+    words = start.words  # The data of a student are those of its teacher.
+    if start is not teacher:
+      words = words_after(words, experiment)
     theirs, ours = start.sampler.models.generator, experiment.generator
     if (theirs.critic, theirs.critic_layers) != (
       ours.critic,

@@ -64,8 +64,8 @@ class Experiment:
       a new run of a generator starts from. It must have the same tokenizer,
       text encoder and masked transformer; a critic, ports, words and a prompt
       may be added. A run of a diffusion model starts from a diffusion model
-      that reads text, to which ports may be added. It is read once, when the
-      run starts.
+      that reads text, to which ports, words and a prompt may be added. It is
+      read once, when the run starts.
     start_word: word that it knows, from whose embedding that of new words
       (`text.words`) starts; empty for the mean of the pieces that each of them
       was before.

@@ -1,4 +1,4 @@
-"""The words that a run adds to the generator that it starts from."""
+"""The words that a run adds to the model that it starts from."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,6 @@ import numpy as np
 from phenaki_jax.errors import UserError
 from phenaki_jax.runs.experiment import Experiment
 from phenaki_jax.runs.model import Model
-from phenaki_jax.runs.starting import words_after
 from phenaki_jax.text.t5 import WORDS
 from phenaki_jax.text.vocab import SentencePieceVocabulary
 from phenaki_jax.text.words import Words
@@ -17,37 +16,35 @@ from phenaki_jax.text.words import Words
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NewWords:
-  """A generator with new words.
+  """What a run takes over from a model, with its new words.
 
   Attributes:
     vocabulary: in which each new word is one id.
-    words: of the captions of both runs; None if those of the first run are not
-      known.
-    params: of the generator, with a row for each new word.
+    params: of the model, with a row for each new word.
   """
 
   vocabulary: SentencePieceVocabulary
-  words: Words | None
   params: dict[str, Any]
 
 
-def new_words(experiment: Experiment, start: Model) -> NewWords | None:
+def new_words(experiment: Experiment, start: Model, params: Any) -> NewWords:
   """Add the words of an experiment that its start lacks, if any.
 
   Args:
     experiment: `text.words` begins with the words of the start.
-    start: the generator, whose text encoder is trained.
+    start: a generator or a diffusion model.
+    params: its parameters, by network.
 
   Raises:
     UserError: a word is in use already, or `start_word` is not known.
   """
   text = start.sampler.models.text
   new = experiment.text.words[len(text.words) :]
-  if not new:
-    return None
-  _check_words(new, experiment.start_word, start.words)
   known: Any = start.sampler.vocabulary
-  params = dict(start.sampler.generator_params)
+  params = dict(params)
+  if not new:
+    return NewWords(vocabulary=known, params=params)
+  _check_words(new, experiment.start_word, start.words)
   tables = [params['text']['token_embedder']['embedding']]
   tables += [params[WORDS][WORDS]] if WORDS in params else []
   table = np.concatenate(tables)
@@ -58,7 +55,6 @@ def new_words(experiment: Experiment, start: Model) -> NewWords | None:
   params[WORDS] = {WORDS: jnp.concatenate([*tables[1:], np.stack(rows)])}
   return NewWords(
     vocabulary=known.with_words(new, first=text.num_ids),
-    words=words_after(start.words, experiment),
     params=params,
   )
 

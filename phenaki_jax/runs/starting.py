@@ -1,4 +1,4 @@
-"""What a run starts from: its vocabulary, a tokenizer, another generator."""
+"""What a run starts from: its vocabulary, a tokenizer, another model."""
 
 import contextlib
 from typing import Any
@@ -25,7 +25,7 @@ from phenaki_jax.training.checkpoint_manifest import digest_tree
 # Number of captions from which a vocabulary is learned; more would change
 # little.
 _NUM_CAPTIONS = 10_000
-# Settings in which a run may differ from the generator that it starts from: its
+# Settings in which a run may differ from the model that it starts from: its
 # critic is another network, ports, words and a prompt may be added, and the
 # others change no parameters.
 _FREE = (
@@ -81,17 +81,6 @@ def _fitting(
     {'text': models.text, 'generator': models.generator},
     {'text': experiment.text, 'generator': experiment.generator},
   )
-  theirs, ours = models.text.words, experiment.text.words
-  if ours[: len(theirs)] != theirs:
-    differing.append(
-      f'text.words is {list(theirs)} there, with which {list(ours)} must begin'
-    )
-  length = models.generator.prompt
-  if length not in (0, experiment.generator.prompt):
-    differing.append(
-      f'generator.prompt is {length} there and '
-      f'{experiment.generator.prompt} here'
-    )
   if not differing and digest_tree(model.sampler.tokenizer_params) != (
     digest_tree(tokenizer_params)
   ):
@@ -110,8 +99,8 @@ def differing_settings(
   """Return in which settings a run differs from its start, as sentences.
 
   Args:
-    there, here: the configs of the networks of both, by group. Ports may be
-      added.
+    there, here: the configs of the networks of both, by group. Ports, words
+      and a prompt may be added.
   """
   found = config_lib.to_dict(there)
   differing = sorted(
@@ -127,6 +116,16 @@ def differing_settings(
         f'{group}.ports is {ports} there, of which this run lacks or changes a '
         'part'
       )
+    length = getattr(there[group], 'prompt', 0)
+    if length and length != config.prompt:
+      differing.append(
+        f'{group}.prompt is {length} there and {config.prompt} here'
+      )
+  theirs, ours = there['text'].words, here['text'].words
+  if ours[: len(theirs)] != theirs:
+    differing.append(
+      f'text.words is {list(theirs)} there, with which {list(ours)} must begin'
+    )
   return differing
 
 

@@ -121,20 +121,25 @@ def _check_history(experiment: Experiment) -> None:
 
 
 def _check_added(experiment: Experiment) -> None:
-  """Check what is added to a trained generator, and trained alone."""
+  """Check what is added to a trained model, and trained alone."""
   generator, words = experiment.generator, experiment.text.words
-  trained = experiment.task.trained
+  trained, kind = experiment.task.trained, experiment.kind
+  is_diffusion = kind == 'diffusion'
+  model = 'diffusion model' if is_diffusion else 'generator'
+  network = experiment.diffusion if is_diffusion else generator
   added = {
     'critic': (
       generator.critic != 'none',
       "generator.critic to 'token' or 'self'",
     ),
-    'prompt': (generator.prompt > 0, 'generator.prompt to 32 vectors'),
+    'prompt': (network.prompt > 0, f'{kind}.prompt to 32 vectors'),
     'words': (bool(words), 'text.words to the new ones'),
   }
+  if is_diffusion:
+    added['critic'] = (False, "task.trained to 'words', 'prompt' or 'all'")
   if trained in added and not added[trained][0]:
     raise UserError(
-      f'task.trained is {trained!r}, but the generator has none; set '
+      f'task.trained is {trained!r}, but the {model} has none; set '
       f'{added[trained][1]}'
     )
   if words and generator.text_width == 0:
@@ -151,13 +156,13 @@ def _check_added(experiment: Experiment) -> None:
     return
   if trained in added:
     raise UserError(
-      f'task.trained is {trained!r}, which needs a trained generator: --set '
+      f'task.trained is {trained!r}, which needs a trained {model}: --set '
       'start_from=DIR, its run directory or a bundle'
     )
   if words:
     raise UserError(
       f'text.words is {", ".join(words)}, but words are added to a trained '
-      'generator: --set start_from=DIR, its run directory or a bundle; a new '
+      f'{model}: --set start_from=DIR, its run directory or a bundle; a new '
       'one learns the words of its captions'
     )
 
@@ -224,8 +229,9 @@ def _check_diffusion(experiment: Experiment) -> None:
   ]
   if enlarges and config.ports.is_used:
     ignored.append('diffusion.ports')
-  ignored += ['text.words'] if experiment.text.words else []
-  ignored += ['start_from'] if enlarges and experiment.start_from else []
+  if enlarges:
+    ignored += ['text.words'] if experiment.text.words else []
+    ignored += ['start_from'] if experiment.start_from else []
   if ignored:
     raise UserError(
       f'{ignored[0]} has no effect on the diffusion of {config.values}; leave '

@@ -41,7 +41,7 @@ from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.history import tokenized as with_history
 from phenaki_jax.training.metrics import Mean
 from phenaki_jax.training.micro_batches import Divided, Each, split
-from phenaki_jax.training.state import Task
+from phenaki_jax.training.state import Role, Task
 from phenaki_jax.training.structure_task import estimated
 from phenaki_jax.training.tokenizer_task import TokenizerTask
 
@@ -95,6 +95,16 @@ class DiffusionTask(Task):
   given: Mapping[str, Any] = dataclasses.field(
     default_factory=dict, hash=False, compare=False
   )
+
+  @property
+  def roles(self) -> dict[str, Role]:  # type: ignore[override]
+    """Return the networks that are not trained."""
+    trained = self.training.trained
+    if trained == 'all':
+      return {}
+    added = {'words': self.text.words, 'prompt': self.config.prompt}
+    names = ('text', 'unet', *(name for name in added if added[name]))
+    return {name: Role(kind='fixed') for name in names if name != trained}
 
   @property
   def denoiser(self) -> Denoiser:

@@ -13,7 +13,7 @@ from phenaki_jax.masked_transformer.structure import MAX_LEVEL
 GENERATOR_SETTINGS = (
   *('time_off_images', 'reencoded_context', 'context_noise'),
   *('midway_frames', 'midway_share', 'schedule', 'balance'),
-  *('critic_weight', 'trained'),
+  'critic_weight',
 )
 """The settings that the diffusion of pixels or latents does not read."""
 
@@ -80,8 +80,8 @@ class GeneratorTaskConfig:
       in the paper; an image has few of them, so that at the paper's sizes 20%
       of images are 4% of the loss. 'examples': every clip and image.
     critic_weight: weight of the critic's loss, for a generator with a critic.
-    trained: 'all', or only what `start_from` adds to a trained generator: the
-      'critic', the embeddings of new 'words', or the 'prompt'.
+    trained: 'all', or only what a run adds to the model of `start_from`: the
+      'critic' (of a generator), the embeddings of new 'words', or the 'prompt'.
   """
 
   text_dropout: Share = 0.1
