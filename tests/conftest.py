@@ -305,6 +305,62 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def write_diffusion(tiny_sampler):
+  """Return a function that writes a bundle of an untrained diffusion model.
+
+  It takes the folder and the experiment, whose text encoder is that of the
+  untrained sampler.
+  """
+  from phenaki_jax.export.bundle import reference_dir, write_bundle
+  from phenaki_jax.runs.diffusion import bundle_config
+  from phenaki_jax.training.diffusion_task import DiffusionTask
+
+  def write(folder, experiment):
+    text = tiny_sampler.models.text
+    experiment = dataclasses.replace(experiment, text=text)
+    task = DiffusionTask(
+      config=experiment.diffusion, text=text, tokenizer=experiment.tokenizer
+    )
+    write_bundle(
+      folder,
+      tokenizer_params=None,
+      generator_params=_drawn(task, np.random.default_rng(0)),
+      config=bundle_config(experiment, folder.name),
+      vocabulary=tiny_sampler.vocabulary.model,
+      model_card='# pixels\n',
+      words=(reference_dir() / 'words.json').read_bytes(),
+    )
+    return folder
+
+  return write
+
+
+@pytest.fixture(scope='session')
+def diffusion_bundle(write_diffusion, tmp_path_factory):
+  """Write an untrained diffusion model of 16x16 pixels as a bundle."""
+  from phenaki_jax.runs.experiment import resolve_values
+
+  values = {
+    'kind': 'diffusion',
+    'data': {
+      'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
+      'size': (16, 16),
+      'frames': 3,
+      'context_frames': 1,
+    },
+    'diffusion': {
+      'patch': 4,
+      'widths': (8,),
+      'head_dim': 8,
+      'condition_width': 8,
+    },
+    'sampling': {'steps': 2},
+  }
+  folder = tmp_path_factory.mktemp('models') / 'diffusion'
+  return write_diffusion(folder, resolve_values(values))
+
+
+@pytest.fixture(scope='session')
 def ported_bundle(ported_sampler, tmp_path_factory):
   """Write the untrained sampler with all ports as a bundle."""
   return _bundle(ported_sampler, tmp_path_factory.mktemp('models') / 'ported')

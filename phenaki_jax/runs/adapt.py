@@ -8,6 +8,7 @@ training loop, which start from a generator or a diffusion model.
 
 import dataclasses
 import logging
+import math
 import os
 import pathlib
 from typing import Any, Literal
@@ -168,7 +169,10 @@ def _values(
 ) -> dict[str, Any]:
   """Return the values of the experiment."""
   text, training = content['text'], _TRAINING[request.mode]
-  kind = content['kind']
+  kind, devices = content['kind'], jax.device_count()
+  # Parts of the batch of a generator are padded, those of others are even.
+  is_padded = kind == 'generator'
+  half = 10 if is_padded else math.ceil(10 / devices) * devices
   sources = [{'layout': 'manifest', 'path': examples}]
   image_share = report.images / (report.images + report.clips)
   if request.mode == 'all' and request.prior:
@@ -182,8 +186,8 @@ def _values(
     **content['data'],
     'sources': sources,
     'image_share': image_share,
-    'batch_size': 20,
-    'row_multiple': jax.device_count() if kind == 'generator' else 1,
+    'batch_size': 2 * half,
+    'row_multiple': devices if is_padded else 1,
     'heldout_share': 0.0,
     'frame_cache_bytes': 2**28,
     'buckets': [],

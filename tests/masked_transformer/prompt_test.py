@@ -10,6 +10,9 @@ import pytest
 
 from phenaki_jax import rng as rngs
 from phenaki_jax import sharding
+from phenaki_jax.diffusion.conditions import Conditions
+from phenaki_jax.diffusion.config import DiffusionConfig
+from phenaki_jax.diffusion.denoiser import Denoiser
 from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
@@ -17,6 +20,7 @@ from phenaki_jax.masked_transformer.prompt import Prompt
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
+from phenaki_jax.training.diffusion_task import DiffusionTask
 from phenaki_jax.training.generator_config import GeneratorTaskConfig
 from phenaki_jax.training.generator_task import GeneratorTask
 from phenaki_jax.training.optim import make_optimizer
@@ -65,6 +69,45 @@ def test_generator_reads_them_like_vectors_of_the_text(tiny_sampler):
   assert not np.allclose(found, expected, atol=1e-2)
 
 
+UNET = DiffusionConfig(patch=2, widths=(8,), head_dim=8, condition_width=8)
+
+
+def _drawn(shapes, seed):
+  bits = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(bits.normal(size=leaf.shape), leaf.dtype), shapes
+  )
+
+
+def test_so_does_a_diffusion_model(tiny_sampler):
+  text = tiny_sampler.models.text
+  plain = Denoiser(config=UNET, text=text)
+  prompted = Denoiser(config=dataclasses.replace(UNET, prompt=3), text=text)
+  shapes = jax.eval_shape(prompted.init, jax.random.key(0))
+  params = _drawn(sharding.unbox(shapes), 3)
+  bits = np.random.default_rng(4)
+  x = jnp.asarray(bits.normal(size=(2, 1, 4, 4, 3)), jnp.float32)
+
+  @jax.jit
+  def predict(own):
+    texts = plain.encode(params, jnp.array([[7, 8, 1, 0], [9, 1, 0, 0]]))
+    shown = Conditions(text=texts.vectors, text_mask=texts.mask)
+    longer = Conditions(
+      text=jnp.concatenate([jnp.stack([own, own]), texts.vectors], 1),
+      text_mask=jnp.concatenate([jnp.ones((2, 3), bool), texts.mask], 1),
+    )
+    level = jnp.full(2, 0.5)
+    return prompted.predict(params, x, level, shown), plain.predict(
+      params, x, level, longer
+    )
+
+  found, expected = predict(params['prompt']['vectors'])
+  np.testing.assert_array_equal(found, expected)
+  # With other vectors in their place, the predictions differ.
+  found, expected = predict(-params['prompt']['vectors'])
+  assert not np.allclose(found, expected, atol=1e-2)
+
+
 def _count(tree):
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
@@ -87,16 +130,21 @@ def test_vectors_of_storydalle_are_a_small_share(size, most):
 def test_model_without_text_has_no_prompt():
   with pytest.raises(UserError, match='a model without text has no vectors'):
     GeneratorConfig(prompt=4, text_width=0)
+  with pytest.raises(UserError, match='no texts that these vectors could'):
+    DiffusionConfig(prompt=4, reads_text=False)
 
 
 @pytest.fixture(scope='module')
 def stepped(tiny_sampler):
   """Train the prompt and a word for two steps; return all states."""
 
-  def run(trained):
+  def run(trained, kind='generator'):
     models = tiny_sampler.models
-    task = GeneratorTask(
-      config=dataclasses.replace(models.generator, prompt=4),
+    kinds = {'generator': (GeneratorTask, models.generator)}
+    kinds['diffusion'] = (DiffusionTask, UNET)
+    make, config = kinds[kind]
+    task = make(
+      config=dataclasses.replace(config, prompt=4),
       text=dataclasses.replace(models.text, words=('wug', 'zog')),
       tokenizer=models.tokenizer,
       tokenizer_params={},
@@ -109,18 +157,17 @@ def stepped(tiny_sampler):
     )
     mesh = sharding.make_mesh(sharding.MeshConfig(), devices=jax.devices()[:1])
     abstract = abstract_state(task, optimizer, mesh)
+    params = _drawn(abstract.params, 2)
     bits = np.random.default_rng(2)
-    params = jax.tree.map(
-      lambda leaf: jnp.asarray(bits.normal(size=leaf.shape), leaf.dtype),
-      abstract.params,
-    )
-    # The second word alone is in a caption.
+    # The second word alone is in a caption. A task reads pixels or tokens.
     batch = {
       'images': {
         'tokens': jnp.asarray(bits.integers(0, 16, (2, 2, 2)), jnp.int32),
+        'pixels': jnp.asarray(bits.integers(0, 256, (2, 8, 8, 3)), jnp.uint8),
         'text': jnp.array([[7, 65, 1, 0], [65, 1, 0, 0]], jnp.int32),
       }
     }
+    del batch['images']['pixels' if kind == 'generator' else 'tokens']
     state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), abstract)
     state = state.replace(params=params, ema=params)
     step = jax.jit(make_step(task, optimizer, ema_decay=0.5))
@@ -138,8 +185,9 @@ def _same(before, after):
   return jax.tree.map(lambda a, b: bool((a == b).all()), before, after)
 
 
-def test_only_the_prompt_changes(stepped):
-  states = stepped('prompt')
+@pytest.mark.parametrize('kind', ['generator', 'diffusion'])
+def test_only_the_prompt_changes(stepped, kind):
+  states = stepped('prompt', kind)
   for before, after in zip(states, states[1:], strict=False):
     same = _same(before, after)
     assert same.pop('prompt') == {'vectors': False}

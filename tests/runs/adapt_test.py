@@ -14,6 +14,7 @@ from phenaki_jax.runs.adapt import EXAMPLES, Adaptation, adaptation
 from phenaki_jax.runs.experiment import resolve_values
 from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.open import load
+from phenaki_jax.runs.starting import words_after
 from phenaki_jax.runs.validation import validate
 from phenaki_jax.text.config import TextConfig
 
@@ -45,6 +46,10 @@ def run(images, tiny_bundle, tmp_path_factory):
 @pytest.fixture(scope='module')
 def start(tiny_bundle):
   return load(tiny_bundle)
+
+
+def _new_words(experiment, start):
+  return new_words(experiment, start, start.sampler.generator_params)
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +91,7 @@ def test_whole_model_also_sees_the_data_of_its_training(run):
 
 def test_new_row_starts_from_the_word_that_is_like_it(row, start):
   experiment, _ = row
-  new = new_words(experiment, start)
+  new = _new_words(experiment, start)
   table = start.sampler.generator_params['text']['token_embedder']['embedding']
   circle = start.sampler.vocabulary.encode('circle')
   np.testing.assert_array_equal(
@@ -98,24 +103,28 @@ def test_new_row_starts_from_the_word_that_is_like_it(row, start):
   }
   first = start.sampler.models.text.vocab_size
   assert new.vocabulary.encode('zog') == [first]
-  assert new.words.counts['zog'] == 5
-  assert new.words.counts['circle'] == start.words.counts['circle']
+  words = words_after(start.words, experiment)
+  assert words.counts['zog'] == 5
+  assert words.counts['circle'] == start.words.counts['circle']
 
 
 def test_words_are_added_one_after_another(row, start):
   experiment, _ = row
-  first = new_words(experiment, start)
+  first = _new_words(experiment, start)
   sampler = dataclasses.replace(
     start.sampler,
     models=dataclasses.replace(start.sampler.models, text=experiment.text),
     vocabulary=first.vocabulary,
     generator_params=first.params,
   )
-  start = dataclasses.replace(start, words=first.words, sampler=sampler)
+  words = words_after(start.words, experiment)
+  start = dataclasses.replace(start, words=words, sampler=sampler)
   # Nothing is new in another run with the same words.
-  assert new_words(experiment, start) is None
+  again = _new_words(experiment, start)
+  assert again.params == first.params
+  assert again.vocabulary is first.vocabulary
   text = dataclasses.replace(experiment.text, words=('zog', 'wug'))
-  second = new_words(dataclasses.replace(experiment, text=text), start)
+  second = _new_words(dataclasses.replace(experiment, text=text), start)
   rows = second.params['words']['words']
   assert rows.shape[0] == 2
   np.testing.assert_array_equal(rows[:1], first.params['words']['words'])
@@ -158,20 +167,25 @@ def test_other_models_are_refused_before_anything_is_written(
 ):
   model, out = tmp_path / 'model', tmp_path / 'out'
   model.mkdir()
-  (model / 'config.json').write_text('{"kind": "diffusion"}')
+  (model / 'config.json').write_text('{"kind": "tokenizer"}')
   if is_bundle:
     (model / 'checksums.json').write_text('{}')
-  words = "is a model of kind 'diffusion'; name a generator"
+  words = "is a model of kind 'tokenizer'; name a generator"
   request = Adaptation(character='zog', images=images, model=str(model))
   with pytest.raises(UserError, match=f'--model={model} {words}'):
     adaptation(request, out, [])
   assert not out.exists()
   values = {'kind': 'diffusion', 'diffusion': {'values': 'residual'}}
   (model / 'config.json').write_text(json.dumps(values))
-  request = dataclasses.replace(request, character='', mode='all')
   with pytest.raises(UserError, match=f'--model={model} enlarges clips'):
     adaptation(request, out, [])
+  text = {'encoder': 't5', 'vocabulary': 't5.model'}
+  values = {'kind': 'diffusion', 'text': text}
+  (model / 'config.json').write_text(json.dumps(values))
+  with pytest.raises(UserError, match='a frozen encoder, which learns no word'):
+    adaptation(request, out, [])
   assert not out.exists()
+  (model / 'config.json').write_text('{"kind": "tokenizer"}')
   values = {'kind': 'generator', 'distillation': {'teacher': str(model)}}
   with pytest.raises(UserError, match=f'teacher={model} {words}'):
     resolve_values(values)
@@ -190,7 +204,7 @@ def test_words_in_use_are_refused(row, start, character, like, words):
   text = dataclasses.replace(experiment.text, words=(character,))
   wrong = dataclasses.replace(experiment, text=text, start_word=like)
   with pytest.raises(UserError, match=words):
-    new_words(wrong, start)
+    _new_words(wrong, start)
 
 
 @pytest.mark.parametrize(

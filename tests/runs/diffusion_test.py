@@ -133,33 +133,12 @@ def test_a_bundle_of_latents_holds_its_tokenizer(tiny_sampler, tmp_path):
     diffusion.load_any(part)
 
 
-def _write_pixels(folder, found, sampler):
-  """Write a bundle that denoises pixels, with drawn parameters."""
-  found = dataclasses.replace(found, text=sampler.models.text)
-  task = DiffusionTask(
-    config=found.diffusion, text=found.text, tokenizer=found.tokenizer
-  )
-  shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
-  bits = np.random.default_rng(0)
-  bundle_lib.write_bundle(
-    folder,
-    generator_params=jax.tree.map(
-      lambda leaf: bits.normal(0, 0.3, leaf.shape).astype(np.float32), shapes
-    ),
-    tokenizer_params=None,
-    config=diffusion.bundle_config(found, folder.name),
-    vocabulary=sampler.vocabulary.model,
-    model_card='# pixels\n',
-    words=(bundle_lib.reference_dir() / 'words.json').read_bytes(),
-  )
-
-
 def test_a_customised_model_starts_from_another_bit_for_bit(
-  tiny_sampler, tmp_path
+  write_diffusion, tmp_path
 ):
   """Ports that are added change nothing until they learn."""
   place, folder = tmp_path / 'start', tmp_path / 'stills'
-  _write_pixels(place, _resolve(), tiny_sampler)
+  write_diffusion(place, _resolve())
   folder.mkdir()
   Image.new('RGB', (16, 16)).save(folder / 'a.png')
   request = Adaptation(
@@ -216,7 +195,7 @@ def test_a_customised_model_starts_from_another_bit_for_bit(
 
 @pytest.mark.slow
 @pytest.mark.unoptimized
-def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
+def test_a_bundle_with_ports_restyles_clips(write_diffusion, tmp_path):
   """Structure, level, content and the noise of the clip matter."""
   options = [
     *('diffusion.ports.canvas=True', 'diffusion.ports.scalars=level'),
@@ -226,7 +205,7 @@ def test_a_bundle_with_ports_restyles_clips(tiny_sampler, tmp_path):
   found = _resolve(*options)
   assert found.diffusion.ports.patch == (1, 2, 2)
   validation.validate(found, num_devices=8)
-  _write_pixels(tmp_path / 'gen1', found, tiny_sampler)
+  write_diffusion(tmp_path / 'gen1', found)
   bits = np.random.default_rng(0)
   np.save(tmp_path / 'a.npy', bits.integers(0, 256, (3, 16, 16, 3), np.uint8))
   depth = bits.random((3, 16, 16))
@@ -363,8 +342,13 @@ def test_a_run_of_pixels_counts_examples_and_no_tokens(overrides):
       ['task.structure_share=0.1', 'diffusion.ports.canvas=True'],
       "needs the scalar 'level', .*; add it to diffusion.ports.scalars",
     ),
-    (['task.trained=critic'], 'task.trained has no effect'),
-    (['text.words=zog'], 'text.words has no effect'),
+    (['task.trained=critic'], "none; set task.trained to 'words', 'prompt' or"),
+    (['task.trained=prompt'], 'has none; set diffusion.prompt to 32 vectors'),
+    (['text.words=zog'], 'words are added to a trained diffusion model'),
+    (
+      ['diffusion.prompt=4', 'task.trained=prompt'],
+      'which needs a trained diffusion model: --set start_from=DIR',
+    ),
     (
       ['data.clip_captions=False', 'data.image_share=0'],
       'no example has a caption',
@@ -390,6 +374,7 @@ def test_settings_that_do_nothing_are_refused(overrides, message):
     (['diffusion.enlarge=5'], 'enlarge=5 must divide both sides'),
     (['task.text_dropout=0.2'], 'text_dropout has no effect .* of residual'),
     (['start_from=runs/other'], 'start_from has no effect'),
+    (['text.words=zog'], 'text.words has no effect'),
   ],
 )
 def test_super_resolution_has_no_settings_of_texts(overrides, message):
