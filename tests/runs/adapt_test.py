@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phenaki_jax import sharding
 from phenaki_jax.data.manifest import Manifest
+from phenaki_jax.diffusion.config import DiffusionConfig
 from phenaki_jax.errors import NotFoundError, UserError
 from phenaki_jax.runs.adapt import EXAMPLES, Adaptation, adaptation
+from phenaki_jax.runs.assemble import assemble
+from phenaki_jax.runs.diffusion import load_any
 from phenaki_jax.runs.experiment import resolve_values
 from phenaki_jax.runs.new_words import new_words
 from phenaki_jax.runs.open import load
-from phenaki_jax.runs.starting import words_after
+from phenaki_jax.runs.starting import differing_settings, words_after
 from phenaki_jax.runs.validation import validate
 from phenaki_jax.text.config import TextConfig
 
@@ -106,6 +110,46 @@ def test_new_row_starts_from_the_word_that_is_like_it(row, start):
   words = words_after(start.words, experiment)
   assert words.counts['zog'] == 5
   assert words.counts['circle'] == start.words.counts['circle']
+
+
+@pytest.mark.parametrize(
+  ('mode', 'trained'), [('row', 'words'), ('all', 'all')]
+)
+def test_so_does_that_of_a_diffusion_model(
+  run, diffusion_bundle, mode, trained
+):
+  experiment, workdir = run(
+    character='zog', like='circle', mode=mode, model=str(diffusion_bundle)
+  )
+  validate(experiment, num_devices=8)
+  assert experiment.kind == 'diffusion'
+  assert experiment.task.trained == trained
+  mesh = sharding.make_mesh(experiment.mesh)
+  made = assemble(experiment, workdir=workdir, mesh=mesh)
+  known = load_any(diffusion_bundle).sampler
+  table = known.params['text']['token_embedder']['embedding']
+  row = table[jnp.asarray(known.vocabulary.encode('circle'))].mean(0)
+  given = dict(made.task.given)
+  np.testing.assert_array_equal(given.pop('words')['words'], row[None])
+  assert given == known.params
+  assert made.vocabulary.encode('zog') == [known.models.text.vocab_size]
+  assert made.words.counts['zog'] == 5
+  fixed = {'row': {'text', 'unet'}, 'all': set()}
+  assert set(made.task.fixed) == fixed[mode]
+
+
+def test_no_word_and_no_prompt_of_a_start_is_lost():
+  def parts(words, prompt):
+    config = DiffusionConfig(prompt=prompt)
+    return {'text': TextConfig(words=words), 'diffusion': config}
+
+  there = parts(('zog',), 4)
+  assert differing_settings(there, parts(('zog', 'wug'), 4)) == []
+  assert differing_settings(parts((), 0), there) == []
+  assert differing_settings(there, parts(('wug', 'zog'), 8)) == [
+    'diffusion.prompt is 4 there and 8 here',
+    "text.words is ['zog'] there, with which ['wug', 'zog'] must begin",
+  ]
 
 
 def test_words_are_added_one_after_another(row, start):
