@@ -5,24 +5,28 @@ blue bar above; prompts ask for it below, too.
 """
 
 import itertools
+import pathlib
 import subprocess
 import sys
 
-import learning
 import numpy as np
 import pytest
 from PIL import Image
 
-from phenaki_jax import config as config_lib
-from phenaki_jax.export.bundle import write_bundle
-from phenaki_jax.runs.diffusion import bundle_config, load_any
-from phenaki_jax.runs.experiment import resolve_values
-from phenaki_jax.sampling.config import SamplingSettings
-from phenaki_jax.sampling.still_first import stills
-from phenaki_jax.text.vocab import SentencePieceVocabulary
-from phenaki_jax.text.words import Words
-from phenaki_jax.training.diffusion_task import DiffusionTask
-from phenaki_jax.training.generator_config import GeneratorTaskConfig
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'training'))
+
+import learning  # noqa: E402
+
+from phenaki_jax import config as config_lib  # noqa: E402
+from phenaki_jax.export.bundle import write_bundle  # noqa: E402
+from phenaki_jax.runs.diffusion import bundle_config, load_any  # noqa: E402
+from phenaki_jax.runs.experiment import resolve_values  # noqa: E402
+from phenaki_jax.sampling.config import SamplingSettings  # noqa: E402
+from phenaki_jax.sampling.still_first import stills  # noqa: E402
+from phenaki_jax.text.vocab import SentencePieceVocabulary  # noqa: E402
+from phenaki_jax.text.words import Words  # noqa: E402
+from phenaki_jax.training.diffusion_task import DiffusionTask  # noqa: E402
+from phenaki_jax.training.generator_config import GeneratorTaskConfig  # noqa: E402
 
 COLOURS = {
   'red': (255, 0, 0),
@@ -125,7 +129,7 @@ def _right(folder, subject, *kind):
 def test_a_new_word_draws_its_sprite_where_no_image_shows_it(
   start, mode, tmp_path
 ):
-  """Before it does not; known words still do afterwards."""
+  """Before it does not; a row cannot change what known words do."""
   images, run = tmp_path / 'images', tmp_path / 'run'
   images.mkdir()
   picture = _picture('blue', 'bar', 'above')
@@ -148,4 +152,4 @@ def test_a_new_word_draws_its_sprite_where_no_image_shows_it(
   print(mode, found)
   assert found['before'] < 0.3, found
   assert found['after'] > 0.8, found
-  assert found['red box'] > 0.8, found
+  assert mode == 'all' or found['red box'] == found['red box before'], found
