@@ -306,11 +306,7 @@ def tiny_bundle(tiny_sampler, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def write_diffusion(tiny_sampler):
-  """Return a function that writes a bundle of an untrained diffusion model.
-
-  It takes the folder and the experiment, whose text encoder is that of the
-  untrained sampler.
-  """
+  """Return a function that writes an untrained diffusion model as a bundle."""
   from phenaki_jax.export.bundle import reference_dir, write_bundle
   from phenaki_jax.runs.diffusion import bundle_config
   from phenaki_jax.training.diffusion_task import DiffusionTask
@@ -340,24 +336,13 @@ def diffusion_bundle(write_diffusion, tmp_path_factory):
   """Write an untrained diffusion model of 16x16 pixels as a bundle."""
   from phenaki_jax.runs.experiment import resolve_values
 
-  values = {
-    'kind': 'diffusion',
-    'data': {
-      'sources': ({'layout': 'storyworld', 'subset': 'easy'},),
-      'size': (16, 16),
-      'frames': 3,
-      'context_frames': 1,
-    },
-    'diffusion': {
-      'patch': 4,
-      'widths': (8,),
-      'head_dim': 8,
-      'condition_width': 8,
-    },
-    'sampling': {'steps': 2},
-  }
+  data = {'size': (16, 16), 'frames': 3, 'context_frames': 1}
+  data['sources'] = ({'layout': 'storyworld', 'subset': 'easy'},)
+  network = {'patch': 4, 'widths': (8,), 'head_dim': 8, 'condition_width': 8}
+  values = {'kind': 'diffusion', 'data': data, 'diffusion': network}
+  experiment = resolve_values({**values, 'sampling': {'steps': 2}})
   folder = tmp_path_factory.mktemp('models') / 'diffusion'
-  return write_diffusion(folder, resolve_values(values))
+  return write_diffusion(folder, experiment)
 
 
 @pytest.fixture(scope='session')
