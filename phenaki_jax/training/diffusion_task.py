@@ -381,6 +381,7 @@ class DiffusionTask(Task):
     rng: PRNGKeyArray | None,
     totals: Mapping[str, Array] | None = None,
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
+    params = self.held(params)
     metrics: dict[str, Mean] = {}
     losses = []
     for name, part in examples.items():

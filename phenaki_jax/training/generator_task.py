@@ -431,10 +431,7 @@ class GeneratorTask(Task):
     totals: Mapping[str, Array] | None = None,
   ) -> tuple[Float[Array, ''], dict[str, Mean]]:
     """Compute the loss of rows, or of a micro-batch if `totals` are given."""
-    params = {
-      name: jax.lax.stop_gradient(tree) if name in self.fixed else tree
-      for name, tree in params.items()
-    }
+    params = self.held(params)
     texts = self._encoded(params, rows, rng, deterministic=deterministic)
     logits = self._logits(params, rows, texts, rng, deterministic=deterministic)
     plain = token_loss(logits, rows.ids, rows.hidden)

@@ -91,6 +91,14 @@ class Task(Protocol):
   def _with(self, kind: str) -> tuple[str, ...]:
     return tuple(name for name, x in self.roles.items() if x.kind == kind)
 
+  def held(self, params: Any) -> Any:
+    """Return parameters whose fixed entries have no gradient."""
+    fixed = self.fixed
+    return {
+      name: jax.lax.stop_gradient(tree) if name in fixed else tree
+      for name, tree in params.items()
+    }
+
   @property
   def undivided(self) -> str:
     """Return the setting of a loss term of a whole batch; '' for none."""

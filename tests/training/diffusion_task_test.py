@@ -202,6 +202,24 @@ def test_micro_batches_add_up_to_the_batch(params):
   )
 
 
+def test_networks_that_are_not_trained_have_no_gradient():
+  training = dataclasses.replace(TRAINING, trained='prompt')
+  task, bits = _task(training=training, prompt=2), np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda leaf: jnp.asarray(bits.normal(size=leaf.shape), leaf.dtype),
+    sharding.unbox(jax.eval_shape(task.init, rngs.root(0))),
+  )
+  batch = {'images': real.batch(0)['images']}
+
+  def loss(params, batch):
+    return task.loss(params, {}, batch, rngs.root(0))[0]
+
+  found = jax.jit(jax.grad(loss))(params, batch)
+  assert np.any(found.pop('prompt')['vectors'])
+  assert set(found) == {'text', 'unet'}
+  assert not any(np.any(leaf) for leaf in jax.tree.leaves(found))
+
+
 def test_frozen_arrays_are_described():
   task = _task('latents', real.TOKENIZER)
   boxed = jax.eval_shape(task.init_frozen, rngs.described())
