@@ -17,6 +17,8 @@ from phenaki_jax.errors import UserError
 from phenaki_jax.generator import EncodedTexts, Generator
 from phenaki_jax.masked_transformer.config import SIZES, GeneratorConfig
 from phenaki_jax.masked_transformer.prompt import Prompt
+from phenaki_jax.nn.conditions import blank
+from phenaki_jax.nn.config import PortsConfig
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
 from phenaki_jax.training.config import OptimConfig
@@ -106,6 +108,52 @@ def test_so_does_a_diffusion_model(tiny_sampler):
   # With other vectors in their place, the predictions differ.
   found, expected = predict(-params['prompt']['vectors'])
   assert not np.allclose(found, expected, atol=1e-2)
+
+
+def test_vectors_of_a_prompt_are_no_part_of_the_story(tiny_sampler):
+  """The story encoder reads the caption; without attention to texts, all."""
+  ports = PortsConfig(memory=('history',), memory_slots=1, story=True)
+  denoiser = Denoiser(
+    config=dataclasses.replace(UNET, prompt=3, ports=ports),
+    text=tiny_sampler.models.text,
+  )
+  shapes = jax.eval_shape(denoiser.init, jax.random.key(0))
+  params = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: leaf * ('cross' not in {one.key for one in path}),
+    _drawn(sharding.unbox(shapes), 5),
+  )
+  bits = np.random.default_rng(6)
+  x, caption, own = (
+    jnp.asarray(bits.normal(size=shape), jnp.float32)
+    for shape in ((1, 1, 4, 4, 3), (1, 4, denoiser.text.width), (3, 1))
+  )
+  told = blank(
+    ports,
+    (1, 2, 2),
+    text_width=denoiser.text.width,
+    image_width=denoiser.config.image_width,
+  )
+  entries = told.memory['history']
+  entries = entries.replace(
+    visible=jnp.ones_like(entries.visible),
+    captions=jnp.ones_like(entries.captions),
+    spoken=jnp.ones_like(entries.spoken),
+  )
+
+  @jax.jit
+  def predict(own, caption):
+    given = Conditions(
+      text=caption,
+      text_mask=jnp.ones(caption.shape[:2], bool),
+      ports=told.replace(memory={'history': entries}),
+    )
+    vectors = {'vectors': params['prompt']['vectors'] * own}
+    prompted = {**params, 'prompt': vectors}
+    return denoiser.predict(prompted, x, jnp.full(1, 0.5), given)
+
+  found = predict(own, caption)
+  np.testing.assert_array_equal(found, predict(-own, caption))
+  assert not np.allclose(found, predict(own, -caption), atol=1e-2)
 
 
 def _count(tree):
