@@ -34,7 +34,7 @@ class Denoiser:
   """The networks; their parameters are in 'unet' and 'text'.
 
   There is no 'text' if the network reads none, or if its encoder is frozen.
-  Added words and a prompt are apart, as those of a generator are.
+  Those of added words and of a prompt, if any, are in 'words' and 'prompt'.
 
   Attributes:
     config: settings of the model.

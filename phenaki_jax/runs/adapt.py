@@ -170,7 +170,8 @@ def _values(
   """Return the values of the experiment."""
   text, training = content['text'], _TRAINING[request.mode]
   kind, devices = content['kind'], jax.device_count()
-  # Parts of the batch of a generator are padded, those of others are even.
+  # The devices share the clips, and the images, of a step. Those of a generator
+  # are padded; of a diffusion model their number must be a multiple.
   is_padded = kind == 'generator'
   half = 10 if is_padded else math.ceil(10 / devices) * devices
   sources = [{'layout': 'manifest', 'path': examples}]

@@ -50,7 +50,7 @@ class Trained:
     experiment: of the run.
     name: of the model, for people.
     fingerprint: identifies its parameters and its config.
-    params: averaged parameters of 'unet' and 'text'.
+    params: averaged parameters of the networks; see `Denoiser`.
     identity: fingerprints of what it was trained on; None for a bundle, which
       holds all of it.
     tokenizer_params: of a bundle of latents, those of the tokenizer.

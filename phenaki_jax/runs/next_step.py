@@ -27,10 +27,11 @@ def next_step(experiment: Experiment, config: str, workdir: str) -> str:
       named = os.path.normpath(os.path.join(folder, '..', 'generator', name))
       what = 'train a generator on its tokens'
       if os.path.isfile(named):
-        taken = _taken(named, arg)
-        if taken != arg:
-          what += f', by a config that does not take all of {arg!r}'
-        named += f':{taken}' * bool(taken)
+        entries = arg.split(',') if arg else []
+        taken = [one for one in entries if _is_taken(named, one)]
+        if refused := [one for one in entries if one not in taken]:
+          what += f' (its config does not take {", ".join(refused)})'
+        named += f':{",".join(taken)}' * bool(taken)
       else:
         named = 'FILE'
         what += ', with the config FILE of one on the same data'
@@ -54,14 +55,10 @@ def next_step(experiment: Experiment, config: str, workdir: str) -> str:
   )
 
 
-def _taken(file: str, arg: str) -> str:
-  """Return the entries of the argument of a config that another one takes."""
-
-  def is_taken(entry: str) -> bool:
-    try:
-      config_lib.load(f'{file}:{entry}')
-    except UserError:
-      return False
-    return True
-
-  return ','.join(filter(is_taken, arg.split(',')))
+def _is_taken(file: str, entry: str) -> bool:
+  """Return whether a config takes an entry of the argument of another one."""
+  try:
+    config_lib.load(f'{file}:{entry}')
+  except UserError:
+    return False
+  return True

@@ -199,7 +199,7 @@ class DiffusionSampler(ClipSampler):
   """Samples clips of latents or pixels; see `ClipSampler`.
 
   Attributes:
-    params: parameters of 'unet' and 'text'.
+    params: parameters of the networks; see `Denoiser`.
   """
 
   models: DiffusionModels

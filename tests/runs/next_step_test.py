@@ -46,11 +46,15 @@ def test_the_generator_on_the_same_data_follows(
 
 
 @pytest.mark.parametrize(
-  ('arg', 'taken'),
-  [('gpu', ''), ('manifest=a b,gpu', ':manifest=a b'), ('size=x', '')],
+  ('arg', 'taken', 'refused'),
+  [
+    ('gpu', '', 'gpu'),
+    ('manifest=a b,gpu', ':manifest=a b', 'gpu'),
+    ('size=x', '', 'size=x'),
+  ],
 )
 def test_the_generator_is_given_what_its_config_takes(
-  arg, taken, tmp_path, monkeypatch
+  arg, taken, refused, tmp_path, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'generator').mkdir()
@@ -64,7 +68,7 @@ def test_the_generator_is_given_what_its_config_takes(
   named = f'tokenizer/x.py:{arg}'
   assert _next(named, kind='tokenizer').config == f'generator/x.py{taken}'
   experiment = config.build(Experiment, {'kind': 'tokenizer'})
-  said = f'that does not take all of {arg!r}: phenaki train'
+  said = f'(its config does not take {refused}): phenaki train'
   assert said in next_step(experiment, named, 'runs/a')
 
 

@@ -184,7 +184,7 @@ COLOURS = {
   'white': (255, 255, 255),
 }
 SHAPES = ('circle', 'square')
-STEPS, STORY_STEPS, DIFFUSION_STEPS = 300, 300, 500
+STEPS, DIFFUSION_STEPS = 300, 500
 
 
 def _stories(bits, count, named=0.5):
@@ -350,7 +350,7 @@ def test_what_early_captions_tell_holds_by_the_story_encoder_alone():
   sampler = learning.train(
     _task(StoryTask, ports),
     functools.partial(_draw, named=1.0),
-    steps=STORY_STEPS,
+    steps=STEPS,
     vocabulary=VOCABULARY,
     adam_learning_rate=1e-2,
   )
