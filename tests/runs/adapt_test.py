@@ -113,18 +113,24 @@ def test_new_row_starts_from_the_word_that_is_like_it(row, start):
   assert words.counts['circle'] == start.words.counts['circle']
 
 
+PROMPT = ['diffusion.prompt=2', 'task.trained=prompt']
+
+
 @pytest.mark.parametrize(
-  ('mode', 'trained'), [('row', 'words'), ('all', 'all')]
+  ('mode', 'overrides', 'fixed'),
+  [
+    ('row', [], {'text', 'unet'}),
+    ('all', [], set()),
+    ('all', PROMPT, {'text', 'unet', 'words'}),
+  ],
 )
 def test_so_does_that_of_a_diffusion_model(
-  run, diffusion_bundle, mode, trained
+  run, diffusion_bundle, mode, overrides, fixed
 ):
-  experiment, workdir = run(
-    character='zog', like='circle', mode=mode, model=str(diffusion_bundle)
-  )
+  fields = {'character': 'zog', 'like': 'circle', 'mode': mode}
+  experiment, workdir = run(*overrides, **fields, model=str(diffusion_bundle))
   validate(experiment, num_devices=8)
   assert experiment.kind == 'diffusion'
-  assert experiment.task.trained == trained
   mesh = sharding.make_mesh(experiment.mesh)
   made = assemble(experiment, workdir=workdir, mesh=mesh)
   known = load_any(diffusion_bundle).sampler
@@ -135,8 +141,7 @@ def test_so_does_that_of_a_diffusion_model(
   jax.tree.map(np.testing.assert_array_equal, given, known.params)
   assert made.vocabulary.encode('zog') == [known.models.text.vocab_size]
   assert made.words.counts['zog'] == 5
-  fixed = {'row': {'text', 'unet'}, 'all': set()}
-  assert set(made.task.fixed) == fixed[mode]
+  assert set(made.task.fixed) == fixed
 
 
 def test_no_word_and_no_prompt_of_a_start_is_lost():
