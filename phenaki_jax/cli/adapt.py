@@ -8,7 +8,7 @@ of its own training data, too, unless there is --no-prior.
 
 --customise trains the whole model on images or one clip, without a new word.
 The model is a generator, or a diffusion model that reads text. To learn a word,
-its text encoder must have been trained with it.
+the text encoder must have been trained with the rest of the model.
 
 The result is a run directory like that of `phenaki train`: the same command
 resumes it, and `phenaki story --model OUT` uses it. It needs the tokenizer of
