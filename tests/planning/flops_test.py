@@ -220,7 +220,10 @@ def test_formula_of_the_ports_equals_traced_flops(attention, ports, width):
   [
     (True, {'widths': (32, 48, 64), 'attention': 2, 'blocks': 2, 'patch': 2}),
     (True, {'widths': (32, 64), 'remat': 'none', 'mlp_ratio': 4}),
-    (False, {'widths': (32, 64), 'values': 'latents', 'channels': 4}),
+    (
+      False,
+      {'widths': (32,), 'values': 'latents', 'channels': 4, 'prompt': 32},
+    ),
     (True, {'widths': (32,), 'reads_text': False, 'degradation': 0.1}),
     (
       True,
@@ -238,12 +241,12 @@ def test_formula_of_the_ports_equals_traced_flops(attention, ports, width):
 )
 def test_unet_formula_equals_traced_flops(over_time, sizes):
   config = DiffusionConfig(head_dim=16, condition_width=64, **sizes)
-  grid = (3, 16, 24)
+  grid, length = (3, 16, 24), 8 + config.prompt
   given = DiffusionConditions(
     canvas=_shaped(2, *grid, config.canvas_channels),
     scalars={name: _shaped(2) for name in config.scalars},
-    text=_shaped(2, 8, 48) if config.reads_text else None,
-    text_mask=_shaped(2, 8, dtype=bool) if config.reads_text else None,
+    text=_shaped(2, length, 48) if config.reads_text else None,
+    text_mask=_shaped(2, length, dtype=bool) if config.reads_text else None,
     time=_shaped(2, dtype=bool) if over_time else None,
   )
   if config.ports.is_used:
