@@ -61,7 +61,7 @@ test-slow: $(VENV)/test.stamp
 	$(PYTEST) --no-loadscope-reorder -m slow
 
 test-all: $(VENV)/test.stamp
-	$(PYTEST)
+	$(PYTEST) --no-loadscope-reorder
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def run(tmp_path_factory):
 def test_other_folders_enlarge_nothing(tmp_path, capsys):
   assert not enlargement.is_enlarger(None)
   assert not enlargement.is_enlarger(tmp_path)
-  (tmp_path / 'a.npy').touch()
+  np.save(tmp_path / 'a.npy', np.zeros((2, 16, 16, 3), np.uint8))
   argv = ['edit', 'enlarge', str(tmp_path / 'a.npy'), '--out', 'b.mp4']
   assert main([*argv, '--model', str(tmp_path)]) == 2
   assert 'enlarge needs the --workdir of a run' in capsys.readouterr().err
@@ -122,7 +122,7 @@ def test_a_clip_is_enlarged_by_the_command(run, tmp_path):
 
 @pytest.mark.parametrize('steps', [0, -2])
 def test_steps_and_shares_are_checked(steps, tmp_path, capsys):
-  (tmp_path / 'a.npy').touch()
+  np.save(tmp_path / 'a.npy', np.zeros((2, 16, 16, 3), np.uint8))
   argv = ['edit', 'enlarge', str(tmp_path / 'a.npy'), '--out', 'b.mp4']
   argv += ['--model', 'none']
   assert main([*argv, '--steps', str(steps)]) == 2

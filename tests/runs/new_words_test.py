@@ -126,7 +126,7 @@ def _right(folder, subject, *kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', ['row', 'all'])
-def test_a_new_word_draws_its_sprite_where_no_image_shows_it(
+def test_a_new_word_draws_its_sprite_also_where_no_image_shows_it(
   start, mode, tmp_path
 ):
   """Before it does not; a row cannot change what known words do."""
@@ -145,11 +145,13 @@ def test_a_new_word_draws_its_sprite_where_no_image_shows_it(
   )
   found = {
     'before': _right(start, 'a wug', 'blue', 'bar'),
+    'word it starts from': _right(start, 'a blue', 'blue', 'bar'),
     'after': _right(run, 'a wug', 'blue', 'bar'),
     'red box before': _right(start, 'a red box', 'red', 'box'),
     'red box': _right(run, 'a red box', 'red', 'box'),
   }
   print(mode, found)
   assert found['before'] < 0.3, found
+  assert found['word it starts from'] < 0.6, found
   assert found['after'] > 0.8, found
   assert mode == 'all' or found['red box'] == found['red box before'], found
