@@ -124,7 +124,7 @@ PROMPT = ['diffusion.prompt=2', 'task.trained=prompt']
     ('all', PROMPT, {'text', 'unet', 'words'}),
   ],
 )
-def test_so_does_that_of_a_diffusion_model(
+def test_a_new_word_of_a_diffusion_model_begins_as_one_it_has(
   run, diffusion_bundle, mode, overrides, fixed
 ):
   fields = {'character': 'zog', 'like': 'circle', 'mode': mode}
