@@ -17,6 +17,8 @@ from phenaki_jax.nn.config import PortsConfig
 
 ABSENT = -1.0
 """The value of a scalar that a sample does not have."""
+# Roles of the memory that guidance moves towards.
+_GUIDING = ('content', 'history')
 
 
 # No type checks: JAX also builds them around leaves that are not arrays.
@@ -162,6 +164,20 @@ def earlier(
   return slots[:, None, :] < frames[:, :, None]
 
 
+def unguided(conditions: Conditions) -> Conditions:
+  """Hide what guidance moves towards beside the text.
+
+  These are the content (Gen-1, arXiv 2302.03011, section 3.3), and the history
+  (AR-LDM, arXiv 2211.10950, drops it with the caption).
+  """
+  hidden = {
+    role: dataclasses.replace(entries, visible=jnp.zeros_like(entries.visible))
+    for role, entries in conditions.memory.items()
+    if role in _GUIDING
+  }
+  return dataclasses.replace(conditions, memory=conditions.memory | hidden)
+
+
 def join(
   parts: Sequence[Conditions | None], counts: Sequence[int]
 ) -> Conditions | None:
@@ -207,8 +223,3 @@ def join(
     scalars=entries('scalars', ABSENT),
     over_time=field('over_time', True),
   )
-
-
-def repeat(conditions: Conditions, times: int) -> Conditions:
-  """Repeat each row, its copies one after the other."""
-  return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), conditions)

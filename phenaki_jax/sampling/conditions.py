@@ -13,7 +13,7 @@ from phenaki_jax.nn.conditions import (
   Conditions,
   Entries,
   as_values,
-  repeat,
+  unguided,
 )
 from phenaki_jax.nn.config import PortsConfig
 
@@ -163,17 +163,14 @@ def with_depth(
 def for_passes(conditions: Conditions | None, passes: int) -> Conditions | None:
   """Repeat conditions for the passes of guidance, side by side for each sample.
 
-  Only the first pass sees the text and the content, towards which guidance
-  moves (Gen-1, arXiv 2302.03011, section 3.3).
+  Only the first pass sees the text and what else guidance moves towards.
   """
   if conditions is None:
     return None
-  every = repeat(conditions, passes)
-  if 'content' not in every.memory:
-    return every
-  content = every.memory['content']
-  is_first = jnp.arange(content.visible.shape[0]) % passes == 0
-  content = dataclasses.replace(
-    content, visible=content.visible & is_first[:, None, None]
+  return jax.tree.map(
+    lambda own, other: jnp.stack([own, other, other][:passes], 1).reshape(
+      passes * own.shape[0], *own.shape[1:]
+    ),
+    conditions,
+    unguided(conditions),
   )
-  return dataclasses.replace(every, memory={**every.memory, 'content': content})

@@ -29,6 +29,7 @@ from phenaki_jax.generator import empty_texts
 from phenaki_jax.masked_transformer.config import Schedule
 from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import hidden_share
+from phenaki_jax.nn.conditions import unguided
 from phenaki_jax.rng import stream
 from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -283,8 +284,12 @@ class DistillationTask(GeneratorTask):
     """Return the teacher's log-probabilities, with its guidance."""
     own = self._scaled(teacher, rows, rng)
     if scale := self.distillation.guidance:
-      silent = dataclasses.replace(rows, texts=empty_texts(rows.texts))
-      # As `sampling.guidance` does.
+      # As `sampling.conditions.for_passes` and `sampling.guidance` do.
+      silent = dataclasses.replace(
+        rows,
+        texts=empty_texts(rows.texts),
+        conditions=rows.conditions and unguided(rows.conditions),
+      )
       own = own + scale * (own - self._scaled(teacher, silent, rng))
     return jax.nn.log_softmax(own, -1)
 

@@ -9,9 +9,14 @@ from phenaki_jax.sampling.conditions import for_passes, with_depth, with_images
 TOKENS = np.arange(8).reshape(2, 2, 2)
 
 
-def test_guidance_moves_towards_the_content_alone():
+def test_guidance_moves_towards_content_and_history():
   conditions, shared = None, {'batch': 2, 'latent_frames': 3}
-  for role, count in (('source', 1), ('character', 2), ('content', 1)):
+  for role, count in (
+    ('source', 1),
+    ('character', 2),
+    ('content', 1),
+    ('history', 1),
+  ):
     images = TOKENS[:count]
     conditions = with_images(conditions, images, **shared, role=role)
   every = for_passes(conditions, 3).memory
@@ -19,8 +24,9 @@ def test_guidance_moves_towards_the_content_alone():
   np.testing.assert_array_equal(every['character'].slots, [[0, 1]] * 6)
   flat = TOKENS.reshape(2, 4)
   np.testing.assert_array_equal(every['character'].values, [flat] * 6)
-  seen = np.asarray(every['content'].visible)
-  assert (seen == np.array([True, False, False] * 2)[:, None, None]).all()
+  for role in ('content', 'history'):
+    seen = np.asarray(every[role].visible)
+    assert (seen == np.array([True, False, False] * 2)[:, None, None]).all()
   assert for_passes(None, 2) is None
 
 
