@@ -1,5 +1,7 @@
 """What a clip reads of earlier scenes, to the last bit."""
 
+import dataclasses
+
 import numpy as np
 
 from phenaki_jax.sampling.config import SamplingSettings
@@ -14,7 +16,7 @@ FAST = SamplingSettings(steps=1, guidance=0.0)
 CAPTIONS = ((), ('a red circle', 'it turns green'))
 
 
-def _confidence(sampler, frames=FRAMES, captions=CAPTIONS):
+def _confidence(sampler, frames=FRAMES, captions=CAPTIONS, settings=FAST):
   """Return the log-probability of each token of each clip, when drawn."""
   history = History(frames=frames, captions=captions) if captions else None
   given = sampler.given(None, size=SIZE, batch=2, history=history)
@@ -23,7 +25,7 @@ def _confidence(sampler, frames=FRAMES, captions=CAPTIONS):
     ids=given.ids,
     known=given.known,
     seeds=(1, 2),
-    settings=FAST,
+    settings=settings,
     conditions=given.conditions,
   )
   return np.asarray(state.confidence)
@@ -50,6 +52,14 @@ def test_an_absent_history_has_no_effect(history_sampler):
     empty, _confidence(history_sampler, captions=None)
   )
   assert (empty[1] != _confidence(history_sampler)[1]).any()
+
+
+def test_guidance_moves_towards_the_history(history_sampler):
+  plain = _confidence(history_sampler)
+  # Away from its own prompt, only the history is left to guide.
+  guided = dataclasses.replace(FAST, guidance=5.0, negative='a blue square')
+  moved = np.abs(_confidence(history_sampler, settings=guided) - plain).max(1)
+  assert moved[0] < 1e-3 and moved[1] > 0.1
 
 
 def test_clips_are_made_with_their_history(history_sampler):

@@ -13,6 +13,8 @@ from phenaki_jax import rng, sharding
 from phenaki_jax.errors import UserError
 from phenaki_jax.generator import Generator
 from phenaki_jax.masked_transformer.config import GeneratorConfig
+from phenaki_jax.nn.config import PortsConfig
+from phenaki_jax.sampling.conditions import for_passes
 from phenaki_jax.sampling.guidance import guide
 from phenaki_jax.text.config import TextConfig
 from phenaki_jax.tokenizer.config import TokenizerConfig
@@ -47,10 +49,16 @@ STEPS = DistillationConfig(
 )
 
 
+RECALLING = dataclasses.replace(
+  CONFIG,
+  ports=PortsConfig(memory=('history',), memory_every=1, memory_slots=2),
+)
+
+
 @functools.cache
-def _params(seed):
+def _params(seed, config=CONFIG):
   boxed = jax.eval_shape(
-    Generator(config=CONFIG, text=TEXT).init, rng.described()
+    Generator(config=config, text=TEXT).init, rng.described()
   )
   generator = np.random.default_rng(seed)
   return jax.tree.map(
@@ -61,16 +69,16 @@ def _params(seed):
   )
 
 
-def _task(distillation=None, **training):
+def _task(distillation=None, config=CONFIG, **training):
   return DistillationTask(
-    config=CONFIG,
+    config=config,
     text=TEXT,
     tokenizer=TokenizerConfig(fsq_levels=(4, 3)),
     tokenizer_params={},
     training=GeneratorTaskConfig(**training),
     distillation=distillation
     or DistillationConfig(teacher='any', guidance=2.0, temperature=0.5),
-    teacher_params=_params(0),
+    teacher_params=_params(0, config),
   )
 
 
@@ -128,26 +136,40 @@ def _is_moved(tree, least=1e-6):
 
 @pytest.mark.slow
 @pytest.mark.unoptimized
-def test_target_is_the_guided_prediction_of_the_sampler():
-  task = _task()
-  rows = jax.jit(task.rows)(task.frozen, _batch(), rng.root(0))
+@pytest.mark.parametrize('config', [CONFIG, RECALLING], ids=['', 'history'])
+def test_target_is_the_guided_prediction_of_the_sampler(config):
+  task = _task(config=config, history_share=1.0 if config.ports.memory else 0.0)
+  batch, bits = _batch(), np.random.default_rng(1)
+  if config.ports.memory:
+    batch['clips'] |= {
+      'history_tokens': bits.integers(0, 12, (4, 2, 2, 2)).astype(np.int32),
+      'history_text': bits.integers(3, 32, (4, 2, 5)).astype(np.int32),
+      'history_count': np.array([0, 1, 2, 2], np.int32),
+    }
+  rows = jax.jit(task.rows)(task.frozen, batch, rng.root(0))
   # The clips alone, as the sampler sees them.
   clips = slice(0, 4)
   shown = jnp.where(rows.hidden, CONFIG.codebook_size, rows.ids)[clips]
-  generator = Generator(config=CONFIG, text=TEXT)
+  generator, params = Generator(config=config, text=TEXT), _params(0, config)
   texts = generator.encode_with_empty(
-    _params(0), jnp.asarray(_batch()['clips']['text'])
+    params, jnp.asarray(batch['clips']['text'])
   )
+  conditions = jax.tree.map(lambda x: x[clips], rows.conditions)
   both = generator.logits(
-    _params(0),
-    jnp.concatenate([shown, shown]),
-    texts,
-    segments=jnp.concatenate([rows.segments[clips]] * 2),
+    params,
+    jnp.repeat(shown, 2, axis=0),
+    jax.tree.map(
+      lambda x: x.reshape(2, 4, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape),
+      texts,
+    ),
+    segments=jnp.repeat(rows.segments[clips], 2, axis=0),
+    conditions=for_passes(generator.remember(params, conditions), 2),
   )
+  both = both.reshape(4, 2, *both.shape[1:])
   expected = jax.nn.log_softmax(
-    guide(both[:4], both[4:], jnp.full(4, 2.0)) / 0.5, -1
+    guide(both[:, 0], both[:, 1], jnp.full(4, 2.0)) / 0.5, -1
   )
-  found = jax.jit(task._taught)(_params(0), rows, rng.root(0))[clips]
+  found = jax.jit(task._taught)(params, rows, rng.root(0))[clips]
   real = np.asarray(rows.segments[clips] >= 0)
   np.testing.assert_allclose(
     np.asarray(found)[real], np.asarray(expected)[real], atol=1e-3
