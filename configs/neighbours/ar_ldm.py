@@ -26,7 +26,8 @@ Published numbers:
 
 What differs here: the history is latents and captions of the pictures before,
 in attention of its own, and not vectors of BLIP in the memory of the captions,
-which adds no parameters to their U-Net but type and slot embeddings; a clip has
+which adds no parameters to their U-Net but type and slot embeddings; text and
+history are dropped independently, and not together; a clip has
 two frames, the picture before on the canvas and the one to draw, which layers
 over time join; attention is in all four stages instead of three, its MLP
 is not gated, each stage has as many blocks on the way up as on the way down,

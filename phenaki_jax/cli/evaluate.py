@@ -122,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       'held-out clips to reconstruct; 0 for none (default 32, or 0 if the '
       'training data is not here)',
     ),
-    ('guidance', float, absent, 'guidance scale of the prompts; 0 for none'),
+    ('guidance', float, absent, 'guidance scale; 0 for none'),
     ('steps', int, absent, 'decoding steps'),
     ('temperature', float, absent, 'of sampling; 0 for the likeliest tokens'),
     ('clips', arguments.positive, None, 'real clips of a shortened --protocol'),

@@ -18,7 +18,7 @@ from phenaki_jax.nn.config import PortsConfig
 ABSENT = -1.0
 """The value of a scalar that a sample does not have."""
 # Roles of the memory that guidance moves towards.
-_GUIDING = ('content', 'history')
+_GUIDED_ROLES = ('content', 'history')
 
 
 # No type checks: JAX also builds them around leaves that are not arrays.
@@ -164,16 +164,16 @@ def earlier(
   return slots[:, None, :] < frames[:, :, None]
 
 
-def unguided(conditions: Conditions) -> Conditions:
-  """Hide what guidance moves towards beside the text.
+def unconditional(conditions: Conditions) -> Conditions:
+  """Hide what guidance moves towards besides the text.
 
   These are the content (Gen-1, arXiv 2302.03011, section 3.3), and the history
-  (AR-LDM, arXiv 2211.10950, drops it with the caption).
+  (the released code of AR-LDM, arXiv 2211.10950, drops it with the caption).
   """
   hidden = {
     role: dataclasses.replace(entries, visible=jnp.zeros_like(entries.visible))
     for role, entries in conditions.memory.items()
-    if role in _GUIDING
+    if role in _GUIDED_ROLES
   }
   return dataclasses.replace(conditions, memory=conditions.memory | hidden)
 

@@ -243,14 +243,16 @@ def _taught(values: dict[str, Any]) -> dict[str, Any]:
     steps=teaching.get('steps') or sampling.steps,
     **_PLAIN_GUIDANCE,
   )
+  ports = content['generator'].get('ports') or {}
+  recalls = 'history' in (ports.get('memory') or ())
   made = {
     'distillation': {
       'guidance': guidance,
       'temperature': sampling.temperature or 1.0,
     },
     'sampling': config_lib.to_dict(unguided),
-    # A student is sampled with prompts alone.
-    'task': {'text_dropout': 0.0},
+    # A student is sampled with prompts, and with a history if it reads one.
+    'task': {'text_dropout': 0.0, 'history_share': float(recalls)},
     **{group: content[group] for group in ('data', 'text', 'generator')},
   }
   made['generator'] = {**made['generator'], 'critic': 'none'}

@@ -13,7 +13,7 @@ from phenaki_jax.nn.conditions import (
   Conditions,
   Entries,
   as_values,
-  unguided,
+  unconditional,
 )
 from phenaki_jax.nn.config import PortsConfig
 
@@ -172,5 +172,5 @@ def for_passes(conditions: Conditions | None, passes: int) -> Conditions | None:
       passes * own.shape[0], *own.shape[1:]
     ),
     conditions,
-    unguided(conditions),
+    unconditional(conditions),
   )

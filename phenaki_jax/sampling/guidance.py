@@ -37,12 +37,13 @@ def guide(
 
   Args:
     conditional: c, with the text.
-    unconditional: u, without the text.
-    scale: of the guidance by text. Scale 0 returns the conditional prediction.
+    unconditional: u, without the text, and without the content and the history
+      of the memory (see `nn.conditions.unconditional`).
+    scale: of this guidance. Scale 0 returns the conditional prediction.
       This is the definition under which Phenaki's smallest scale, 0.1, is a
       weak guidance.
-    still: p, without the text and with the layers over time off; None: there
-      is no temporal guidance.
+    still: p, as u, and with the layers over time off; None: there is no
+      temporal guidance.
     time_scale: of the temporal guidance; 1 is none, more makes frames follow
       each other more smoothly, less makes them flicker.
 

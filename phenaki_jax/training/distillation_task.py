@@ -29,7 +29,7 @@ from phenaki_jax.generator import empty_texts
 from phenaki_jax.masked_transformer.config import Schedule
 from phenaki_jax.masked_transformer.draw import draw
 from phenaki_jax.masked_transformer.schedules import hidden_share
-from phenaki_jax.nn.conditions import unguided
+from phenaki_jax.nn.conditions import unconditional
 from phenaki_jax.rng import stream
 from phenaki_jax.training.distillation_config import DistillationConfig
 from phenaki_jax.training.generator_task import GeneratorTask
@@ -288,7 +288,7 @@ class DistillationTask(GeneratorTask):
       silent = dataclasses.replace(
         rows,
         texts=empty_texts(rows.texts),
-        conditions=rows.conditions and unguided(rows.conditions),
+        conditions=rows.conditions and unconditional(rows.conditions),
       )
       own = own + scale * (own - self._scaled(teacher, silent, rng))
     return jax.nn.log_softmax(own, -1)

@@ -58,7 +58,7 @@ class GeneratorTaskConfig:
       clips in the step; empty for StoryWorld, whose depth is known.
     history_share: share of the clips that see the scenes before theirs in the
       memory, in the role 'history': first frames and captions, of clips that
-      have earlier scenes.
+      have earlier scenes. Below 1, guidance learns scenes without them, too.
     character_share: share that see first frames of these scenes there, without
       captions, in the role 'character'.
     time_off_clips: share of the clips for which the layers over time are off,

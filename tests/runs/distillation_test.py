@@ -174,6 +174,13 @@ def test_a_student_has_the_ports_of_its_teacher(tiny_bundle, tiny_sampler):
     starting.teacher_of(ported, params)
 
 
+def test_a_student_sees_earlier_scenes_if_its_teacher_does():
+  shares = [
+    _guidance(name).task.history_share for name in ('lpc', 'storyworld')
+  ]
+  assert shares == [1.0, 0.0]
+
+
 def test_what_teaches_is_a_generator(tmp_path):
   with pytest.raises(UserError, match='not a run directory'):
     _guidance(tmp_path)

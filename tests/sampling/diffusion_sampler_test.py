@@ -173,7 +173,7 @@ def test_a_scene_reads_its_source_and_earlier_scenes_alone(ported):
   source = bits.integers(0, 256, (*SIZE, 3), np.uint8)
   settings = dataclasses.replace(FAST, guidance=0.0)
 
-  def made(frames, captions, source=source, maker=ported):
+  def made(frames, captions, source=source, maker=ported, settings=settings):
     return _clips(
       maker.with_source(source),
       ['it turns green'],
@@ -194,6 +194,12 @@ def test_a_scene_reads_its_source_and_earlier_scenes_alone(ported):
   empty = made(frames, ())
   np.testing.assert_array_equal(made(255 - frames, ()), empty)
   assert (empty != expected).any()
+  # Away from its own prompt, only the history is left to guide.
+  away = dataclasses.replace(FAST, guidance=5.0, negative='it turns green')
+  guided = made(frames, ('a red circle',), settings=away)
+  assert np.abs(guided.astype(int) - expected).max() > 8
+  unmoved = made(frames, (), settings=away)
+  assert np.abs(unmoved.astype(int) - empty).max() <= 1
 
 
 def test_a_model_of_clips_without_captions_starts_from_their_noise(ported):

@@ -136,7 +136,9 @@ def _is_moved(tree, least=1e-6):
 
 @pytest.mark.slow
 @pytest.mark.unoptimized
-@pytest.mark.parametrize('config', [CONFIG, RECALLING], ids=['', 'history'])
+@pytest.mark.parametrize(
+  'config', [CONFIG, RECALLING], ids=['plain', 'history']
+)
 def test_target_is_the_guided_prediction_of_the_sampler(config):
   task = _task(config=config, history_share=1.0 if config.ports.memory else 0.0)
   batch, bits = _batch(), np.random.default_rng(1)
