@@ -27,13 +27,13 @@ Published numbers:
 What differs here: the history is latents and captions of the pictures before,
 in attention of its own, and not vectors of BLIP in the memory of the captions,
 which adds no parameters to their U-Net but type and slot embeddings; text and
-history are dropped independently, and not together; a clip has
-two frames, the picture before on the canvas and the one to draw, which layers
-over time join; attention is in all four stages instead of three, its MLP
-is not gated, each stage has as many blocks on the way up as on the way down,
-and sizes change by averages instead of convolutions; the text encoder has the
-layers of T5; the autoencoder is a ViT for single frames with latents of four
-channels instead of a convolutional one.
+history are dropped independently, and not together; a clip has two frames, the
+picture before on the canvas and the one to draw, which layers over time join;
+attention is in all four stages instead of three, its MLP is not gated, each
+stage has as many blocks on the way up as on the way down, and sizes change by
+averages instead of convolutions; the text encoder has the layers of T5; the
+autoencoder is a ViT for single frames with latents of four channels instead of
+a convolutional one.
 """
 
 import ml_collections

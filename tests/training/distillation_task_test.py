@@ -156,14 +156,15 @@ def test_target_is_the_guided_prediction_of_the_sampler(config):
   texts = generator.encode_with_empty(
     params, jnp.asarray(batch['clips']['text'])
   )
+  # Each with its text, then without.
+  texts = jax.tree.map(
+    lambda x: x[jnp.arange(8).reshape(2, 4).T.ravel()], texts
+  )
   conditions = jax.tree.map(lambda x: x[clips], rows.conditions)
   both = generator.logits(
     params,
     jnp.repeat(shown, 2, axis=0),
-    jax.tree.map(
-      lambda x: x.reshape(2, 4, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape),
-      texts,
-    ),
+    texts,
     segments=jnp.repeat(rows.segments[clips], 2, axis=0),
     conditions=for_passes(generator.remember(params, conditions), 2),
   )
